@@ -1,0 +1,154 @@
+"""Plain frozen data that every other module passes around."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Cell", "Question", "Rationale", "RunKey", "RunRecord", "RunStatus", "fingerprint"]
+
+RunStatus = Literal["done", "failed", "unsupported"]
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """One teacher's text for one question.
+
+    Attributes:
+        teacher: the teacher's name, unique within a question.
+        text: the text exactly as the source has it. Only `compact_released` reads it raw; every other
+            method reads it through `branches.canonical_rationale`.
+    """
+
+    teacher: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its gold answer and the rationales of K teachers.
+
+    Attributes:
+        id: unique within a rationale set.
+        text: the question as the student sees it in the user turn.
+        gold_answer: the right answer as text ("145", "True", "B").
+        rationales: one per teacher, in the suite's teacher order; empty for test questions.
+        source: where it came from ("file, row 3"), for messages.
+    """
+
+    id: str
+    text: str
+    gold_answer: str
+    rationales: tuple[Rationale, ...] = ()
+    source: str = ""
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers, in order."""
+        return tuple(r.teacher for r in self.rationales)
+
+
+def fingerprint(value: Any, length: int = 16) -> str:
+    """Short, stable hash of plain data (JSON with sorted keys, sha256).
+
+    Args:
+        value: anything `json.dumps` accepts.
+        length: hexadecimal digits returned.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Everything a run's result depends on; its hash names the run directory.
+
+    Attributes:
+        method: registry name.
+        variant: what distinguishes runs of one method ("gpt-4o" for a single teacher), or "".
+        student: name of the student as given.
+        student_revision: fingerprint of its weights and tokenizer.
+        suite: suite name.
+        suite_fingerprint: hash of the suite's definition and of the questions it yields for training
+            and validation.
+        profile: "smoke", "lite" or "full".
+        seed: the run's seed.
+        settings: the resolved settings, every value (method, train, lora, eval).
+        results_version: raised by the project whenever a code change can move results.
+    """
+
+    method: str
+    variant: str
+    student: str
+    student_revision: str
+    suite: str
+    suite_fingerprint: str
+    profile: str
+    seed: int
+    settings: Mapping[str, Any]
+    results_version: int
+
+    @property
+    def hash(self) -> str:
+        """Name of the run directory."""
+        return fingerprint(asdict(self))
+
+    @property
+    def label(self) -> str:
+        """Short readable name, for progress lines and tables."""
+        return f"{self.method}[{self.variant}]" if self.variant else self.method
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run left behind; tables are made from nothing else.
+
+    Attributes:
+        key: the run's key, as plain data.
+        status: "done", "failed" or "unsupported".
+        reason: why it is not done (first line of the error, or the method's reason); "" when done.
+        training: optimiser_steps, epochs, questions, branches, tokens (supervised), total_tokens,
+            seconds, final_loss, peak_memory_bytes, excluded (list of {question_id, problem}).
+        weights: hash of the merged weights, hash of the base's.
+        evaluations: task name -> {"metric", "value", "n", "items" (per-item scores, in item order),
+            "item_ids", "cache_key"}.
+        probes: probe name -> plain data ("drift_nats_per_token", "weight_change", "validation_nats", ...).
+        provenance: code commit, package versions, hardware, dtype, threads, data fingerprint, times.
+    """
+
+    key: Mapping[str, Any]
+    status: RunStatus
+    reason: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    probes: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table, over runs.
+
+    Attributes:
+        row: row label.
+        column: column name.
+        mean: mean over seeds and items, or None when there is none.
+        low, high: 95 % interval, or None.
+        seed_sd: standard deviation over seeds, or None with fewer than two.
+        seeds, items: how many of each.
+        reason: why the cell is empty; "" when it is not.
+    """
+
+    row: str
+    column: str
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    seed_sd: float | None = None
+    seeds: int = 0
+    items: int = 0
+    reason: str = ""

@@ -1,0 +1,175 @@
+"""The contract between a method and the rest of the suite.
+
+A method is a small class with a `card`, a `config_type` and one required verb, `fit`. It holds no
+framework code: `loop.train` owns optimiser, accumulation, clipping, budget, logging and checkpoints. The
+usual method hands the loop an `Objective` (which branches, what loss); a method that merges models calls
+the loop once per teacher; `zero_shot` returns an empty report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from compact_bench.records import Question
+from compact_bench.settings import RunSettings, Strict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compact_bench.branches import EncodedQuestion
+    from compact_bench.students import Student
+
+__all__ = [
+    "FitReport",
+    "Method",
+    "MethodCard",
+    "Objective",
+    "RunContext",
+    "StepLoss",
+    "SuiteInfo",
+    "derive_seed",
+]
+
+Reproduction = Literal["reproduced", "not reproduced", "untested", "no reference"]
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a reader must know before believing a method's row.
+
+    Attributes:
+        title: one line.
+        source: paper, section, equation, reference commit.
+        deviations: where this code differs from its source, and why.
+        ours: choices made here because the source is silent.
+        uses_gold: whether training reads gold answers.
+        min_teachers: fewest teachers it works with.
+        reproduction: status against the source's own claims.
+    """
+
+    title: str
+    source: str
+    deviations: tuple[str, ...] = ()
+    ours: tuple[str, ...] = ()
+    uses_gold: bool = False
+    min_teachers: int = 1
+    reproduction: Reproduction = "untested"
+
+
+@dataclass(frozen=True)
+class SuiteInfo:
+    """What a method may know of a suite before it runs: enough to say why it cannot."""
+
+    name: str
+    teachers: tuple[str, ...]
+    has_gold: bool = True
+
+
+@dataclass
+class StepLoss:
+    """The loss of one forward pass over some questions.
+
+    Attributes:
+        loss: scalar, what is minimised.
+        rows: one dictionary per question and teacher (question_id, teacher, teacher_weight,
+            supervised_loss, and the scores where there are any), kept as the steps table.
+        metrics: scalars for the log.
+    """
+
+    loss: Tensor
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """What the loop needs from a method: branches of a question, and the loss of a few questions."""
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Tokens, labels and spans of the branches that this method trains on."""
+        ...
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """One forward pass; no backward."""
+        ...
+
+
+def derive_seed(seed: int, axis: str) -> int:
+    """Seed of one named axis ("data", "init", "dropout"), so that methods share the axes they should.
+
+    Args:
+        seed: the run's seed.
+        axis: name of the axis.
+
+    Returns:
+        A non-negative integer below 2**31.
+    """
+    digest = hashlib.sha256(f"{seed}/{axis}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 2**31
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run gives its method.
+
+    Attributes:
+        directory: where the run may write; the loop keeps checkpoints and tables here.
+        settings: the resolved settings.
+        seed: the run's seed; use `seed_for`.
+        log: called with a dictionary of metrics after every optimiser step.
+        on_progress: called with (done, total, text) for the progress display.
+    """
+
+    directory: Path
+    settings: RunSettings
+    seed: int
+    log: Callable[[Mapping[str, Any]], None] = lambda metrics: None
+    on_progress: Callable[[int, int, str], None] = lambda done, total, text: None
+
+    def seed_for(self, axis: str) -> int:
+        """Seed of one named axis."""
+        return derive_seed(self.seed, axis)
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What training did. An untrained method returns `FitReport()`.
+
+    Attributes:
+        optimiser_steps: updates made.
+        branches: branches seen, over all epochs.
+        supervised_tokens: label tokens seen.
+        total_tokens: tokens of all branches as separate rows, without padding.
+        seconds: wall-clock time in the loop, over all of its processes' lives.
+        final_loss: mean loss of the last epoch, or None.
+        extra: anything else worth recording.
+    """
+
+    optimiser_steps: int = 0
+    branches: int = 0
+    supervised_tokens: int = 0
+    total_tokens: int = 0
+    seconds: float = 0.0
+    final_loss: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A distillation method. The constructor only stores the configuration."""
+
+    card: ClassVar[MethodCard]
+    config_type: ClassVar[type[Strict]]
+
+    def __init__(self, config: Any) -> None: ...
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """None, or the reason why this method cannot run there."""
+        ...
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        ...
