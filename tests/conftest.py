@@ -1,4 +1,4 @@
-"""Fixtures that every test folder shares. Test modules import helpers of this folder as `tiny`."""
+"""Fixtures that every test folder shares. Test modules take helpers from `tests.tiny`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
 def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`student_folder(kind, tokenizer_kind, seed=0, **config)`: a saved tiny student, made once a session."""
-    import tiny
+    from tests import tiny
 
     made: dict[tuple[Any, ...], Path] = {}
 

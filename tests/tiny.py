@@ -55,7 +55,8 @@ _CHATML = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _LLAMA3 = (
-    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
+    "{{ bos_token }}{% for message in messages %}"
+    "<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
     "{{ message['content'] | trim }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
@@ -228,7 +229,7 @@ _RATIONALES: dict[str, tuple[str, ...]] = {
     # gold 145; right, right written otherwise, wrong, no stated answer
     "pencils": (
         "First, there are 100 pencils. So we add 45 to get 145. The answer is 145.",
-        "Let us add. Therefore 100 + 45 = 145. Wait, that is right.\nSo the total is 145.\nThe answer is 145.0",
+        "Let us add. Therefore 100 + 45 = 145. Wait, right.\nSo the total is 145.\nThe answer is 145.0",
         "The sum is 155. The answer is 155.",
         "Thus 100 and 45 make 145 pencils.",
     ),
@@ -288,7 +289,7 @@ def questions(count: int = 8, teachers: int = 2) -> tuple[Question, ...]:
         second = total if n % 3 else total + 1
         texts = (
             f"So we add {a} and {b}. The answer is {total}.",
-            f"First, Tom has {a} apples. Second, he buys {b} more apples.{' Wait.' * (n % 4)} The answer is {second}.",
+            f"First, he has {a} apples. Second, {b} more.{' Wait.' * (n % 4)} The answer is {second}.",
             f"Therefore, {a} + {b} = {total}.\nThe answer is {total}.0",
             f"Let x be {a}. Then x + {b} is {total}." + " Note that it holds." * (n % 3),
         )
