@@ -1,0 +1,67 @@
+"""Losses of branches: supervised (Eq. 8) and the consistency of answer spans (Eq. 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["consistency_loss", "symmetric_kl", "token_log_losses"]
+
+
+def token_log_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of every label, and the normaliser it was computed with.
+
+    Args:
+        logits: Float[Tensor, "tokens vocab"].
+        labels: Int[Tensor, "tokens"].
+
+    Returns:
+        Losses Float[Tensor, "tokens"] in nats and log-sum-exp Float[Tensor, "tokens"].
+
+    Source: Eq. 8, before reduction.
+    """
+    normaliser = torch.logsumexp(logits, dim=-1)
+    return normaliser - logits.gather(-1, labels[:, None]).squeeze(-1), normaliser
+
+
+def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) + KL(q || p) at every position; gradient flows through both.
+
+    Args:
+        log_p, log_q: Float[Tensor, "tokens vocab"], log-probabilities.
+
+    Returns:
+        Float[Tensor, "tokens"], nats.
+    """
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1)
+
+
+def consistency_loss(
+    span_log_probs: Sequence[Tensor | None], weights: Tensor, *, smallest_pair_weight: float = 0.0
+) -> Tensor:
+    """sum over pairs k < j of alpha_k * alpha_j * (KL(k || j) + KL(j || k)), averaged over the span.
+
+    Args:
+        span_log_probs: per teacher Float[Tensor, "span vocab"], the distributions that predict the answer
+            span's tokens, or None where the branch takes no part. Those given have one length.
+        weights: Float[Tensor, "teachers"], without gradient; not renormalised over those that take part.
+        smallest_pair_weight: pairs whose product of weights is below it are skipped.
+
+    Returns:
+        Scalar; zero when fewer than two branches take part.
+
+    Source: Eq. 9 summed with the weights of Eq. 11.
+    """
+    total = weights.new_zeros(())
+    for k, first in enumerate(span_log_probs):
+        for j in range(k + 1, len(span_log_probs)):
+            second = span_log_probs[j]
+            if first is None or second is None:
+                continue
+            pair = weights[k] * weights[j]
+            if smallest_pair_weight and float(pair) < smallest_pair_weight:
+                continue
+            total = total + pair * symmetric_kl(first, second).mean()
+    return total
