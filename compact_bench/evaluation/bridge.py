@@ -1,0 +1,292 @@
+"""Evaluate a student through lm-evaluation-harness, a task at a time, each cached when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import filelock
+
+from compact_bench.answers import extract_answer
+from compact_bench.chat import prompt_ids
+from compact_bench.errors import ConfigError, NumericalError
+from compact_bench.evaluation.cache import CacheEntry
+from compact_bench.evaluation.guards import quiet_harness, read_only, unchanged_tokenizer
+from compact_bench.evaluation.results import EvalProgress, TaskResult
+from compact_bench.evaluation.task_files import (
+    check_rows,
+    is_generation,
+    limited,
+    task_texts,
+    template_knows_thinking,
+    write_task_folder,
+)
+from compact_bench.records import fingerprint
+from compact_bench.settings import EvalSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Evaluable", "evaluate", "task_dependencies", "task_key"]
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Evaluable(Protocol):
+    """What is needed of a student here; `compact_bench.students.Student` has it."""
+
+    model: nn.Module
+    tokenizer: Any
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One task to evaluate: its rows, its cache entry, and what the entry's key was made of."""
+
+    task: str
+    rows: Rows
+    entry: CacheEntry
+    depends_on: Mapping[str, Any]
+
+
+def _ignore(_: EvalProgress) -> None:
+    return None
+
+
+def evaluate(
+    student: Evaluable,
+    benchmarks: Mapping[str, Rows],
+    settings: EvalSettings,
+    *,
+    weights_hash: str,
+    cache_dir: Path,
+    on_progress: Callable[[EvalProgress], None] = _ignore,
+) -> dict[str, TaskResult]:
+    """Accuracy of a student on tasks, as the `lm_eval` command line gives it with the same task folder.
+
+    A task evaluated before (same weights, task, items, settings, versions) is read from the cache; a
+    killed evaluation goes on with the task it was in. The student is left as it was.
+
+    Args:
+        student: with merged weights.
+        benchmarks: task name -> rows: {"id", "question", "answer"} for generation tasks, {"id", "question",
+            "choices", "label"} for choice tasks.
+        settings: items per task, longest generation (tokens), batch size (rows).
+        weights_hash: hash of the student's merged weights; names the cache folder.
+        cache_dir: folder of all evaluations.
+        on_progress: called before and after every task.
+
+    Returns:
+        Task name -> result, in the order of `benchmarks`.
+
+    Raises:
+        UnknownNameError: a task that is not packaged.
+        DataError: rows are not as expected; nothing is evaluated.
+        ConfigError: a prompt and the longest generation do not fit into the student's context.
+        NumericalError: the student gives log-likelihoods that are not finite.
+    """
+    check_rows(benchmarks)
+    results: dict[str, TaskResult] = {}
+    harness: Any = None
+    for index, (task, all_rows) in enumerate(benchmarks.items(), 1):
+        rows = limited(all_rows, settings)
+        depends_on = task_dependencies(student, task, rows, settings)
+        job = _Job(task, rows, CacheEntry(cache_dir, weights_hash, task_key(depends_on)), depends_on)
+        report = _reporter(on_progress, job, index, len(benchmarks))
+        result, state = job.entry.load(), "cached"
+        if result is None:
+            with _locked(job.entry.lock_file, partial(report, "waiting", None)):
+                result = job.entry.load()
+                if result is None:
+                    report("running", None)
+                    harness = harness or _make_harness(student, settings)
+                    result, state = _evaluate_task(student, job, settings, harness), "done"
+        report(state, result)
+        results[task] = result
+    return results
+
+
+def task_dependencies(student: Evaluable, task: str, rows: Rows, settings: EvalSettings) -> dict[str, Any]:
+    """All that a result depends on besides the weights; never a name the user chose.
+
+    Args:
+        student: gives chat template, tokenizer, data type and kind of device.
+        task: task name.
+        rows: the rows evaluated.
+        settings: the longest generation counts for generation tasks only.
+    """
+    model, tokenizer = student.model, student.tokenizer
+    parameter = next(model.parameters())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    vocabulary = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    rule = (resources.files("compact_bench") / "answers.py").read_text(encoding="utf-8")
+    return {
+        "task": {name: _sha(text) for name, text in sorted(task_texts(task, settings).items())},
+        "answer_rule": _sha(rule),
+        "items": fingerprint([dict(row) for row in rows], 32),
+        "batch_size": settings.batch_size,
+        "chat_template": _sha(str(tokenizer.chat_template)),
+        "tokenizer": _sha(vocabulary),
+        "decoding": _decoding(model) if is_generation(task) else {},
+        "dtype": str(parameter.dtype),
+        "device": parameter.device.type,
+        "versions": {name: importlib.metadata.version(name) for name in ("lm_eval", "torch", "transformers")},
+    }
+
+
+def _decoding(model: Any) -> dict[str, Any]:
+    """The student's own generation settings: its end-of-turn tokens above all."""
+    configured = getattr(model, "generation_config", None)
+    settings = configured.to_diff_dict() if configured is not None else {}
+    return {n: v for n, v in settings.items() if n != "transformers_version" and not n.startswith("_")}
+
+
+def task_key(depends_on: Mapping[str, Any]) -> str:
+    """Name of a cache entry, from `task_dependencies`."""
+    return fingerprint(depends_on, 32)
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _reporter(
+    on_progress: Callable[[EvalProgress], None], job: _Job, index: int, total: int
+) -> Callable[[Any, TaskResult | None], None]:
+    def report(state: Literal["running", "waiting", "done", "cached"], result: TaskResult | None) -> None:
+        seconds = result.seconds if result is not None else 0.0
+        on_progress(EvalProgress(job.task, index, total, state, len(job.rows), seconds, result))
+
+    return report
+
+
+@contextmanager
+def _locked(lock_file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a file lock; the system frees it when the process that holds it dies."""
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make_harness(student: Evaluable, settings: EvalSettings) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    thinking = {"enable_thinking": False} if template_knows_thinking(student.tokenizer.chat_template) else {}
+    with quiet_harness(), read_only(student.model), unchanged_tokenizer(student.tokenizer):
+        return HFLM(
+            pretrained=student.model, tokenizer=student.tokenizer, batch_size=settings.batch_size, **thinking
+        )
+
+
+def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harness: Any) -> TaskResult:
+    from lm_eval import evaluate as run_harness
+    from lm_eval.tasks import TaskManager
+
+    _check_room(student, job, settings, harness.max_length)
+    started = time.monotonic()
+    # The item limit is already applied to the rows.
+    unlimited = settings.model_copy(update={"items_per_task": None})
+    folder = write_task_folder(job.entry.folder / "tasks", {job.task: job.rows}, unlimited)
+    with quiet_harness(), read_only(student.model), unchanged_tokenizer(student.tokenizer):
+        # `simple_evaluate` would seed this process's generators and call pip, git and the compiler for
+        # its report; the numbers come from here either way.
+        loaded = TaskManager(include_path=str(folder), include_defaults=False).load([job.task])
+        output = run_harness(
+            lm=harness,
+            task_dict=loaded,
+            bootstrap_iters=0,
+            log_samples=True,
+            apply_chat_template=True,
+            fewshot_as_multiturn=True,
+        )
+    generation = is_generation(job.task)
+    metric, *other_metrics = ("exact_match", "states_answer") if generation else ("acc_norm", "acc")
+    samples = sorted(output["samples"][job.task], key=lambda sample: int(sample["doc_id"]))
+    describe = _generated_item if generation else _choice_item
+    items = [describe(sample, metric) for sample in samples]
+    if [item["id"] for item in items] != [row["id"] for row in job.rows]:
+        raise AssertionError("the harness gave other items than the rows it was given")
+    scores = output["results"][job.task]
+    result = TaskResult(
+        task=job.task,
+        metric=metric,
+        value=float(scores[f"{metric},none"]),
+        n=len(items),
+        items=tuple(item["score"] for item in items),
+        item_ids=tuple(item["id"] for item in items),
+        cache_key=job.entry.key,
+        seconds=time.monotonic() - started,
+        others={name: float(scores[f"{name},none"]) for name in other_metrics},
+    )
+    job.entry.save(result, items, job.depends_on)
+    return result
+
+
+def _check_room(student: Evaluable, job: _Job, settings: EvalSettings, context_tokens: int) -> None:
+    """Refuse prompts that the harness would cut on the left without a word."""
+    tokenizer = student.tokenizer
+    faults = []
+    for row in job.rows:
+        answer_tokens = settings.max_new_tokens
+        if "choices" in row:
+            texts = [f"The answer is {choice}" for choice in row["choices"]]
+            answer_tokens = max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+        needed = len(prompt_ids(tokenizer, row["question"])) + answer_tokens
+        if needed > context_tokens:
+            faults.append(f"{row['id']} ({needed})")
+    if faults:
+        raise ConfigError(
+            f"task {job.task}: expected prompt and answer within the student's context of {context_tokens} "
+            f"tokens, got more for {len(faults)} item(s): {', '.join(faults[:10])}. Lower "
+            "eval.max_new_tokens or leave these items out."
+        )
+
+
+def _generated_item(sample: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    generation = str(sample["filtered_resps"][0])
+    return {
+        "id": str(sample["doc"]["id"]),
+        "prompt": sample["arguments"][0][0],
+        "generation": generation,
+        "gold": sample["doc"]["answer"],
+        "prediction": extract_answer(generation),
+        "score": float(sample[metric]),
+    }
+
+
+def _choice_item(sample: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    doc = sample["doc"]
+    loglikelihoods = [float(response[0]) for response in sample["filtered_resps"]]
+    if not all(math.isfinite(x) for x in loglikelihoods):
+        raise NumericalError(
+            f"item {doc['id']}: expected finite log-likelihoods, got {loglikelihoods}; the student's weights "
+            "have probably diverged: train with a lower learning rate"
+        )
+    per_character = [x / len(c) for x, c in zip(loglikelihoods, doc["choices"], strict=True)]
+    predicted = max(range(len(per_character)), key=per_character.__getitem__)
+    return {
+        "id": str(doc["id"]),
+        "prompt": sample["arguments"][0][0],
+        "choices": list(doc["choices"]),
+        "loglikelihoods_nats": loglikelihoods,
+        "gold": doc["choices"][doc["label"]],
+        "prediction": doc["choices"][predicted],
+        "score": float(sample[metric]),
+    }

@@ -1,0 +1,83 @@
+"""What an evaluation returns and what it reports while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["EvalProgress", "TaskResult"]
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task's score of one student.
+
+    Attributes:
+        task: task name.
+        metric: the reported metric ("exact_match" for generation, "acc_norm" for choices).
+        value: mean of `items`, as the harness reports it; in [0, 1].
+        n: how many items.
+        items: score of each item, in item order.
+        item_ids: id of each item, in item order.
+        cache_key: name of the cache entry, from all that the result depends on.
+        seconds: wall time of the evaluation when it was made.
+        others: the task's other metrics ("acc", "states_answer").
+    """
+
+    task: str
+    metric: str
+    value: float
+    n: int
+    items: tuple[float, ...]
+    item_ids: tuple[str, ...]
+    cache_key: str
+    seconds: float
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON data, as run records hold it."""
+        return {**asdict(self), "items": list(self.items), "item_ids": list(self.item_ids)}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> TaskResult:
+        """The result that `plain` gave.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        return cls(
+            task=data["task"],
+            metric=data["metric"],
+            value=float(data["value"]),
+            n=int(data["n"]),
+            items=tuple(float(x) for x in data["items"]),
+            item_ids=tuple(str(x) for x in data["item_ids"]),
+            cache_key=data["cache_key"],
+            seconds=float(data["seconds"]),
+            others={name: float(x) for name, x in data["others"].items()},
+        )
+
+
+@dataclass(frozen=True)
+class EvalProgress:
+    """Where an evaluation stands; one before and one after every task.
+
+    Attributes:
+        task: the task the event is about.
+        index: its place, from 1.
+        total: tasks in all.
+        state: "running" before a task is computed, "waiting" while another process computes it, "done"
+            after it was computed, "cached" when it was found.
+        items: items of the task.
+        seconds: wall time of the task (0 before it is computed, the stored time when cached).
+        result: the result, for "done" and "cached".
+    """
+
+    task: str
+    index: int
+    total: int
+    state: Literal["running", "waiting", "done", "cached"]
+    items: int
+    seconds: float = 0.0
+    result: TaskResult | None = None

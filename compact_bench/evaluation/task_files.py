@@ -1,0 +1,219 @@
+"""Task folders: the packaged task definitions plus the rows, as both our API and `lm_eval` read them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from compact_bench.answers import parse_number
+from compact_bench.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.evaluation.cache import write_text_atomically
+from compact_bench.settings import EvalSettings
+
+__all__ = [
+    "check_rows",
+    "is_generation",
+    "limited",
+    "lm_eval_command",
+    "task_names",
+    "task_texts",
+    "template_knows_thinking",
+    "write_task_folder",
+]
+
+_INCLUDE = re.compile(r"^include:\s*(\S+)\s*$", re.MULTILINE)
+_LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
+
+
+def task_names() -> tuple[str, ...]:
+    """Names of the packaged tasks."""
+    names = [entry.name for entry in _folder().iterdir()]
+    return tuple(sorted(n[:-5] for n in names if n.endswith(".yaml") and not n.startswith("_")))
+
+
+def is_generation(task: str) -> bool:
+    """Whether the student writes the answer (True) or options are scored (False).
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    return "_generation.yaml" in task_texts(task, EvalSettings())
+
+
+def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
+    """File name -> text of everything that defines a task, with the settings written in.
+
+    Args:
+        task: task name.
+        settings: gives the longest generation, which only generation tasks mention.
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    if task not in task_names():
+        raise UnknownNameError("evaluation task", task, task_names())
+    text = _read(f"{task}.yaml")
+    texts = {f"{task}.yaml": text, "utils.py": _read("utils.py")}
+    for base in _INCLUDE.findall(text):
+        texts[base] = _LONGEST.sub(rf"\g<1>{settings.max_new_tokens}", _read(base))
+    return texts
+
+
+def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Check every row of every task before anything is evaluated.
+
+    Args:
+        benchmarks: task name -> rows, {"id", "question", "answer"} for generation tasks and
+            {"id", "question", "choices", "label"} for choice tasks.
+
+    Raises:
+        UnknownNameError: a task that is not packaged.
+        DataError: rows are not as expected; every fault is listed.
+    """
+    faults: list[Fault] = []
+    for task, rows in benchmarks.items():
+        generation = is_generation(task)
+        if not rows:
+            faults.append(Fault(f"task {task}", "expected at least one row, got none"))
+        seen: set[str] = set()
+        for number, row in enumerate(rows, 1):
+            where = f"task {task}, row {number}"
+            problems = _generation_problems(row) if generation else _choice_problems(row)
+            if (row_id := str(row.get("id"))) in seen:
+                problems.append(f"the id {row_id!r} stands in an earlier row too")
+            seen.add(row_id)
+            faults += [Fault(where, problem, row_id) for problem in problems]
+    if faults:
+        raise DataError("benchmark rows are not as expected", faults, "correct or leave out these rows.")
+
+
+def write_task_folder(
+    folder: Path, benchmarks: Mapping[str, Sequence[Mapping[str, Any]]], settings: EvalSettings
+) -> Path:
+    """Write a folder that `lm_eval --include_path` reads: definitions, rows (JSONL), scoring functions.
+
+    Args:
+        folder: where; made if missing. Files are written atomically, other files are left alone.
+        benchmarks: task name -> rows; the first `settings.items_per_task` of each are written.
+        settings: longest generation and item limit.
+
+    Returns:
+        The folder, absolute.
+
+    Raises:
+        UnknownNameError, DataError: see `check_rows`.
+    """
+    check_rows(benchmarks)
+    folder = folder.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, rows in benchmarks.items():
+        lines = [json.dumps(_columns(row), ensure_ascii=False) for row in limited(rows, settings)]
+        write_text_atomically(folder / f"{task}.jsonl", "\n".join(lines) + "\n")
+        for name, text in task_texts(task, settings).items():
+            write_text_atomically(folder / name, text)
+    return folder
+
+
+def limited(rows: Sequence[Mapping[str, Any]], settings: EvalSettings) -> Sequence[Mapping[str, Any]]:
+    """The rows that the settings' item limit leaves."""
+    return rows if settings.items_per_task is None else rows[: settings.items_per_task]
+
+
+def lm_eval_command(
+    student_folder: Path,
+    task_folder: Path,
+    tasks: Iterable[str],
+    settings: EvalSettings,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> str:
+    """The `lm_eval` command line that gives the same numbers as `evaluate`, ready for a shell.
+
+    Args:
+        student_folder: a saved student.
+        task_folder: a folder from `write_task_folder`.
+        tasks: task names.
+        settings: gives the batch size.
+        dtype: data type of the weights ("float32", "bfloat16").
+        device: where it runs ("cpu", "cuda").
+
+    Raises:
+        ConfigError: the student's path holds a comma, equals sign or white space, which the harness
+            cannot read.
+    """
+    # Absolute: the harness takes a relative path for a hub id and asks the network about it.
+    student = str(student_folder.expanduser().resolve())
+    if re.search(r"[,=\s]", student):
+        raise ConfigError(
+            f"lm_eval cannot read a model path with a comma, '=' or white space, got {student!r}; "
+            "export the student to another folder"
+        )
+    arguments = f"pretrained={student},dtype={dtype}"
+    if template_knows_thinking(_template_of(student_folder)):
+        arguments += ",enable_thinking=False"
+    words = ["lm_eval", "run", "--model", "hf", "--model_args", arguments]
+    words += ["--tasks", ",".join(tasks), "--include_path", str(task_folder.expanduser().resolve())]
+    words += ["--apply_chat_template", "--batch_size", str(settings.batch_size), "--device", device]
+    return shlex.join(words)
+
+
+def template_knows_thinking(template: Any) -> bool:
+    """Whether a chat template can switch a thinking mode off (Qwen3 and the like)."""
+    return "enable_thinking" in str(template)
+
+
+def _template_of(student_folder: Path) -> str:
+    for name in ("chat_template.jinja", "tokenizer_config.json"):
+        file = student_folder.expanduser() / name
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    return ""
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("id", "question", "answer") if "answer" in row else ("id", "question", "choices", "label")
+    return {name: row[name] for name in kept}
+
+
+def _generation_problems(row: Mapping[str, Any]) -> list[str]:
+    problems = _text_problems(row)
+    answer = row.get("answer")
+    if not isinstance(answer, str) or parse_number(answer) is None:
+        problems.append(f"field 'answer': expected a number as text, got {answer!r}")
+    return problems
+
+
+def _choice_problems(row: Mapping[str, Any]) -> list[str]:
+    problems = _text_problems(row)
+    choices, label = row.get("choices"), row.get("label")
+    if (
+        not isinstance(choices, list | tuple)
+        or len(choices) < 2
+        or not all(isinstance(c, str) and c.strip() for c in choices)
+    ):
+        problems.append(f"field 'choices': expected two or more non-empty texts, got {choices!r}")
+    elif isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(choices):
+        problems.append(f"field 'label': expected 0 to {len(choices) - 1}, got {label!r}")
+    return problems
+
+
+def _text_problems(row: Mapping[str, Any]) -> list[str]:
+    return [
+        f"field {name!r}: expected a non-empty text, got {row.get(name)!r}"
+        for name in ("id", "question")
+        if not isinstance(row.get(name), str) or not row[name].strip()
+    ]
+
+
+def _folder() -> Any:
+    return resources.files("compact_bench") / "evaluation" / "tasks"
+
+
+def _read(name: str) -> str:
+    text: str = (_folder() / name).read_text(encoding="utf-8")
+    return text

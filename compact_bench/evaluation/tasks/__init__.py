@@ -1,0 +1,1 @@
+"""Task definitions of the evaluation harness, as data; see the YAML files."""

@@ -1,0 +1,43 @@
+"""Functions that the task files name; copied beside them, so they import nothing of this folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compact_bench.answers import answer_span, extract_answer, numeric_match
+
+__all__ = ["load_rows", "score_generation"]
+
+
+def load_rows(rows_file: str, **_: Any) -> dict[str, Any]:
+    """The rows beside this file as the harness's test split, held in memory (no data-set cache).
+
+    Args:
+        rows_file: name of a JSONL file in this folder.
+        _: what the harness passes besides (model arguments), not used.
+    """
+    from datasets import Dataset
+
+    text = Path(__file__).with_name(rows_file).read_text(encoding="utf-8")
+    return {"test": Dataset.from_list([json.loads(line) for line in text.split("\n") if line])}
+
+
+def score_generation(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """Scores of one generation by the rule of `compact_bench.answers`.
+
+    Args:
+        doc: the row, with its gold "answer".
+        results: the generation, alone in a list.
+
+    Returns:
+        exact_match: 1 when the extracted number is the gold one; states_answer: 1 when the generation
+        says "The answer is" (the rule otherwise falls back on its last number).
+    """
+    generation = results[0]
+    return {
+        "exact_match": float(numeric_match(extract_answer(generation), str(doc["answer"]))),
+        "states_answer": float(answer_span(generation) is not None),
+    }
