@@ -16,6 +16,9 @@ __all__ = ["CHECKPOINTS", "Leftover", "find_leftovers", "remove_leftovers"]
 CHECKPOINTS = "checkpoint*"
 """Files and folders of a run folder that serve only to continue its training."""
 
+TEMPORARIES = (f".*{TEMPORARY_SUFFIX}", ".final.*")
+"""What a killed process leaves of a file or folder that it was writing."""
+
 
 @dataclass(frozen=True)
 class Leftover:
@@ -36,7 +39,7 @@ def find_leftovers(
     finished: Sequence[Path],
     root: Path | None,
     evaluations: Path,
-    cache_keys: Collection[str],
+    used: Collection[str],
     min_age_seconds: float,
 ) -> tuple[Leftover, ...]:
     """List what can go; nothing is changed.
@@ -45,26 +48,28 @@ def find_leftovers(
         finished: folders of finished runs that nobody holds.
         root: the store, searched for temporary files and unused evaluations; None: not searched.
         evaluations: folder of cached evaluations.
-        cache_keys: evaluations that a record refers to.
+        used: evaluations that a record refers to, as "weights hash/cache key".
         min_age_seconds: younger temporary files and evaluations stay.
     """
     found = [(path, "checkpoint of a finished run") for run in finished for path in run.glob(CHECKPOINTS)]
     if root is not None:
         old = time.time() - min_age_seconds
-        found += [(path, "evaluation of no run") for path in _unused(evaluations, cache_keys, old)]
+        found += [(path, "evaluation of no run") for path in _unused(evaluations, used, old)]
         inside = {path for path, _ in found}
-        for path in root.rglob(f".*{TEMPORARY_SUFFIX}"):
-            if path.is_file() and _age_mark(path) <= old and inside.isdisjoint(path.parents):
+        for path in (path for pattern in TEMPORARIES for path in root.rglob(pattern)):
+            if _age_mark(path) <= old and inside.isdisjoint(path.parents):
                 found.append((path, "temporary file"))
     return tuple(Leftover(path, why, _size(path)) for path, why in sorted(found))
 
 
-def _unused(folder: Path, cache_keys: Collection[str], old: float) -> Iterator[Path]:
+def _unused(folder: Path, used: Collection[str], old: float) -> Iterator[Path]:
+    """Entries `<weights hash>/<cache key>` that no record names, with their lock files."""
     if not folder.is_dir():
         return
-    for path in folder.iterdir():
-        used = path.name in cache_keys or path.name.split(".")[0] in cache_keys
-        if not used and not path.name.startswith(".") and _age_mark(path) <= old:
+    for path in folder.glob("*/*"):
+        if f"{path.parent.name}/{path.name.removesuffix('.lock')}" in used or path.name.startswith("."):
+            continue
+        if _age_mark(path) <= old:
             yield path
 
 

@@ -264,13 +264,17 @@ class Store:
         scan = self.scan()
         done = {key_hash(r.key): r for r in scan.records if r.status != "failed"}
         free = [name for name in done if not self.is_locked(name) and not name.startswith(tuple(keep))]
-        cached = {str(result.get("cache_key", "")) for r in scan.records for result in r.evaluations.values()}
+        used = {
+            f"{r.weights.get('final', '')}/{result.get('cache_key', '')}"
+            for r in scan.records
+            for result in r.evaluations.values()
+        }
         busy = any(self.is_locked(path.stem) for path in _children(self.locks_dir) if path.suffix == ".lock")
         found = find_leftovers(
             [self.run_dir(name) for name in sorted(free)],
             None if busy else self.root,
             self.evaluations_dir,
-            cached,
+            used,
             min_age_seconds,
         )
         if not dry_run:

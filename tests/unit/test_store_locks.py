@@ -110,14 +110,14 @@ def save(store: Store, seed: int, **changes: Any) -> RunKey:
 
 def filled_store(root: Path) -> Store:
     store = Store(root)
-    save(store, 1, evaluations={"svamp": {"cache_key": "used"}})
+    save(store, 1, weights={"final": "w1"}, evaluations={"svamp": {"cache_key": "used"}})
     save(store, 2, status="failed", reason="e")
     unfinished = store.run_dir(key_of(3)) / "checkpoint"
     unfinished.mkdir(parents=True)
     (unfinished / "weights.bin").write_bytes(b"x")
-    store.evaluations_dir.mkdir()
-    for name in ("used.json", "unused.json"):
-        (store.evaluations_dir / name).write_bytes(b"12345")
+    for name in ("w1/used", "w1/unused", "w2/used"):
+        (store.evaluations_dir / name).mkdir(parents=True)
+        (store.evaluations_dir / name / "items.jsonl").write_bytes(b"12345")
     (store.run_dir(key_of(1)) / ".record.json.abc.tmp").write_bytes(b"123")
     return store
 
@@ -128,13 +128,14 @@ def test_gc_removes_only_what_no_finished_run_needs(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert {(item.path.name, item.why, item.size_bytes) for item in listed} == {
         ("checkpoint", "checkpoint of a finished run", 100),
-        ("unused.json", "evaluation of no run", 5),
+        ("unused", "evaluation of no run", 5),
+        ("used", "evaluation of no run", 5),
         (".record.json.abc.tmp", "temporary file", 3),
     }
     assert sorted(tmp_path.rglob("*")) == before
     assert store.gc(min_age_seconds=0) == listed
     assert not any(item.path.exists() for item in listed)
-    assert (store.evaluations_dir / "used.json").exists()
+    assert (store.evaluations_dir / "w1" / "used").exists()
     assert all((store.run_dir(key_of(seed)) / "checkpoint").exists() for seed in (2, 3))
     assert len(store.records()) == 2
     assert store.gc(min_age_seconds=0) == ()
@@ -143,7 +144,7 @@ def test_gc_removes_only_what_no_finished_run_needs(tmp_path: Path) -> None:
 def test_gc_keeps_named_runs_and_young_files(tmp_path: Path) -> None:
     store = filled_store(tmp_path)
     assert store.gc(keep=[key_of(1).hash[:8]]) == ()
-    old = store.evaluations_dir / "unused.json"
+    old = store.evaluations_dir / "w1" / "unused"
     os.utime(old, (1, 1))
     assert [item.path for item in store.gc(keep=[key_of(1).hash])] == [old]
 

@@ -1,0 +1,213 @@
+"""Means with intervals, and paired tests, for runs x items.
+
+Uncertainty comes from two sides: which seeds were run and which items were asked. Both are resampled,
+independently ("crossed"), and every method is resampled with the same draws, so that the interval of a
+difference is the interval of the paired difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compact_bench.errors import DataError
+
+__all__ = ["Estimate", "Sample", "bootstrap_means", "estimate", "holm", "interval", "permutation_p_value"]
+
+Floats = NDArray[np.float64]
+REPLICATES = 2000
+PERMUTATIONS = 9999
+LEVEL = 0.95
+SEED = 20260113
+"""Of every resampling; a fixed number, so that the same records give the same report."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Measured values of one row: for every task, a matrix of seeds by items.
+
+    Attributes:
+        tasks: task name -> array [seeds, items]; the same seeds, in the same order, in every task. The
+            value of a sample is the mean over tasks of the task's mean.
+        items_resampled: False where one value per seed is all there is.
+    """
+
+    tasks: Mapping[str, Floats]
+    items_resampled: bool = True
+
+    def __post_init__(self) -> None:
+        shapes = {name: values.shape for name, values in self.tasks.items()}
+        wrong = [name for name, shape in shapes.items() if len(shape) != 2 or 0 in shape]
+        if wrong or not shapes or len({shape[0] for shape in shapes.values()}) != 1:
+            raise DataError(f"expected one [seeds, items] matrix per task with the same seeds, got {shapes}")
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds."""
+        return int(next(iter(self.tasks.values())).shape[0])
+
+    @property
+    def items(self) -> int:
+        """How many items, over all tasks."""
+        return sum(int(values.shape[1]) for values in self.tasks.values())
+
+    @property
+    def seed_means(self) -> Floats:
+        """Value of each seed, [seeds]."""
+        return np.asarray(np.mean([values.mean(axis=1) for values in self.tasks.values()], axis=0))
+
+    def minus(self, other: Sample) -> Sample:
+        """The paired difference, task by task; both need the same tasks, seeds and items."""
+        return Sample(
+            {name: values - other.tasks[name] for name, values in self.tasks.items()},
+            self.items_resampled and other.items_resampled,
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and what is known about its uncertainty.
+
+    Attributes:
+        mean: over seeds and items.
+        low, high: 95 % percentile interval; None where nothing could be resampled.
+        seed_sd: standard deviation over seeds (n - 1); None with one seed.
+        seeds, items: how many.
+        over: what the interval covers: "seeds and items", "items only", "seeds only" or "".
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    seed_sd: float | None
+    seeds: int
+    items: int
+    over: str
+
+
+@lru_cache(maxsize=64)
+def _draws(axis: str, size: int, replicates: int) -> NDArray[np.int32]:
+    # The axis' name and size decide the draws, never the method: that is what pairs methods.
+    digest = hashlib.sha256(f"{SEED}/{axis}/{size}".encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    return generator.integers(0, size, size=(replicates, size), dtype=np.int32)
+
+
+def bootstrap_means(sample: Sample, replicates: int = REPLICATES) -> Floats:
+    """Bootstrap replicates of a sample's value, seeds and items resampled independently.
+
+    Args:
+        sample: the values.
+        replicates: how many.
+
+    Returns:
+        [replicates]; two samples of the same tasks and sizes are resampled alike.
+    """
+    seeds = _draws("seeds", sample.seeds, replicates)
+    total = np.zeros(replicates)
+    for name, values in sample.tasks.items():
+        if sample.items_resampled:
+            drawn = _draws(f"items/{name}", values.shape[1], replicates)
+            by_seed = np.stack([row[drawn].mean(axis=1) for row in values], axis=1)
+        else:
+            by_seed = np.broadcast_to(values.mean(axis=1), (replicates, sample.seeds))
+        total += np.take_along_axis(by_seed, seeds, axis=1).mean(axis=1)
+    return total / len(sample.tasks)
+
+
+def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float]:
+    """Percentile interval of bootstrap replicates.
+
+    Args:
+        replicates: [replicates].
+        level: share of the replicates inside.
+    """
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(replicates, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def estimate(sample: Sample, replicates: int = REPLICATES) -> Estimate:
+    """Mean, 95 % interval and standard deviation over seeds.
+
+    Args:
+        sample: the values.
+        replicates: bootstrap replicates.
+
+    Returns:
+        With one seed the interval is over items only; with neither two seeds nor two items there is none.
+    """
+    means = sample.seed_means
+    by_items = sample.items_resampled and any(v.shape[1] > 1 for v in sample.tasks.values())
+    over = {
+        (True, True): "seeds and items",
+        (True, False): "seeds only",
+        (False, True): "items only",
+        (False, False): "",
+    }[sample.seeds > 1, by_items]
+    low, high = interval(bootstrap_means(sample, replicates)) if over else (None, None)
+    return Estimate(
+        mean=float(means.mean()),
+        low=low,
+        high=high,
+        seed_sd=float(means.std(ddof=1)) if sample.seeds > 1 else None,
+        seeds=sample.seeds,
+        items=sample.items,
+        over=over,
+    )
+
+
+def permutation_p_value(difference: Sample, resamples: int = PERMUTATIONS) -> float:
+    """Two-sided p value of a paired permutation test over items: signs of the seed-averaged differences flip.
+
+    Args:
+        difference: values of one row minus those of the other.
+        resamples: random sign flips; all of them are tried where there are no more than that.
+
+    Returns:
+        p in (0, 1]; 1 when no item differs.
+    """
+    from scipy.stats import permutation_test
+
+    tasks = difference.tasks.values()
+    weighted = [values.mean(axis=0) / (values.shape[1] * len(difference.tasks)) for values in tasks]
+    flips = np.concatenate(weighted)
+    # Flipping a zero changes nothing, so such items cost time and no more; scipy wants two observations.
+    flips = flips[flips != 0.0]
+    if flips.size == 0:
+        return 1.0
+    if flips.size == 1:
+        flips = np.append(flips, 0.0)
+
+    def total(values: Floats, axis: int) -> Any:
+        return values.sum(axis=axis)
+
+    result = permutation_test(
+        (flips,),
+        total,
+        permutation_type="samples",
+        n_resamples=resamples,
+        batch=max(1, 2_000_000 // flips.size),
+        vectorized=True,
+        random_state=np.random.default_rng(SEED),
+    )
+    return float(result.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm-corrected p values, in the same order.
+
+    Args:
+        p_values: one per comparison of the family.
+    """
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]

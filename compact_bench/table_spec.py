@@ -1,0 +1,185 @@
+"""What a table shows: rows, column groups and selection rules, as data files without code."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from compact_bench.errors import ConfigError, UnknownNameError
+from compact_bench.settings import Strict, describe_validation_error
+
+__all__ = ["GroupSpec", "MeasureSpec", "PaperSpec", "RowSpec", "TableSpec", "load_table_spec", "table_names"]
+
+
+class RowSpec(Strict):
+    """One row, or one row per teacher.
+
+    Attributes:
+        method: registry name of the method whose runs fill the row.
+        title: how the row is named; "{variant}" stands for the teacher.
+        kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
+            the teacher that the table's `selection` chooses.
+        variant_suffix: end of the runs' variant, which tells further rows of one method apart.
+        settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
+        epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
+        profiles: profiles that plan this row; empty for all. A row of another profile shows only if it was run.
+    """
+
+    method: str
+    title: str
+    kind: Literal["method", "each_teacher", "best_teacher"] = "method"
+    variant_suffix: str = ""
+    settings: dict[str, dict[str, Any]] = {}
+    epochs_times_teachers: bool = False
+    profiles: tuple[str, ...] = ()
+
+    def planned_in(self, profile: str) -> bool:
+        """Whether `reproduce` runs this row at a profile."""
+        return not self.profiles or profile in self.profiles
+
+
+class MeasureSpec(Strict):
+    """One column that is no benchmark.
+
+    Attributes:
+        name: column name, unique in the table.
+        title: how it is headed.
+        source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
+        items_source: where the record has its per-item values, or "".
+        unit: "nats", "ratio", "steps", "tokens" or "seconds".
+    """
+
+    name: str
+    title: str
+    source: str
+    items_source: str = ""
+    unit: Literal["nats", "ratio", "steps", "tokens", "seconds"]
+
+
+class GroupSpec(Strict):
+    """Columns that belong together.
+
+    Attributes:
+        name: group name; of a benchmark group, the group that the suite's benchmarks name.
+        title: heading.
+        short: heading where there is little room.
+        kind: "benchmarks" takes the suite's benchmarks of this group, "measures" the columns below.
+        mean: whether a column with the mean over the group's benchmarks is added.
+        compared: whether the mean is compared with the reference row.
+        columns: measures.
+        note: one sentence under the table.
+    """
+
+    name: str
+    title: str
+    short: str = ""
+    kind: Literal["benchmarks", "measures"]
+    mean: bool = False
+    compared: bool = False
+    columns: tuple[MeasureSpec, ...] = ()
+    note: str = ""
+
+
+class PaperSpec(Strict):
+    """What the paper reports, where it is known.
+
+    Attributes:
+        title: row title.
+        version: which version of the paper.
+        place: where in it.
+        values: column name -> value, in the table's inner units; a column that is not here is "not available".
+    """
+
+    title: str
+    version: str
+    place: str
+    values: dict[str, float] = {}
+
+
+class TableSpec(Strict):
+    """A whole table.
+
+    Attributes:
+        number: as asked for on the command line.
+        title: one line.
+        numbering: what the number refers to.
+        reference: method that the other rows are compared with.
+        selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
+        selection_text: the same in words.
+        rows, groups, paper: see there.
+    """
+
+    number: str
+    title: str
+    numbering: str
+    reference: str
+    selection: tuple[str, ...] = ()
+    selection_text: str = ""
+    rows: tuple[RowSpec, ...] = Field(min_length=1)
+    groups: tuple[GroupSpec, ...] = Field(min_length=1)
+    paper: tuple[PaperSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> TableSpec:
+        columns = [column.name for group in self.groups for column in group.columns]
+        rows = [(row.method, row.kind, row.variant_suffix) for row in self.rows]
+        groups = [group.name for group in self.groups]
+        for what, names in (("column", columns), ("row", rows), ("group", groups)):
+            twice = sorted({str(name) for name in names if names.count(name) > 1})  # type: ignore[arg-type]
+            if twice:
+                raise ValueError(f"{what} given twice: {', '.join(twice)}")
+        if any(row.kind == "best_teacher" for row in self.rows) and not self.selection:
+            raise ValueError("a best_teacher row needs `selection`")
+        return self
+
+
+def _folders() -> Iterator[Path]:
+    package = Path(__file__).resolve().parent
+    yield package / "_paper_tables"
+    yield package.parent / "paper_tables"
+
+
+def _packaged() -> dict[str, Path]:
+    for folder in _folders():
+        files = sorted(folder.glob("table_*.toml"))
+        if files:
+            return {path.stem.removeprefix("table_"): path for path in files}
+    return {}
+
+
+def table_names() -> tuple[str, ...]:
+    """Numbers of the packaged tables."""
+    return tuple(_packaged())
+
+
+def load_table_spec(number: str | int | Path) -> TableSpec:
+    """Read and check a table's definition.
+
+    Args:
+        number: 2, "2", "table_2", or the path of a TOML file.
+
+    Raises:
+        UnknownNameError: there is no such table.
+        ConfigError: the file is no TOML or has wrong fields; all of them are listed.
+    """
+    text = str(number)
+    packaged = _packaged()
+    if text.endswith(".toml"):
+        path = Path(text)
+        if not path.is_file():
+            raise ConfigError(f"expected a table definition in {path}, found no such file.")
+    elif text.removeprefix("table_") in packaged:
+        path = packaged[text.removeprefix("table_")]
+    else:
+        raise UnknownNameError("table", text, packaged)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TableSpec.model_validate(data)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, path.name)) from None
