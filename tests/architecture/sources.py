@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ class Import:
     typing_only: bool
 
 
-@lru_cache(maxsize=None)
+@cache
 def sources(*folders: str) -> tuple[Source, ...]:
     """All Python files under the folders, in path order."""
     found = []

@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+
 from tests.architecture.sources import PACKAGE, ROOT, Source, functions, sources
 
 CODE = (PACKAGE, "baselines", "tests")

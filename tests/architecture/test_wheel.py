@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from tests.architecture.sources import ROOT
 
 DATA_SUFFIXES = {".toml", ".yaml", ".yml", ".txt", ".json", ".jsonl", ".typed", ".py", ".safetensors"}
