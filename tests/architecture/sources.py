@@ -24,7 +24,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module as an absolute dotted name, with the line, and whether only type checkers see it."""
+    """One imported module: absolute dotted name, line, and whether only type checkers see it."""
 
     target: str
     line: int
