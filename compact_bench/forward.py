@@ -79,9 +79,9 @@ def _packed(student: Student, question: EncodedQuestion) -> list[Tensor]:
     backbone = student.layout.backbone(student.model)
     # One branch is an ordinary causal row, for which the attention kernels need no mask.
     mask = seen if len(branches) > 1 else None
-    hidden = backbone(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
-    ).last_hidden_state[0]
+    with student.autocast():
+        output = backbone(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
+    hidden = output.last_hidden_state[0]
     prompt = branches[0].prompt_tokens
     result, start = [], prompt
     for branch in branches:
@@ -101,7 +101,8 @@ def _padded(student: Student, questions: Sequence[EncodedQuestion]) -> list[list
         ids[i, : len(branch.input_ids)] = torch.tensor(branch.input_ids, device=student.device)
         mask[i, : len(branch.input_ids)] = 1
     backbone = student.layout.backbone(student.model)
-    hidden = backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    with student.autocast():
+        hidden = backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     cut = [hidden[i, b.prompt_tokens - 1 : len(b.input_ids)] for i, b in enumerate(rows)]
     result, start = [], 0
     for question in questions:

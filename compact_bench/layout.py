@@ -64,10 +64,12 @@ class StudentLayout:
             hidden: Float[Tensor, "... hidden"], after the final norm.
 
         Returns:
-            Float[Tensor, "... vocab"].
+            Float[Tensor, "... vocab"], at least float32.
         """
         head = self.head(model)
         out: Tensor = head(hidden.to(head.weight.dtype))
+        if out.dtype != torch.float64:
+            out = out.float()
         if self.softcap is not None:
             out = torch.tanh(out / self.softcap) * self.softcap
         return out

@@ -45,7 +45,8 @@ def consistency_loss(
 
     Args:
         span_log_probs: per teacher Float[Tensor, "span vocab"], the distributions that predict the answer
-            span's tokens, or None where the branch takes no part. Those given have one length.
+            span's tokens, or None where the branch takes no part. A pair whose spans differ in length
+            cannot be aligned token by token and is left out.
         weights: Float[Tensor, "teachers"], without gradient; not renormalised over those that take part.
         smallest_pair_weight: pairs whose product of weights is below it are skipped.
 
@@ -58,7 +59,7 @@ def consistency_loss(
     for k, first in enumerate(span_log_probs):
         for j in range(k + 1, len(span_log_probs)):
             second = span_log_probs[j]
-            if first is None or second is None:
+            if first is None or second is None or first.shape != second.shape:
                 continue
             pair = weights[k] * weights[j]
             if smallest_pair_weight and float(pair) < smallest_pair_weight:

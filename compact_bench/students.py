@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,8 @@ class Student:
         name: as the user gave it.
         revision: fingerprint of the files it was loaded from.
         layout: where its parts are.
+        compute: type the decoder computes in; "bfloat16" runs it under autocast. Head, scores and losses
+            always use the weights' own type or float32.
     """
 
     model: nn.Module
@@ -56,6 +59,13 @@ class Student:
     name: str
     revision: str
     layout: StudentLayout
+    compute: Literal["float32", "bfloat16"] = "float32"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which the decoder runs."""
+        if self.compute == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
 
     @property
     def device(self) -> torch.device:

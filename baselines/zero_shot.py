@@ -1,0 +1,43 @@
+"""The student itself, untrained: what every method starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+__all__ = ["METHOD", "ZeroShot", "ZeroShotConfig"]
+
+
+class ZeroShotConfig(Strict):
+    """Nothing to set."""
+
+
+class ZeroShot:
+    """No training."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Zero-shot: the student before distillation",
+        source="arXiv 2601.13992v1, section 4.1; the paper's row is the -Instruct model, ours the run's student",
+        min_teachers=0,
+        reproduction="no reference",
+    )
+    config_type: ClassVar[type[Strict]] = ZeroShotConfig
+
+    def __init__(self, config: ZeroShotConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Leave the student as it is."""
+        return FitReport()
+
+
+METHOD = ZeroShot

@@ -1,0 +1,165 @@
+"""Atomic, complete checkpoints: trainable weights, optimiser, schedule, RNG, data position, step rows.
+
+A checkpoint is a folder written under a temporary name and renamed; the newest complete one counts.
+Tensors are safetensors, the rest JSON and parquet; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from compact_bench.errors import StoreError
+
+__all__ = ["LoopState", "clear_checkpoints", "load_latest", "save_checkpoint", "write_atomically"]
+
+_PREFIX = "checkpoint-"
+
+
+@dataclass
+class LoopState:
+    """Where the loop stands, apart from tensors.
+
+    Attributes:
+        fingerprint: hash of what the loop was asked to do; another value is another run.
+        step: optimiser steps done.
+        branches, supervised_tokens, total_tokens: seen so far.
+        seconds: time spent so far.
+        epoch_losses: losses of the groups of the epoch under way.
+        final_loss: mean loss of the last whole epoch, or None.
+        rows: the steps table so far.
+    """
+
+    fingerprint: str
+    step: int = 0
+    branches: int = 0
+    supervised_tokens: int = 0
+    total_tokens: int = 0
+    seconds: float = 0.0
+    epoch_losses: list[float] = field(default_factory=list)
+    final_loss: float | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with draft.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(draft, path)
+
+
+def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    out = {"rng/cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        out["rng/cuda"] = torch.cuda.get_rng_state()
+    for name, parameter in _trainable(model).items():
+        out[f"model/{name}"] = parameter.detach().cpu().contiguous()
+        for part, value in optimiser.state.get(parameter, {}).items():
+            tensor = value if isinstance(value, Tensor) else torch.tensor(value)
+            out[f"optimiser/{part}/{name}"] = tensor.detach().cpu().contiguous().clone()
+    return out
+
+
+def save_checkpoint(
+    directory: Path, state: LoopState, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write a checkpoint after an optimiser step, then remove the older ones.
+
+    Args:
+        directory: the run's directory.
+        state: where the loop stands.
+        model: its trainable parameters are saved.
+        optimiser: its per-parameter state is saved.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    final = directory / f"{_PREFIX}{state.step:09d}"
+    draft = directory / f".{final.name}.{os.getpid()}.tmp"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    save_file(_tensors(model, optimiser), draft / "tensors.safetensors")
+    plain = asdict(state)
+    rows = plain.pop("rows")
+    pd.DataFrame(rows).to_parquet(draft / "rows.parquet")
+    (draft / "state.json").write_text(json.dumps(plain))
+    for path in draft.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(draft, final)
+    for old in directory.glob(f"{_PREFIX}*"):
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def load_latest(
+    directory: Path, fingerprint: str, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> LoopState:
+    """Restore the newest checkpoint in place, or return a fresh state.
+
+    Args:
+        directory: the run's directory.
+        fingerprint: hash of what the loop is asked to do.
+        model, optimiser: restored in place.
+
+    Raises:
+        StoreError: the newest checkpoint is of another run, or unreadable.
+    """
+    found = sorted(directory.glob(f"{_PREFIX}*"))
+    if not found:
+        return LoopState(fingerprint)
+    path = found[-1]
+    try:
+        plain = json.loads((path / "state.json").read_text())
+        rows = pd.read_parquet(path / "rows.parquet").to_dict("records")
+        tensors = load_file(path / "tensors.safetensors")
+        state = LoopState(**plain, rows=rows)
+    except (OSError, TypeError, ValueError, SafetensorError) as error:
+        raise StoreError(f"{path}: this checkpoint cannot be read ({error}); delete the folder.") from None
+    if state.fingerprint != fingerprint:
+        raise StoreError(
+            f"{path}: expected a checkpoint of run {fingerprint}, got one of {state.fingerprint}; "
+            "delete the folder or use another store."
+        )
+    with torch.no_grad():
+        for name, parameter in _trainable(model).items():
+            parameter.copy_(tensors[f"model/{name}"])
+            parts = {
+                part: tensors[f"optimiser/{part}/{name}"]
+                for part in ("step", "exp_avg", "exp_avg_sq")
+                if f"optimiser/{part}/{name}" in tensors
+            }
+            if parts:
+                optimiser.state[parameter] = {
+                    # AdamW keeps its step counter on the CPU.
+                    part: value.clone() if part == "step" else value.to(parameter.device, copy=True)
+                    for part, value in parts.items()
+                }
+    torch.set_rng_state(tensors["rng/cpu"])
+    if "rng/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng/cuda"])
+    return state
+
+
+def clear_checkpoints(directory: Path) -> None:
+    """Remove all checkpoints and drafts of a finished run."""
+    for pattern in (f"{_PREFIX}*", f".{_PREFIX}*.tmp"):
+        for path in directory.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)

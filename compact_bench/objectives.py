@@ -1,0 +1,258 @@
+"""Objectives of methods that weight the branches of a question: fixed weights, and COMPACT's (Eq. 7-11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.forward import branch_hidden
+from compact_bench.losses import consistency_loss, token_log_losses
+from compact_bench.records import Question
+from compact_bench.scores import (
+    adaptability,
+    compatibility_scores,
+    consensus,
+    consensus_attention,
+    difficulty,
+    gold_log_probability,
+    information_gain,
+    teacher_weights,
+    thinking_token_ids,
+    token_mask,
+)
+from compact_bench.settings import Strict, TrainSettings
+from compact_bench.students import Student
+from compact_bench.trainer import StepLoss
+
+__all__ = ["BranchLosses", "PaperObjective", "QuestionResult", "SupervisedObjective", "WeightingConfig"]
+
+
+class WeightingConfig(Strict):
+    """COMPACT's own settings. The paper does not state its values; these are the released code's.
+
+    Attributes:
+        sft_reduction: "mean" over a branch's supervised tokens, or Eq. 8's "sum".
+        beta_adaptability, beta_consensus, beta_difficulty: beta1, beta2, beta3 of Eq. 7.
+        temperature: tau of Eq. 7.
+        lambda_consistency: lambda of Eq. 10.
+        epsilon: weight of tokens that are no thinking tokens.
+        thinking_words: words whose single-token forms are thinking tokens; None keeps the released list.
+    """
+
+    sft_reduction: Literal["mean", "sum"] = "mean"
+    beta_adaptability: float = 1.0
+    beta_consensus: float = 1.0
+    beta_difficulty: float = 0.5
+    temperature: float = 1.0
+    lambda_consistency: float = 0.1
+    epsilon: float = 0.1
+    thinking_words: tuple[str, ...] | None = None
+
+
+@dataclass
+class BranchLosses:
+    """What one branch's forward pass gives.
+
+    Attributes:
+        token_losses: Float[Tensor, "T+1"], nats, of the rationale's tokens and the end-of-turn token.
+        information: Float[Tensor, "T+1"] without gradient: I(0) at the last prompt token, then I(t).
+        span_log_probs: Float[Tensor, "span vocab"] where the branch takes part in consistency, else None.
+        last_hidden: Float[Tensor, "hidden"] without gradient, at the end-of-turn token.
+    """
+
+    token_losses: Tensor
+    information: Tensor
+    span_log_probs: Tensor | None
+    last_hidden: Tensor
+
+
+@dataclass
+class QuestionResult:
+    """Scores, weights and losses of one question; tensors over its K teachers unless said otherwise.
+
+    Attributes:
+        adaptability, consensus, difficulty: scores before z-scoring, without gradient.
+        weights: teacher weights, without gradient.
+        supervised: L_SFT per teacher.
+        consistency: scalar, before lambda.
+        loss: scalar, what a step minimises.
+        gains: per teacher Float[Tensor, "tokens"], information gain per token.
+        attention: Float[Tensor, "teachers teachers"], the consensus graph's weights.
+    """
+
+    adaptability: Tensor
+    consensus: Tensor
+    difficulty: Tensor
+    weights: Tensor
+    supervised: Tensor
+    consistency: Tensor
+    loss: Tensor
+    gains: list[Tensor]
+    attention: Tensor
+
+    def rows(self, question: EncodedQuestion) -> list[dict[str, Any]]:
+        """One row per teacher for the steps table."""
+        columns = {
+            "teacher_weight": self.weights,
+            "supervised_loss": self.supervised,
+            "adaptability": self.adaptability,
+            "consensus": self.consensus,
+            "difficulty": self.difficulty,
+        }
+        values = {name: tensor.detach().tolist() for name, tensor in columns.items()}
+        shared = {"question_id": question.question_id, "consistency_loss": float(self.consistency.detach())}
+        return [
+            {**shared, "teacher": b.teacher, "is_right": b.is_right, **{n: v[k] for n, v in values.items()}}
+            for k, b in enumerate(question.branches)
+        ]
+
+
+def _branch_losses(
+    student: Student, branch: EncodedBranch, gold_ids: Sequence[int], hidden: Tensor, *, with_scores: bool
+) -> BranchLosses:
+    logits = student.layout.logits(student.model, hidden[:-1])
+    device = logits.device
+    labels = torch.tensor(branch.input_ids[branch.prompt_tokens :], device=device)
+    losses, normaliser = token_log_losses(logits, labels)
+    information, span = losses.detach().new_zeros(0), None
+    if with_scores:
+        gold = torch.tensor(list(gold_ids), device=device)
+        at_gold = logits.detach()[:, gold] - normaliser.detach()[:, None]
+        information = gold_log_probability(at_gold)
+        if branch.is_right and branch.answer_positions:
+            # Row i of `logits` predicts token prompt + i.
+            rows = torch.tensor([p - branch.prompt_tokens for p in branch.answer_positions], device=device)
+            span = logits[rows] - normaliser[rows, None]
+    return BranchLosses(losses, information, span, hidden[-1].detach())
+
+
+@dataclass(frozen=True)
+class SupervisedObjective:
+    """Mean of the selected branches' supervised losses.
+
+    Attributes:
+        train: the loop's settings (layout, longest row).
+        teachers: the teachers whose rationales are used, or None for all.
+        reduction: "mean" or "sum" over a branch's tokens.
+    """
+
+    train: TrainSettings
+    teachers: tuple[str, ...] | None = None
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of the selected teachers."""
+        chosen = [r for r in question.rationales if self.teachers is None or r.teacher in self.teachers]
+        return encode_question(
+            student, question, rationales=chosen, max_length_tokens=self.train.max_length_tokens
+        )
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """Mean over questions of the mean over branches."""
+        totals: list[Tensor] = []
+        rows: list[dict[str, Any]] = []
+        for question, states in zip(batch, branch_hidden(student, batch, self.train.layout), strict=True):
+            each = []
+            for branch, hidden in zip(question.branches, states, strict=True):
+                found = _branch_losses(student, branch, (), hidden, with_scores=False)
+                each.append(found.token_losses.mean() if self.reduction == "mean" else found.token_losses.sum())
+                rows.append(
+                    {
+                        "question_id": question.question_id,
+                        "teacher": branch.teacher,
+                        "is_right": branch.is_right,
+                        "teacher_weight": 1.0 / len(question.branches),
+                        "supervised_loss": float(each[-1].detach()),
+                    }
+                )
+            totals.append(torch.stack(each).mean())
+        return StepLoss(torch.stack(totals).mean(), rows)
+
+
+@dataclass(frozen=True)
+class PaperObjective:
+    """COMPACT's loss by the paper: sum_k alpha_k (L_SFT,k + lambda * L_MCon,k).
+
+    Attributes:
+        config: coefficients.
+        train: the loop's settings.
+        thinking_ids: ids of the thinking tokens of this student.
+    """
+
+    config: WeightingConfig
+    train: TrainSettings
+    thinking_ids: tuple[int, ...]
+
+    @classmethod
+    def for_student(cls, student: Student, config: WeightingConfig, train: TrainSettings) -> PaperObjective:
+        """The objective with this student's thinking tokens looked up."""
+        words = config.thinking_words
+        ids = thinking_token_ids(student.tokenizer, *(() if words is None else (words,)))
+        return cls(config, train, ids)
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of all teachers."""
+        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """Mean of the questions' losses."""
+        states = branch_hidden(student, batch, self.train.layout)
+        results = [self.question(student, q, s) for q, s in zip(batch, states, strict=True)]
+        rows = [row for q, r in zip(batch, results, strict=True) for row in r.rows(q)]
+        return StepLoss(torch.stack([r.loss for r in results]).mean(), rows)
+
+    def question(
+        self, student: Student, question: EncodedQuestion, states: Sequence[Tensor]
+    ) -> QuestionResult:
+        """Scores, weights and losses of one question from its branches' hidden states.
+
+        Args:
+            student: for the head and the last layer's projections.
+            question: K branches.
+            states: per branch Float[Tensor, "T+2 hidden"] from `branch_hidden`.
+
+        Source: Eq. 2-11.
+        """
+        found = [
+            _branch_losses(student, branch, question.gold_ids, hidden, with_scores=True)
+            for branch, hidden in zip(question.branches, states, strict=True)
+        ]
+        config = self.config
+        with torch.no_grad():
+            gains = [information_gain(f.information) for f in found]
+            adapt = torch.stack(
+                [self._adaptability(b, g) for b, g in zip(question.branches, gains, strict=True)]
+            )
+            vectors = torch.stack([f.last_hidden for f in found])
+            queries, keys = student.layout.queries_and_keys(student.model, vectors, norms=True)
+            attention = consensus_attention(queries.to(adapt.dtype), keys.to(adapt.dtype))
+            agree, hard = consensus(attention), torch.stack([difficulty(f.token_losses) for f in found])
+            fused = compatibility_scores(
+                adapt,
+                agree,
+                hard,
+                beta_adaptability=config.beta_adaptability,
+                beta_consensus=config.beta_consensus,
+                beta_difficulty=config.beta_difficulty,
+            )
+            weights = teacher_weights(fused, config.temperature)
+        reduce = Tensor.mean if config.sft_reduction == "mean" else Tensor.sum
+        supervised = torch.stack([reduce(f.token_losses) for f in found])
+        loss, consistency = (weights * supervised).sum(), weights.new_zeros(())
+        if config.lambda_consistency:
+            consistency = consistency_loss([f.span_log_probs for f in found], weights)
+            loss = loss + config.lambda_consistency * consistency
+        return QuestionResult(
+            adapt, agree, hard, weights, supervised, consistency, loss, gains, attention
+        )
+
+    def _adaptability(self, branch: EncodedBranch, gain: Tensor) -> Tensor:
+        # The end-of-turn token ends the rationale and is no part of it.
+        ids = branch.input_ids[branch.prompt_tokens : branch.prompt_tokens + branch.rationale_tokens]
+        mask = token_mask(torch.tensor(ids, device=gain.device), self.thinking_ids, self.config.epsilon)
+        return adaptability(gain[: len(ids)], mask)

@@ -1,0 +1,167 @@
+"""Find methods: one file each in `baselines/`, COMPACT itself, and other packages' entry points.
+
+Names are listed without importing anything; a module is imported when its method is asked for, so a broken
+one harms only itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from compact_bench.errors import ConfigError, UnknownNameError
+from compact_bench.settings import describe_validation_error
+from compact_bench.trainer import Method
+
+__all__ = ["ENTRY_POINT_GROUP", "MethodSource", "get_method", "make_method", "method_names", "method_sources"]
+
+ENTRY_POINT_GROUP = "compact_bench.baselines"
+_PREFIX = "compact_bench_methods."
+
+
+@dataclass(frozen=True)
+class MethodSource:
+    """Where a method comes from.
+
+    Attributes:
+        name: registry name.
+        origin: "compact_bench", "baselines" or the name of the distribution that brings it.
+        path: its file, or None.
+        entry_point: its entry point, or None.
+    """
+
+    name: str
+    origin: str
+    path: Path | None = None
+    entry_point: EntryPoint | None = None
+
+
+def _baselines_folder() -> Path | None:
+    package = Path(__file__).resolve().parent
+    # In a wheel the folder lies inside the package; in a checkout beside it.
+    for folder in (package / "_baselines", package.parent / "baselines"):
+        if (folder / "zero_shot.py").is_file():
+            return folder
+    return None
+
+
+@lru_cache(maxsize=1)
+def method_sources() -> Mapping[str, MethodSource]:
+    """All methods by name, without importing them.
+
+    Raises:
+        ConfigError: two sources claim one name; both are named.
+    """
+    found: dict[str, MethodSource] = {
+        "compact": MethodSource("compact", "compact_bench", Path(__file__).with_name("compact.py"))
+    }
+    clashes: list[str] = []
+
+    def add(source: MethodSource) -> None:
+        if source.name in found:
+            clashes.append(f"{source.name!r} ({found[source.name].origin} and {source.origin})")
+        else:
+            found[source.name] = source
+
+    folder = _baselines_folder()
+    for path in sorted(folder.glob("*.py")) if folder else ():
+        if not path.name.startswith("_"):
+            add(MethodSource(path.stem, "baselines", path))
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        origin = point.dist.name if point.dist is not None else point.value
+        add(MethodSource(point.name, origin, entry_point=point))
+    if clashes:
+        raise ConfigError(
+            f"method names must be unique, but these stand twice: {', '.join(clashes)}. "
+            "Rename the file or entry point, or uninstall one of the packages."
+        )
+    return dict(sorted(found.items()))
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of all methods, sorted."""
+    return tuple(method_sources())
+
+
+def get_method(name: str) -> type[Any]:
+    """Import one method.
+
+    Args:
+        name: registry name.
+
+    Returns:
+        A class that satisfies `trainer.Method`.
+
+    Raises:
+        UnknownNameError: no such method; near matches are suggested.
+        ConfigError: its module cannot be imported or holds no method; the file or package is named.
+    """
+    sources = method_sources()
+    if name not in sources:
+        raise UnknownNameError("method", name, sources)
+    source = sources[name]
+    where = str(source.path.name) if source.path else f"entry point of {source.origin}"
+    try:
+        found = _import(source)
+    # A plugin may raise anything at import; it must harm only itself and be named.
+    except Exception as error:
+        raise ConfigError(
+            f"method {name!r} ({where}) cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    missing = [part for part in ("card", "config_type", "supports", "fit") if not hasattr(found, part)]
+    if not isinstance(found, type) or missing:
+        raise ConfigError(
+            f"method {name!r} ({where}): expected METHOD to be a class with card, config_type, supports and "
+            f"fit, got {found!r}" + (f" without {', '.join(missing)}" if missing else "")
+        )
+    return found
+
+
+def _import(source: MethodSource) -> Any:
+    if source.entry_point is not None:
+        loaded = source.entry_point.load()
+        return getattr(loaded, "METHOD", loaded)
+    if source.origin == "compact_bench":
+        return importlib.import_module("compact_bench.compact").METHOD
+    module_name = _PREFIX + source.name
+    if module_name in sys.modules:
+        return sys.modules[module_name].METHOD
+    spec = importlib.util.spec_from_file_location(module_name, source.path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source.path} is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(module_name, None)
+        raise
+    return module.METHOD
+
+
+def make_method(name: str, config: Mapping[str, Any] | None = None) -> Method:
+    """A method with its configuration.
+
+    Args:
+        name: registry name.
+        config: values that differ from the defaults.
+
+    Raises:
+        ConfigError: a value is wrong or unknown; all are listed.
+    """
+    kind = get_method(name)
+    try:
+        settings = kind.config_type.model_validate(dict(config or {}))
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, f"settings of method {name!r}")) from None
+    method: Method = kind(settings)
+    return method
