@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 if TYPE_CHECKING:
-    from compact_bench.explain import ExplainReport, explain
+    from compact_bench.explaining import ExplainReport, explain
     from compact_bench.records import Question, Rationale
     from compact_bench.students import Student, load_student
 
@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 __all__ = ["ExplainReport", "Question", "Rationale", "Student", "__version__", "explain", "load_student"]
 
 _HOMES = {
-    "ExplainReport": "compact_bench.explain",
-    "explain": "compact_bench.explain",
+    "ExplainReport": "compact_bench.explaining",
+    "explain": "compact_bench.explaining",
     "Question": "compact_bench.records",
     "Rationale": "compact_bench.records",
     "Student": "compact_bench.students",
