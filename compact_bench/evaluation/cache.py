@@ -1,10 +1,12 @@
-"""Cached evaluations: found by what they depend on, written whole or not at all::
+"""Cached evaluations: found by what they depend on, written whole or not at all.
 
-cache_dir/<weights hash>/<task key>/     one finished or unfinished evaluation
-    tasks/                               the task folder it was made with
-    items.jsonl                          one line an item: prompt, generation, prediction, score
-    result.json                          written last; carries the checksum of items.jsonl
-cache_dir/<weights hash>/<task key>.lock held while the evaluation is being made
+    cache_dir/<weights hash>/<task key>/       one evaluation
+        tasks/                                 the task folder it was made with
+        items.jsonl                            one line an item: prompt, generation, prediction, score
+        result.json                            written last; carries the checksum of items.jsonl
+    cache_dir/<weights hash>/<task key>.lock   held while the evaluation is made
+
+A folder without a whole result.json counts as none: the task is evaluated again.
 """
 
 from __future__ import annotations
