@@ -1,0 +1,104 @@
+"""What the documents name exists: files, commands, settings, and the test command that CI runs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+
+import pytest
+
+from tests.architecture.sources import ROOT
+
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md")),
+)
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    """Fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_inside_the_repository_lead_somewhere(name: str) -> None:
+    file = ROOT / name
+    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", file.read_text(encoding="utf-8"))
+    missing = [target for target in targets if not (file.parent / target).exists()]
+    assert not missing, missing
+
+
+def test_the_file_tree_names_what_is_there() -> None:
+    (tree,) = [b for b in code_blocks(README, "text") if "baselines/" in b]
+    folders: list[str] = []
+    missing = []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders = [*folders[:depth], line.split()[0].rstrip("/")]
+        if not (ROOT / "/".join(folders)).exists():
+            missing.append("/".join(folders))
+    assert len(tree.splitlines()) > 20
+    assert not missing, missing
+
+
+def test_every_command_is_documented_and_every_documented_command_exists() -> None:
+    from compact_bench.cli import app
+
+    commands = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    named = set(re.findall(r"(?:compact-bench|python -m compact_bench) ([a-z]+)", README))
+    table = README.partition("## Commands")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`([a-z]+)(?: [A-Z ]+)?`", table))
+    assert commands <= listed, commands - listed
+    assert named | listed <= commands, (named | listed) - commands
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    (command,) = [b.strip() for b in code_blocks(README, "bash") if "tox -e" in b]
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" -q ", " ")
+
+
+def test_settings_named_in_the_documents_exist() -> None:
+    from compact_bench.settings import SECTIONS
+
+    known = {f"{section}.{field}" for section, model in SECTIONS.items() for field in model.model_fields}
+    wrong = [
+        (name, key)
+        for name in DOCUMENTS
+        for key in re.findall(
+            r"\b(?:train|lora|eval)\.[a-z_]+(?!\()\b", (ROOT / name).read_text(encoding="utf-8")
+        )
+        if key not in known
+    ]
+    assert not wrong, wrong
+
+
+def test_python_in_the_readme_parses_and_imports_what_exists() -> None:
+    import importlib
+
+    blocks = code_blocks(README, "python")
+    assert blocks
+    for block in blocks:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("compact_bench"):
+                module = importlib.import_module(node.module or "")
+                assert not [a.name for a in node.names if not hasattr(module, a.name)], node.module
+
+
+def test_pins_satisfy_what_the_project_requires() -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {
+        canonicalize_name(name): version
+        for name, _, version in (line.partition("==") for line in lines if "==" in line and line[0] != "#")
+    }
+    extras = [text for group in project["optional-dependencies"].values() for text in group]
+    for text in [*project["dependencies"], *extras]:
+        requirement = Requirement(text)
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin is not None, f"{requirement.name} is not pinned"
+        assert requirement.specifier.contains(pin, prereleases=True), f"{text} does not admit {pin}"
