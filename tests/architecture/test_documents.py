@@ -10,11 +10,9 @@ import pytest
 
 from tests.architecture.sources import ROOT
 
-DOCUMENTS = (
-    "README.md",
-    "CHANGELOG.md",
-    *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md")),
-)
+DOCS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))
+DOCUMENTS = ("README.md", "CHANGELOG.md", *DOCS)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def code_blocks(text: str, language: str) -> list[str]:
