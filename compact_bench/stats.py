@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 
 from compact_bench.errors import DataError
 
-__all__ = ["Estimate", "Sample", "bootstrap_means", "estimate", "holm", "interval", "permutation_p_value"]
+__all__ = [
+    "Estimate",
+    "Floats",
+    "Sample",
+    "bootstrap_means",
+    "estimate",
+    "holm",
+    "interval",
+    "permutation_p_value",
+]
 
 Floats = NDArray[np.float64]
 REPLICATES = 2000
@@ -36,10 +45,13 @@ class Sample:
         tasks: task name -> array [seeds, items]; the same seeds, in the same order, in every task. The
             value of a sample is the mean over tasks of the task's mean.
         items_resampled: False where one value per seed is all there is.
+        weights: task name -> weight of each item in the task's mean, [items] (tokens of a passage); a task
+            that is not here weighs its items alike.
     """
 
     tasks: Mapping[str, Floats]
     items_resampled: bool = True
+    weights: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shapes = {name: values.shape for name, values in self.tasks.items()}
@@ -60,13 +72,15 @@ class Sample:
     @property
     def seed_means(self) -> Floats:
         """Value of each seed, [seeds]."""
-        return np.asarray(np.mean([values.mean(axis=1) for values in self.tasks.values()], axis=0))
+        means = [np.average(x, axis=1, weights=self.weights.get(name)) for name, x in self.tasks.items()]
+        return np.asarray(np.mean(means, axis=0))
 
     def minus(self, other: Sample) -> Sample:
         """The paired difference, task by task; both need the same tasks, seeds and items."""
         return Sample(
             {name: values - other.tasks[name] for name, values in self.tasks.items()},
             self.items_resampled and other.items_resampled,
+            self.weights,
         )
 
 
@@ -114,7 +128,9 @@ def bootstrap_means(sample: Sample, replicates: int = REPLICATES) -> Floats:
     for name, values in sample.tasks.items():
         if sample.items_resampled:
             drawn = _draws(f"items/{name}", values.shape[1], replicates)
-            by_seed = np.stack([row[drawn].mean(axis=1) for row in values], axis=1)
+            weights = sample.weights.get(name, np.ones(values.shape[1]))
+            sums = np.stack([(row * weights)[drawn].sum(axis=1) for row in values], axis=1)
+            by_seed = sums / weights[drawn].sum(axis=1)[:, None]
         else:
             by_seed = np.broadcast_to(values.mean(axis=1), (replicates, sample.seeds))
         total += np.take_along_axis(by_seed, seeds, axis=1).mean(axis=1)

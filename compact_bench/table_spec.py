@@ -26,14 +26,14 @@ class RowSpec(Strict):
         variant_suffix: end of the runs' variant, which tells further rows of one method apart.
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
         epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
-        profiles: profiles that plan this row; empty for all. A row of another profile shows only if it was run.
+        profiles: profiles that plan this row; empty for all. Elsewhere it shows only if run.
     """
 
     method: str
     title: str
     kind: Literal["method", "each_teacher", "best_teacher"] = "method"
     variant_suffix: str = ""
-    settings: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     epochs_times_teachers: bool = False
     profiles: tuple[str, ...] = ()
 
@@ -49,7 +49,8 @@ class MeasureSpec(Strict):
         name: column name, unique in the table.
         title: how it is headed.
         source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
-        items_source: where the record has its per-item values, or "".
+        items_source: where the record has its per-item values, or ""; items that are null are left out.
+        weights_source: where the record has the items' weights in the mean, or "".
         unit: "nats", "ratio", "steps", "tokens" or "seconds".
     """
 
@@ -57,6 +58,7 @@ class MeasureSpec(Strict):
     title: str
     source: str
     items_source: str = ""
+    weights_source: str = ""
     unit: Literal["nats", "ratio", "steps", "tokens", "seconds"]
 
 
@@ -91,13 +93,13 @@ class PaperSpec(Strict):
         title: row title.
         version: which version of the paper.
         place: where in it.
-        values: column name -> value, in the table's inner units; a column that is not here is "not available".
+        values: column name -> value in inner units; a column not here is "not available".
     """
 
     title: str
     version: str
     place: str
-    values: dict[str, float] = {}
+    values: dict[str, float] = Field(default_factory=dict)
 
 
 class TableSpec(Strict):
