@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +86,7 @@ def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
         StudentError: the template loses or alters the rationale, or no token ends the turn.
     """
     text = chat_text(tokenizer, question, rationale)
-    shared = len(os.path.commonprefix([text, chat_text(tokenizer, question, None)]))
+    shared = _shared_length(text, chat_text(tokenizer, question, None))
     start = text.find(rationale, shared)
     if start < 0:
         start = text.rfind(rationale)
@@ -112,6 +111,13 @@ def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
         rationale_tokens=stop - first,
         spans=tuple((a - start, b - start) for a, b in offsets[first:stop]),
     )
+
+
+def _shared_length(first: str, second: str) -> int:
+    for i, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return i
+    return min(len(first), len(second))
 
 
 def tokens_in_range(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, ...]:

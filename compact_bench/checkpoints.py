@@ -128,7 +128,8 @@ def load_latest(
     path = found[-1]
     try:
         plain = json.loads((path / "state.json").read_text())
-        rows = pd.read_parquet(path / "rows.parquet").to_dict("records")
+        table = pd.read_parquet(path / "rows.parquet")
+        rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
         tensors = load_file(path / "tensors.safetensors")
         state = LoopState(**plain, rows=rows)
     except (OSError, TypeError, ValueError, SafetensorError) as error:

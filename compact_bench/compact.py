@@ -21,15 +21,15 @@ _OURS = (
     "gold tokens: those that overlap the answer where it stands after 'The answer is'",
     "I(0,k) is read at the last prompt token; the end-of-turn token counts in no adaptability",
     "v_k is the hidden state after the final norm at the end-of-turn token",
-    "queries and keys without rotary embedding, with biases, query/key norms and adapters where there are any",
+    "queries and keys without rotary embedding, with biases, query/key norms and adapters where present",
     "grouped keys: each key head is repeated for its group of query heads",
     "attention scale 1/sqrt(width of Q); the paper does not define d",
     "z-score with the unbiased standard deviation plus 1e-4; all ones for one teacher",
     "scores come from the training forward pass itself, dropout on",
     "answer span: what follows the last 'The answer is', a separate space token excluded",
     "consistency: mean over the span's tokens, only branches whose answer equals the gold answer, zero with "
-    "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans differ "
-    "in length is left out",
+    "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
+    "differ in length is left out",
     "several questions in a step: the mean of their losses",
     "AdamW, weight decay 0.01, constant rate after a short warm-up, gradient norm clipped at 1.0",
     "beta1, beta2, beta3, tau, lambda and epsilon are the released code's; the paper does not state its own",

@@ -102,7 +102,7 @@ def explain(
             encoded, result = _compute(student, question, variant, settings, max_length_tokens, layout)
         if backward:
             student.model.zero_grad(set_to_none=True)
-            result.loss.backward()
+            torch.autograd.backward(result.loss)
     finally:
         student.model.train(training)
     return _report(student, variant, encoded, result)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 __all__ = ["consistency_loss", "symmetric_kl", "token_log_losses"]
 
 
-def token_log_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def token_log_losses(
+    logits: Float[Tensor, "tokens vocab"], labels: Int[Tensor, "tokens"]
+) -> tuple[Float[Tensor, "tokens"], Float[Tensor, "tokens"]]:
     """Negative log-likelihood of every label, and the normaliser it was computed with.
 
     Args:
@@ -26,7 +29,9 @@ def token_log_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return normaliser - logits.gather(-1, labels[:, None]).squeeze(-1), normaliser
 
 
-def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+def symmetric_kl(
+    log_p: Float[Tensor, "tokens vocab"], log_q: Float[Tensor, "tokens vocab"]
+) -> Float[Tensor, "tokens"]:
     """KL(p || q) + KL(q || p) at every position; gradient flows through both.
 
     Args:
@@ -39,8 +44,11 @@ def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def consistency_loss(
-    span_log_probs: Sequence[Tensor | None], weights: Tensor, *, smallest_pair_weight: float = 0.0
-) -> Tensor:
+    span_log_probs: Sequence[Float[Tensor, "_ vocab"] | None],
+    weights: Float[Tensor, "teachers"],
+    *,
+    smallest_pair_weight: float = 0.0,
+) -> Float[Tensor, ""]:
     """sum over pairs k < j of alpha_k * alpha_j * (KL(k || j) + KL(j || k)), averaged over the span.
 
     Args:

@@ -160,7 +160,9 @@ class SupervisedObjective:
             each = []
             for branch, hidden in zip(question.branches, states, strict=True):
                 found = _branch_losses(student, branch, (), hidden, with_scores=False)
-                each.append(found.token_losses.mean() if self.reduction == "mean" else found.token_losses.sum())
+                each.append(
+                    found.token_losses.mean() if self.reduction == "mean" else found.token_losses.sum()
+                )
                 rows.append(
                     {
                         "question_id": question.question_id,
@@ -247,9 +249,7 @@ class PaperObjective:
         if config.lambda_consistency:
             consistency = consistency_loss([f.span_log_probs for f in found], weights)
             loss = loss + config.lambda_consistency * consistency
-        return QuestionResult(
-            adapt, agree, hard, weights, supervised, consistency, loss, gains, attention
-        )
+        return QuestionResult(adapt, agree, hard, weights, supervised, consistency, loss, gains, attention)
 
     def _adaptability(self, branch: EncodedBranch, gain: Tensor) -> Tensor:
         # The end-of-turn token ends the rationale and is no part of it.

@@ -203,7 +203,7 @@ class ReleasedObjective:
     def _adaptability(
         self, student: Student, hidden: Tensor, ids: Tensor, gold_ids: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Gains Float[Tensor, "teachers tokens"] (0 at position 0, prompt and padding included), and scores."""
+        """Gains Float[Tensor, "teachers tokens"], prompt and padding included, and the scores."""
         weight = student.layout.head(student.model).weight
         information = gold_mean_logit(hidden.to(weight.dtype), weight[list(gold_ids)])
         if information.dtype != torch.float64:
@@ -229,7 +229,7 @@ def _consistency(log_probs: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
                 continue
             both = min(lengths[k], lengths[j])
             first, second = log_probs[k, :both], log_probs[j, :both]
-            # Recomputed in the backward pass: six pairs of full-vocabulary copies would not fit small machines.
+            # Recomputed in the backward pass: full-vocabulary copies of every pair do not fit small machines.
             term = checkpoint(_pair_term, first, second, use_reentrant=False)
             total = total + pair * term
     return total

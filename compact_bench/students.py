@@ -178,28 +178,25 @@ def load_student(
             layout is unknown.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as hf_logging
+
+    from compact_bench.quiet import no_progress_bars
 
     place = choose_device(device)
     folder = resolve_student(name, revision)
     tokenizer = _load_tokenizer(name, folder)
-    bars = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=choose_weight_dtype(dtype, place),
-            local_files_only=True,
-            use_safetensors=True,
-        )
+        with no_progress_bars():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=choose_weight_dtype(dtype, place),
+                local_files_only=True,
+                use_safetensors=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise StudentError(
             f"student {name!r} could not be loaded as a causal LM from safetensors: {first}"
         ) from None
-    finally:
-        if bars:
-            hf_logging.enable_progress_bar()
     model.to(place)
     model.eval()
     layout = find_layout(model)
@@ -242,10 +239,12 @@ def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
     from peft import LoraConfig, TaskType, get_peft_model
 
     targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
+    # peft annotates alpha as an integer and only ever divides by it.
+    alpha: Any = settings.alpha
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=alpha,
         lora_dropout=settings.dropout,
         target_modules=targets,
         bias="none",
@@ -254,7 +253,8 @@ def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         try:
-            student.model = get_peft_model(student.model, config)  # type: ignore[arg-type]
+            model: Any = student.model
+            student.model = get_peft_model(model, config)
         except ValueError as error:
             raise StudentError(f"lora.targets={settings.targets!r}: {str(error).splitlines()[0]}") from None
 
@@ -274,7 +274,7 @@ def weights_hash(model: nn.Module) -> str:
     for name in sorted(state):
         tensor = state[name].detach().to("cpu").contiguous()
         digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
-        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 __all__ = [
@@ -44,7 +45,7 @@ def thinking_token_ids(tokenizer: Any, words: Sequence[str] = THINKING_WORDS) ->
     return tuple(sorted(found))
 
 
-def gold_log_probability(log_probs_at_gold: Tensor) -> Tensor:
+def gold_log_probability(log_probs_at_gold: Float[Tensor, "tokens gold"]) -> Float[Tensor, "tokens"]:
     """I(t): mean log-probability of the gold answer's tokens, all read from the one hidden state at t.
 
     Args:
@@ -58,7 +59,9 @@ def gold_log_probability(log_probs_at_gold: Tensor) -> Tensor:
     return log_probs_at_gold.mean(dim=-1)
 
 
-def gold_mean_logit(hidden: Tensor, gold_rows: Tensor) -> Tensor:
+def gold_mean_logit(
+    hidden: Float[Tensor, "*branches tokens hidden"], gold_rows: Float[Tensor, "gold hidden"]
+) -> Float[Tensor, "*branches tokens"]:
     """What the released code uses for I(t): the mean raw logit of the gold tokens, without bias.
 
     Args:
@@ -73,7 +76,7 @@ def gold_mean_logit(hidden: Tensor, gold_rows: Tensor) -> Tensor:
     return (hidden @ gold_rows.transpose(0, 1)).mean(dim=-1)
 
 
-def information_gain(information: Tensor) -> Tensor:
+def information_gain(information: Float[Tensor, "*branches positions"]) -> Float[Tensor, "*branches tokens"]:
     """dI(t) = I(t) - I(t-1), one shorter than its input.
 
     Args:
@@ -84,7 +87,9 @@ def information_gain(information: Tensor) -> Tensor:
     return information[..., 1:] - information[..., :-1]
 
 
-def token_mask(token_ids: Tensor, thinking_ids: Sequence[int], epsilon: float) -> Tensor:
+def token_mask(
+    token_ids: Int[Tensor, "*branches tokens"], thinking_ids: Sequence[int], epsilon: float
+) -> Float[Tensor, "*branches tokens"]:
     """M: 1 on thinking tokens, epsilon elsewhere.
 
     Args:
@@ -99,7 +104,9 @@ def token_mask(token_ids: Tensor, thinking_ids: Sequence[int], epsilon: float) -
     return torch.where(torch.isin(token_ids, thinking), 1.0, epsilon)
 
 
-def adaptability(gain: Tensor, mask: Tensor) -> Tensor:
+def adaptability(
+    gain: Float[Tensor, "*branches tokens"], mask: Float[Tensor, "*branches tokens"]
+) -> Float[Tensor, "*branches"]:
     """S_MI = sum over tokens of relu(dI) * M.
 
     Args:

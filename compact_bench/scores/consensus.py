@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import networkx as nx
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
 ]
 
 
-def consensus_attention(queries: Tensor, keys: Tensor) -> Tensor:
+def consensus_attention(
+    queries: Float[Tensor, "branches heads head_dim"], keys: Float[Tensor, "branches kv_heads head_dim"]
+) -> Float[Tensor, "branches branches"]:
     """A: softmax over all branches of Q_i . K_j / sqrt(width of Q), the diagonal then set to zero.
 
     Each key head is repeated for its group of query heads.
@@ -35,7 +38,9 @@ def consensus_attention(queries: Tensor, keys: Tensor) -> Tensor:
     return _attention(queries.flatten(1), keys.repeat_interleave(group, dim=1).flatten(1))
 
 
-def released_consensus_attention(queries: Tensor, keys: Tensor) -> Tensor:
+def released_consensus_attention(
+    queries: Float[Tensor, "branches heads head_dim"], keys: Float[Tensor, "branches kv_heads head_dim"]
+) -> Float[Tensor, "branches branches"]:
     """A as the released code computes it: single numbers of the flat key are repeated, not heads.
 
     The two vectors are misaligned for grouped keys; that is kept, since this reproduces the code.
@@ -59,7 +64,7 @@ def _attention(flat_q: Tensor, flat_k: Tensor) -> Tensor:
     return weights.masked_fill(diagonal, 0.0)
 
 
-def consensus(attention: Tensor) -> Tensor:
+def consensus(attention: Float[Tensor, "branches branches"]) -> Float[Tensor, "branches"]:
     """S_cons,k: weighted in-degree, the sum of column k.
 
     Args:
@@ -73,7 +78,7 @@ def consensus(attention: Tensor) -> Tensor:
     return attention.sum(dim=0)
 
 
-def consensus_graph(attention: Tensor, teachers: Sequence[str]) -> nx.DiGraph:
+def consensus_graph(attention: Float[Tensor, "branches branches"], teachers: Sequence[str]) -> nx.DiGraph:
     """The same attention as a networkx graph, for analysis and export; never on the training path.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 __all__ = ["compatibility_scores", "teacher_weights", "z_score"]
@@ -10,7 +11,7 @@ __all__ = ["compatibility_scores", "teacher_weights", "z_score"]
 _STD_FLOOR = 1e-4
 
 
-def z_score(scores: Tensor) -> Tensor:
+def z_score(scores: Float[Tensor, "teachers"]) -> Float[Tensor, "teachers"]:
     """N: (s - mean) / (std + 1e-4) over the teachers of one question, std unbiased; ones when K = 1.
 
     Args:
@@ -24,14 +25,14 @@ def z_score(scores: Tensor) -> Tensor:
 
 
 def compatibility_scores(
-    adaptability: Tensor,
-    consensus: Tensor,
-    difficulty: Tensor,
+    adaptability: Float[Tensor, "teachers"],
+    consensus: Float[Tensor, "teachers"],
+    difficulty: Float[Tensor, "teachers"],
     *,
     beta_adaptability: float,
     beta_consensus: float,
     beta_difficulty: float,
-) -> Tensor:
+) -> Float[Tensor, "teachers"]:
     """beta1 * N(S_MI) + beta2 * N(S_cons) - beta3 * N(S_PPL).
 
     Args:
@@ -50,7 +51,7 @@ def compatibility_scores(
     )
 
 
-def teacher_weights(scores: Tensor, temperature: float) -> Tensor:
+def teacher_weights(scores: Float[Tensor, "teachers"], temperature: float) -> Float[Tensor, "teachers"]:
     """alpha = softmax(score / tau).
 
     Args:
