@@ -24,7 +24,7 @@ class CompactReleased:
         source="CAG-Research/COMPACT-Multi-teacher-CoT-Distillation at f279471",
         deviations=(
             "learning rate, epochs, accumulation and dtype are the suite's, as for every method",
-            "attention at padding follows SDPA; with the flash attention of the authors its outputs there are 0",
+            "attention at padding follows SDPA; with the flash attention of the authors it is zero there",
             "a student without the ChatML assistant marker is supervised on the whole row, as the code does",
         ),
         uses_gold=True,

@@ -22,7 +22,7 @@ class ZeroShot:
 
     card: ClassVar[MethodCard] = MethodCard(
         title="Zero-shot: the student before distillation",
-        source="arXiv 2601.13992v1, section 4.1; the paper's row is the -Instruct model, ours the student itself",
+        source="arXiv 2601.13992v1, section 4.1 (there the -Instruct model, here the student itself)",
         min_teachers=0,
         reproduction="no reference",
     )
