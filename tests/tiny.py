@@ -81,7 +81,8 @@ def make_tokenizer(kind: str, vocab_size: int = 460) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with a chat template.
 
     Args:
-        kind: "chatml", "chatml_merging" (a newline merges with the white space after it), "llama3" (adds a
+        kind: "chatml", "chatml_merging" (a newline merges with the white space after it, and
+            offsets leave outer white space out), "llama3" (adds a
             start token, which its template writes as well, as the real one does) or "gemma" (its real
             end-of-turn token is not its end-of-sequence token).
         vocab_size: tokens in the vocabulary, special ones included; few sentences may give fewer.
@@ -103,6 +104,8 @@ def make_tokenizer(kind: str, vocab_size: int = 460) -> PreTrainedTokenizerFast:
     )
     backend.train_from_iterator(text, trainer)
     backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in form["tokens"]])
+    if kind == "chatml_merging":
+        backend.post_processor = processors.ByteLevel(trim_offsets=True)
     if form["bos"]:
         bos = form["bos"]
         backend.post_processor = processors.TemplateProcessing(

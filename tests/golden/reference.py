@@ -182,10 +182,11 @@ def paper_branch(tokenizer: Any, question: str, raw: str) -> Branch:
     assert whole.startswith(before + text)
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    start, stop = len(before), len(before) + len(text)
-    prompt = sum(1 for a, _ in offsets if a < start)
+    start = len(before)
+    prompt = len(tokenizer(before, add_special_tokens=False)["input_ids"])
     assert ids[:prompt] == tokenizer(before, add_special_tokens=False)["input_ids"]
-    end = prompt + sum(1 for a, _ in offsets if start <= a < stop)
+    end = len(tokenizer(before + text, add_special_tokens=False)["input_ids"])
+    assert ids[:end] == tokenizer(before + text, add_special_tokens=False)["input_ids"]
     span = []
     if where is not None:
         first, last = start + where[0], start + where[1]
@@ -233,7 +234,7 @@ def paper(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Result
         hidden = output.hidden_states[-1][0]
         logs = [log_probabilities(row) for row in output.logits[0]]
 
-        information = [sum(float(logs[t][g]) for g in gold) / len(gold) for t in range(len(branch.ids))]
+        information = [sum(logs[t][g].item() for g in gold) / len(gold) for t in range(len(branch.ids))]
         total = 0.0
         for t in range(branch.prompt, branch.end):
             gain = information[t] - information[t - 1]
@@ -245,7 +246,7 @@ def paper(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Result
         for t in range(branch.prompt, branch.end + 1):
             nats = nats - logs[t - 1][branch.ids[t]]
         count = branch.end + 1 - branch.prompt
-        difficulty.append(float(nats) / count)
+        difficulty.append(nats.item() / count)
         supervised.append(nats if setting.sft_reduction == "sum" else nats / count)
 
         with torch.no_grad():
@@ -271,8 +272,8 @@ def paper(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Result
     loss = setting.lambda_consistency * consistency
     for weight, one in zip(weights, supervised, strict=True):
         loss = loss + weight * one
-    nats_each = [float(s) for s in supervised]
-    return Result(adaptability, consensus, difficulty, weights, nats_each, float(consistency), loss, graph)
+    nats_each = [s.item() for s in supervised]
+    return Result(adaptability, consensus, difficulty, weights, nats_each, consistency.item(), loss, graph)
 
 
 # --------------------------------------------------------------------------------------------- released
@@ -343,7 +344,7 @@ def released(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Res
 
     graph = graph_rows(queries, keys, queries[0].numel())
     consensus = in_degrees(graph)
-    difficulty = [float(s) for s in supervised]
+    difficulty = [s.item() for s in supervised]
     weights = fuse(adaptability, consensus, difficulty, setting)
 
     consistency = torch.zeros((), dtype=hidden.dtype)
@@ -359,7 +360,7 @@ def released(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Res
     loss = setting.lambda_consistency * consistency
     for weight, one in zip(weights, supervised, strict=True):
         loss = loss + weight * one
-    return Result(adaptability, consensus, difficulty, weights, difficulty, float(consistency), loss, graph)
+    return Result(adaptability, consensus, difficulty, weights, difficulty, consistency.item(), loss, graph)
 
 
 def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
