@@ -37,12 +37,22 @@ def choose_layout(
     Raises:
         ConfigError: "packed" was asked for and cannot be had.
     """
-    reason = student.layout.packing_reason
+    reason = student.layout.packing_reason or _attention_reason(student)
     if not reason and not all(shares_prompt(q) for q in questions):
         reason = "the branches of a question do not share their prompt's tokens"
     if wanted == "packed" and reason:
         raise ConfigError(f"train.layout=packed cannot be had: {reason}. Use train.layout=auto.")
     return "padded" if reason or wanted == "padded" else "packed"
+
+
+def _attention_reason(student: Student) -> str:
+    # Only this implementation reads a boolean mask as one; "eager" would add its ones to the scores.
+    found = student.layout.backbone(student.model).config._attn_implementation
+    return (
+        ""
+        if found == "sdpa"
+        else f"attention implementation {found!r} takes no boolean mask, only 'sdpa' does"
+    )
 
 
 def packed_row(branches: Sequence[EncodedBranch], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from compact_bench.errors import ConfigError
+from compact_bench.objectives import PaperObjective, WeightingConfig
+from compact_bench.students import load_student
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 
@@ -45,6 +48,22 @@ def test_one_by_eight_is_eight_by_one(
     for other in others:
         same_training(first, other)
         same_tables(first, other)
+
+
+def test_packing_is_refused_where_a_mask_would_be_misread(student_folder: Folders) -> None:
+    student = load_student(str(student_folder("llama", "chatml")), dtype="float32", device="cpu")
+    question = tiny.question("books", 4)
+
+    def loss(layout: str) -> float:
+        train = settings(layout=layout).train
+        objective = PaperObjective.for_student(student, WeightingConfig(), train)
+        return float(objective.loss(student, [objective.encode(student, question)]).loss.detach())
+
+    packed = loss("packed")
+    student.model.set_attn_implementation("eager")
+    assert loss("auto") == pytest.approx(packed, rel=1e-5)
+    with pytest.raises(ConfigError, match="eager"):
+        loss("packed")
 
 
 @pytest.mark.parametrize("method", ["compact", "compact_released"])
