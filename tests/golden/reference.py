@@ -263,7 +263,7 @@ def paper(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Result
     consistency = torch.zeros((), dtype=supervised[0].dtype)
     for a, span_a in enumerate(spans):
         for b, span_b in enumerate(spans):
-            if a == b or span_a is None or span_b is None:
+            if a == b or span_a is None or span_b is None or setting.lambda_consistency == 0:
                 continue
             assert len(span_a) == len(span_b)
             pairs = zip(span_a, span_b, strict=True)
@@ -309,7 +309,11 @@ def released(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Res
     ids, mask, starts = released_rows(tokenizer, question, setting.max_length_tokens)
     output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
     hidden = output.hidden_states[-1]
-    logs = [[log_probabilities(position) for position in row] for row in output.logits]
+    # Logits at padding are used nowhere; hidden states at padding are.
+    logs = [
+        [log_probabilities(position) for position in row[: int(used.sum())]]
+        for row, used in zip(output.logits, mask, strict=True)
+    ]
     marked = thinking_ids(tokenizer, setting.thinking_words)
     gold = tokenizer(question.gold_answer, add_special_tokens=False)["input_ids"]
     head = plain_model(model).lm_head.weight.detach()

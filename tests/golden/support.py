@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,7 @@ def overrides(setting: Setting) -> dict[str, Any]:
         "temperature": setting.temperature,
         "lambda_consistency": setting.lambda_consistency,
         "epsilon": setting.epsilon,
+        "sft_reduction": setting.sft_reduction,
         "thinking_words": tuple(setting.thinking_words),
     }
 
@@ -105,16 +105,19 @@ def compare_gradients(student: Student, grads: dict[str, torch.Tensor]) -> None:
         assert error <= 1e-4 * float(grads[name].norm()) + 1e-7 * largest, name
 
 
-def with_max_length(setting: Setting, tokens: int) -> Setting:
-    """The same setting with another maximum length."""
-    return replace(setting, max_length_tokens=tokens)
-
-
 def explained(
     student: Student, question: Any, variant: str, setting: Setting | None = None
 ) -> Callable[[], Any]:
     """A call of `explain` with gradients, under a setting's numbers where one is given."""
     from compact_bench import explain
 
-    config = None if setting is None else overrides(setting)
-    return lambda: explain(student, question, variant=variant, config=config, backward=True)
+    if setting is None:
+        return lambda: explain(student, question, variant=variant, backward=True)
+    return lambda: explain(
+        student,
+        question,
+        variant=variant,
+        config=overrides(setting),
+        backward=True,
+        max_length_tokens=setting.max_length_tokens,
+    )

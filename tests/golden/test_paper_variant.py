@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from compact_bench import explain
+from compact_bench.errors import DataError
 from compact_bench.records import Question, Rationale
 from tests import tiny
 from tests.golden import reference
@@ -135,6 +136,25 @@ def test_consensus_graph_agrees_with_the_tensors(student_folder: Folders) -> Non
     found = centralities(graph)
     close([found[t]["in_degree"] for t in question.teachers], expected.consensus, 1e-6, "in-degree")
     assert sum(found[t]["pagerank"] for t in question.teachers) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("layout", ["packed", "padded"])
+def test_both_layouts(student_folder: Folders, layout: str) -> None:
+    student = load(student_folder("qwen2", "chatml"), lora=True)
+    question = tiny.question("books", 4)
+    expected = reference.paper(student.model, student.tokenizer, question, Setting())
+    compare(student, expected, lambda: explain(student, question, layout=layout, backward=True))
+
+
+def test_a_rationale_that_is_too_long_is_refused(student_folder: Folders) -> None:
+    student = load(student_folder("llama", "chatml"))
+    question = tiny.question("books", 2)
+    rows = [reference.paper_branch(student.tokenizer, question.text, r.text).ids for r in question.rationales]
+    longest = max(len(row) for row in rows)
+    explain(student, question, max_length_tokens=longest)
+    with pytest.raises(DataError, match=f"{longest} tokens") as caught:
+        explain(student, question, max_length_tokens=longest - 1)
+    assert [fault.question_id for fault in caught.value.faults] == [question.id]
 
 
 def test_report_without_backward_leaves_no_gradient(student_folder: Folders) -> None:
