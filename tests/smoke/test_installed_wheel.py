@@ -125,16 +125,19 @@ def test_the_tables_hold_the_numbers_of_the_records(first: Reproduced) -> None:
     with (first.folder / "RESULTS.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     cells = {(row["row"], row["column"]): row for row in rows}
-    zero_shot = next(r for r in first.records if r["key"]["method"] == "zero_shot")
-    for task, result in zero_shot["evaluations"].items():
-        items = result["items"]
-        assert len(items) == result["n"] == 4
-        found = [
-            float(row["mean"])
-            for (name, column), row in cells.items()
-            if name.startswith("Zero-shot") and column == task
-        ]
-        assert found == [pytest.approx(sum(items) / len(items))], task
+    checked = set()
+    for record in first.records:
+        key = record["key"]
+        row = f"{key['method']}[{key['variant']}]" if key["variant"] else key["method"]
+        for task, result in record["evaluations"].items():
+            assert len(result["items"]) == result["n"] == 4
+            assert float(cells[row, task]["mean"]) == pytest.approx(sum(result["items"]) / 4), (row, task)
+            checked.add((row, task))
+        drift = float(cells[row, "drift_nats_per_token"]["mean"])
+        assert drift == pytest.approx(record["probes"]["drift_nats_per_token"], rel=1e-4)
+        assert (drift > 1e-4) is (key["method"] != "zero_shot")
+    assert len(checked) == 6 * 3
+    assert any(float(cells[key]["mean"]) > 0 for key in checked)
 
 
 def test_the_same_command_again_trains_nothing(first: Reproduced) -> None:

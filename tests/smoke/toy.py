@@ -15,7 +15,7 @@ card = "Made by the test."
 student = "{student}"
 
 [training]
-file = {{ path = "train.jsonl" }}
+file = "train.jsonl"
 validation_questions = 3
 
 [[benchmarks]]
@@ -24,7 +24,7 @@ title = "Sums"
 group = "in_distribution"
 metric = "exact_match"
 layout = "rows"
-file = {{ path = "sums.jsonl" }}
+file = "sums.jsonl"
 
 [[benchmarks]]
 task = "multiarith"
@@ -32,7 +32,7 @@ title = "Differences"
 group = "out_of_distribution"
 metric = "exact_match"
 layout = "rows"
-file = {{ path = "differences.jsonl" }}
+file = "differences.jsonl"
 
 [[benchmarks]]
 task = "arc_easy"
@@ -40,7 +40,7 @@ title = "Choices"
 group = "retention"
 metric = "acc_norm"
 layout = "rows"
-file = {{ path = "choices.jsonl" }}
+file = "choices.jsonl"
 chance = 0.5
 
 [profiles.smoke]
@@ -99,7 +99,7 @@ def write_suite(folder: Path) -> Path:
         for n in range(5)
     ]
     choices = [
-        {"id": f"c{n}", "question": f"What flies, case {n}?", "choices": ["birds", "books"], "label": 0}
+        {"id": f"c{n}", "question": f"What flies, case {n}?", "choices": ["birds", "books"], "label": n % 2}
         for n in range(5)
     ]
     write_lines(folder / "sums.jsonl", sums)
