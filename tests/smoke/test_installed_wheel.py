@@ -102,7 +102,8 @@ def test_the_wheel_brings_every_file_under_one_top_level_name() -> None:
         if file.suffix in {".toml", ".yaml", ".txt", ".py", ".typed"} and "__pycache__" not in file.parts
     }
     assert expected, "the checkout's files were not found"
-    assert not expected - names
+    missing = sorted(expected - names)
+    assert not missing, missing
 
 
 def test_every_method_ran_and_the_trained_ones_trained(first: Reproduced) -> None:
