@@ -13,6 +13,7 @@ no passage, so the task is closed-book).
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from compact_bench.data.schema import SourceRow, content_id, text_problem
 from compact_bench.data.splits import normalised
 from compact_bench.errors import Fault
 
-__all__ = ["FORMATS", "Benchmark", "chance", "majority", "parse_benchmark", "shared_ids"]
+__all__ = ["FORMATS", "Benchmark", "benchmark_notes", "chance", "majority", "parse_benchmark", "shared_ids"]
 
 Row = dict[str, Any]
 
@@ -98,6 +99,27 @@ def majority(rows: Sequence[Mapping[str, Any]]) -> float:
 def shared_ids(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Ids that two benchmarks share, so that a mean over both can count each item once."""
     return tuple(sorted({row["id"] for row in first} & {row["id"] for row in second}))
+
+
+def benchmark_notes(items: Mapping[str, Benchmark]) -> dict[str, Any]:
+    """What a report says of benchmarks: numbers of items and repeats, chance, majority, shared ids.
+
+    Args:
+        items: task name -> its items.
+    """
+    choice = {task: b.rows for task, b in items.items() if "choices" in b.rows[0]}
+    shared = {
+        f"{first}+{second}": list(ids)
+        for first, second in itertools.combinations(items, 2)
+        if (ids := shared_ids(items[first].rows, items[second].rows))
+    }
+    return {
+        "items": {task: len(b.rows) for task, b in items.items()},
+        "repeats": {task: b.repeats for task, b in items.items() if b.repeats},
+        "chance": {task: chance(rows) for task, rows in choice.items()},
+        "majority": {task: majority(rows) for task, rows in choice.items()},
+        "shared_items": shared,
+    }
 
 
 def _item_id(item: Row) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "NEAR_DUPLICATE_SHARE",
     "check_no_overlap",
     "hash_order",
+    "near_duplicate_counts",
     "near_duplicates",
     "normalised",
     "overlap_faults",
@@ -162,6 +163,20 @@ def near_duplicates(
         )
         for found in test_sets
     ]
+
+
+def near_duplicate_counts(
+    tests: Mapping[str, Sequence[str]], training: Sequence[str], share: float = NEAR_DUPLICATE_SHARE
+) -> dict[str, int]:
+    """How many questions of each benchmark are nearly a training question.
+
+    Args:
+        tests: task name -> its questions.
+        training: training questions.
+        share: the share that must be exceeded.
+    """
+    hits = iter(near_duplicates([text for texts in tests.values() for text in texts], training, share))
+    return {task: sum(next(hits) for _ in texts) for task, texts in tests.items()}
 
 
 def _word_set(text: str) -> frozenset[str]:

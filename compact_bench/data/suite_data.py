@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compact_bench.answers import answer_span, extract_answer, same_answer
-from compact_bench.data.benchmarks import Benchmark, chance, majority, parse_benchmark, shared_ids
+from compact_bench.data.benchmarks import Benchmark, benchmark_notes, parse_benchmark
 from compact_bench.data.rationales import (
     HubSet,
     Joined,
@@ -22,6 +22,7 @@ from compact_bench.data.schema import (
     CountTokens,
     OnFault,
     SourceRow,
+    length_faults,
     long_rationale_faults,
     raise_or_drop,
     validate_questions,
@@ -30,16 +31,16 @@ from compact_bench.data.sources import FileRef, Sources, checksum_problem
 from compact_bench.data.splits import (
     NEAR_DUPLICATE_SHARE,
     check_no_overlap,
-    near_duplicates,
+    near_duplicate_counts,
     normalised,
     overlap_faults,
     split_validation,
 )
-from compact_bench.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.errors import DataError, Fault, UnknownNameError
 from compact_bench.records import Question, fingerprint
-from compact_bench.suites import FileSpec, SuiteSpec, TeacherSpec
+from compact_bench.suites import FileSpec, SuiteSpec
 
-__all__ = ["SuiteData", "choose_teachers", "load_suite_data", "suite_files"]
+__all__ = ["SuiteData", "load_suite_data", "suite_files"]
 
 DEFAULT_MAX_LENGTH_TOKENS = 2560
 _FILE_MEND = "put the file back as it was when the command started, and start again."
@@ -117,7 +118,9 @@ def load_suite_data(
     pool = _without_overlap(pool, items, on_fault)
     training, validation = _split(spec, pool, replaced=rationales is not None)
     limit = spec.training.max_rationale_tokens if rationales is None else None
-    training, validation, long = _without_long([training, validation], limit, count_tokens, pool.places)
+    training, validation, long = _without_long(
+        [training, validation], pool, limit, max_length_tokens, count_tokens, on_fault
+    )
     check_no_overlap(training, validation, {task: b.rows for task, b in items.items()})
     count = spec.profiles[profile].questions if profile is not None else None
     notes = _notes(pool, items, len(training), len(validation))
@@ -145,35 +148,10 @@ def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef,
     """
     files: list[FileSpec | None] = [spec.training.gold]
     if spec.training.gold is not None:
-        files += [teacher.file(level) for teacher, level in choose_teachers(spec, teachers)]
+        files += [teacher.file(level) for teacher, level in spec.choose_teachers(teachers)]
     for benchmark in spec.benchmarks:
         files += [benchmark.file, benchmark.excluding]
     return tuple(dict.fromkeys(f.ref for f in files if f is not None and f.ref is not None))
-
-
-def choose_teachers(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
-    """Teachers of a suite and the level of each.
-
-    Args:
-        spec: the suite.
-        wanted: "name" or "name@level" texts; empty for all at the suite's levels.
-
-    Raises:
-        UnknownNameError: no such teacher or level.
-        ConfigError: a teacher is named twice.
-    """
-    by_name = {teacher.name: teacher for teacher in spec.teachers}
-    chosen: dict[str, tuple[TeacherSpec, str]] = {}
-    for text in wanted or by_name:
-        name, sign, level = text.partition("@")
-        if name not in by_name:
-            raise UnknownNameError("teacher", name, by_name)
-        if name in chosen:
-            raise ConfigError(f"teachers: expected every teacher once, got {name!r} twice.")
-        if sign:
-            by_name[name].file(level)
-        chosen[name] = (by_name[name], level if sign else by_name[name].level)
-    return tuple(chosen.values())
 
 
 def _path(file: FileSpec, sources: Sources) -> Path:
@@ -236,19 +214,20 @@ def _load_pool(
         rows, found = read_rows(Path(rationales).expanduser(), source)
     else:
         if spec.teachers:
-            names = [teacher.name for teacher, _ in choose_teachers(spec, teachers)]
+            names = [teacher.name for teacher, _ in spec.choose_teachers(teachers)]
         source, rows, found, joined = _suite_rows(spec, sources, teachers)
     questions, faults = validate_questions(
         rows,
         source,
         teachers=tuple(names),
-        # A suite's own limit is below the row limit and leaves questions out instead of stopping.
+        # Where the suite has a limit of its own, `_without_long` checks both.
         count_tokens=None if joined and spec.training.max_rationale_tokens else count_tokens,
         max_length_tokens=max_length_tokens,
         on_fault=on_fault,
         found=found,
     )
-    _check_count(spec, joined, teachers, len(questions) + len(faults))
+    if not faults:
+        _check_count(spec, joined, teachers, len(questions))
     places = {str(row.data["id"]): row.places for row in joined.rows} if joined else {}
     left_out = joined.excluded if joined else ()
     return _Pool(questions, (*left_out, *faults), joined.treated if joined else (), places)
@@ -265,7 +244,7 @@ def _suite_rows(
         rows, found = read_rows(_path(training.file, sources), training.file.name)
         return training.file.name, rows, found, None
     assert training.gold is not None
-    files = {teacher.name: teacher.file(level) for teacher, level in choose_teachers(spec, wanted)}
+    files = {teacher.name: teacher.file(level) for teacher, level in spec.choose_teachers(wanted)}
     refs = [f.ref for f in (training.gold, *files.values())]
     sources.fetch_all(ref for ref in refs if ref is not None)
     gold, bad_gold = _upstream(training.gold, sources)
@@ -335,25 +314,30 @@ def _split(
 
 def _without_long(
     splits: Sequence[tuple[Question, ...]],
-    limit: int | None,
+    pool: _Pool,
+    rationale_limit: int | None,
+    row_limit: int,
     count_tokens: CountTokens | None,
-    places: Mapping[str, Mapping[str, str]],
+    on_fault: OnFault,
 ) -> tuple[tuple[Question, ...], tuple[Question, ...], tuple[Fault, ...]]:
-    """Leave out questions with a rationale over the suite's limit; after the split, which so never moves."""
+    """Leave out questions with a rationale over the suite's limit; after the split, which so never moves.
+
+    What the suite's own limit leaves is then held against the longest row, as every rationale set is.
+    """
     training, validation = splits
-    if limit is None or count_tokens is None:
+    if rationale_limit is None or count_tokens is None:
         return training, validation, ()
-    faults = [
-        fault
-        for question in (*training, *validation)
-        for fault in long_rationale_faults(question, count_tokens, limit, places.get(question.id))
-    ]
-    bad = {fault.question_id for fault in faults}
+    known: list[Fault] = []
+    faults: list[Fault] = []
+    for question in (*training, *validation):
+        places = pool.places.get(question.id)
+        long = long_rationale_faults(question, count_tokens, rationale_limit, places)
+        known += long
+        faults += [] if long else length_faults(question, count_tokens, row_limit, places)
+    bad = {fault.question_id for fault in (*known, *faults)}
     kept = [tuple(q for q in split if q.id not in bad) for split in splits]
-    if not kept[0] or not kept[1]:
-        summary = f"every question of a split has a rationale over {limit} tokens"
-        raise DataError(summary, faults, "raise training.max_rationale_tokens in the suite file.")
-    return kept[0], kept[1], tuple(faults)
+    raise_or_drop(faults, on_fault, "the rationale set", min(map(len, kept)))
+    return kept[0], kept[1], (*known, *faults)
 
 
 def _fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question]) -> str:
@@ -385,28 +369,14 @@ def _teacher_notes(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
 
 
 def _notes(pool: _Pool, items: Mapping[str, Benchmark], training: int, validation: int) -> dict[str, Any]:
-    texts = [question.text for question in pool.questions]
-    choice = {task: b.rows for task, b in items.items() if "choices" in b.rows[0]}
-    near = {
-        task: sum(near_duplicates([row["question"] for row in b.rows], texts)) for task, b in items.items()
-    }
-    pairs = {}
-    tasks = list(items)
-    for number, first in enumerate(tasks):
-        for second in tasks[number + 1 :]:
-            if ids := shared_ids(items[first].rows, items[second].rows):
-                pairs[f"{first}+{second}"] = list(ids)
+    questions = {task: [str(row["question"]) for row in b.rows] for task, b in items.items()}
     return {
         "questions": len(pool.questions),
         "training_questions": training,
         "validation_questions": validation,
         "teachers": _teacher_notes(pool.questions),
         "treated": list(pool.treated),
-        "items": {task: len(b.rows) for task, b in items.items()},
-        "repeats": {task: b.repeats for task, b in items.items() if b.repeats},
-        "chance": {task: chance(rows) for task, rows in choice.items()},
-        "majority": {task: majority(rows) for task, rows in choice.items()},
         "near_duplicate_share": NEAR_DUPLICATE_SHARE,
-        "near_duplicates": near,
-        "shared_items": pairs,
+        "near_duplicates": near_duplicate_counts(questions, [question.text for question in pool.questions]),
+        **benchmark_notes(items),
     }

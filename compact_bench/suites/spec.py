@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -299,6 +299,29 @@ class SuiteSpec(Strict):
         if problems := list(self._problems()):
             raise ValueError("; ".join(problems))
         return self
+
+    def choose_teachers(self, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
+        """Teachers and the level of each.
+
+        Args:
+            wanted: "name" or "name@level" texts; empty for all at the suite's levels.
+
+        Raises:
+            UnknownNameError: no such teacher or level.
+            ConfigError: a teacher is named twice.
+        """
+        by_name = {teacher.name: teacher for teacher in self.teachers}
+        chosen: dict[str, tuple[TeacherSpec, str]] = {}
+        for text in wanted or by_name:
+            name, sign, level = text.partition("@")
+            if name not in by_name:
+                raise UnknownNameError("teacher", name, by_name)
+            if name in chosen:
+                raise ConfigError(f"teachers: expected every teacher once, got {name!r} twice.")
+            if sign:
+                by_name[name].file(level)
+            chosen[name] = (by_name[name], level if sign else by_name[name].level)
+        return tuple(chosen.values())
 
     def _problems(self) -> Iterator[str]:
         names = [teacher.name for teacher in self.teachers]
