@@ -241,7 +241,8 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
         spec.selection, {name: list(row.runs.values()) for name, row in candidates.items()}
     )
     if chosen is None:
-        return replace(best, problem="no single-teacher run has validation nats to choose by")
+        measured = any(row.runs for row in candidates.values())
+        return replace(best, problem="no validation nats" if measured else "no teacher run yet")
     finished = sum(1 for row in candidates.values() if row.runs)
     among = "" if finished == len(candidates) else f" among the {finished} of {len(candidates)} that were run"
     source = candidates[chosen]

@@ -31,13 +31,13 @@ PROFILE_NOTES = {
     "lite": "Profile lite uses few items, so the intervals are wide.",
 }
 CELL_NOTE = (
-    "A cell is the mean over seeds and items with a 95 % percentile interval of a crossed bootstrap: seeds and "
-    "items are resampled independently, with the same draws for every row. With one seed the interval is over "
-    "items only and says nothing about training again."
+    "A cell is the mean over seeds and items with a 95 % percentile interval of a crossed bootstrap: seeds "
+    "and items are resampled independently, with the same draws for every row. With one seed the interval is "
+    "over items only and says nothing about training again."
 )
 TOKENS_NOTE = (
-    "Every method sees the same questions in the same order for the same number of steps, so a single teacher "
-    "sees about 1/K of the tokens of a method that reads all K teachers."
+    "Every method sees the same questions in the same order for the same number of steps, so a single "
+    "teacher sees about 1/K of the tokens of a method that reads all K teachers."
 )
 Unit = Literal["accuracy", "nats", "ratio", "steps", "tokens", "seconds"]
 
@@ -196,7 +196,7 @@ def build_table(
         rows=_rows(spec, rows),
         cells=cells,
         comparisons=comparisons,
-        notes=_notes(profile, rows, groups, comparisons, seeds),
+        notes=_notes(profile, rows, groups, comparisons, seeds) + _paper_notes(spec),
     )
 
 
@@ -230,9 +230,7 @@ def _columns(spec: TableSpec, suite: SuiteLike) -> tuple[Column, ...]:
 def _rows(spec: TableSpec, rows: Sequence[RowRuns]) -> tuple[Row, ...]:
     levels = [Row(name, title, "level") for name, title in LEVELS]
     runs = [Row(row.row.name, row.row.title, "runs", row.same_as) for row in rows]
-    paper = [
-        Row(_paper_name(i), f"{p.title} ({p.version}, {p.place})", "paper") for i, p in enumerate(spec.paper)
-    ]
+    paper = [Row(_paper_name(i), f"{p.title} ({p.version})", "paper") for i, p in enumerate(spec.paper)]
     return (*levels, *runs, *paper)
 
 
@@ -332,6 +330,12 @@ def _notes(
         found.append(TOKENS_NOTE)
     few = few_seeds_note([c.seeds for c in comparisons])
     return (*found, few) if few else tuple(found)
+
+
+def _paper_notes(spec: TableSpec) -> tuple[str, ...]:
+    return tuple(
+        f"{p.title}: {p.version}, {p.place}; what is not known here is not available." for p in spec.paper
+    )
 
 
 def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:
