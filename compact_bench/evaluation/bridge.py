@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,12 @@ from compact_bench.answers import extract_answer
 from compact_bench.chat import prompt_ids
 from compact_bench.errors import ConfigError, NumericalError
 from compact_bench.evaluation.cache import CacheEntry
-from compact_bench.evaluation.guards import quiet_harness, read_only, unchanged_tokenizer
+from compact_bench.evaluation.guards import (
+    quiet_harness,
+    read_only,
+    unchanged_generators,
+    unchanged_tokenizer,
+)
 from compact_bench.evaluation.results import EvalProgress, TaskResult
 from compact_bench.evaluation.task_files import (
     check_rows,
@@ -95,11 +101,24 @@ def evaluate(
         NumericalError: the student gives log-likelihoods that are not finite.
     """
     check_rows(benchmarks)
+    with unchanged_tokenizer(student.tokenizer), unchanged_generators():
+        return _evaluate_all(student, benchmarks, settings, weights_hash, cache_dir, on_progress)
+
+
+def _evaluate_all(
+    student: Evaluable,
+    benchmarks: Mapping[str, Rows],
+    settings: EvalSettings,
+    weights_hash: str,
+    cache_dir: Path,
+    on_progress: Callable[[EvalProgress], None],
+) -> dict[str, TaskResult]:
     results: dict[str, TaskResult] = {}
     harness: Any = None
+    vocabulary = _tokenizer_hash(student.tokenizer)
     for index, (task, all_rows) in enumerate(benchmarks.items(), 1):
         rows = limited(all_rows, settings)
-        depends_on = task_dependencies(student, task, rows, settings)
+        depends_on = task_dependencies(student, task, rows, settings, vocabulary)
         job = _Job(task, rows, CacheEntry(cache_dir, weights_hash, task_key(depends_on)), depends_on)
         report = _reporter(on_progress, job, index, len(benchmarks))
         result, state = job.entry.load(), "cached"
@@ -115,7 +134,9 @@ def evaluate(
     return results
 
 
-def task_dependencies(student: Evaluable, task: str, rows: Rows, settings: EvalSettings) -> dict[str, Any]:
+def task_dependencies(
+    student: Evaluable, task: str, rows: Rows, settings: EvalSettings, tokenizer_hash: str | None = None
+) -> dict[str, Any]:
     """All that a result depends on besides the weights; never a name the user chose.
 
     Args:
@@ -123,11 +144,10 @@ def task_dependencies(student: Evaluable, task: str, rows: Rows, settings: EvalS
         task: task name.
         rows: the rows evaluated.
         settings: the longest generation counts for generation tasks only.
+        tokenizer_hash: from an earlier call, because large tokenizers take a while.
     """
     model, tokenizer = student.model, student.tokenizer
     parameter = next(model.parameters())
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    vocabulary = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
     rule = (resources.files("compact_bench") / "answers.py").read_text(encoding="utf-8")
     return {
         "task": {name: _sha(text) for name, text in sorted(task_texts(task, settings).items())},
@@ -135,12 +155,21 @@ def task_dependencies(student: Evaluable, task: str, rows: Rows, settings: EvalS
         "items": fingerprint([dict(row) for row in rows], 32),
         "batch_size": settings.batch_size,
         "chat_template": _sha(str(tokenizer.chat_template)),
-        "tokenizer": _sha(vocabulary),
+        "tokenizer": tokenizer_hash or _tokenizer_hash(tokenizer),
         "decoding": _decoding(model) if is_generation(task) else {},
         "dtype": str(parameter.dtype),
         "device": parameter.device.type,
         "versions": {name: importlib.metadata.version(name) for name in ("lm_eval", "torch", "transformers")},
     }
+
+
+def _tokenizer_hash(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return fingerprint(tokenizer.get_vocab(), 32)
+    parts = json.loads(backend.to_str())
+    # How the last call padded and cut is kept in there too, and says nothing about the tokens.
+    return fingerprint({n: v for n, v in parts.items() if n not in ("padding", "truncation")}, 32)
 
 
 def _decoding(model: Any) -> dict[str, Any]:
@@ -189,7 +218,7 @@ def _make_harness(student: Evaluable, settings: EvalSettings) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     thinking = {"enable_thinking": False} if template_knows_thinking(student.tokenizer.chat_template) else {}
-    with quiet_harness(), read_only(student.model), unchanged_tokenizer(student.tokenizer):
+    with quiet_harness(), read_only(student.model):
         return HFLM(
             pretrained=student.model, tokenizer=student.tokenizer, batch_size=settings.batch_size, **thinking
         )
@@ -204,7 +233,7 @@ def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harnes
     # The item limit is already applied to the rows.
     unlimited = settings.model_copy(update={"items_per_task": None})
     folder = write_task_folder(job.entry.folder / "tasks", {job.task: job.rows}, unlimited)
-    with quiet_harness(), read_only(student.model), unchanged_tokenizer(student.tokenizer):
+    with quiet_harness(), read_only(student.model):
         # `simple_evaluate` would seed this process's generators and call pip, git and the compiler for
         # its report; the numbers come from here either way.
         loaded = TaskManager(include_path=str(folder), include_defaults=False).load([job.task])

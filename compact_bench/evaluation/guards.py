@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["quiet_harness", "read_only", "unchanged_tokenizer"]
+__all__ = ["quiet_harness", "read_only", "unchanged_generators", "unchanged_tokenizer"]
 
 
 @contextmanager
@@ -47,6 +47,26 @@ def unchanged_tokenizer(tokenizer: Any) -> Iterator[None]:
         tokenizer.padding_side = side
         if tokenizer.pad_token != pad_token:
             tokenizer.pad_token = pad_token
+
+
+@contextmanager
+def unchanged_generators() -> Iterator[None]:
+    """Restore the states of Python's, numpy's and torch's (CPU) random generators.
+
+    Greedy decoding draws nothing, but the harness makes up names with Python's generator.
+    """
+    import random
+
+    import numpy as np
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 def _without_display(bar: Any) -> Any:

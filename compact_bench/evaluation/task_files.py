@@ -134,6 +134,9 @@ def lm_eval_command(
 ) -> str:
     """The `lm_eval` command line that gives the same numbers as `evaluate`, ready for a shell.
 
+    Several tasks become a loop with one command a task: given all at once, the harness fills its batches
+    across tasks, and other rows in a batch can move a number in its last digits.
+
     Args:
         student_folder: a saved student.
         task_folder: a folder from `write_task_folder`.
@@ -156,10 +159,13 @@ def lm_eval_command(
     arguments = f"pretrained={student},dtype={dtype}"
     if template_knows_thinking(_template_of(student_folder)):
         arguments += ",enable_thinking=False"
-    words = ["lm_eval", "run", "--model", "hf", "--model_args", arguments]
-    words += ["--tasks", ",".join(tasks), "--include_path", str(task_folder.expanduser().resolve())]
-    words += ["--apply_chat_template", "--batch_size", str(settings.batch_size), "--device", device]
-    return shlex.join(words)
+    before = shlex.join(["lm_eval", "run", "--model", "hf", "--model_args", arguments])
+    rest = ["--include_path", str(task_folder.expanduser().resolve()), "--apply_chat_template"]
+    after = shlex.join([*rest, "--batch_size", str(settings.batch_size), "--device", device])
+    names = [shlex.quote(task) for task in tasks]
+    if len(names) == 1:
+        return f"{before} --tasks {names[0]} {after}"
+    return f'for task in {" ".join(names)}; do {before} --tasks "$task" {after}; done'
 
 
 def template_knows_thinking(template: Any) -> bool:

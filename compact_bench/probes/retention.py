@@ -60,9 +60,7 @@ def retention(
         elif a.metric != b.metric:
             faults.append(Fault(f"task {task}", f"expected one metric, got {a.metric} and {b.metric}"))
         elif a.item_ids != b.item_ids:
-            faults.append(
-                Fault(f"task {task}", f"expected the same items, got {a.n} and {b.n}, not the same")
-            )
+            faults.append(Fault(f"task {task}", f"expected the same items, got {a.n} and {b.n} others"))
     if faults:
         raise DataError("retention cannot be computed", faults, "evaluate both students on the same tasks.")
     return {task: _change(before[task], after[task]) for task in wanted}

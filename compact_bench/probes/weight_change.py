@@ -55,8 +55,8 @@ def weight_change(base_model: nn.Module, model: nn.Module) -> float:
 def _squared_distance(a: Tensor, b: Tensor | None) -> float:
     with torch.no_grad():
         total = 0.0
-        parts = a.detach().reshape(-1).split(_CHUNK)
-        others = b.detach().reshape(-1).split(_CHUNK) if b is not None else (None,) * len(parts)
+        parts = torch.split(a.detach().reshape(-1), _CHUNK)
+        others = torch.split(b.detach().reshape(-1), _CHUNK) if b is not None else (None,) * len(parts)
         for x, y in zip(parts, others, strict=True):
             difference = x.double() if y is None else x.double() - y.to(x.device).double()
             total += float(difference.square().sum())
