@@ -21,6 +21,7 @@ from compact_bench.tables import Table
 __all__ = ["ReportFacts", "WrittenResults", "render_results", "write_results"]
 
 EXCLUDED_SHOWN = 30
+LISTED_SHOWN = 6
 VOLATILE = ("started", "finished", "seconds", "times", "suite_notes", "request")
 """Provenance that differs between any two runs, or stands elsewhere in the report."""
 
@@ -189,10 +190,24 @@ def _data_notes(runs: Sequence[RunRecord]) -> list[str]:
             if isinstance(notes, Mapping) and notes:
                 return [
                     f"- {escaped(name)}: {escaped(text)}"
-                    for name, text in flat(notes).items()
+                    for name, text in flat(_summarised(notes)).items()
                     if not {"chance", "majority"} & set(name.split("."))
                 ]
     return []
+
+
+def _summarised(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Notes whose long lists (ids) are only counted."""
+    found: dict[str, Any] = {}
+    for name, value in notes.items():
+        if isinstance(value, Mapping):
+            found[name] = _summarised(value)
+        elif isinstance(value, list | tuple):
+            short = len(value) <= LISTED_SHOWN
+            found[name] = ", ".join(str(x) for x in value) if short else f"{len(value)} entries"
+        else:
+            found[name] = value
+    return found
 
 
 def _runs(runs: Sequence[RunRecord]) -> list[str]:

@@ -104,7 +104,11 @@ def record(
             "drift_nats_per_token": 0.02 if trained else 0.0,
             "weight_change": 0.001 if trained else 0.0,
             "validation_nats": {"after_question": 2.0 + seed / 10, "after_rationale": 1.0},
-            "suite_notes": {"piqa": {"chance": 0.5, "majority": 0.51}, "near_duplicates": 140},
+            "suite_notes": {
+                "piqa": {"chance": 0.5, "majority": 0.51},
+                "near_duplicates": 140,
+                "shared": {"a+b": list("abcdefgh")},
+            },
         },
         "provenance": {"code": "abc", "hardware": {"threads": 2}, "started": seed, "seconds": seed * 2.0},
     }

@@ -60,6 +60,7 @@ def test_the_report_holds_what_a_reader_needs() -> None:
         "| compact | 2 | 0.600 ± 0.000 | 0.400 ± 0.000 |",
         "- q9: rationale \\| too long",
         "- near_duplicates: 140",
+        "- shared.a+b: 8 entries",
         "### Comparisons",
         "this project's own",
         "not available",
