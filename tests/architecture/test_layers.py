@@ -12,7 +12,7 @@ from tests.architecture.sources import PACKAGE, ROOT, Import, Source, imports, s
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version",),
     ("errors",),
-    ("records", "settings", "answers", "paths", "hardware", "layout", "chat"),
+    ("records", "settings", "answers", "paths", "hardware", "layout", "chat", "quiet"),
     (
         "data.schema",
         "data.sources",
