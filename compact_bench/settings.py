@@ -126,7 +126,10 @@ def describe_validation_error(error: ValidationError, where: str) -> str:
     lines = [f"{where}: {error.error_count()} value(s) not as expected"]
     for item in error.errors():
         path = ".".join(str(p) for p in item["loc"])
-        lines.append(f"  - {path}: {item['msg']} (got {item['input']!r})")
+        got = repr(item["input"])
+        # A whole table or a long text says less than the place does.
+        shown = "" if isinstance(item["input"], dict | list) or len(got) > 200 else f" (got {got})"
+        lines.append(f"  - {path or 'as a whole'}: {item['msg']}{shown}")
     return "\n".join(lines)
 
 

@@ -86,7 +86,7 @@ def _is_whole(folder: Path) -> bool:
     try:
         sizes = json.loads((folder / _MARKER).read_text(encoding="utf-8"))["bytes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -38,9 +38,9 @@ from compact_bench.data.splits import (
 )
 from compact_bench.errors import DataError, Fault, UnknownNameError
 from compact_bench.records import Question, fingerprint
-from compact_bench.suites import FileSpec, SuiteSpec
+from compact_bench.suites import FileSpec, SuiteSpec, TeacherSpec
 
-__all__ = ["SuiteData", "load_suite_data", "suite_files"]
+__all__ = ["SuiteData", "choose_teachers", "load_suite_data", "suite_files"]
 
 DEFAULT_MAX_LENGTH_TOKENS = 2560
 _FILE_MEND = "put the file back as it was when the command started, and start again."
@@ -152,6 +152,11 @@ def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef,
     for benchmark in spec.benchmarks:
         files += [benchmark.file, benchmark.excluding]
     return tuple(dict.fromkeys(f.ref for f in files if f is not None and f.ref is not None))
+
+
+def choose_teachers(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
+    """Teachers of a suite and the level of each; see `SuiteSpec.choose_teachers`."""
+    return spec.choose_teachers(wanted)
 
 
 def _path(file: FileSpec, sources: Sources) -> Path:
