@@ -51,11 +51,12 @@ def everything(data: SuiteData) -> list[Question]:
 @pytest.mark.parametrize("name", ["gsm8k", "strategyqa", "svamp"])
 def test_every_file_of_every_level_is_what_the_suite_says(name: str, sources: Sources) -> None:
     spec = load_spec(name)
-    for teacher in spec.teachers:
-        sources.fetch_all(suite_files(spec, [f"{teacher.name}@{level}" for level in [*teacher.files][:1]]))
-        for level in teacher.files:
-            ref = teacher.file(level).ref
-            assert ref is not None and sources.fetch(ref).stat().st_size == ref.bytes
+    chosen = [f"{teacher.name}@{level}" for teacher in spec.teachers for level in teacher.files]
+    refs = {ref for one in chosen for ref in suite_files(spec, [one])}
+    assert len(refs) > len(spec.benchmarks) + len(chosen)
+    assert {ref: path.stat().st_size for ref, path in sources.fetch_all(refs).items()} == {
+        ref: ref.bytes for ref in refs
+    }
 
 
 def test_svamp_has_699_questions_of_which_100_are_validation(load: Load) -> None:
@@ -126,8 +127,9 @@ def test_addsub_and_singleeq_share_126_questions_111_of_them_word_for_word(load:
     assert len(shared) == 126
     first = {row["id"]: row for row in items["addsub"]}
     second = {row["id"]: row for row in items["singleeq"]}
-    for key in shared:
-        assert numeric_match(first[key]["answer"], second[key]["answer"])
+    apart = [key for key in shared if not numeric_match(first[key]["answer"], second[key]["answer"])]
+    # 64,535 acres in dust and 522 untouched: AddSub's file subtracts.
+    assert [(first[key]["answer"], second[key]["answer"]) for key in apart] == [("64013", "65057")]
     # Without joining 1,426 to 1426: words and digits as they stand.
     plain = [{" ".join(re.findall(r"\w+", row["question"].lower())) for row in items[t]}
              for t in ("addsub", "singleeq")]  # fmt: skip
