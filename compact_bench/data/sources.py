@@ -174,10 +174,14 @@ class Sources:
         self._check_mirror()
         found: dict[FileRef, Path] = {}
         faults: list[Fault] = []
+        # Once the network was out of reach, the other files are not waited for.
+        no_network = "offline mode is on" if self.offline else ""
         for ref in dict.fromkeys(refs):
             try:
-                found[ref] = self._fetch(ref)
+                found[ref] = self._fetch(ref, no_network)
             except _FetchProblem as problem:
+                if problem.unreachable:
+                    no_network = "the network cannot be reached"
                 faults.append(Fault(problem.where, problem.text))
         if faults:
             raise DataError(f"{len(faults)} upstream file(s) could not be had", faults, _MEND)
@@ -188,7 +192,7 @@ class Sources:
             fault = Fault(str(self.mirror), "expected a folder, got " + _kind(self.mirror))
             raise DataError("the mirror cannot be used", [fault], _MEND)
 
-    def _fetch(self, ref: FileRef) -> Path:
+    def _fetch(self, ref: FileRef, no_network: str) -> Path:
         cached = self.cached(ref)
         try:
             if self.mirror is not None and (copy := self.mirror / ref.relative).is_file():
@@ -197,8 +201,8 @@ class Sources:
                 return self._keep(copy, ref)
             if cached.is_file() and checksum_problem(cached, ref.sha256, ref.bytes) is None:
                 return cached
-            if self.offline:
-                raise _FetchProblem(str(cached), self._absence(cached) + ", and offline mode is on")
+            if no_network:
+                raise _FetchProblem(str(cached), f"{self._absence(cached)}, and {no_network}")
             with file_lock(self.cache, str(ref.relative)):
                 # Another process may have fetched it while this one waited.
                 if not cached.is_file() or checksum_problem(cached, ref.sha256, ref.bytes):
@@ -249,7 +253,8 @@ class Sources:
                 if last or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
                     said = str(error) or type(error).__name__
                     text = f"expected {ref.bytes} bytes, but the connection failed: {said}"
-                    raise _FetchProblem(self.url(ref), text) from None
+                    unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                    raise _FetchProblem(self.url(ref), text, unreachable) from None
             time.sleep(pause)
             pause *= 2
         if problem := checksum_problem(part, ref.sha256, ref.bytes):
@@ -289,6 +294,6 @@ def _kind(path: Path) -> str:
 
 
 class _FetchProblem(Exception):
-    def __init__(self, where: str, text: str) -> None:
+    def __init__(self, where: str, text: str, unreachable: bool = False) -> None:
         super().__init__(where, text)
-        self.where, self.text = where, text
+        self.where, self.text, self.unreachable = where, text, unreachable

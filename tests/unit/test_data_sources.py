@@ -158,6 +158,15 @@ def test_no_network_is_reported_with_the_address(tmp_path: Path) -> None:
     assert "http://127.0.0.1:9/data/a.json" in text and "the connection failed" in text
 
 
+def test_a_network_out_of_reach_is_waited_for_once(tmp_path: Path) -> None:
+    one = Sources(tmp_path, url_form="http://127.0.0.1:9/{path}", retries=1, pause_seconds=0.3)
+    refs = [ref_of(CONTENT, f"data/{n}.json") for n in range(9)]
+    start = time.perf_counter()
+    text = message(lambda: one.fetch_all(refs))
+    assert time.perf_counter() - start < 2 * 0.3 + 1
+    assert text.count("and the network cannot be reached") == 8 and "8.json" in text
+
+
 def test_what_a_killed_process_left_is_overwritten(sources: Callable[..., Sources]) -> None:
     cached = sources().cached(REF)
     cached.parent.mkdir(parents=True)
