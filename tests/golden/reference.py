@@ -304,6 +304,19 @@ def released_rows(tokenizer: Any, question: Any, limit: int) -> tuple[Tensor, Te
     return ids, mask, starts
 
 
+def released_adaptability(
+    hidden: Tensor, head: Tensor, ids: list[int], gold: list[int], marked: set[int], setting: Setting
+) -> float:
+    """Sum over a whole padded row, prompt and padding included, of rises of the mean raw gold logit."""
+    information = [sum(float((state * head[g]).sum()) for g in gold) / len(gold) for state in hidden]
+    total = 0.0
+    for t in range(1, len(ids)):
+        gain = information[t] - information[t - 1]
+        if gain > 0:
+            total += gain * (1.0 if ids[t] in marked else setting.epsilon)
+    return total
+
+
 def released(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Result:
     """One question under the released variant, one padded forward pass."""
     ids, mask, starts = released_rows(tokenizer, question, setting.max_length_tokens)
@@ -321,16 +334,9 @@ def released(model: Any, tokenizer: Any, question: Any, setting: Setting) -> Res
 
     adaptability, supervised, queries, keys = [], [], [], []
     for k in range(n):
-        information = [
-            sum(float((hidden[k, t].detach() * head[g]).sum()) for g in gold) / len(gold)
-            for t in range(width)
-        ]
-        total = 0.0
-        for t in range(1, width):
-            gain = information[t] - information[t - 1]
-            if gain > 0:
-                total += gain * (1.0 if int(ids[k, t]) in marked else setting.epsilon)
-        adaptability.append(total)
+        adaptability.append(
+            released_adaptability(hidden[k].detach(), head, ids[k].tolist(), gold, marked, setting)
+        )
 
         nats, count = torch.zeros((), dtype=hidden.dtype), 0
         for t in range(1, width):

@@ -132,6 +132,15 @@ def test_padding_enters_the_scores(student_folder: Folders) -> None:
     assert padded != pytest.approx(explain(student, alone, variant="released").adaptability[0], rel=1e-6)
 
 
+def test_the_tokenizers_own_sides_do_not_matter(student_folder: Folders) -> None:
+    student = load(student_folder("llama", "chatml"))
+    question, setting = tiny.question("pencils", 4), Setting(max_length_tokens=70)
+    expected = reference.released(student.model, student.tokenizer, question, setting)
+    student.tokenizer.padding_side = student.tokenizer.truncation_side = "left"
+    compare(student, expected, explained(student, question, "released", setting))
+    assert student.tokenizer.padding_side == student.tokenizer.truncation_side == "left"
+
+
 def test_raw_texts_are_read(student_folder: Folders) -> None:
     student = load(student_folder("llama", "chatml"))
     question = tiny.question("books", 3)
