@@ -11,6 +11,7 @@ import torch
 from compact_bench import load_student
 from compact_bench.errors import StudentError
 from compact_bench.students import Student
+from tests import tiny
 from tests.golden import reference
 from tests.golden.support import NATIVE, load
 
@@ -65,3 +66,29 @@ def test_a_projection_of_unexpected_width_is_refused(student_folder: Folders) ->
     attention.qkv_proj = torch.nn.Linear(32, 90, bias=False)
     with pytest.raises(StudentError, match="qkv_proj"):
         find_layout(student.model)
+
+
+_THINKING_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['role'] == 'assistant' %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+    "{% endif %}"
+)
+
+
+def test_an_empty_thinking_block_belongs_to_the_prompt(student_folder: Folders) -> None:
+    """As in Qwen-3's template: nothing of the block is supervised, and prompts of training and use agree."""
+    from compact_bench.branches import encode_question, prompt_ids
+
+    student = load(student_folder("qwen3", "chatml"))
+    student.tokenizer.chat_template = _THINKING_TEMPLATE
+    question = tiny.question("books", 3)
+    for branch in encode_question(student, question).branches:
+        prompt = list(branch.input_ids[: branch.prompt_tokens])
+        assert prompt == prompt_ids(student, question.text)
+        assert student.tokenizer.decode(prompt).endswith("<think>\n\n</think>\n\n")
+        rationale = student.tokenizer.decode(branch.input_ids[branch.prompt_tokens : -1])
+        assert rationale.startswith(("She had", "First", "Hence"))
+        assert student.tokenizer.decode([branch.input_ids[-1]]) == "<|im_end|>"
