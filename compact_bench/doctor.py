@@ -14,11 +14,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compact_bench import __version__
-from compact_bench.hardware import choose_compute_dtype, choose_device, choose_weight_dtype, cpu_has_native_bf16
+from compact_bench.hardware import (
+    choose_compute_dtype,
+    choose_device,
+    choose_weight_dtype,
+    cpu_has_native_bf16,
+)
 
 __all__ = ["Check", "Diagnosis", "available_memory_bytes", "diagnose"]
 
-NEEDED = ("torch", "transformers", "peft", "accelerate", "lm-eval", "datasets", "networkx", "scipy", "pyarrow")
+NEEDED = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "lm-eval",
+    "datasets",
+    "networkx",
+    "scipy",
+    "pyarrow",
+)
 OPTIONAL = ("tensorboard", "trackio", "wandb")
 MEMORY_NEEDED_BYTES = 7 * 2**30
 DISK_NEEDED_BYTES = 3 * 2**30
@@ -91,7 +106,14 @@ def diagnose(
     Raises:
         ConfigError: the device asked for is not there.
     """
-    checks = [_python(), *_packages(), *_compute(device), _memory(), _disk("cache", cache), _disk("store", store)]
+    checks = [
+        _python(),
+        *_packages(),
+        *_compute(device),
+        _memory(),
+        _disk("cache", cache),
+        _disk("store", store),
+    ]
     checks.append(_mirror(mirror))
     files = [_suite_files(name, have, total) for name, (have, total) in suite_files().items()]
     hub = _hub(offline)
@@ -109,7 +131,9 @@ def diagnose(
 
 
 def _python() -> Check:
-    found = f"{platform.python_version()}, compact-bench {__version__}, {platform.system()} {platform.machine()}"
+    found = (
+        f"{platform.python_version()}, compact-bench {__version__}, {platform.system()} {platform.machine()}"
+    )
     return Check("python", "ok" if sys.version_info >= (3, 11) else "missing", found)
 
 
@@ -124,10 +148,14 @@ def _packages() -> Iterable[Check]:
     for name in NEEDED:
         version = _version_of(name)
         missing = f"install it: pip install {name}"
-        yield Check(name, "ok" if version else "missing", version or "not installed", "" if version else missing)
+        yield Check(
+            name, "ok" if version else "missing", version or "not installed", "" if version else missing
+        )
     for name in OPTIONAL:
         version = _version_of(name)
-        consequence = "" if version else f"tracker={name} will not work; `pip install compact-bench[trackers]`"
+        consequence = (
+            "" if version else f"tracker={name} will not work; `pip install compact-bench[trackers]`"
+        )
         yield Check(name, "ok" if version else "warning", version or "not installed", consequence)
 
 
@@ -139,14 +167,23 @@ def _compute(device: str) -> list[Check]:
     weights = str(choose_weight_dtype("auto", chosen)).removeprefix("torch.")
     compute = choose_compute_dtype("auto", chosen)
     if chosen.type == "cpu":
-        why = "this CPU multiplies bfloat16 natively" if cpu_has_native_bf16() else "this CPU has no native bfloat16"
+        why = (
+            "this CPU multiplies bfloat16 natively"
+            if cpu_has_native_bf16()
+            else "this CPU has no native bfloat16"
+        )
     else:
         why = "this GPU multiplies bfloat16 natively" if compute == "bfloat16" else "this GPU has no bfloat16"
     threads = torch.get_num_threads()
     asked = os.environ.get("OMP_NUM_THREADS")
     slow = chosen.type == "cpu" and threads < 2
     return [
-        Check("device", "ok", f"{chosen} ({name})", "" if chosen.type == "cuda" else "no GPU: small students only"),
+        Check(
+            "device",
+            "ok",
+            f"{chosen} ({name})",
+            "" if chosen.type == "cuda" else "no GPU: small students only",
+        ),
         Check("dtype", "ok", f"weights {weights}, training computes in {compute}", f"because {why}"),
         Check(
             "threads",
@@ -209,14 +246,18 @@ def _mirror(mirror: Path | None) -> Check:
     if mirror is None:
         return Check("mirror", "ok", "none set", "files come from the cache or the network")
     if not mirror.is_dir():
-        return Check("mirror", "missing", f"{mirror} is no folder", "files come from the cache or the network")
+        return Check(
+            "mirror", "missing", f"{mirror} is no folder", "files come from the cache or the network"
+        )
     return Check("mirror", "ok", str(mirror))
 
 
 def _suite_files(name: str, have: int, total: int) -> Check:
     complete = have == total
     consequence = "" if complete else "the others are downloaded at first use, or by `prefetch`"
-    return Check(f"suite {name}", "ok" if complete else "warning", f"{have} of {total} files at hand", consequence)
+    return Check(
+        f"suite {name}", "ok" if complete else "warning", f"{have} of {total} files at hand", consequence
+    )
 
 
 def _hub(offline: bool) -> Check:

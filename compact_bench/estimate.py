@@ -1,4 +1,4 @@
-"""How long runs will take: from finished runs of the same store where there are any, else from stated rates."""
+"""How long runs will take: from finished runs of the store where there are any, else from stated rates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from compact_bench.records import RunKey, RunRecord
+from compact_bench.registry import get_method
+from compact_bench.trainer import MethodCard
 
 __all__ = ["ASSUMED", "Estimator"]
 
@@ -98,9 +100,8 @@ class Estimator:
 
 def untrained(key: RunKey) -> bool:
     """Whether a run's method trains nothing, so that all its seeds are one student."""
-    from compact_bench.registry import get_method
-
-    return get_method(key.method).card.min_teachers == 0
+    card: MethodCard = get_method(key.method).card
+    return card.min_teachers == 0
 
 
 def _seconds_per_question(record: RunRecord) -> float | None:

@@ -79,13 +79,13 @@ def _rebuild(bench: Workbench, record: RunRecord) -> Student:
     attach_lora(student, settings.lora, derive_seed(int(record.key["seed"]), "init"))
     if load_final(student, directory) is None:
         raise StoreError(
-            f"{directory}: the run's final weights are gone. To mend: delete this run folder and run it again."
+            f"{directory}: the run's final weights are gone. To mend: delete this folder and run it again."
         )
     merge_adapters(student)
     found = weights_hash(student.model)
     if found != wanted:
         raise StoreError(
-            f"{directory}: expected merged weights {wanted}, as evaluated, got {found}. The student {bench.student_name} "
-            "or the kept weights changed, or another device or torch merged them."
+            f"{directory}: expected merged weights {wanted}, as evaluated, got {found}. The kept weights or "
+            f"student {bench.student_name} changed, or another device or torch version merged them."
         )
     return student

@@ -28,7 +28,7 @@ class Job:
     """A run to execute, and how long it is thought to take."""
 
     key: RunKey
-    seconds: float | None = None
+    seconds: float = 0.0
 
 
 def execute_here(
@@ -85,6 +85,7 @@ def _try(
             return None
         made = _made_meanwhile(bench.store, job.key, began)
         if made is not None:
+            ticker.skip(job.seconds)
             ticker.display.note(f"{_name(job.key)}: {made.status}, by another process")
             return made
         ticker.begin(_name(job.key), position, count, job.seconds)

@@ -55,10 +55,14 @@ def _methods() -> Table:
 
 
 def _suites() -> Table:
-    table = Table("suite", "version", "teachers", "profiles", "what it is", title="suites", title_justify="left")
+    table = Table(
+        "suite", "version", "teachers", "profiles", "what it is", title="suites", title_justify="left"
+    )
     for name in suite_names():
         spec = load_spec(name)
-        table.add_row(name, str(spec.version), str(len(spec.teachers)), ", ".join(spec.profiles), Text(spec.title))
+        table.add_row(
+            name, str(spec.version), str(len(spec.teachers)), ", ".join(spec.profiles), Text(spec.title)
+        )
     return table
 
 
@@ -88,7 +92,9 @@ def _runs(store: Path) -> Table:
     scan = Store(store).scan()
     for record in scan.records:
         state = record.status + (f": {record.reason}" if record.reason else "")
-        table.add_row(key_hash(record.key), Text(run_name(record.key)), Text(record.key["student"]), Text(state))
+        table.add_row(
+            key_hash(record.key), Text(run_name(record.key)), Text(record.key["student"]), Text(state)
+        )
     for damaged in scan.damaged:
         table.add_row(damaged.hash, "", "", Text(f"damaged: {damaged.problem}"))
     for name in scan.unfinished:
@@ -199,7 +205,9 @@ def _suite_card(spec: SuiteSpec) -> RenderableType:
     for teacher in spec.teachers:
         teachers.add_row(teacher.name, Text(teacher.title))
     head = Text(f"suite {spec.name}, version {spec.version}: {spec.title}", style="bold")
-    return Group(head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}"), teachers, tasks, profiles)
+    return Group(
+        head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}"), teachers, tasks, profiles
+    )
 
 
 def _table_card(spec: TableSpec) -> RenderableType:
@@ -225,7 +233,7 @@ def record_summary(record: RunRecord) -> RenderableType:
         ("student", record.key["student"]),
         ("optimiser steps", training.get("optimiser_steps", 0)),
         ("supervised tokens", training.get("tokens", 0)),
-        ("training", duration(training.get("seconds"))),
+        ("training", duration(training.get("seconds", 0.0))),
         ("final loss", training.get("final_loss")),
         ("weights", f"{record.weights['final']} (base {record.weights['base']})"),
         ("excluded questions", len(training.get("excluded", []))),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.records import RunKey, RunRecord
 from compact_bench.registry import get_method, method_names
+from compact_bench.store_files import key_hash
 from compact_bench.table_spec import RowSpec, TableSpec
 from compact_bench.workbench import Workbench
 
-__all__ = ["PlannedRun", "plan_method", "plan_table"]
+__all__ = ["PlannedRun", "plan_method", "plan_table", "table_records"]
 
 State = Literal["done", "unsupported", "missing", "failed"]
 
@@ -59,39 +60,67 @@ def plan_table(bench: Workbench, table: TableSpec, methods: Sequence[str] = ()) 
             raise UnknownNameError("method", name, method_names())
         if name not in in_table:
             raise ConfigError(
-                f"--methods: table {table.number} has no row of method {name!r}; it has {', '.join(in_table)}. "
-                f"`compact-bench run {name}` runs it by itself."
+                f"--methods: table {table.number} has no row of method {name!r}, only of "
+                f"{', '.join(in_table)}. `compact-bench run {name}` runs it by itself."
             )
-    rows = [
-        row
-        for row in table.rows
-        if row.kind != "best_teacher"
-        and row.planned_in(bench.request.profile)
-        and (not methods or row.method in methods)
-    ]
-    return [run for seed in bench.seeds for row in rows for run in _row_runs(bench, row, seed)]
+    profile = bench.request.profile
+    wanted = [row for row in table.rows if row.planned_in(profile) and (not methods or row.method in methods)]
+    return [run for seed in bench.seeds for row in wanted for run in _row_runs(bench, row, seed)]
 
 
 def _row_runs(bench: Workbench, row: RowSpec, seed: int) -> list[PlannedRun]:
+    """The runs of one row at one seed; a best teacher's row repeats runs of another row."""
+    if row.kind == "best_teacher":
+        return []
     teachers: Sequence[str] = bench.teachers if row.kind == "each_teacher" else ("",)
-    factor = max(1, len(bench.teachers)) if row.epochs_times_teachers else 1
+    factor = len(bench.teachers) if row.epochs_times_teachers else 1
     found = []
     for teacher in teachers:
-        variant = f"{teacher}{row.variant_suffix}"
-        changes = _filled(row.settings, teacher)
-        key = bench.key(row.method, variant, seed, changes, factor)
-        title = row.title.replace("{variant}", teacher)
-        found.append(PlannedRun(key, title, bench.store.load(key)))
+        key = bench.key(
+            row.method, teacher + row.variant_suffix, seed, _filled(row.settings, teacher), factor
+        )
+        found.append(PlannedRun(key, row.title.replace("{variant}", teacher), bench.store.load(key)))
     return found
 
 
-def _filled(value: Any, teacher: str) -> Any:
+def _filled(settings: Mapping[str, Mapping[str, Any]], teacher: str) -> dict[str, dict[str, Any]]:
     """A row's settings with "{variant}" replaced by the teacher's name."""
-    if isinstance(value, str):
-        return value.replace("{variant}", teacher)
-    if isinstance(value, dict):
-        return {name: _filled(inner, teacher) for name, inner in value.items()}
-    return value
+    return {
+        section: {
+            name: value.replace("{variant}", teacher) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        for section, values in settings.items()
+    }
+
+
+def table_records(bench: Workbench, table: TableSpec) -> list[RunRecord]:
+    """What the store has for a table: runs of its rows, and runs of other methods under the same settings.
+
+    Args:
+        bench: suite, profile, seeds and settings.
+        table: the table.
+    """
+    runs = [run for seed in bench.seeds for row in table.rows for run in _row_runs(bench, row, seed)]
+    found = [run.record for run in runs]
+    listed = {row.method for row in table.rows}
+    for record in bench.store.records():
+        name = str(record.key["method"])
+        if name not in listed and name in method_names() and _is_plain(bench, record):
+            found.append(record)
+    return [record for record in found if record is not None]
+
+
+def _is_plain(bench: Workbench, record: RunRecord) -> bool:
+    """Whether a run of a method without a row is the one that `run` makes under the bench's settings."""
+    name, variant, seed = record.key["method"], record.key["variant"], int(record.key["seed"])
+    if seed not in bench.seeds:
+        return False
+    try:
+        key = bench.key(name, variant, seed, {"method": {"teacher": variant}} if variant else None)
+    except ConfigError:
+        return False
+    return key.hash == key_hash(record.key)
 
 
 def plan_method(bench: Workbench, method: str) -> list[PlannedRun]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -15,10 +15,8 @@ __all__ = ["Display", "LiveDisplay", "PlainDisplay", "Ticker", "duration", "open
 PLAIN_INTERVAL_SECONDS = 15.0
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds as a person writes them: "8 s", "3 min", "1 h 20 min"; "unknown" for None."""
-    if seconds is None:
-        return "unknown"
+def duration(seconds: float) -> str:
+    """Seconds as a person writes them: "8 s", "3 min", "1 h 20 min"."""
     whole = max(0, round(seconds))
     if whole < 100:
         return f"{whole} s"
@@ -45,7 +43,7 @@ class PlainDisplay:
 
     Args:
         write: called with every line.
-        quiet: whether only nothing but errors is shown.
+        quiet: whether nothing is shown.
         interval_seconds: least time between two progress lines.
         clock: seconds, monotonic.
     """
@@ -120,81 +118,69 @@ def open_display(console: Console, *, quiet: bool = False) -> Iterator[Display]:
 
 
 class Ticker:
-    """Turns a run's callbacks into display lines with loss, speed, teacher weights and time left.
+    """Turns a command's runs into display lines with the time that is left.
+
+    Estimates are corrected while runs end: when the first run took twice its estimate, the others will too.
 
     Args:
         display: where lines go.
-        total_seconds: estimate of all runs that are to execute, or None where there is none.
+        total_seconds: estimate of all runs that are to execute.
         clock: seconds, monotonic.
     """
 
     def __init__(
         self,
         display: Display,
-        total_seconds: float | None = None,
+        total_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.display, self._clock = display, clock
-        self._left_after = total_seconds
-        self._expected: float | None = None
-        self._head, self._metrics_text = "", ""
+        self._after_seconds = total_seconds
+        self._expected_seconds = 0.0
+        self._ended_expected_seconds = self._ended_seconds = 0.0
+        self._head = ""
         self._started = clock()
 
-    def begin(self, label: str, position: int, count: int, expected_seconds: float | None) -> None:
+    def begin(self, label: str, position: int, count: int, expected_seconds: float) -> None:
         """A run starts.
 
         Args:
             label: its short name.
             position: 1 for the first of the runs to execute.
             count: runs to execute.
-            expected_seconds: estimate for this run, or None.
+            expected_seconds: estimate for this run.
         """
-        self._head, self._metrics_text = f"[{position}/{count}] {label}", ""
-        self._expected, self._started = expected_seconds, self._clock()
-        if self._left_after is not None and expected_seconds is not None:
-            self._left_after = max(0.0, self._left_after - expected_seconds)
+        self._head = f"[{position}/{count}] {label}"
+        self._expected_seconds, self._started = expected_seconds, self._clock()
+        self._after_seconds = max(0.0, self._after_seconds - expected_seconds)
         self.display.note(f"{self._head}: started, about {duration(self.left_seconds())} left in all")
 
     def end(self, outcome: str) -> None:
         """A run ended; `outcome` says how."""
-        self.display.note(f"{self._head}: {outcome} ({duration(self._clock() - self._started)})")
+        took = self._clock() - self._started
+        self._ended_seconds += took
+        self._ended_expected_seconds += self._expected_seconds
+        self.display.note(f"{self._head}: {outcome} ({duration(took)})")
 
-    def left_seconds(self) -> float | None:
-        """Estimate of what is left of this run and of those after it, or None."""
-        if self._left_after is None or self._expected is None:
-            return None
-        return self._left_after + max(0.0, self._expected - (self._clock() - self._started))
+    def skip(self, expected_seconds: float) -> None:
+        """A run need not execute here: another process made it."""
+        self._after_seconds = max(0.0, self._after_seconds - expected_seconds)
 
-    def log(self, metrics: Mapping[str, Any]) -> None:
-        """Keep the newest training metrics for the next line."""
-        self._metrics_text = _metrics_text(metrics)
+    def left_seconds(self) -> float:
+        """Estimate of what is left of this run and of those after it."""
+        measured = self._ended_expected_seconds > 0
+        scale = self._ended_seconds / self._ended_expected_seconds if measured else 1.0
+        here = max(0.0, self._expected_seconds * scale - (self._clock() - self._started))
+        return self._after_seconds * scale + here
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Show where the run is."""
-        line = f"{text} {self._metrics_text}".strip()
-        self.display.step(done, total, line, f"{self._head}, left: {duration(self.left_seconds())}")
+        self.display.step(done, total, text, f"{self._head}, left: {duration(self.left_seconds())}")
 
     def phase(self, name: str) -> Callable[[int, int, str], None]:
-        """A progress callback whose lines start with `name`; training metrics are no longer shown."""
-        self._metrics_text = ""
+        """A progress callback whose lines start with `name`."""
 
         def report(done: int, total: int, text: str) -> None:
             self.progress(done, total, f"{name} {text}".strip())
 
         return report
-
-
-def _metrics_text(metrics: Mapping[str, Any]) -> str:
-    parts = []
-    for name, form in (("loss", ".3f"), ("tokens_per_second", ".0f"), ("learning_rate", ".1e")):
-        value = metrics.get(name)
-        if isinstance(value, int | float):
-            parts.append(f"{name.replace('_per_', '/')} {format(value, form)}")
-    weights = metrics.get("teacher_weights")
-    if isinstance(weights, Mapping):
-        parts.append("weights " + " ".join(f"{t}={w:.2f}" for t, w in weights.items()))
-    else:
-        named = {k.removeprefix("teacher_weight/"): v for k, v in metrics.items() if "teacher_weight/" in k}
-        if named:
-            parts.append("weights " + " ".join(f"{t}={w:.2f}" for t, w in named.items()))
-    return "(" + ", ".join(parts) + ")" if parts else ""

@@ -1,0 +1,110 @@
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+
+from compact_bench import __version__
+from compact_bench.cli import keeping, looking, running
+from compact_bench.errors import CompactBenchError
+
+__all__ = ["app", "main"]
+
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="compact-bench",
+    help="A reproducible benchmark suite for multi-teacher chain-of-thought distillation.",
+    epilog="Example: compact-bench reproduce --table 2 --suite svamp --profile smoke",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"compact-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A reproducible benchmark suite for multi-teacher chain-of-thought distillation."""
+
+
+running.register(app)
+looking.register(app)
+keeping.register(app)
+
+
+class _Guard:
+    """Ends the process with one clear message: what a user can mend, an interruption, or our own fault."""
+
+    def __enter__(self) -> _Guard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, SystemExit):
+            return
+        if isinstance(error, CompactBenchError):
+            print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+        if isinstance(error, KeyboardInterrupt):
+            print("Interrupted. The same command continues where it stopped.", file=sys.stderr)
+            raise SystemExit(EXIT_INTERRUPTED) from None
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output went away (`| head`); nothing is left to say to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        log = _write_log(error)
+        print(
+            f"Error: something unexpected happened ({type(error).__name__}: {_first_line(error)}).\n"
+            f"This is a fault of compact-bench, not yours. The full report is in {log}",
+            file=sys.stderr,
+        )
+        raise SystemExit(EXIT_BUG) from None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"
+
+
+def _write_log(error: BaseException) -> Path:
+    name = f"compact_bench_error_{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}.log"
+    path = Path(tempfile.gettempdir()) / name
+    head = f"compact-bench {__version__}, Python {sys.version}\n{sys.argv}\n"
+    path.write_text(head + "".join(traceback.format_exception(error)), encoding="utf-8")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: what follows the program's name; None reads `sys.argv`.
+
+    Raises:
+        SystemExit: always, with the exit code: 0, that of the `CompactBenchError`, 70 for a fault of this
+            package (its report is written to a file that the message names), 130 when interrupted.
+    """
+    with _Guard():
+        app(args=None if arguments is None else list(arguments), prog_name="compact-bench")

@@ -1,0 +1,183 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from compact_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from compact_bench.workbench import Request
+
+__all__ = [
+    "Device",
+    "MethodNames",
+    "Mirror",
+    "Offline",
+    "OnFault",
+    "Output",
+    "Overrides",
+    "Profile",
+    "Quiet",
+    "Rationales",
+    "Seeds",
+    "Store",
+    "StudentName",
+    "SuiteName",
+    "Teachers",
+    "Threads",
+    "csv_names",
+    "make_request",
+    "out",
+    "parse_seeds",
+    "status",
+]
+
+
+class FaultChoice(StrEnum):
+    """What a faulty training question does."""
+
+    stop = "stop"
+    drop = "drop"
+
+
+SuiteName = Annotated[str, typer.Option("--suite", help="Suite name or a suite's TOML file.")]
+Profile = Annotated[str, typer.Option("--profile", help="Scale: smoke, lite or full.")]
+Seeds = Annotated[str, typer.Option("--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")]
+StudentName = Annotated[
+    str, typer.Option("--student", help="Hub id, folder or packaged student. Default: the suite's.")
+]
+MethodNames = Annotated[str, typer.Option("--methods", help="Only these methods, as a,b,c.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+]
+OnFault = Annotated[
+    FaultChoice, typer.Option("--on-fault", help="Faulty training questions: stop, or drop and list them.")
+]
+Rationales = Annotated[
+    str, typer.Option("--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
+]
+Teachers = Annotated[
+    str,
+    typer.Option(
+        "--teachers", help="Only these teachers, as a,b or a@level,b; with --rationales, their names."
+    ),
+]
+Mirror = Annotated[Path | None, typer.Option("--mirror", help="Folder laid out as owner/repo/commit/path.")]
+Store = Annotated[
+    Path | None, typer.Option("--store", help="Where runs are kept. Default: ./compact_bench_store.")
+]
+Output = Annotated[Path, typer.Option("--output", help="Folder for RESULTS.md, .csv and .tex.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves it to torch.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def out() -> Console:
+    """Console for results (standard output)."""
+    return Console(highlight=False)
+
+
+def status() -> Console:
+    """Console for progress and messages (standard error)."""
+    return Console(stderr=True, highlight=False)
+
+
+def csv_names(text: str) -> tuple[str, ...]:
+    """The names in "a,b, c"; empty for ""."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds written as "1,2,3" or "1-3", each once, in the order given.
+
+    Raises:
+        ConfigError: a part is neither a whole number nor a range.
+    """
+    seeds: list[int] = []
+    for part in csv_names(text):
+        low, dash, high = part.partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()) or (dash and int(high) < int(low)):
+            raise ConfigError(f"--seeds: expected whole numbers as 1,2,3 or 1-5, got {part!r} in {text!r}.")
+        seeds.extend(range(int(low), int(high or low) + 1))
+    return tuple(dict.fromkeys(seeds))
+
+
+def quieten(offline: bool, threads: int) -> None:
+    """Set what the libraries underneath read once, before any of them is imported.
+
+    Args:
+        offline: whether the network must not be used.
+        threads: CPU threads, 0 to leave the default.
+    """
+    if offline:
+        os.environ["COMPACT_BENCH_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("LOGLEVEL", "ERROR")
+    # What other packages deprecate is for us to mend, not for the user to read in the middle of a run.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def make_request(
+    *,
+    suite: str,
+    profile: str,
+    seeds: str = "",
+    student: str = "",
+    overrides: Sequence[str] = (),
+    on_fault: FaultChoice = FaultChoice.stop,
+    rationales: str = "",
+    teachers: str = "",
+    mirror: Path | None = None,
+    store: Path | None = None,
+    offline: bool = False,
+    threads: int = 0,
+    device: str = "auto",
+) -> Request:
+    """What the options ask for; folders that are not given come from the environment.
+
+    Args:
+        suite, profile, seeds, student, overrides, on_fault, rationales, teachers, mirror, store, offline,
+            threads, device: as the options above give them.
+
+    Raises:
+        ConfigError: the seeds are not numbers.
+    """
+    from compact_bench import paths
+
+    offline = offline or paths.offline()
+    quieten(offline, threads)
+    if mirror is not None:
+        # The packaged student is looked for in the mirror too.
+        os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
+    from compact_bench.workbench import Request
+
+    return Request(
+        suite=suite,
+        profile=profile,
+        seeds=parse_seeds(seeds),
+        student=student or None,
+        overrides=tuple(overrides),
+        on_fault=on_fault.value,
+        rationales=rationales or None,
+        teachers=csv_names(teachers),
+        mirror=mirror or paths.mirror_dir(),
+        offline=offline,
+        cache=paths.cache_dir(),
+        store=store or paths.store_dir(),
+        device=device,
+        threads=threads,
+    )

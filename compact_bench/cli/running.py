@@ -1,0 +1,193 @@
+"""Commands that run: reproduce, run, report, prefetch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compact_bench.cli import options as o
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands.
+
+    Args:
+        app: the command line.
+    """
+    app.command(epilog="Example: compact-bench reproduce --table 2 --suite svamp --profile smoke --seeds 1")(
+        reproduce
+    )
+    app.command(epilog="Example: compact-bench run compact --seeds 1 --set temperature=0.5")(run)
+    app.command(epilog="Example: compact-bench report --table 2 --suite svamp --profile lite")(report)
+    app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
+
+
+def reproduce(
+    table: Annotated[str, typer.Option("--table", help="Table to reproduce: a name or a TOML file.")] = "2",
+    suite: o.SuiteName = "svamp",
+    profile: o.Profile = "lite",
+    seeds: o.Seeds = "",
+    methods: o.MethodNames = "",
+    student: o.StudentName = "",
+    overrides: o.Overrides = [],  # noqa: B006
+    on_fault: o.OnFault = o.FaultChoice.stop,
+    rationales: o.Rationales = "",
+    teachers: o.Teachers = "",
+    mirror: o.Mirror = None,
+    store: o.Store = None,
+    output: o.Output = Path("."),
+    offline: o.Offline = False,
+    threads: o.Threads = 0,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
+) -> None:
+    """Plan a table's runs, run what is missing, and write RESULTS.md, RESULTS.csv and RESULTS.tex.
+
+    Runs that the store already has are not run again. A command that was interrupted continues when it is
+    given again; several at once on one store share the work.
+    """
+    request = o.make_request(
+        suite=suite,
+        profile=profile,
+        seeds=seeds,
+        student=student,
+        overrides=overrides,
+        on_fault=on_fault,
+        rationales=rationales,
+        teachers=teachers,
+        mirror=mirror,
+        store=store,
+        offline=offline,
+        threads=threads,
+        device=device,
+    )
+    from compact_bench.reproduce import reproduce_table
+
+    outcome = reproduce_table(
+        request,
+        table,
+        methods=o.csv_names(methods),
+        output=output,
+        console=o.status(),
+        quiet=quiet,
+        dry_run=dry_run,
+    )
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def run(
+    method: Annotated[str, typer.Argument(help="Method name; `compact-bench list methods` shows them.")],
+    suite: o.SuiteName = "svamp",
+    profile: o.Profile = "lite",
+    seeds: o.Seeds = "",
+    student: o.StudentName = "",
+    overrides: o.Overrides = [],  # noqa: B006
+    on_fault: o.OnFault = o.FaultChoice.stop,
+    rationales: o.Rationales = "",
+    teachers: o.Teachers = "",
+    mirror: o.Mirror = None,
+    store: o.Store = None,
+    offline: o.Offline = False,
+    threads: o.Threads = 0,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Run one method (single_teacher: each teacher, or the one of --set teacher=NAME) and show its scores."""
+    request = o.make_request(
+        suite=suite,
+        profile=profile,
+        seeds=seeds,
+        student=student,
+        overrides=overrides,
+        on_fault=on_fault,
+        rationales=rationales,
+        teachers=teachers,
+        mirror=mirror,
+        store=store,
+        offline=offline,
+        threads=threads,
+        device=device,
+    )
+    from compact_bench.reproduce import run_method
+
+    outcome = run_method(request, method, console=o.status(), quiet=quiet)
+    if not quiet:
+        from compact_bench.listing import record_summary
+
+        for record in outcome.records:
+            o.out().print(record_summary(record))
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def report(
+    table: Annotated[str, typer.Option("--table", help="Table to write: a name or a TOML file.")] = "2",
+    suite: o.SuiteName = "svamp",
+    profile: o.Profile = "lite",
+    seeds: o.Seeds = "",
+    student: o.StudentName = "",
+    overrides: o.Overrides = [],  # noqa: B006
+    rationales: o.Rationales = "",
+    teachers: o.Teachers = "",
+    on_fault: o.OnFault = o.FaultChoice.stop,
+    mirror: o.Mirror = None,
+    store: o.Store = None,
+    output: o.Output = Path("."),
+    offline: o.Offline = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write the tables from the records that are there; nothing is run, empty cells say why."""
+    request = o.make_request(
+        suite=suite,
+        profile=profile,
+        seeds=seeds,
+        student=student,
+        overrides=overrides,
+        rationales=rationales,
+        teachers=teachers,
+        on_fault=on_fault,
+        mirror=mirror,
+        store=store,
+        offline=offline,
+        threads=0,
+        device="auto",
+    )
+    from compact_bench.reproduce import report_table
+
+    report_table(request, table, output=output, console=o.status(), quiet=quiet)
+
+
+def prefetch(
+    suite: o.SuiteName = "svamp",
+    profile: o.Profile = "lite",
+    student: o.StudentName = "",
+    mirror: o.Mirror = None,
+    offline: o.Offline = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Fetch a suite's files and its student into the cache, so that runs need no network."""
+    request = o.make_request(
+        suite=suite,
+        profile=profile,
+        student=student,
+        mirror=mirror,
+        offline=offline,
+        threads=0,
+        device="auto",
+    )
+    from compact_bench.prefetching import prefetch_all
+
+    console = o.status()
+    for line in prefetch_all(request):
+        if not quiet:
+            console.print(line, markup=False, soft_wrap=True)
