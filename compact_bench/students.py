@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from compact_bench.chat import freeze_dates
+from compact_bench.chat import encode_row, freeze_dates
 from compact_bench.errors import StudentError
 from compact_bench.hardware import choose_device, choose_weight_dtype
 from compact_bench.layout import StudentLayout, base_model, find_layout
@@ -200,7 +200,17 @@ def load_student(
     model.to(place)
     model.eval()
     layout = find_layout(model)
+    _stop_at_turn_end(model, tokenizer)
     return Student(model, tokenizer, name, student_revision(folder), layout)
+
+
+def _stop_at_turn_end(model: Any, tokenizer: Any) -> None:
+    """Let generation stop where training ends a turn, also where that is not the end-of-sequence token."""
+    turn_end = encode_row(tokenizer, "question", "answer").input_ids[-1]
+    known = model.generation_config.eos_token_id
+    stops = [known] if isinstance(known, int) else list(known or [])
+    if turn_end not in stops:
+        model.generation_config.eos_token_id = [*stops, turn_end]
 
 
 def _load_tokenizer(name: str, folder: Path) -> Any:
