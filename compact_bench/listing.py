@@ -240,7 +240,8 @@ def record_summary(record: RunRecord) -> RenderableType:
     ]
     for task, result in record.evaluations.items():
         rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))
-    for probe in ("drift_nats_per_token", "weight_change", "validation_nats"):
-        if probe in record.probes:
-            rows.append((probe, record.probes[probe]))
+    nats = record.probes.get("validation_nats", {})
+    values = {name: record.probes.get(name) for name in ("drift_nats_per_token", "weight_change")}
+    values |= {f"nats_{name}": nats.get(name) for name in ("after_question", "after_rationale")}
+    rows += [(name, f"{value:.5f}") for name, value in values.items() if value is not None]
     return _pairs(name, rows)

@@ -74,6 +74,7 @@ def reproduce_table(
     """
     spec = load_table_spec(table)
     bench = Workbench(request)
+    _announce(bench, console, quiet)
     plan = plan_table(bench, spec, methods)
     if dry_run:
         _show_plan(bench, plan, *_jobs(bench, plan), console)
@@ -96,6 +97,7 @@ def run_method(request: Request, method: str, *, console: Console, quiet: bool =
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     bench = Workbench(request)
+    _announce(bench, console, quiet)
     return _execute(bench, plan_method(bench, method), console, quiet)
 
 
@@ -109,6 +111,12 @@ def report_table(request: Request, table: str, *, output: Path, console: Console
         CompactBenchError: a name, setting or folder is wrong.
     """
     _write(Workbench(request), load_table_spec(table), output, console, quiet)
+
+
+def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
+    """Say what the first lines will wait for."""
+    if bench.fetches_student and not quiet:
+        console.print(f"Fetching student {bench.student_name} (once, a few minutes at most) ...")
 
 
 def _execute(bench: Workbench, plan: Sequence[PlannedRun], console: Console, quiet: bool) -> Outcome:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from compact_bench.errors import CompactBenchError
 from compact_bench.final_weights import load_final, save_final
@@ -148,7 +148,7 @@ def _train(
     attach_lora(student, settings.lora, derive_seed(key.seed, "init"))
     report = load_final(student, directory)
     if report is None:
-        with (directory / "log.jsonl").open("a", encoding="utf-8") as stream:
+        with _open_log(directory / "log.jsonl") as stream:
 
             def log(metrics: Mapping[str, Any]) -> None:
                 stream.write(json.dumps({"time": round(time.time(), 3), **_plain(metrics)}) + "\n")
@@ -164,6 +164,14 @@ def _train(
     merge_adapters(student)
     student.model.eval()
     return _Trained(student, report, weights_hash(student.model))
+
+
+def _open_log(path: Path) -> TextIO:
+    """The run's log, to be continued; a line that a kill cut short is ended first."""
+    stream = path.open("a", encoding="utf-8")
+    if stream.tell() and not path.read_bytes().endswith(b"\n"):
+        stream.write("\n")
+    return stream
 
 
 def seed_everything(seed: int) -> None:

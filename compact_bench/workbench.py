@@ -210,6 +210,14 @@ class Workbench:
             results_version=RESULTS_VERSION,
         )
 
+    @property
+    def fetches_student(self) -> bool:
+        """Whether the packaged student is asked for and not yet in the cache."""
+        from compact_bench.data.packaged_student import packaged_student_ready
+        from compact_bench.students import PACKAGED_STUDENT
+
+        return self.student_name == PACKAGED_STUDENT and not packaged_student_ready(self.request.cache)
+
     @cached_property
     def student_revision(self) -> str:
         """Fingerprint of the student's files; fetches them where they are not yet at hand."""

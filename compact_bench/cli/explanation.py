@@ -112,6 +112,7 @@ def marked_tokens(tokens: Sequence[str], gains: Sequence[float], top: int) -> li
     chosen = [i for i in order[:top] if gains[i] > 0]
     text = Text()
     for i, token in enumerate(tokens):
-        text.append(token, style=MARK_STYLE if i in chosen else "")
+        # The brackets mark in plain text what the colour marks in a terminal.
+        text.append(f"[[{token}]]" if i in chosen else token, style=MARK_STYLE if i in chosen else "")
     listing = ", ".join(f"[{i}] {tokens[i]!r} {gains[i]:+.3f}" for i in chosen)
     return [text, Text(listing or "no token raises the gold answer's probability", style="dim")]

@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 
+PLAIN_WIDTH = 160
+
+
 class FaultChoice(StrEnum):
     """What a faulty training question does."""
 
@@ -84,12 +87,20 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 
 def out() -> Console:
     """Console for results (standard output)."""
-    return Console(highlight=False)
+    return _console(stderr=False)
 
 
 def status() -> Console:
     """Console for progress and messages (standard error)."""
-    return Console(stderr=True, highlight=False)
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # A file or a pipe has no width of its own; the usual 80 columns would cut names.
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def csv_names(text: str) -> tuple[str, ...]:
