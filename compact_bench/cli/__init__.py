@@ -21,7 +21,6 @@ from compact_bench.errors import CompactBenchError
 __all__ = ["app", "main"]
 
 EXIT_BUG = 70
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="compact-bench",
@@ -68,8 +67,7 @@ class _Guard:
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
         if isinstance(error, KeyboardInterrupt):
-            print("Interrupted. The same command continues where it stopped.", file=sys.stderr)
-            raise SystemExit(EXIT_INTERRUPTED) from None
+            raise SystemExit(running.EXIT_INTERRUPTED) from None
         if isinstance(error, BrokenPipeError):
             # The reader of our output went away (`| head`); nothing is left to say to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -108,7 +108,8 @@ def compare(
             out.print(pair.prompt.strip(), markup=False)
             out.print(f"gold: {pair.gold}", markup=False)
             for letter, mark, predicted, text in zip("AB", marks, pair.predictions, pair.texts, strict=True):
-                out.print(f"{letter} {mark} ({predicted}): {text.strip()}", markup=False)
+                wrote = f": {text.strip()}" if text else ""
+                out.print(f"{letter} {mark} ({predicted}){wrote}", markup=False)
         if len(pairs) > limit:
             out.print(f"\n{task.task}: {len(pairs) - limit} more item(s); --limit shows more.", markup=False)
 

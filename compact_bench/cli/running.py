@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compact_bench.cli import options as o
+
+if TYPE_CHECKING:
+    from compact_bench.reproduce import Outcome
+
+EXIT_INTERRUPTED = 130
 
 __all__ = ["register"]
 
@@ -77,10 +82,7 @@ def reproduce(
         quiet=quiet,
         dry_run=dry_run,
     )
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    if outcome.failed:
-        raise typer.Exit(1)
+    _end(outcome)
 
 
 def run(
@@ -124,10 +126,7 @@ def run(
 
         for record in outcome.records:
             o.out().print(record_summary(record))
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    if outcome.failed:
-        raise typer.Exit(1)
+    _end(outcome)
 
 
 def report(
@@ -191,3 +190,12 @@ def prefetch(
     for line in prefetch_all(request):
         if not quiet:
             console.print(line, markup=False, soft_wrap=True)
+
+
+def _end(outcome: Outcome) -> None:
+    """Leave with the exit code that says how the runs ended."""
+    if outcome.interrupted:
+        typer.echo("Interrupted. The same command continues where it stopped.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if outcome.failed:
+        raise typer.Exit(1)

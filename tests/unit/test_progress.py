@@ -34,7 +34,8 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_plain_lines_are_rare_and_notes_are_not() -> None:
-    clock, lines = Clock(), []
+    clock = Clock()
+    lines: list[str] = []
     display = PlainDisplay(lines.append, interval_seconds=15, clock=clock)
     display.step(1, 9, "training", "[1/1] compact")
     display.note("a note")
