@@ -13,7 +13,7 @@ from compact_bench.store_files import key_hash
 from compact_bench.table_spec import RowSpec, TableSpec
 from compact_bench.workbench import Workbench
 
-__all__ = ["PlannedRun", "plan_method", "plan_table", "table_records"]
+__all__ = ["PlannedRun", "check_methods", "plan_method", "plan_table", "table_records"]
 
 State = Literal["done", "unsupported", "missing", "failed"]
 
@@ -43,13 +43,12 @@ class PlannedRun:
         return self.state in ("missing", "failed")
 
 
-def plan_table(bench: Workbench, table: TableSpec, methods: Sequence[str] = ()) -> list[PlannedRun]:
-    """All runs of a table, seed by seed, so that a partial table has whole seeds.
+def check_methods(table: TableSpec, methods: Sequence[str]) -> None:
+    """Refuse methods that a table has no row of, before anything is fetched or planned.
 
     Args:
-        bench: suite, profile, seeds and settings.
         table: the table.
-        methods: only rows of these; empty for all.
+        methods: registry names.
 
     Raises:
         ConfigError: a method is unknown or is in no row of the table.
@@ -63,6 +62,20 @@ def plan_table(bench: Workbench, table: TableSpec, methods: Sequence[str] = ()) 
                 f"--methods: table {table.number} has no row of method {name!r}, only of "
                 f"{', '.join(in_table)}. `compact-bench run {name}` runs it by itself."
             )
+
+
+def plan_table(bench: Workbench, table: TableSpec, methods: Sequence[str] = ()) -> list[PlannedRun]:
+    """All runs of a table, seed by seed, so that a partial table has whole seeds.
+
+    Args:
+        bench: suite, profile, seeds and settings.
+        table: the table.
+        methods: only rows of these; empty for all.
+
+    Raises:
+        ConfigError: a method is unknown or is in no row of the table.
+    """
+    check_methods(table, methods)
     profile = bench.request.profile
     wanted = [row for row in table.rows if row.planned_in(profile) and (not methods or row.method in methods)]
     return [run for seed in bench.seeds for row in wanted for run in _row_runs(bench, row, seed)]

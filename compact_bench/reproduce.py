@@ -13,9 +13,10 @@ from rich.text import Text
 
 from compact_bench.estimate import Estimator, untrained
 from compact_bench.launch import Job, execute_here
-from compact_bench.planning import PlannedRun, plan_method, plan_table, table_records
+from compact_bench.planning import PlannedRun, check_methods, plan_method, plan_table, table_records
 from compact_bench.progress import Ticker, duration, open_display
 from compact_bench.records import RunRecord
+from compact_bench.registry import get_method
 from compact_bench.table_spec import TableSpec, load_table_spec
 from compact_bench.tables import build_table
 from compact_bench.workbench import Request, Workbench
@@ -73,6 +74,7 @@ def reproduce_table(
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     spec = load_table_spec(table)
+    check_methods(spec, methods)
     bench = Workbench(request)
     _announce(bench, console, quiet)
     plan = plan_table(bench, spec, methods)
@@ -97,6 +99,8 @@ def run_method(request: Request, method: str, *, console: Console, quiet: bool =
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     bench = Workbench(request)
+    # A mistyped name must not be answered by a download first.
+    get_method(method)
     _announce(bench, console, quiet)
     return _execute(bench, plan_method(bench, method), console, quiet)
 
