@@ -43,7 +43,10 @@ def export(
     out = o.out()
     out.print(f"student: {done.student_folder}", markup=False, soft_wrap=True)
     out.print(f"tasks:   {done.task_folder}", markup=False, soft_wrap=True)
-    out.print("The same numbers, by the harness's own command line:", markup=False)
+    out.print(
+        "The same numbers, by the harness's own command line (where compact-bench is installed):",
+        markup=False,
+    )
     out.print(done.command, markup=False, soft_wrap=True)
 
 
