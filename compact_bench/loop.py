@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import pandas as pd
@@ -160,6 +160,9 @@ def _prepare(
     identity = fingerprint(
         [
             context.seed,
+            student.compute,
+            # A dataclass writes out its configuration; another object's repr would be an address.
+            repr(objective) if is_dataclass(objective) else type(objective).__qualname__,
             settings.model_dump(exclude={"checkpoint_seconds", "tracker"}),
             context.settings.lora.model_dump(),
             [[list(b.input_ids) for b in q.branches] for q in encoded],

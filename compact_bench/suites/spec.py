@@ -272,7 +272,7 @@ class SuiteSpec(Strict):
         card: what a reader must know before believing the numbers.
         student: the default student's name.
         student_title: how reports name it.
-        system_prompt: system turn of training and evaluation; "" leaves it to the chat template.
+        system_prompt: always "": the system turn is the chat template's own, in training and evaluation.
         training: where questions come from.
         teachers: in the order of every question's rationales; may be empty where the training file names
             them.
@@ -324,6 +324,11 @@ class SuiteSpec(Strict):
         return tuple(chosen.values())
 
     def _problems(self) -> Iterator[str]:
+        if self.system_prompt:
+            yield (
+                f'system_prompt: expected "" (the chat template\'s own), got {self.system_prompt!r}; '
+                "put another system turn into the student's chat template"
+            )
         names = [teacher.name for teacher in self.teachers]
         tasks = [benchmark.task for benchmark in self.benchmarks]
         for what, values in (("teacher", names), ("benchmark task", tasks)):

@@ -142,6 +142,7 @@ def test_a_users_suite_may_start_from_a_packaged_one(tmp_path: Path) -> None:
     [
         ("name = ", ["suite.toml: not TOML"]),
         (HEAD + REST, ["benchmarks: Field required"]),
+        (HEAD + 'system_prompt = "Be brief."\n' + REST + BENCHMARK, ["system_prompt", "chat template's own"]),
         (HEAD + REST + BENCHMARK + 'nonsense = "x"\n', ["benchmarks.0.nonsense"]),
         (HEAD + REST + BENCHMARK + BENCHMARK, ["benchmark task 'svamp': expected it once"]),
         (HEAD + REST.replace("[1, 2]", "[1, 1]") + BENCHMARK, ["expected every seed once"]),
