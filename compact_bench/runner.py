@@ -249,12 +249,15 @@ def _cached(path: Path, compute: Callable[[], Any]) -> Any:
 def _record(
     bench: Workbench, key: RunKey, status: RunStatus, started: float, *, reason: str = "", **parts: Any
 ) -> RunRecord:
+    from compact_bench.hardware import choose_compute_dtype
+
     data = bench.data
     training = dict(parts.pop("training", {}))
     training["excluded"] = [{"question_id": f.question_id, "problem": str(f)} for f in data.excluded]
     ended = time.time()
     provenance = {
         **collect_provenance(device=str(bench.base.device), dtype=str(bench.base.dtype)),
+        "training_dtype": choose_compute_dtype(key.settings["train"]["dtype"], bench.base.device),
         "data_fingerprint": data.fingerprint,
         "student_revision": key.student_revision,
         "suite_notes": _plain(data.notes),
