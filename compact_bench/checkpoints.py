@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from compact_bench.errors import StoreError
 
-__all__ = ["LoopState", "clear_checkpoints", "load_latest", "save_checkpoint", "write_atomically"]
+__all__ = ["LoopState", "clear_checkpoints", "load_latest", "save_checkpoint"]
 
 _PREFIX = "checkpoint-"
 
@@ -49,16 +49,6 @@ class LoopState:
     epoch_losses: list[float] = field(default_factory=list)
     final_loss: float | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(draft, path)
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -53,6 +53,25 @@ class WeightingConfig(Strict):
     epsilon: float = 0.1
     thinking_words: tuple[str, ...] | None = None
 
+    def weights(self, adaptability: Tensor, consensus: Tensor, difficulty: Tensor) -> Tensor:
+        """Teacher weights from the three scores (Eq. 7).
+
+        Args:
+            adaptability, consensus, difficulty: Float[Tensor, "teachers"], before z-scoring.
+
+        Returns:
+            Float[Tensor, "teachers"], which sum to 1.
+        """
+        fused = compatibility_scores(
+            adaptability,
+            consensus,
+            difficulty,
+            beta_adaptability=self.beta_adaptability,
+            beta_consensus=self.beta_consensus,
+            beta_difficulty=self.beta_difficulty,
+        )
+        return teacher_weights(fused, self.temperature)
+
 
 @dataclass
 class BranchLosses:
@@ -234,15 +253,7 @@ class PaperObjective:
             queries, keys = student.layout.queries_and_keys(student.model, vectors, norms=True)
             attention = consensus_attention(queries.to(adapt.dtype), keys.to(adapt.dtype))
             agree, hard = consensus(attention), torch.stack([difficulty(f.token_losses) for f in found])
-            fused = compatibility_scores(
-                adapt,
-                agree,
-                hard,
-                beta_adaptability=config.beta_adaptability,
-                beta_consensus=config.beta_consensus,
-                beta_difficulty=config.beta_difficulty,
-            )
-            weights = teacher_weights(fused, config.temperature)
+            weights = config.weights(adapt, agree, hard)
         reduce = Tensor.mean if config.sft_reduction == "mean" else Tensor.sum
         supervised = torch.stack([reduce(f.token_losses) for f in found])
         loss, consistency = (weights * supervised).sum(), weights.new_zeros(())

@@ -21,12 +21,10 @@ from compact_bench.objectives import QuestionResult, WeightingConfig
 from compact_bench.records import Question, Rationale
 from compact_bench.scores import (
     adaptability,
-    compatibility_scores,
     consensus,
     gold_mean_logit,
     information_gain,
     released_consensus_attention,
-    teacher_weights,
     thinking_token_ids,
     token_mask,
 )
@@ -174,15 +172,7 @@ class ReleasedObjective:
             queries, keys = student.layout.queries_and_keys(student.model, last, norms=False)
             attention = released_consensus_attention(queries.to(adapt.dtype), keys.to(adapt.dtype))
             agree, hard = consensus(attention), supervised.detach()
-            fused = compatibility_scores(
-                adapt,
-                agree,
-                hard,
-                beta_adaptability=config.beta_adaptability,
-                beta_consensus=config.beta_consensus,
-                beta_difficulty=config.beta_difficulty,
-            )
-            weights = teacher_weights(fused, config.temperature)
+            weights = config.weights(adapt, agree, hard)
         consistency = weights.new_zeros(())
         if config.lambda_consistency > 0:
             consistency = _consistency(log_probs, mask, weights)
