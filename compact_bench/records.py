@@ -8,9 +8,35 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Cell", "Question", "Rationale", "RunKey", "RunRecord", "RunStatus", "fingerprint"]
+__all__ = [
+    "Cell",
+    "Question",
+    "Rationale",
+    "RationaleTruth",
+    "RunKey",
+    "RunRecord",
+    "RunStatus",
+    "fingerprint",
+]
 
 RunStatus = Literal["done", "failed", "unsupported"]
+
+
+@dataclass(frozen=True)
+class RationaleTruth:
+    """What is really so about a rationale, where its maker knows; no method but the oracle may read it.
+
+    Attributes:
+        is_right: whether every step and the answer are right.
+        first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
+        steps: how many steps the rationale has.
+        style: how it is told.
+    """
+
+    is_right: bool
+    first_wrong_step: int | None
+    steps: int
+    style: str
 
 
 @dataclass(frozen=True)
@@ -21,10 +47,12 @@ class Rationale:
         teacher: the teacher's name, unique within a question.
         text: the text exactly as the source has it. Only `compact_released` reads it raw; every other
             method reads it through `branches.canonical_rationale`.
+        truth: what is known of it beyond its text; None for the rationales of real teachers.
     """
 
     teacher: str
     text: str
+    truth: RationaleTruth | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +65,7 @@ class Question:
         gold_answer: the right answer as text ("145", "True", "B").
         rationales: one per teacher, in the suite's teacher order; empty for test questions.
         source: where it came from ("file, row 3"), for messages.
+        family: kind of question, where a suite tells kinds apart; "" elsewhere.
     """
 
     id: str
@@ -44,6 +73,7 @@ class Question:
     gold_answer: str
     rationales: tuple[Rationale, ...] = ()
     source: str = ""
+    family: str = ""
 
     @property
     def teachers(self) -> tuple[str, ...]:
