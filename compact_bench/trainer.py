@@ -62,11 +62,19 @@ class MethodCard:
 
 @dataclass(frozen=True)
 class SuiteInfo:
-    """What a method may know of a suite before it runs: enough to say why it cannot."""
+    """What a method may know of a suite before it runs: enough to say why it cannot.
+
+    Attributes:
+        name: the suite's name.
+        teachers: names, in order.
+        has_gold: whether questions have gold answers.
+        has_truth: whether it is known of every rationale if it is really right.
+    """
 
     name: str
     teachers: tuple[str, ...]
     has_gold: bool = True
+    has_truth: bool = False
 
 
 @dataclass
