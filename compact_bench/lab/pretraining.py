@@ -1,0 +1,265 @@
+"""Pretrain the lab's student: a small Llama on a broad mixture of the world's skills, from nothing but a seed."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from compact_bench.chat import encode_row
+from compact_bench.lab.families import FAMILIES
+from compact_bench.lab.material import split_of
+from compact_bench.lab.problems import right_chain
+from compact_bench.lab.skills import SKILLS, skill_item
+from compact_bench.lab.teachers import STYLES, seeded, told
+from compact_bench.lab.tokenizer import lab_tokenizer
+from compact_bench.settings import Strict
+
+__all__ = ["LOG_FILE", "PretrainingSettings", "new_model", "pretrain", "pretraining_turns"]
+
+LOG_FILE = "training_log.jsonl"
+LOG_EVERY_STEPS = 25
+POOL_BATCHES = 8
+"""Batches drawn at a time and sorted by length, so that rows of one batch need little padding."""
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class PretrainingSettings(Strict):
+    """What the student is and how it is pretrained; the defaults make the student that is shipped.
+
+    Attributes:
+        seed: of weights and data.
+        hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
+        steps: optimiser steps.
+        batch_rows: dialogues per step.
+        learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
+        warmup_steps, weight_decay, clip_norm: of AdamW.
+        direct_share: share of dialogues that answer a problem at once, without a step.
+        worked_share: share of dialogues that work a short problem out, in the style of any teacher; the rest
+            are skills.
+        longest_direct_steps, longest_worked_steps: longest problems of both kinds.
+        long_worked_share: share of the worked ones that take more than one step.
+        prompt_weight: weight of the prompt tokens' loss beside 1 for the answer's.
+    """
+
+    seed: int = 7
+    hidden: Positive = 128
+    layers: Positive = 5
+    heads: Positive = 4
+    key_heads: Positive = 2
+    feed_forward: Positive = 384
+    steps: Positive = 2000
+    batch_rows: Positive = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    warmup_steps: Positive = 100
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    direct_share: Share = 0.5
+    worked_share: Share = 0.2
+    longest_direct_steps: Positive = 4
+    longest_worked_steps: Positive = 2
+    long_worked_share: Share = 0.25
+    prompt_weight: Share = 0.1
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One dialogue: kind (for the log), question and answer turn."""
+
+    kind: str
+    question: str
+    reply: str
+
+
+def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
+    """An untrained Llama model of the asked size.
+
+    Args:
+        settings: sizes and seed.
+        tokenizer: the lab's tokenizer.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden,
+        intermediate_size=settings.feed_forward,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.key_heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="sdpa",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return LlamaForCausalLM(config)
+
+
+def pretraining_turns(settings: PretrainingSettings) -> Iterator[_Turn]:
+    """Dialogues without end; no question of another split is among them.
+
+    Args:
+        settings: seed and shares.
+    """
+    rng = seeded("pretraining", settings.seed)
+    while True:
+        draw = rng.random()
+        if draw < settings.direct_share:
+            yield from _problem_turn(rng, settings.longest_direct_steps, None)
+        elif draw < settings.direct_share + settings.worked_share:
+            long = rng.random() < settings.long_worked_share
+            longest = settings.longest_worked_steps
+            yield from _problem_turn(rng, longest if long else 1, rng.choice(tuple(STYLES.values())))
+        else:
+            skill = rng.choice(tuple(SKILLS))
+            item = skill_item(skill, rng)
+            if item.choices or split_of(item.text) == "pretraining":
+                yield _Turn(skill, item.text, f"The answer is {item.answer}.")
+
+
+def _problem_turn(rng: random.Random, longest: int, style: str | None) -> Iterator[_Turn]:
+    family = FAMILIES[rng.choice(tuple(FAMILIES))]
+    problem = family.sample(rng, rng.randint(1, longest))
+    if split_of(problem.text) != "pretraining":
+        return
+    chain = right_chain(family, problem)
+    reply = f"The answer is {chain.answer}." if style is None else told(chain.said, chain.answer, style)
+    how = "direct" if style is None else "worked"
+    yield _Turn(f"{how} {family.name} {len(problem.steps)}", problem.text, reply)
+
+
+@dataclass(frozen=True)
+class _Row:
+    kind: str
+    ids: tuple[int, ...]
+    prompt_tokens: int
+
+
+def _rows(settings: PretrainingSettings, tokenizer: Any) -> Iterator[list[_Row]]:
+    """Batches of rows of like length, without end."""
+    turns = pretraining_turns(settings)
+    order = seeded("batches", settings.seed)
+    while True:
+        pool = []
+        for _ in range(settings.batch_rows * POOL_BATCHES):
+            turn = next(turns)
+            row = encode_row(tokenizer, turn.question, turn.reply)
+            pool.append(_Row(turn.kind, row.input_ids, row.prompt_tokens))
+        pool.sort(key=lambda row: len(row.ids))
+        batches = [pool[i : i + settings.batch_rows] for i in range(0, len(pool), settings.batch_rows)]
+        order.shuffle(batches)
+        yield from batches
+
+
+def _tensors(batch: Sequence[_Row], pad: int, prompt_weight: float) -> tuple[Tensor, Tensor]:
+    """Token ids and loss weights, right-padded, [rows, tokens] both."""
+    longest = max(len(row.ids) for row in batch)
+    ids = torch.full((len(batch), longest), pad)
+    weights = torch.zeros(len(batch), longest)
+    for number, row in enumerate(batch):
+        ids[number, : len(row.ids)] = torch.tensor(row.ids)
+        weights[number, 1 : row.prompt_tokens] = prompt_weight
+        weights[number, row.prompt_tokens : len(row.ids)] = 1.0
+    return ids, weights
+
+
+def learning_rate(settings: PretrainingSettings, step: int) -> float:
+    """The rate of one step: linear warm-up, then a cosine down to a twentieth of the peak."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    share = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * share)) / 2)
+
+
+def pretrain(
+    settings: PretrainingSettings,
+    folder: Path,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> Any:
+    """Pretrain a student and write it: model, tokenizer and training log.
+
+    Args:
+        settings: size, data and optimisation.
+        folder: where it goes; made where missing.
+        on_progress: called with (steps done, steps, text).
+
+    Returns:
+        The trained transformers model.
+    """
+    tokenizer = lab_tokenizer()
+    model = new_model(settings, tokenizer)
+    model.train()
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    batches, tally, started, tokens = _rows(settings, tokenizer), _Tally(), time.monotonic(), 0
+    with (folder / LOG_FILE).open("w", encoding="utf-8") as log:
+        log.write(json.dumps({"settings": settings.model_dump()}) + "\n")
+        for step in range(settings.steps):
+            batch = next(batches)
+            rate = learning_rate(settings, step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss = _step(model, optimiser, batch, tokenizer.pad_token_id, settings, tally)
+            tokens += sum(len(row.ids) for row in batch)
+            if (step + 1) % LOG_EVERY_STEPS == 0 or step + 1 == settings.steps:
+                line = {"step": step + 1, "tokens": tokens, "rate": rate, "loss": loss, **tally.empty()}
+                log.write(json.dumps({**line, "seconds": round(time.monotonic() - started, 1)}) + "\n")
+                log.flush()
+            on_progress(step + 1, settings.steps, f"loss {loss:.3f}")
+    model.eval()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def _step(
+    model: Any, optimiser: Any, batch: Sequence[_Row], pad: int, settings: PretrainingSettings, tally: _Tally
+) -> float:
+    ids, weights = _tensors(batch, pad, settings.prompt_weight)
+    logits = model(input_ids=ids[:, :-1]).logits
+    losses = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    loss = (losses * weights[:, 1:]).sum() / weights[:, 1:].sum()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+    optimiser.step()
+    tally.add(batch, logits.detach().argmax(-1), ids[:, 1:], weights[:, 1:] == 1.0)
+    return float(loss.detach())
+
+
+class _Tally:
+    """Share of dialogues whose whole reply is predicted right, per kind, between two lines of the log."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[int]] = {}
+
+    def add(self, batch: Sequence[_Row], predicted: Tensor, labels: Tensor, replies: Tensor) -> None:
+        """Count one batch; with the right words before it, a greedy reply is right where all words are."""
+        right = ((predicted == labels) | ~replies).all(dim=1).tolist()
+        for row, is_right in zip(batch, right, strict=True):
+            seen = self._seen.setdefault(row.kind, [0, 0])
+            seen[0] += 1
+            seen[1] += bool(is_right)
+
+    def empty(self) -> Mapping[str, Any]:
+        """The shares so far; counting starts again."""
+        shares = {kind: round(right / n, 3) for kind, (n, right) in sorted(self._seen.items())}
+        self._seen = {}
+        return {"right": shares}

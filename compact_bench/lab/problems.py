@@ -1,0 +1,110 @@
+"""A question of the world with the chain of steps that answers it, and what a family of questions can do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Chain", "Family", "Problem", "right_chain", "slipped_chain"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question of one family.
+
+    Attributes:
+        family: name of the family.
+        text: the question.
+        start: state before the first step.
+        steps: what each step does, in the family's own terms.
+        facts: what else the family needs to work the steps out.
+    """
+
+    family: str
+    text: str
+    start: Any
+    steps: tuple[Any, ...]
+    facts: Any = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A worked answer, right or wrong.
+
+    Attributes:
+        said: what each step says.
+        answer: the answer it ends in.
+        first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
+    """
+
+    said: tuple[str, ...]
+    answer: str
+    first_wrong_step: int | None = None
+
+
+class Family(Protocol):
+    """One kind of question."""
+
+    name: str
+
+    def sample(self, rng: random.Random, steps: int) -> Problem:
+        """A question that takes this many steps."""
+        ...
+
+    def advance(self, problem: Problem, index: int, state: Any) -> Any:
+        """The state after a step that starts from `state`, which may already be a wrong one."""
+        ...
+
+    def slips(self, problem: Problem, index: int, state: Any) -> Sequence[Any]:
+        """States that a careless step may end in instead; the steps after it must be possible from there."""
+        ...
+
+    def say(self, problem: Problem, index: int, before: Any, after: Any) -> str:
+        """What a step says."""
+        ...
+
+    def answer(self, problem: Problem, state: Any) -> str:
+        """The answer that a final state gives."""
+        ...
+
+    def wrong_rule(self, problem: Problem) -> Chain:
+        """The chain of one who follows this family's wrong rule; right where the rule happens to fit."""
+        ...
+
+
+def right_chain(family: Family, problem: Problem) -> Chain:
+    """The true chain of steps.
+
+    Args:
+        family: the problem's family.
+        problem: the question.
+    """
+    return _chain(family, problem, None, None)
+
+
+def slipped_chain(family: Family, problem: Problem, rng: random.Random) -> Chain:
+    """A chain with one wrong step, after which it goes on rightly from the wrong state.
+
+    Args:
+        family: the problem's family.
+        problem: the question.
+        rng: chooses the step and what it wrongly says.
+    """
+    state, options = problem.start, []
+    for index in range(len(problem.steps)):
+        options += [(index, wrong) for wrong in family.slips(problem, index, state)]
+        state = family.advance(problem, index, state)
+    places = sorted({index for index, _ in options})
+    place = rng.choice(places)
+    return _chain(family, problem, place, rng.choice([wrong for index, wrong in options if index == place]))
+
+
+def _chain(family: Family, problem: Problem, slip: int | None, wrong: Any) -> Chain:
+    state, said = problem.start, []
+    for index in range(len(problem.steps)):
+        after = wrong if index == slip else family.advance(problem, index, state)
+        said.append(family.say(problem, index, state, after))
+        state = after
+    return Chain(tuple(said), family.answer(problem, state), None if slip is None else slip + 1)
