@@ -12,7 +12,17 @@ from pydantic import Field, ValidationError, model_validator
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.settings import Strict, describe_validation_error
 
-__all__ = ["GroupSpec", "MeasureSpec", "PaperSpec", "RowSpec", "TableSpec", "load_table_spec", "table_names"]
+__all__ = [
+    "ComparisonSpec",
+    "ControlSpec",
+    "GroupSpec",
+    "MeasureSpec",
+    "PaperSpec",
+    "RowSpec",
+    "TableSpec",
+    "load_table_spec",
+    "table_names",
+]
 
 
 class RowSpec(Strict):
@@ -86,6 +96,43 @@ class GroupSpec(Strict):
     note: str = ""
 
 
+class ComparisonSpec(Strict):
+    """A planned comparison, told in words before the table; every compared group has one.
+
+    The reference row is compared with every row anyway. Naming such a pair here puts it into words; another
+    pair is added to the table's comparisons, and so to the family of Holm's correction.
+
+    Attributes:
+        row, against: row names ("compact", "single_teacher[best]"); the difference is `row` minus `against`.
+        title: what the pair is called in the list of comparisons; "" for both rows' titles.
+        detectable: whether the words also say the smallest difference that it could have detected.
+    """
+
+    row: str
+    against: str
+    title: str = ""
+    detectable: bool = False
+
+
+class ControlSpec(Strict):
+    """A pair whose difference is known beforehand: a check of the table as an instrument.
+
+    A control is no part of the family of Holm's correction, and is shown only where both rows are.
+
+    Attributes:
+        row, against: row names.
+        expected: on which side of `against` the row must come out.
+        group: name of the compared group.
+        reason: why that is known, as the end of a sentence, or "".
+    """
+
+    row: str
+    against: str
+    expected: Literal["above", "below"] = "above"
+    group: str
+    reason: str = ""
+
+
 class PaperSpec(Strict):
     """What the paper reports, where it is known.
 
@@ -112,7 +159,7 @@ class TableSpec(Strict):
         reference: method that the other rows are compared with.
         selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
         selection_text: the same in words.
-        rows, groups, paper: see there.
+        rows, groups, comparisons, controls, paper: see there.
     """
 
     number: str
@@ -123,6 +170,8 @@ class TableSpec(Strict):
     selection_text: str = ""
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
+    comparisons: tuple[ComparisonSpec, ...] = ()
+    controls: tuple[ControlSpec, ...] = ()
     paper: tuple[PaperSpec, ...] = ()
 
     @model_validator(mode="after")
@@ -136,6 +185,28 @@ class TableSpec(Strict):
                 raise ValueError(f"{what} given twice: {', '.join(twice)}")
         if any(row.kind == "best_teacher" for row in self.rows) and not self.selection:
             raise ValueError("a best_teacher row needs `selection`")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_are_of_rows_and_groups(self) -> TableSpec:
+        methods = {row.method for row in self.rows}
+        pairs = [(pair.row, pair.against) for pair in (*self.comparisons, *self.controls)]
+        # A row is called after its method ("single_teacher[best]"); teachers are the suite's to name.
+        unknown = sorted({name for pair in pairs for name in pair if name.partition("[")[0] not in methods})
+        if unknown:
+            raise ValueError(f"comparisons and controls: no row is called {', '.join(unknown)}")
+        same = sorted({row for row, against in pairs if row == against})
+        if same:
+            raise ValueError(f"comparisons and controls: {', '.join(same)} is compared with itself")
+        planned = pairs[: len(self.comparisons)]
+        if len(set(planned)) < len(planned):
+            raise ValueError("comparisons: expected every pair once")
+        compared = [group.name for group in self.groups if group.compared]
+        strange = sorted({control.group for control in self.controls} - set(compared))
+        if strange:
+            raise ValueError(
+                f"controls: {', '.join(strange)}: expected a compared group ({', '.join(compared) or 'none'})"
+            )
         return self
 
 
