@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -152,17 +152,20 @@ def _branch_losses(
 
 @dataclass(frozen=True)
 class SupervisedObjective:
-    """Mean of the selected branches' supervised losses.
+    """Mean of the selected branches' supervised losses, or their sum under weights fixed beforehand.
 
     Attributes:
         train: the loop's settings (layout, longest row).
         teachers: the teachers whose rationales are used, or None for all.
         reduction: "mean" or "sum" over a branch's tokens.
+        weights: question id -> teacher -> weight, for every selected branch; None weighs a question's
+            branches alike. Weights that are all 0 leave the question a step without a gradient of its own.
     """
 
     train: TrainSettings
     teachers: tuple[str, ...] | None = None
     reduction: Literal["mean", "sum"] = "mean"
+    weights: Mapping[str, Mapping[str, float]] | None = None
 
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
         """Branches of the selected teachers."""
@@ -172,12 +175,12 @@ class SupervisedObjective:
         )
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
-        """Mean over questions of the mean over branches."""
+        """Mean over questions of the weighted sum over branches."""
         totals: list[Tensor] = []
         rows: list[dict[str, Any]] = []
         for question, states in zip(batch, branch_hidden(student, batch, self.train.layout), strict=True):
-            each = []
-            for branch, hidden in zip(question.branches, states, strict=True):
+            each, weights = [], self._weights(question)
+            for branch, hidden, weight in zip(question.branches, states, weights, strict=True):
                 found = _branch_losses(student, branch, (), hidden, with_scores=False)
                 each.append(
                     found.token_losses.mean() if self.reduction == "mean" else found.token_losses.sum()
@@ -187,12 +190,20 @@ class SupervisedObjective:
                         "question_id": question.question_id,
                         "teacher": branch.teacher,
                         "is_right": branch.is_right,
-                        "teacher_weight": 1.0 / len(question.branches),
+                        "teacher_weight": weight,
                         "supervised_loss": float(each[-1].detach()),
                     }
                 )
-            totals.append(torch.stack(each).mean())
+            losses = torch.stack(each)
+            fixed = self.weights is not None
+            totals.append((losses * losses.new_tensor(weights)).sum() if fixed else losses.mean())
         return StepLoss(torch.stack(totals).mean(), rows)
+
+    def _weights(self, question: EncodedQuestion) -> list[float]:
+        if self.weights is None:
+            return [1.0 / len(question.branches)] * len(question.branches)
+        own = self.weights[question.question_id]
+        return [own[branch.teacher] for branch in question.branches]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ gradients differ visibly. Tokenizers are byte-level BPE trained here on a few se
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from compact_bench.records import Question, Rationale
+from compact_bench.records import Question, Rationale, RationaleTruth
 
 __all__ = [
     "CHATML_KINDS",
@@ -24,6 +26,7 @@ __all__ = [
     "make_tokenizer",
     "question",
     "questions",
+    "with_truth",
 ]
 
 MODEL_KINDS = (
@@ -309,3 +312,26 @@ def questions(count: int = 8, teachers: int = 2) -> tuple[Question, ...]:
             )
         )
     return tuple(made)
+
+
+def with_truth(
+    questions: Sequence[Question], is_right: Callable[[int, int], bool], families: Sequence[str] = ("",)
+) -> tuple[Question, ...]:
+    """The same questions with every rationale said to be right or wrong.
+
+    Args:
+        questions: the questions.
+        is_right: (index of the question, index of the teacher) -> whether that rationale is right.
+        families: the questions' families, in turn.
+    """
+    return tuple(
+        replace(
+            question,
+            family=families[n % len(families)],
+            rationales=tuple(
+                replace(r, truth=RationaleTruth(is_right(n, k), None if is_right(n, k) else 1, 2, "plain"))
+                for k, r in enumerate(question.rationales)
+            ),
+        )
+        for n, question in enumerate(questions)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from compact_bench.errors import CompactBenchError, ConfigError, UnknownNameError
 from compact_bench.loop import STEPS_FILE
+from compact_bench.records import Question
 from compact_bench.registry import get_method, make_method, method_names
 from compact_bench.students import load_student, weights_hash
 from compact_bench.trainer import FitReport, Method, MethodCard, RunContext, SuiteInfo
@@ -23,15 +25,22 @@ Folders = Callable[..., Path]
 CONFIGS: dict[str, dict[str, Any]] = {"single_teacher": {"teacher": "bob"}}
 METHODS = method_names()
 TRAINED = [name for name in METHODS if name != "zero_shot"]
-SUITE = SuiteInfo(name="tiny", teachers=("ada", "bob"))
+NEEDS_TRUTH = {"oracle"}
+SUITE = SuiteInfo(name="tiny", teachers=("ada", "bob"), has_truth=True)
 
 
 def make(name: str) -> Method:
     return make_method(name, CONFIGS.get(name, {}))
 
 
+def questions_with_truth(count: int) -> tuple[Question, ...]:
+    """Every question has a right rationale, and every third a wrong one."""
+    return tiny.with_truth(tiny.questions(count, teachers=2), lambda n, k: k == 0 or n % 3 != 0)
+
+
 def test_the_methods_that_must_be_there() -> None:
-    assert {"zero_shot", "single_teacher", "uniform", "compact", "compact_released"} <= set(METHODS)
+    expected = {"zero_shot", "single_teacher", "uniform", "compact", "compact_released", "oracle"}
+    assert expected <= set(METHODS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -56,15 +65,16 @@ def test_card_and_configuration(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_supports_says_why_not(name: str) -> None:
     assert make(name).supports(SUITE) is None
-    without_gold = SuiteInfo(name="tiny", teachers=("ada", "bob"), has_gold=False)
-    reason = make(name).supports(without_gold)
+    reason = make(name).supports(replace(SUITE, has_gold=False))
     assert bool(reason) == get_method(name).card.uses_gold
+    reason = make(name).supports(replace(SUITE, has_truth=False))
+    assert bool(reason) == (name in NEEDS_TRUTH)
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_fit_trains_and_reports(student_folder: Folders, tmp_path: Path, name: str) -> None:
     folder = student_folder("llama", "chatml")
-    questions = tiny.questions(6, teachers=2)
+    questions = questions_with_truth(6)
     trained = train_tiny(
         folder, tmp_path, questions, settings(epochs=2, accumulation=4), name, CONFIGS.get(name)
     )
@@ -81,7 +91,7 @@ def test_a_fit_trains_and_reports(student_folder: Folders, tmp_path: Path, name:
 
 
 def test_every_method_sees_the_same_order(student_folder: Folders, tmp_path: Path) -> None:
-    folder, questions = student_folder("llama", "chatml"), tiny.questions(6, teachers=2)
+    folder, questions = student_folder("llama", "chatml"), questions_with_truth(6)
     orders = set()
     for name in TRAINED:
         train_tiny(folder, tmp_path / name, questions, settings(), name, CONFIGS.get(name))
@@ -100,7 +110,7 @@ def test_zero_shot_changes_nothing(student_folder: Folders, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_loss_that_is_not_finite_is_named(student_folder: Folders, tmp_path: Path, name: str) -> None:
-    questions = tiny.questions(4, teachers=2)
+    questions = questions_with_truth(4)
     with pytest.raises(CompactBenchError, match="finite"):
         train_tiny(
             student_folder("llama", "chatml"),

@@ -1,0 +1,92 @@
+"""Oracle: equal weights over the rationales that are really right; a bound to read rows by, no method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from compact_bench.errors import DataError, Fault
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+__all__ = ["METHOD", "Oracle", "OracleConfig", "right_weights"]
+
+
+class OracleConfig(Strict):
+    """Settings of the oracle.
+
+    Attributes:
+        sft_reduction: "mean" or "sum" over a branch's supervised tokens.
+    """
+
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+class Oracle:
+    """L = 1/R * sum over the R right rationales of L_SFT; 0 where none is right."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Oracle: only the rationales that are right (a bound, not a method)",
+        source="none: it reads which rationales are right, which no method can know",
+        ours=(
+            "it reads `Rationale.truth`, so it runs only where a suite's maker knows the truth",
+            "supervised tokens, reduction, steps and order are those of uniform, so that only the weights "
+            "differ",
+            "a question without a right rationale stays in its step with loss 0",
+            "it bounds what weighting by correctness alone can do; a method that also prefers one right "
+            "rationale to another may pass it",
+        ),
+        min_teachers=1,
+        reproduction="no reference",
+    )
+    config_type: ClassVar[type[Strict]] = OracleConfig
+
+    def __init__(self, config: OracleConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs to know which rationales are right."""
+        if suite.has_truth:
+            return None
+        return f"suite {suite.name!r} does not know which rationales are really right"
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Raises:
+            DataError: a rationale does not say whether it is right.
+        """
+        weights = right_weights(questions)
+        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
+        return train(student, questions, objective, context)
+
+
+def right_weights(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
+    """Question id -> teacher -> weight: equal over a question's right rationales, 0 for the others.
+
+    Args:
+        questions: whose rationales all have `truth`.
+
+    Raises:
+        DataError: a rationale has none; all of them are listed.
+    """
+    unknown = [(q.id, r.teacher) for q in questions for r in q.rationales if r.truth is None]
+    if unknown:
+        problem = "expected to know whether it is right, got no truth"
+        raise DataError(
+            "the oracle cannot weigh these rationales",
+            [Fault(f"question {name}, teacher {teacher}", problem, name) for name, teacher in unknown],
+            mend="train it on questions whose maker knows, or run another method.",
+        )
+    weights = {}
+    for question in questions:
+        right = [r.teacher for r in question.rationales if r.truth is not None and r.truth.is_right]
+        weights[question.id] = {t: 1.0 / len(right) if t in right else 0.0 for t in question.teachers}
+    return weights
+
+
+METHOD = Oracle
