@@ -13,6 +13,7 @@ import re
 __all__ = [
     "ANSWER_PHRASE",
     "NUMBER_TOLERANCE",
+    "answer_problem",
     "answer_span",
     "canonical_answer",
     "canonical_text",
@@ -129,3 +130,17 @@ def same_answer(predicted: str | None, gold: str) -> bool:
     if parse_number(gold) is not None and parse_number(predicted) is not None:
         return numeric_match(predicted, gold)
     return canonical_answer(predicted).casefold() == canonical_answer(gold).casefold()
+
+
+def answer_problem(answer: str) -> str | None:
+    """Why no generation could give this gold answer ("expected ..., got ..."), or None.
+
+    An answer that the rule would not read back whole could never be matched.
+    """
+    read = extract_answer(f"{ANSWER_PHRASE} {answer}")
+    if same_answer(read, answer):
+        return None
+    return (
+        f"expected a number, or words without digits and sentence ends, got {answer!r}, which the answer "
+        f"rule reads as {read!r}"
+    )

@@ -19,6 +19,7 @@ __all__ = [
     "TrainSettings",
     "apply_overrides",
     "describe_validation_error",
+    "parse_value",
     "setting_names",
 ]
 
@@ -161,7 +162,7 @@ def apply_overrides(
             continue
         section, _, field = full.partition(".")
         try:
-            data[section][field] = _parse_value(raw)
+            data[section][field] = parse_value(raw)
         except yaml.YAMLError:
             problems.append(f"{text!r}: the value is not a number, text, true/false, null or [list]")
     if problems:
@@ -174,7 +175,15 @@ def apply_overrides(
         raise ConfigError(describe_validation_error(error, "--set")) from None
 
 
-def _parse_value(raw: str) -> Any:
+def parse_value(raw: str) -> Any:
+    """A value given on the command line, read as a YAML scalar or list.
+
+    Args:
+        raw: the text after "=".
+
+    Raises:
+        yaml.YAMLError: it is neither.
+    """
     try:
         return float(raw) if "e" in raw.lower() else yaml.safe_load(raw)
     except ValueError:

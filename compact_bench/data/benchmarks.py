@@ -21,7 +21,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from compact_bench.answers import canonical_answer, parse_number
+from compact_bench.answers import answer_problem, canonical_answer, parse_number
 from compact_bench.data.schema import SourceRow, content_id, text_problem
 from compact_bench.data.splits import normalised
 from compact_bench.errors import Fault
@@ -153,10 +153,21 @@ def _text(data: Mapping[str, Any], name: str) -> str:
 
 def _number(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = repr(value) if is_number else _text(data, name)
+    text = repr(value) if _is_number(value) else _text(data, name)
     if parse_number(text) is None:
         raise _RowProblem(name, f"expected a number, got {text!r}")
+    return canonical_answer(text)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number_or_words(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    text = repr(value) if _is_number(value) else _text(data, name)
+    if problem := answer_problem(text):
+        raise _RowProblem(name, problem)
     return canonical_answer(text)
 
 
@@ -266,7 +277,7 @@ def _own(data: Mapping[str, Any]) -> Row:
     if data.get("id") is not None:
         item["id"] = str(data["id"])
     if "choices" not in data:
-        return {**item, "answer": _number(data, "answer")}
+        return {**item, "answer": _number_or_words(data, "answer")}
     choices, label = data["choices"], data.get("label")
     if not isinstance(choices, list) or len(choices) < 2 or any(text_problem(c) for c in choices):
         raise _RowProblem("choices", f"expected a list of two or more texts, got {choices!r}")

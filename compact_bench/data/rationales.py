@@ -180,8 +180,11 @@ def _renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, An
 def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
     """Arrow tables fill what a row lacks with nulls: a teacher that is null was not there."""
     plain = dict(row)
-    if isinstance(plain.get("rationales"), Mapping):
-        plain["rationales"] = {k: v for k, v in plain["rationales"].items() if not _absent(v)}
+    for name in ("rationales", "right"):
+        if isinstance(plain.get(name), Mapping):
+            plain[name] = {k: v for k, v in plain[name].items() if not _absent(v)}
+    if not plain.get("right"):
+        plain.pop("right", None)
     return plain
 
 

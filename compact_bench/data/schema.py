@@ -1,8 +1,9 @@
 """What a rationale set must be: questions with a gold answer and K named rationales, each fault reported.
 
-Two forms of a row are read: ours, {"id"?, "question", "gold_answer", "rationales"}, where the rationales
-are {teacher: text} or [{"teacher", "text"}, ...]; and the released code's, {"Question", "CoT", "Answer"},
-where the teachers have no names.
+Two forms of a row are read: ours, {"id"?, "question", "gold_answer", "rationales", "right"?}, where the
+rationales are {teacher: text} or [{"teacher", "text"}, ...] and "right", where it is known, says of each
+teacher whether its reasoning is really right; and the released code's, {"Question", "CoT", "Answer"}, where
+the teachers have no names.
 """
 
 from __future__ import annotations
@@ -10,30 +11,26 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from compact_bench.answers import canonical_answer
+from compact_bench.data.lengths import CountTokens, length_faults
 from compact_bench.data.splits import normalised
 from compact_bench.errors import DataError, Fault
-from compact_bench.records import Question, Rationale
+from compact_bench.records import Question, Rationale, RationaleTruth
 
 __all__ = [
-    "CountTokens",
     "OnFault",
     "SourceRow",
     "content_id",
-    "length_faults",
-    "long_rationale_faults",
     "raise_or_drop",
     "text_problem",
     "validate_questions",
 ]
 
 OnFault = Literal["stop", "drop"]
-CountTokens = Callable[[str, str], int]
-"""(question, rationale) -> tokens of the whole row: prompt, rationale and end of turn."""
 
 _MEND = "correct the file, or pass --on-fault drop to leave the faulty questions out and list them."
 
@@ -62,6 +59,7 @@ class _Draft:
     text: str | None
     gold: str | None
     rationales: dict[str, str] | None
+    right: Mapping[str, bool] | None
     faults: list[Fault]
 
     def fault(self, problem: str, name: str = "", where: str = "") -> None:
@@ -163,7 +161,7 @@ def _kind(value: Any) -> str:
 
 
 def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
-    draft = _Draft(row, None, None, None, None, [])
+    draft = _Draft(row, None, None, None, None, None, [])
     if not isinstance(row.data, Mapping):
         draft.fault(f"expected an object with question, answer and rationales, got {_kind(row.data)}")
         return draft
@@ -179,6 +177,7 @@ def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
         draft.rationales = _released_rationales(draft, row.data["CoT"], teachers)
     else:
         draft.rationales = _named_rationales(draft, row.data["rationales"], teachers)
+        draft.right = _right_field(draft, row.data.get("right"))
     return draft
 
 
@@ -280,6 +279,22 @@ def _listed_pairs(draft: _Draft, value: list[Any]) -> list[tuple[str, Any, str]]
     return pairs
 
 
+def _right_field(draft: _Draft, value: Any) -> Mapping[str, bool] | None:
+    """Which rationales are really right, or None where the row does not say."""
+    if value is None or draft.rationales is None:
+        return None
+    if not isinstance(value, Mapping):
+        draft.fault(
+            f"expected an object with a teacher's name before true or false, got {_kind(value)}", "right"
+        )
+        return None
+    for name in draft.rationales:
+        if not isinstance(value.get(name), bool):
+            got = _kind(value[name]) if name in value else "nothing"
+            draft.fault(f"expected true or false, got {got}", f"right.{name}")
+    return value
+
+
 def _expected_teachers(drafts: Sequence[_Draft]) -> tuple[str, ...]:
     """The teachers that most rows have, in the order of the first such row."""
     counts = Counter(frozenset(draft.rationales) for draft in drafts if draft.rationales)
@@ -320,7 +335,9 @@ def _question(draft: _Draft, teachers: Sequence[str], drafts: Sequence[_Draft]) 
     assert draft.id is not None and draft.text is not None and draft.gold is not None
     assert draft.rationales is not None
     order = teachers or sorted(draft.rationales, key=list(_expected_teachers(drafts)).index)
-    rationales = tuple(Rationale(name, draft.rationales[name]) for name in order)
+    right = draft.right
+    truths = {name: RationaleTruth(right[name], None, 0, "") for name in order} if right else {}
+    rationales = tuple(Rationale(name, draft.rationales[name], truths.get(name)) for name in order)
     return Question(draft.id, draft.text, draft.gold, rationales, draft.row.where)
 
 
@@ -331,45 +348,3 @@ def _draft_length_faults(draft: _Draft, count_tokens: CountTokens, limit: int) -
     rationales = tuple(Rationale(name, text) for name, text in sound.items())
     question = Question(draft.id or "", draft.text, "", rationales, draft.row.where)
     return length_faults(question, count_tokens, limit, draft.row.places)
-
-
-def length_faults(
-    question: Question, count_tokens: CountTokens, limit: int, places: Mapping[str, str] | None = None
-) -> list[Fault]:
-    """Rows of one question that are longer than the student's rows may be.
-
-    Args:
-        question: the question.
-        count_tokens: counts the tokens of a row.
-        limit: longest row, in tokens.
-        places: teacher -> file and row of its rationale, where that is not the question's.
-    """
-    return _too_long(question, count_tokens, limit, places or {}, whole_row=True)
-
-
-def long_rationale_faults(
-    question: Question, count_tokens: CountTokens, limit: int, places: Mapping[str, str] | None = None
-) -> list[Fault]:
-    """Rationales of one question that are longer than a suite allows, prompt not counted; see above."""
-    return _too_long(question, count_tokens, limit, places or {}, whole_row=False)
-
-
-def _too_long(
-    question: Question, count_tokens: CountTokens, limit: int, places: Mapping[str, str], *, whole_row: bool
-) -> list[Fault]:
-    faults = []
-    # No token is shorter than a byte, so most rows need no tokenizer; the margin is for the end of turn.
-    longest = max((len(r.text.encode()) for r in question.rationales), default=0) + 16
-    if longest <= limit and not whole_row:
-        return []
-    prompt_tokens = count_tokens(question.text, "")
-    if whole_row and prompt_tokens + longest <= limit:
-        return []
-    for rationale in question.rationales:
-        tokens = count_tokens(question.text, rationale.text) - (0 if whole_row else prompt_tokens)
-        if tokens > limit:
-            what = "row (prompt and rationale)" if whole_row else "rationale"
-            problem = f"expected a {what} of at most {limit} tokens, got {tokens}"
-            where = places.get(rationale.teacher, question.source)
-            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", problem, question.id))
-    return faults

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compact_bench.answers import answer_span, extract_answer, same_answer
 from compact_bench.data.benchmarks import Benchmark, benchmark_notes, parse_benchmark
+from compact_bench.data.data_fingerprint import data_fingerprint
+from compact_bench.data.generated import generated_benchmark, generated_questions
+from compact_bench.data.lengths import CountTokens, length_faults, long_rationale_faults
 from compact_bench.data.rationales import (
     HubSet,
     Joined,
@@ -18,15 +20,7 @@ from compact_bench.data.rationales import (
     read_hub_rows,
     read_rows,
 )
-from compact_bench.data.schema import (
-    CountTokens,
-    OnFault,
-    SourceRow,
-    length_faults,
-    long_rationale_faults,
-    raise_or_drop,
-    validate_questions,
-)
+from compact_bench.data.schema import OnFault, SourceRow, raise_or_drop, validate_questions
 from compact_bench.data.sources import FileRef, Sources, checksum_problem
 from compact_bench.data.splits import (
     NEAR_DUPLICATE_SHARE,
@@ -36,9 +30,11 @@ from compact_bench.data.splits import (
     overlap_faults,
     split_validation,
 )
+from compact_bench.data.teacher_facts import all_true, answer_counts, teacher_facts
+from compact_bench.data.vocabulary import FindUnknown, check_words
 from compact_bench.errors import DataError, Fault, UnknownNameError
-from compact_bench.records import Question, fingerprint
-from compact_bench.suites import FileSpec, SuiteSpec, TeacherSpec
+from compact_bench.records import Question
+from compact_bench.suites import BenchmarkSpec, FileSpec, SuiteSpec, TeacherSpec
 
 __all__ = ["SuiteData", "choose_teachers", "load_suite_data", "suite_files"]
 
@@ -55,9 +51,11 @@ class SuiteData:
         validation: questions set aside for selection, in hash order; the same at every profile.
         benchmarks: task -> rows, in hash order, all items.
         excluded: questions left out, and why.
-        notes: counts to be reported: shared and split sizes, what teachers' answers are like, items,
-            repeats, chance and majority, near duplicates, items that two benchmarks share.
-        fingerprint: hash of the suite's definition, the questions and rationales, and the benchmark files.
+        notes: counts to be reported: shared and split sizes, what teachers' answers are like (and, where
+            the truth is known, their rationales), items, repeats, chance and majority, near duplicates,
+            items that two benchmarks share.
+        fingerprint: hash of the suite's definition, the questions, rationales and what is known of their
+            truth, and the benchmark files or generated items.
     """
 
     training: tuple[Question, ...]
@@ -66,6 +64,11 @@ class SuiteData:
     excluded: tuple[Fault, ...]
     notes: Mapping[str, Any]
     fingerprint: str
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether it is known of every rationale if it is really right."""
+        return all_true((*self.training, *self.validation))
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def load_suite_data(
     profile: str | None = None,
     max_length_tokens: int = DEFAULT_MAX_LENGTH_TOKENS,
     count_tokens: CountTokens | None = None,
+    find_unknown: FindUnknown | None = None,
     on_fault: OnFault = "stop",
     teachers: Sequence[str] = (),
     rationales: str | Path | None = None,
@@ -99,6 +103,7 @@ def load_suite_data(
         max_length_tokens: longest row; a longer one is a fault.
         count_tokens: (question, rationale) -> tokens of the whole row; with "" as rationale, of the
             prompt. None leaves lengths unchecked, and `notes["lengths_checked"]` says so.
+        find_unknown: finds words that the student cannot read, which are refused; None: it reads any text.
         on_fault: "stop" raises on any fault of a question; "drop" leaves faulty questions out.
         teachers: which teachers, in order: "name", or "name@level" for another file of a teacher; with
             `rationales`, the names of that file's teachers. Empty for all.
@@ -106,7 +111,7 @@ def load_suite_data(
         benchmarks: tasks to load; None for all. The fingerprint does not depend on it.
 
     Raises:
-        DataError: a file cannot be had or read, or has faults; lists them all.
+        DataError: a file cannot be had or read, has faults or unknown words; lists them all.
         OverlapError: a training or validation question is a benchmark item.
         UnknownNameError: no such profile, teacher, level or task.
         ConfigError: a hub dataset is not pinned or lacks a column.
@@ -121,7 +126,9 @@ def load_suite_data(
     training, validation, long = _without_long(
         [training, validation], pool, limit, max_length_tokens, count_tokens, on_fault
     )
-    check_no_overlap(training, validation, {task: b.rows for task, b in items.items()})
+    rows = {task: list(b.rows) for task, b in items.items()}
+    check_no_overlap(training, validation, rows)
+    check_words((*training, *validation), rows, find_unknown)
     count = spec.profiles[profile].questions if profile is not None else None
     notes = _notes(pool, items, len(training), len(validation))
     notes["lengths_checked"] = count_tokens is not None
@@ -129,10 +136,10 @@ def load_suite_data(
     return SuiteData(
         training=kept,
         validation=validation,
-        benchmarks={task: list(b.rows) for task, b in items.items()},
+        benchmarks=rows,
         excluded=(*pool.excluded, *long, *(f for b in items.values() for f in b.faults)),
         notes=notes,
-        fingerprint=_fingerprint(spec, kept, validation),
+        fingerprint=data_fingerprint(spec, kept, validation),
     )
 
 
@@ -149,9 +156,12 @@ def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef,
     files: list[FileSpec | None] = [spec.training.gold]
     if spec.training.gold is not None:
         files += [teacher.file(level) for teacher, level in spec.choose_teachers(teachers)]
-    for benchmark in spec.benchmarks:
-        files += [benchmark.file, benchmark.excluding]
+    files += [file for benchmark in spec.benchmarks for file in _files_of(benchmark)]
     return tuple(dict.fromkeys(f.ref for f in files if f is not None and f.ref is not None))
+
+
+def _files_of(benchmark: BenchmarkSpec) -> list[FileSpec]:
+    return [file for file in (benchmark.file, benchmark.excluding) if file is not None]
 
 
 def choose_teachers(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
@@ -181,19 +191,26 @@ def _load_benchmarks(
     for task in tasks:
         if task not in known:
             raise UnknownNameError("benchmark task", task, known)
-    needed = [f for task in tasks for f in (known[task].file, known[task].excluding) if f is not None]
+    needed = [file for task in tasks for file in _files_of(known[task])]
     # All at once, so that one message lists every file that cannot be had.
     sources.fetch_all(ref for f in needed if (ref := f.ref) is not None)
     found: dict[str, Benchmark] = {}
     for task in tasks:
         benchmark = known[task]
-        excluding = _questions_of(benchmark.excluding, sources) if benchmark.excluding else frozenset()
-        rows, bad_lines = read_rows(_path(benchmark.file, sources), benchmark.file.name)
-        parsed = parse_benchmark(benchmark.layout, rows, excluding)
-        faults = (*bad_lines, *parsed.faults)
-        raise_or_drop(faults, on_fault, f"benchmark {task}", len(parsed.rows))
-        found[task] = Benchmark(parsed.rows, faults, parsed.repeats)
+        parsed = _read_benchmark(benchmark, sources) or generated_benchmark(spec, benchmark)
+        raise_or_drop(parsed.faults, on_fault, f"benchmark {task}", len(parsed.rows))
+        found[task] = parsed
     return found
+
+
+def _read_benchmark(benchmark: BenchmarkSpec, sources: Sources) -> Benchmark | None:
+    """The items of a benchmark's file, or None where it has none."""
+    if benchmark.file is None or benchmark.layout is None:
+        return None
+    excluding = _questions_of(benchmark.excluding, sources) if benchmark.excluding else frozenset()
+    rows, bad_lines = read_rows(_path(benchmark.file, sources), benchmark.file.name)
+    parsed = parse_benchmark(benchmark.layout, rows, excluding)
+    return Benchmark(parsed.rows, (*bad_lines, *parsed.faults), parsed.repeats)
 
 
 def _questions_of(file: FileSpec, sources: Sources) -> frozenset[str]:
@@ -211,6 +228,8 @@ def _load_pool(
     count_tokens: CountTokens | None,
     on_fault: OnFault,
 ) -> _Pool:
+    if rationales is None and spec.training.world is not None:
+        return _generated_pool(spec, teachers, max_length_tokens, count_tokens, on_fault)
     joined: Joined | None = None
     found: tuple[Fault, ...] = ()
     names: Sequence[str] = teachers
@@ -236,6 +255,23 @@ def _load_pool(
     places = {str(row.data["id"]): row.places for row in joined.rows} if joined else {}
     left_out = joined.excluded if joined else ()
     return _Pool(questions, (*left_out, *faults), joined.treated if joined else (), places)
+
+
+def _generated_pool(
+    spec: SuiteSpec,
+    teachers: Sequence[str],
+    max_length_tokens: int,
+    count_tokens: CountTokens | None,
+    on_fault: OnFault,
+) -> _Pool:
+    questions = generated_questions(spec, teachers)
+    faults: list[Fault] = []
+    if count_tokens is not None:
+        faults = [f for q in questions for f in length_faults(q, count_tokens, max_length_tokens)]
+    bad = {fault.question_id for fault in faults}
+    kept = tuple(question for question in questions if question.id not in bad)
+    raise_or_drop(faults, on_fault, f"suite {spec.name}", len(kept))
+    return _Pool(kept, tuple(faults))
 
 
 def _suite_rows(
@@ -345,41 +381,15 @@ def _without_long(
     return kept[0], kept[1], (*known, *faults)
 
 
-def _fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question]) -> str:
-    def contents(questions: Sequence[Question]) -> list[list[Any]]:
-        return [[q.id, q.text, q.gold_answer, [[r.teacher, r.text] for r in q.rationales]] for q in questions]
-
-    files = [[b.task, b.layout, b.file.sha256, b.excluding and b.excluding.sha256] for b in spec.benchmarks]
-    # Prose may be edited and profiles are in the run's key; neither is part of what the data is.
-    definition = {"name": spec.name, "version": spec.version, "system_prompt": spec.system_prompt}
-    return fingerprint(
-        {
-            "definition": definition,
-            "training": contents(training),
-            "validation": contents(validation),
-            "benchmarks": files,
-        }
-    )
-
-
-def _teacher_notes(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
-    notes: dict[str, dict[str, int]] = {}
-    for question in questions:
-        for r in question.rationales:
-            own = notes.setdefault(r.teacher, {"rationales": 0, "wrong_by_last_answer": 0, "no_answer": 0})
-            own["rationales"] += 1
-            own["wrong_by_last_answer"] += not same_answer(extract_answer(r.text), question.gold_answer)
-            own["no_answer"] += answer_span(r.text) is None
-    return notes
-
-
 def _notes(pool: _Pool, items: Mapping[str, Benchmark], training: int, validation: int) -> dict[str, Any]:
     questions = {task: [str(row["question"]) for row in b.rows] for task, b in items.items()}
+    facts = teacher_facts(pool.questions)
     return {
         "questions": len(pool.questions),
         "training_questions": training,
         "validation_questions": validation,
-        "teachers": _teacher_notes(pool.questions),
+        "teachers": answer_counts(pool.questions),
+        **({"teacher_facts": facts} if facts else {}),
         "treated": list(pool.treated),
         "near_duplicate_share": NEAR_DUPLICATE_SHARE,
         "near_duplicates": near_duplicate_counts(questions, [question.text for question in pool.questions]),

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from compact_bench.answers import parse_number
+from compact_bench.answers import answer_problem
 from compact_bench.errors import ConfigError, DataError, Fault, UnknownNameError
 from compact_bench.evaluation.cache import write_text_atomically
 from compact_bench.settings import EvalSettings
@@ -189,8 +189,10 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
 def _generation_problems(row: Mapping[str, Any]) -> list[str]:
     problems = _text_problems(row)
     answer = row.get("answer")
-    if not isinstance(answer, str) or parse_number(answer) is None:
-        problems.append(f"field 'answer': expected a number as text, got {answer!r}")
+    if not isinstance(answer, str) or not answer.strip():
+        problems.append(f"field 'answer': expected a number or words as text, got {answer!r}")
+    elif problem := answer_problem(answer):
+        problems.append(f"field 'answer': {problem}")
     return problems
 
 

@@ -1,8 +1,10 @@
 """Versioned suite definitions: packaged ones by name, a user's own by the path of its TOML file.
 
 A suite file may start from another with `extends = "svamp"`: what it does not say is taken from there,
-teachers, training questions and known faults excepted. `[groups]` then says which benchmarks stand where;
-`[origins.NAME]` gives the repository and commit of files written as `{origin = "NAME", path = ...}`.
+teachers, training questions and known faults excepted. Where the other suite's questions are generated and
+the file names no source of its own, training and teachers are taken over too, and `[training.world]` changes
+single settings of the world. `[groups]` says which benchmarks stand where; `[origins.NAME]` gives the
+repository and commit of files written as `{origin = "NAME", path = ...}`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pydantic import ValidationError
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.settings import describe_validation_error
 from compact_bench.suites.spec import (
+    TRAINING_SOURCES,
     BenchmarkSpec,
     FileSpec,
     HubSpec,
@@ -28,6 +31,7 @@ from compact_bench.suites.spec import (
     TeacherSpec,
     TrainingSpec,
 )
+from compact_bench.suites.world import with_world
 
 __all__ = [
     "BenchmarkSpec",
@@ -40,6 +44,7 @@ __all__ = [
     "TrainingSpec",
     "load_spec",
     "suite_names",
+    "with_world",
 ]
 
 _NOT_INHERITED = ("teachers", "training", "known_faults")
@@ -114,7 +119,23 @@ def _inherited(raw: dict[str, Any], where: str) -> dict[str, Any]:
     for table in ("origins", "profiles"):
         if isinstance(raw.get(table), dict):
             data[table] = {**kept.get(table, {}), **raw[table]}
-    return data
+    return data | _inherited_world(base, raw)
+
+
+def _inherited_world(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+    """Training and teachers of a base whose questions are generated, with the file's own changes.
+
+    Rationales of files are about their own questions and are never inherited; a generated world with one
+    rate changed is what a user's file is for.
+    """
+    theirs, own = base.get("training"), raw.get("training", {})
+    if not isinstance(theirs, dict) or "world" not in theirs or not isinstance(own, dict):
+        return {}
+    world = own.get("world", {})
+    if any(name in own for name in TRAINING_SOURCES if name != "world") or not isinstance(world, dict):
+        return {}
+    found = {"training": {**theirs, **own, "world": {**theirs["world"], **world}}}
+    return found if "teachers" in raw or "teachers" not in base else found | {"teachers": base["teachers"]}
 
 
 def _grouped(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:

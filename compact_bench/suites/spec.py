@@ -10,9 +10,11 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from compact_bench.data.sources import FileRef
 from compact_bench.errors import ConfigError, UnknownNameError
+from compact_bench.lab import LAB_TASKS, TEACHERS, WorldSettings
 from compact_bench.settings import RunSettings, Strict, merged
 
 __all__ = [
+    "TRAINING_SOURCES",
     "TREATMENTS",
     "BenchmarkSpec",
     "FileSpec",
@@ -50,6 +52,8 @@ TREATMENTS: Mapping[str, str] = {
     "answer_form": "canonicalise",
 }
 """How each kind of known fault is treated; a suite file says it too, for its reader."""
+TRAINING_SOURCES = ("gold", "file", "hub", "world")
+"""Where a suite's training questions may come from."""
 
 
 class FileSpec(Strict):
@@ -142,12 +146,13 @@ class HubSpec(Strict):
 
 
 class TrainingSpec(Strict):
-    """Where the training questions come from: exactly one of `gold`, `file` and `hub`.
+    """Where the training questions come from: exactly one of `gold`, `file`, `hub` and `world`.
 
     Attributes:
         gold: upstream file of questions and gold answers; every teacher then has files of its own.
         file: local file that holds questions and rationales.
         hub: hub dataset that holds them.
+        world: settings of the generated world that questions, rationales and items are drawn from.
         validation_questions: how many are set aside; None for a seventh of them.
         max_rationale_tokens: a question with a longer rationale is left out and listed; None: no limit.
         expected_questions: how many questions all files share, where that is known.
@@ -156,15 +161,22 @@ class TrainingSpec(Strict):
     gold: FileSpec | None = None
     file: FileSpec | None = None
     hub: HubSpec | None = None
+    world: WorldSettings | None = None
     validation_questions: Positive | None = None
     max_rationale_tokens: Positive | None = None
     expected_questions: Positive | None = None
 
+    @property
+    def source(self) -> str:
+        """Which of the sources is given."""
+        return next(name for name in TRAINING_SOURCES if getattr(self, name) is not None)
+
     @model_validator(mode="after")
     def _one_source(self) -> TrainingSpec:
-        given = [name for name in ("gold", "file", "hub") if getattr(self, name) is not None]
+        given = [name for name in TRAINING_SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected one of gold, file and hub, got {' and '.join(given) or 'none'}")
+            known = f"{', '.join(TRAINING_SOURCES[:-1])} and {TRAINING_SOURCES[-1]}"
+            raise ValueError(f"expected one of {known}, got {' and '.join(given) or 'none'}")
         return self
 
 
@@ -202,8 +214,10 @@ class BenchmarkSpec(Strict):
         title: column heading.
         group: where it stands in the table.
         metric: what is reported.
-        layout: how the file is laid out, one of `compact_bench.data.benchmarks.FORMATS`.
-        file: the items.
+        layout: how the file is laid out, one of `compact_bench.data.benchmarks.FORMATS`; None for
+            generated items.
+        file: the items; None where they are generated.
+        items: how many items the suite's world generates; None where a file holds them.
         excluding: file whose questions are no test items, or None.
         chance: accuracy of a guess, in [0, 1]; None for generation tasks.
         note: what its reader should know.
@@ -213,22 +227,37 @@ class BenchmarkSpec(Strict):
     title: Text
     group: Group
     metric: Metric
-    layout: Literal[
-        "svamp",
-        "adapters_number",
-        "gsm8k",
-        "strategyqa",
-        "csqa",
-        "arc",
-        "piqa",
-        "boolq",
-        "winogrande",
-        "rows",
-    ]
-    file: FileSpec
+    layout: (
+        Literal[
+            "svamp",
+            "adapters_number",
+            "gsm8k",
+            "strategyqa",
+            "csqa",
+            "arc",
+            "piqa",
+            "boolq",
+            "winogrande",
+            "rows",
+        ]
+        | None
+    ) = None
+    file: FileSpec | None = None
+    items: Positive | None = None
     excluding: FileSpec | None = None
     chance: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     note: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> BenchmarkSpec:
+        if (self.file is None) == (self.items is None):
+            got = "none" if self.file is None else "both"
+            raise ValueError(f"expected file, or items (a number of generated ones), got {got}")
+        if self.file is not None and self.layout is None:
+            raise ValueError('layout: expected how the file is laid out ("rows" for one of your own)')
+        if self.items is not None and (self.layout or self.excluding):
+            raise ValueError("expected neither layout nor excluding beside items, which are generated")
+        return self
 
 
 class ProfileSpec(Strict):
@@ -300,6 +329,11 @@ class SuiteSpec(Strict):
             raise ValueError("; ".join(problems))
         return self
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether the suite knows of its own rationales which are really right."""
+        return self.training.world is not None
+
     def choose_teachers(self, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
         """Teachers and the level of each.
 
@@ -336,6 +370,7 @@ class SuiteSpec(Strict):
                 yield f"{what} {value!r}: expected it once"
         if self.training.gold is not None and not self.teachers:
             yield "teachers: expected at least one, as training.gold holds no rationales"
+        yield from self._generated_problems()
         for teacher in self.teachers:
             if (self.training.gold is None) == bool(teacher.files):
                 needed = "files of its own" if self.training.gold else "none, as the training file holds them"
@@ -344,3 +379,19 @@ class SuiteSpec(Strict):
             for name in fault.teachers:
                 if name not in (*names, "gold"):
                     yield f"known fault {fault.kind!r}: no teacher is called {name!r}"
+
+    def _generated_problems(self) -> Iterator[str]:
+        world = self.training.world
+        for benchmark in self.benchmarks:
+            if benchmark.items is None:
+                continue
+            if world is None:
+                yield (
+                    f"benchmark {benchmark.task!r}: expected a file, as items are generated by a suite with "
+                    "training.world only (to train on rationales of your own there, give --rationales)"
+                )
+            if benchmark.task not in LAB_TASKS:
+                yield f"benchmark {benchmark.task!r}: expected items of one of {', '.join(LAB_TASKS)}"
+        for teacher in self.teachers if world is not None else ():
+            if teacher.name not in TEACHERS:
+                yield f"teacher {teacher.name!r}: expected one of the world's, {', '.join(TEACHERS)}"

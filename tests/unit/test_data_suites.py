@@ -40,7 +40,7 @@ def complaint(folder: Path, text: str) -> str:
 
 
 def test_the_packaged_suites() -> None:
-    assert suite_names() == ("gsm8k", "strategyqa", "svamp")
+    assert suite_names() == ("gsm8k", "lab", "strategyqa", "svamp")
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "strategyqa", "svamp"])

@@ -16,8 +16,10 @@ from compact_bench.evaluation.task_files import task_texts
 from compact_bench.evaluation.tasks.utils import score_generation
 from compact_bench.settings import EvalSettings
 
-GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k"}
-CHOICE = {"strategyqa", "csqa", "arc_easy", "piqa", "boolq", "winogrande"}
+LAB = ("ring", "order", "lookup", "count", "longer", "uncovered", "copy", "reverse")
+GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k", *(f"lab_{name}" for name in LAB)}
+LAB_CHOICE = {"lab_opposites", "lab_categories"}
+CHOICE = {"strategyqa", "csqa", "arc_easy", "piqa", "boolq", "winogrande", *LAB_CHOICE}
 
 
 def number_row(row_id: str = "q1", answer: str = "8") -> dict[str, Any]:
@@ -43,6 +45,12 @@ def choice_row(row_id: str = "c1", label: int = 0) -> dict[str, Any]:
         ("The answer is -4", "4", False, True),
         ("The answer is unknown", "4", False, True),
         ("no number here", "4", False, False),
+        ("Here it is. The answer is red cup lamp.", "red cup lamp", True, True),
+        ("The answer is Red cup  lamp", "red cup lamp", False, True),
+        ("The answer is RED CUP LAMP .", "red cup lamp", True, True),
+        ("The answer is red cup", "red cup lamp", False, True),
+        ("red cup lamp", "red cup lamp", False, False),
+        ("The answer is 8", "lamp", False, True),
         ("", "4", False, False),
     ],
 )
@@ -63,7 +71,7 @@ def test_a_task_names_itself_and_its_own_rows(task: str) -> None:
     data = yaml.safe_load(task_texts(task, EvalSettings())[f"{task}.yaml"])
     assert data["task"] == task
     assert data["dataset_kwargs"] == {"rows_file": f"{task}.jsonl"}
-    prefixed = task in {"strategyqa", "csqa", "arc_easy", "boolq"}
+    prefixed = task in {"strategyqa", "csqa", "arc_easy", "boolq", *LAB_CHOICE}
     assert data.get("gen_prefix") == ("The answer is" if prefixed else None)
 
 
@@ -93,7 +101,7 @@ def test_a_folder_holds_definitions_and_the_first_rows(tmp_path: Path) -> None:
 def test_wrong_rows_are_all_listed_and_nothing_is_written(tmp_path: Path) -> None:
     wrong = {
         "svamp": [
-            number_row(answer="eight"),
+            number_row(answer="eight of 9"),
             number_row("q2"),
             number_row("q2"),
             {"id": "q3", "answer": "1"},

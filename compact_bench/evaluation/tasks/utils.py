@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compact_bench.answers import answer_span, extract_answer, numeric_match
+from compact_bench.answers import answer_span, extract_answer, same_answer
 
 __all__ = ["load_rows", "score_generation"]
 
@@ -33,11 +33,11 @@ def score_generation(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str
         results: the generation, alone in a list.
 
     Returns:
-        exact_match: 1 when the extracted number is the gold one; states_answer: 1 when the generation
-        says "The answer is" (the rule otherwise falls back on its last number).
+        exact_match: 1 when the extracted answer is the gold one, as numbers or as words; states_answer: 1
+        when the generation says "The answer is" (the rule otherwise falls back on its last number).
     """
     generation = results[0]
     return {
-        "exact_match": float(numeric_match(extract_answer(generation), str(doc["answer"]))),
+        "exact_match": float(same_answer(extract_answer(generation), str(doc["answer"]))),
         "states_answer": float(answer_span(generation) is not None),
     }

@@ -1,0 +1,52 @@
+"""Training questions and benchmark items of a generated world."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from compact_bench.data.benchmarks import Benchmark, parse_benchmark
+from compact_bench.data.schema import SourceRow
+from compact_bench.lab import TEACHERS, benchmark_rows, training_questions
+from compact_bench.records import Question
+from compact_bench.suites import BenchmarkSpec, SuiteSpec
+
+__all__ = ["generated_benchmark", "generated_questions"]
+
+
+def generated_questions(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[Question, ...]:
+    """All questions of a suite's world, training and validation together, with the chosen rationales.
+
+    Args:
+        spec: a suite with `training.world`.
+        wanted: names of teachers, in order; empty for the suite's, or the world's where it names none.
+
+    Raises:
+        UnknownNameError, ConfigError: a teacher is not there, or is named twice.
+        DataError: the world has not that many questions.
+    """
+    world = spec.training.world
+    assert world is not None
+    names = [teacher.name for teacher, _ in spec.choose_teachers(wanted)] or list(TEACHERS)
+    return tuple(
+        dataclasses.replace(question, rationales=tuple(by_name[name] for name in names))
+        for question in training_questions(world)
+        if (by_name := {rationale.teacher: rationale for rationale in question.rationales})
+    )
+
+
+def generated_benchmark(spec: SuiteSpec, benchmark: BenchmarkSpec) -> Benchmark:
+    """The items that a suite's world generates for a benchmark, in order of their ids.
+
+    Args:
+        spec: a suite with `training.world`.
+        benchmark: one of its benchmarks with `items`.
+
+    Raises:
+        DataError: the world has not that many items.
+    """
+    world = spec.training.world
+    assert world is not None and benchmark.items is not None
+    rows = benchmark_rows(world, benchmark.task, benchmark.items)
+    named = [SourceRow(f"generated {benchmark.task}, row {n}", row) for n, row in enumerate(rows, 1)]
+    return parse_benchmark("rows", named)

@@ -1,0 +1,84 @@
+"""Words that a student's tokenizer cannot write; only tokenizers with a closed vocabulary have any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from compact_bench.errors import DataError, Fault
+from compact_bench.records import Question
+
+__all__ = ["FindUnknown", "check_words", "unknown_finder"]
+
+FindUnknown = Callable[[str], tuple[str, ...]]
+"""text -> the words of it that the student does not know, in order."""
+
+# Every tokenizer that falls back on bytes or characters spells these out.
+_STRANGE = "ξ ☃ 𝄞"
+_WORDS_SHOWN, _FAULTS_SHOWN = 5, 20
+_MEND = (
+    "use a student that reads any text (--student smollm2-135m-instruct, a hub id or a folder), or write the "
+    "questions and rationales in this student's words."
+)
+
+
+def unknown_finder(tokenizer: Any) -> FindUnknown | None:
+    """What finds the words that a tokenizer does not know; None where it can spell out any text.
+
+    Args:
+        tokenizer: a fast tokenizer.
+    """
+    unknown = tokenizer.unk_token_id
+
+    def find(text: str) -> tuple[str, ...]:
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        return tuple(dict.fromkeys(text[start:end] for token, (start, end) in pairs if token == unknown))
+
+    return find if unknown is not None and find(_STRANGE) else None
+
+
+def check_words(
+    questions: Sequence[Question],
+    benchmarks: Mapping[str, Sequence[Mapping[str, Any]]],
+    find: FindUnknown | None,
+) -> None:
+    """Refuse data that the student would read as a row of unknown words.
+
+    Args:
+        questions: training and validation questions.
+        benchmarks: task name -> rows.
+        find: from `unknown_finder`; None checks nothing.
+
+    Raises:
+        DataError: names questions, rationales and items with an unknown word, and how many there are.
+    """
+    if find is None:
+        return
+    faults = []
+    for question in questions:
+        where = question.source or f"question {question.id!r}"
+        texts = {"question": question.text, "gold answer": question.gold_answer}
+        texts |= {f"rationale of {r.teacher!r}": r.text for r in question.rationales}
+        faults += _faults(where, question.id, texts, find)
+    for task, rows in benchmarks.items():
+        for row in rows:
+            answers = row["choices"] if "choices" in row else [row["answer"]]
+            texts = {"question": row["question"], "answer": " ".join(answers)}
+            faults += _faults(f"{task} item {row['id']}", None, texts, find)
+    if faults:
+        summary = f"the student's tokenizer does not know every word of {len(faults)} text(s)"
+        raise DataError(summary, faults[:_FAULTS_SHOWN], _MEND)
+
+
+def _faults(where: str, question_id: str | None, texts: Mapping[str, str], find: FindUnknown) -> list[Fault]:
+    return [
+        Fault(f"{where}, {name}", f"expected words the student knows, got {_listed(words)}", question_id)
+        for name, text in texts.items()
+        if (words := find(text))
+    ]
+
+
+def _listed(words: Sequence[str]) -> str:
+    rest = f" and {len(words) - _WORDS_SHOWN} more" if len(words) > _WORDS_SHOWN else ""
+    return ", ".join(map(repr, words[:_WORDS_SHOWN])) + rest
