@@ -19,20 +19,26 @@ from numpy.typing import NDArray
 from compact_bench.errors import DataError
 
 __all__ = [
+    "ALPHA",
+    "POWER",
     "Estimate",
     "Floats",
+    "Precision",
     "Sample",
     "bootstrap_means",
     "estimate",
     "holm",
     "interval",
     "permutation_p_value",
+    "precision",
 ]
 
 Floats = NDArray[np.float64]
 REPLICATES = 2000
 PERMUTATIONS = 9999
 LEVEL = 0.95
+ALPHA = 0.05
+POWER = 0.8
 SEED = 20260113
 """Of every resampling; a fixed number, so that the same records give the same report."""
 
@@ -189,31 +195,114 @@ def permutation_p_value(difference: Sample, resamples: int = PERMUTATIONS) -> fl
     Returns:
         p in (0, 1]; 1 when no item differs.
     """
-    from scipy.stats import permutation_test
-
     tasks = difference.tasks.values()
     weighted = [values.mean(axis=0) / (values.shape[1] * len(difference.tasks)) for values in tasks]
     flips = np.concatenate(weighted)
-    # Flipping a zero changes nothing, so such items cost time and no more; scipy wants two observations.
+    # Flipping a zero changes nothing, so such items cost time and no more.
     flips = flips[flips != 0.0]
     if flips.size == 0:
         return 1.0
-    if flips.size == 1:
-        flips = np.append(flips, 0.0)
+    exact = flips.size < np.log2(resamples + 1)
+    return _p_of_all_flips(flips) if exact else _p_of_random_flips(flips, resamples)
+
+
+def _p_of_all_flips(flips: Floats) -> float:
+    from scipy.stats import permutation_test
 
     def total(values: Floats, axis: int) -> Any:
         return values.sum(axis=axis)
 
+    # scipy wants two observations.
+    values = flips if flips.size > 1 else np.append(flips, 0.0)
     result = permutation_test(
-        (flips,),
-        total,
-        permutation_type="samples",
-        n_resamples=resamples,
-        batch=max(1, 2_000_000 // flips.size),
-        vectorized=True,
-        random_state=np.random.default_rng(SEED),
+        (values,), total, permutation_type="samples", n_resamples=np.inf, vectorized=True
     )
     return float(result.pvalue)
+
+
+def _p_of_random_flips(flips: Floats, resamples: int) -> float:
+    from scipy.stats import monte_carlo_test
+
+    # Items are right or wrong, so few sizes occur; the signs of n items of one size add up to a binomial.
+    # Rounding makes those one that differ in the last bits alone; the unit does not change p.
+    relative = np.round(np.abs(flips) / np.abs(flips).max(), 12)
+    sizes, group, counts = np.unique(relative, return_inverse=True, return_counts=True)
+    generator = np.random.default_rng(SEED)
+
+    def size_of_total(values: Floats, axis: int) -> Any:
+        # Two-sided, and the same for A minus B as for B minus A under the same draws.
+        return np.abs(values.sum(axis=axis))
+
+    def draw(size: tuple[int, ...]) -> Floats:
+        heads = generator.binomial(counts, 0.5, size=size)
+        return np.asarray(sizes * (2.0 * heads - counts))
+
+    observed = sizes * np.bincount(group, weights=np.sign(flips))
+    batch = max(1, 2_000_000 // sizes.size)
+    result = monte_carlo_test(
+        observed,
+        draw,
+        size_of_total,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=batch,
+        alternative="greater",
+    )
+    return float(result.pvalue)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How small a difference the paired test over items can detect, given the seeds that were run.
+
+    Attributes:
+        standard_error: of the mean of task means of the seed-averaged item differences; items are drawn
+            within their task.
+        items: how many items, over all tasks.
+    """
+
+    standard_error: float
+    items: int
+
+    def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
+        """The true difference that a two-sided test finds with the given power (normal approximation).
+
+        Args:
+            alpha: level of the test.
+            power: chance that the difference is found.
+
+        Returns:
+            The difference, in the units of the values; None where no difference can be found: the items
+            are so few that even the smallest p value of the permutation test is not below `alpha`, or none
+            of them differs, so that their spread is unknown.
+        """
+        if self.standard_error == 0.0 or max(2.0 ** (1 - self.items), 1 / (PERMUTATIONS + 1)) >= alpha:
+            return None
+        return self.standard_error * _standard_errors(alpha, power)
+
+
+@lru_cache(maxsize=256)
+def _standard_errors(alpha: float, power: float) -> float:
+    from statsmodels.stats.power import NormalIndPower
+
+    # One observation of standard deviation 1 has the standard error 1; ratio 0 is the one-sample test.
+    return float(NormalIndPower().solve_power(nobs1=1, alpha=alpha, power=power, ratio=0))
+
+
+def precision(difference: Sample) -> Precision | None:
+    """How precisely a paired difference is measured.
+
+    Args:
+        difference: values of one row minus those of the other.
+
+    Returns:
+        None where some task has one item only, so that its items' spread is unknown.
+    """
+    averaged = [values.mean(axis=0) for values in difference.tasks.values()]
+    if min(values.size for values in averaged) < 2:
+        return None
+    variances = [values.var(ddof=1) / values.size for values in averaged]
+    return Precision(float(np.sqrt(np.sum(variances)) / len(averaged)), difference.items)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -104,13 +104,11 @@ class ComparisonSpec(Strict):
 
     Attributes:
         row, against: row names ("compact", "single_teacher[best]"); the difference is `row` minus `against`.
-        title: what the pair is called in the list of comparisons; "" for both rows' titles.
         detectable: whether the words also say the smallest difference that it could have detected.
     """
 
     row: str
     against: str
-    title: str = ""
     detectable: bool = False
 
 
@@ -190,7 +188,8 @@ class TableSpec(Strict):
     @model_validator(mode="after")
     def _pairs_are_of_rows_and_groups(self) -> TableSpec:
         methods = {row.method for row in self.rows}
-        pairs = [(pair.row, pair.against) for pair in (*self.comparisons, *self.controls)]
+        planned = [(pair.row, pair.against) for pair in self.comparisons]
+        pairs = planned + [(pair.row, pair.against) for pair in self.controls]
         # A row is called after its method ("single_teacher[best]"); teachers are the suite's to name.
         unknown = sorted({name for pair in pairs for name in pair if name.partition("[")[0] not in methods})
         if unknown:
@@ -198,7 +197,6 @@ class TableSpec(Strict):
         same = sorted({row for row, against in pairs if row == against})
         if same:
             raise ValueError(f"comparisons and controls: {', '.join(same)} is compared with itself")
-        planned = pairs[: len(self.comparisons)]
         if len(set(planned)) < len(planned):
             raise ValueError("comparisons: expected every pair once")
         compared = [group.name for group in self.groups if group.compared]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from compact_bench.comparisons import Comparison, compare_rows, few_seeds_note
+from compact_bench.controls import Control, measure_controls
 from compact_bench.errors import ConfigError
 from compact_bench.records import Cell, RunRecord
 from compact_bench.table_cells import (
@@ -121,7 +122,8 @@ class Table:
         groups: the column groups, in order, with their notes.
         columns, rows: in order.
         cells: (row name, column name) -> cell.
-        comparisons: the reference row against the others.
+        comparisons: the planned pairs, and the reference row against the others.
+        controls: pairs whose difference is known beforehand.
         notes: sentences a reader needs, in order.
     """
 
@@ -135,6 +137,7 @@ class Table:
     rows: tuple[Row, ...]
     cells: Mapping[tuple[str, str], Cell]
     comparisons: tuple[Comparison, ...]
+    controls: tuple[Control, ...]
     notes: tuple[str, ...]
 
     def columns_of(self, group: str) -> tuple[Column, ...]:
@@ -183,8 +186,7 @@ def build_table(
     levels = notes if notes is not None else _recorded_notes(mine)
     cells |= _level_cells(levels, columns, groups) | _paper_cells(spec, columns)
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
-    reference = next((row for row in rows if row.row.name == spec.reference), None)
-    comparisons = compare_rows(reference, rows, compared) if reference else ()
+    comparisons = compare_rows(spec, rows, compared)
     return Table(
         number=spec.number,
         title=spec.title,
@@ -196,6 +198,7 @@ def build_table(
         rows=_rows(spec, rows),
         cells=cells,
         comparisons=comparisons,
+        controls=measure_controls(spec.controls, rows, compared),
         notes=_notes(profile, rows, groups, comparisons, seeds) + _paper_notes(spec),
     )
 

@@ -6,9 +6,21 @@ from collections.abc import Iterable, Sequence
 
 from compact_bench.comparisons import Comparison
 from compact_bench.report.formatting import Reasons, cell_text, column_items, row_seeds
+from compact_bench.stats import ALPHA, POWER
 from compact_bench.tables import Column, Table
 
-__all__ = ["comparisons_markdown", "escaped", "grid", "table_markdown"]
+__all__ = ["comparisons_markdown", "escaped", "grid", "table_markdown", "uncompared_sentences"]
+
+COMPARISON_HEAD = (
+    "Difference",
+    "Effect, pp",
+    "Seed SD, pp",
+    "p",
+    "p (Holm)",
+    "Detectable, pp",
+    "Seeds x items",
+    "First row is",
+)
 
 LEGEND = {
     "accuracy": "Percent: mean ± standard deviation over seeds [95 % interval]; n is the number of items.",
@@ -89,36 +101,64 @@ def _columns_markdown(table: Table, columns: Sequence[Column]) -> list[str]:
 
 
 def comparisons_markdown(comparisons: Sequence[Comparison]) -> list[str]:
-    """Comparisons in words, then their numbers.
+    """What the numbers of a table's comparisons mean, and one table per group.
 
     Args:
         comparisons: of one table.
     """
-    lines = [f"- {escaped(c.sentence)}" for c in comparisons]
+    lines = [escaped(text) for text in uncompared_sentences(comparisons)]
     measured = [c for c in comparisons if c.effect is not None]
     if not measured:
-        return lines
-    head = ["Against", "Group", "Effect, pp", "95 % interval, pp", "p", "p (Holm)", "Seeds", "Items"]
-    rows = [
-        [
-            c.title,
-            c.group,
-            _pp(c.effect),
-            "none" if c.low is None else f"{_pp(c.low)} to {_pp(c.high)}",
-            "none" if c.p_value is None else f"{c.p_value:.4f}",
-            "none" if c.p_holm is None else f"{c.p_holm:.4f}",
-            str(c.seeds),
-            str(c.items),
-        ]
-        for c in measured
-    ]
-    text = (
-        f"Effect is {measured[0].reference_title} minus the other row. p is of a paired permutation test "
+        return [line for text in lines for line in (text, "")][:-1]
+    family, level = measured[0].family, f"{ALPHA * 100:.0f} %"
+    lines += [
+        "Effect is the first row minus the second, with its 95 % interval. p is of a paired permutation test "
         "over items on differences averaged over seeds; Holm's correction is over all comparisons of the "
-        "table."
-    )
-    return [*lines, "", escaped(text), "", *grid(head, rows)]
+        f"table ({family}). Detectable is the smallest true difference that this test finds with "
+        f"{POWER * 100:.0f} % power at a two-sided {level}, and in brackets at the strictest step of the "
+        f"correction ({level} / {family}): from the standard error over items, which are drawn within their "
+        "benchmark, by the normal approximation.",
+        "Interval, p and detectable difference are conditional on the seeds that were run. How much these "
+        "differ stands apart: seed SD is the standard deviation, over seeds, of the paired difference.",
+    ]
+    lines = [line for text in lines for line in (text, "")]
+    for group in dict.fromkeys(c.group for c in measured):
+        rows = [_comparison_cells(c) for c in measured if c.group == group]
+        lines += [f"#### {escaped(group)}", "", *grid(COMPARISON_HEAD, rows), ""]
+    return lines[:-1]
 
 
-def _pp(value: float | None) -> str:
-    return "none" if value is None else f"{value * 100 + 0.0:+.2f}"
+def uncompared_sentences(comparisons: Sequence[Comparison]) -> list[str]:
+    """Why pairs were not compared: once for a pair that has the same reason in every group.
+
+    Args:
+        comparisons: of one table; those that have numbers are passed over.
+    """
+    found: dict[str, list[Comparison]] = {}
+    for c in comparisons:
+        if c.effect is None:
+            text = f"{c.row_title} and {c.against_title} are not compared ({c.reason})."
+            found.setdefault(text, []).append(c)
+    groups = {c.group for c in comparisons}
+    return [
+        text if {c.group for c in same} == groups else f"{', '.join(c.group for c in same)}: {text}"
+        for text, same in found.items()
+    ]
+
+
+def _comparison_cells(c: Comparison) -> list[str]:
+    interval = "" if c.low is None or c.high is None else f" [{_pp(c.low)}, {_pp(c.high)}]"
+    return [
+        f"{c.row_title} minus {c.against_title}",
+        _pp(c.effect) + interval,
+        _pp(c.seed_sd, sign=""),
+        "none" if c.p_value is None else f"{c.p_value:.4f}",
+        "none" if c.p_holm is None else f"{c.p_holm:.4f}",
+        f"{_pp(c.detectable, sign='')} ({_pp(c.detectable_holm, sign='')})",
+        f"{c.seeds} x {c.items:,}",
+        c.verdict,
+    ]
+
+
+def _pp(value: float | None, sign: str = "+") -> str:
+    return "none" if value is None else f"{value * 100 + 0.0:{sign}.2f}"

@@ -12,6 +12,7 @@ import numpy as np
 from compact_bench.provenance import flat
 from compact_bench.records import RunRecord
 from compact_bench.report.csv_ import tables_csv
+from compact_bench.report.findings import findings_markdown
 from compact_bench.report.latex import tables_latex
 from compact_bench.report.markdown import comparisons_markdown, escaped, grid, table_markdown
 from compact_bench.store_files import key_hash, key_label, run_name, write_atomic
@@ -84,10 +85,15 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
     runs = sorted(records, key=lambda r: (run_name(r.key), key_hash(r.key)))
     lines = _head(tables, runs, facts)
     for table in tables:
+        if found := findings_markdown(table):
+            name = f" (table {table.number})" if len(tables) > 1 else ""
+            lines += ["", f"## What the data support{name}", "", *found]
+    for table in tables:
         lines += ["", *table_markdown(table)]
         if table.comparisons:
             lines += ["", "### Comparisons", "", *comparisons_markdown(table.comparisons)]
     for title, section in (
+        ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),
         ("Questions left out", _excluded(runs)),
         ("Data", _data_notes(runs)),
@@ -125,8 +131,8 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     if facts.teachers:
         named = [f"{name} ({title})" if title else name for name, title in facts.teachers.items()]
         lines.append(f"- Teachers: {', '.join(named)}")
-    if facts.card:
-        lines += ["", "## About the suite", "", facts.card.strip()]
+    if facts.card.strip():
+        lines += ["", "What to know before believing these numbers: [About the suite](#about-the-suite)."]
     return lines
 
 

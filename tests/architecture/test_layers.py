@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data.suite_data",),
     ("provenance",),
     ("store_files", "garbage", "store"),
+    ("suite_facts",),
     ("stats",),
     ("comparisons", "controls", "table_spec", "table_rows", "table_cells", "tables"),
     ("report",),

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, permutation_test
 
 from compact_bench.errors import DataError
 from compact_bench.stats import (
+    Floats,
+    Precision,
     Sample,
     bootstrap_means,
     estimate,
     holm,
     interval,
     permutation_p_value,
+    precision,
 )
 
 scores = st.lists(st.floats(-3, 3), min_size=1, max_size=12)
@@ -136,3 +139,76 @@ def test_holm_never_lowers_and_keeps_the_order(values: list[float]) -> None:
     assert all(c <= min(1.0, len(values) * v) + 1e-9 for c, v in zip(corrected, values, strict=True))
     order = np.argsort(values, kind="stable")
     assert (np.diff(np.array(corrected)[order]) >= -1e-12).all()
+
+
+def test_the_detectable_difference_of_one_task_by_hand() -> None:
+    """Half the items differ by 1: standard deviation sqrt(n/(n-1))/2, and 2.8016 standard errors of it."""
+    found = precision(one_task([0.0, 1.0] * 200))
+    assert found is not None and found.items == 400
+    assert found.standard_error == pytest.approx(0.5 * np.sqrt(400 / 399) / 20)
+    constant = norm.ppf(0.975) + norm.ppf(0.8)
+    assert found.detectable() == pytest.approx(constant * found.standard_error, rel=1e-5)
+    strict = norm.ppf(1 - 0.05 / 45 / 2) + norm.ppf(0.8)
+    assert found.detectable(0.05 / 45) == pytest.approx(strict * found.standard_error, rel=1e-5)
+
+
+def test_the_standard_error_averages_seeds_and_stratifies_items_by_task() -> None:
+    generator = np.random.default_rng(8)
+    a, b = generator.normal(size=(3, 50)), 5.0 + 2.0 * generator.normal(size=(3, 20))
+    found = precision(Sample({"a": a, "b": b}))
+    expected = np.sqrt(a.mean(axis=0).var(ddof=1) / 50 + b.mean(axis=0).var(ddof=1) / 20) / 2
+    assert found is not None and found.standard_error == pytest.approx(expected)
+    # That the tasks' means lie apart is no uncertainty of the mean of task means.
+    moved = precision(Sample({"a": a + 100.0, "b": b}))
+    assert moved is not None and moved.standard_error == pytest.approx(expected)
+
+
+def test_nothing_is_detectable_where_no_p_value_could_be_small_enough() -> None:
+    assert Precision(0.1, 5).detectable() is None, "five flips give p of at least 1/16"
+    assert Precision(0.1, 6).detectable() is not None
+    assert Precision(0.1, 6).detectable(0.05 / 45) is None
+    assert Precision(0.1, 5000).detectable(0.00005) is None, "fewer than one of the random flips"
+    assert Precision(0.0, 500).detectable() is None
+    assert precision(Sample({"a": np.zeros((2, 5)), "b": np.zeros((2, 1))})) is None
+
+
+def test_the_detectable_difference_is_found_with_the_power_it_claims() -> None:
+    """Brute force: two rows of right and wrong items, two tasks, a true difference of the detectable size."""
+    generator = np.random.default_rng(20)
+    sizes, seeds, trials = {"a": 120, "b": 60}, 2, 600
+
+    def difference(effect: float) -> Sample:
+        def row(chance: float, size: int) -> Floats:
+            return (generator.random((seeds, size)) < chance).astype(np.float64)
+
+        return Sample(
+            {n: row(0.5 + effect / 2, size) - row(0.5 - effect / 2, size) for n, size in sizes.items()}
+        )
+
+    # Of one table the standard error is a few percent off; what is tested is the rule, not one table's luck.
+    planned = [found for _ in range(50) if (found := precision(difference(0.0)))]
+    effect = np.mean([found.detectable() for found in planned])
+    assert effect == pytest.approx(0.11, abs=0.005)
+    found = np.mean([permutation_p_value(difference(effect), 499) < 0.05 for _ in range(trials)])
+    none = np.mean([permutation_p_value(difference(0.0), 499) < 0.05 for _ in range(trials)])
+    # Three standard errors of a share of so many trials.
+    assert found == pytest.approx(0.8, abs=3 * np.sqrt(0.16 / trials))
+    assert none == pytest.approx(0.05, abs=3 * np.sqrt(0.0475 / trials))
+
+
+def test_many_flips_agree_with_flipping_every_item_by_itself() -> None:
+    """Against scipy's own paired permutation test, on sizes that repeat and on sizes that do not."""
+    generator = np.random.default_rng(4)
+    for values in (
+        generator.choice([-1.0, 0.0, 1.0], p=[0.2, 0.5, 0.3], size=200),
+        generator.normal(0.1, 1, 80),
+    ):
+        slow = permutation_test(
+            (values,),
+            lambda x, axis: x.sum(axis=axis),
+            permutation_type="samples",
+            n_resamples=20000,
+            vectorized=True,
+            rng=np.random.default_rng(1),
+        )
+        assert permutation_p_value(one_task(values), 20000) == pytest.approx(slow.pvalue, abs=0.015)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from compact_bench.comparisons import Comparison
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.records import RunRecord
 from compact_bench.table_rows import choose_teacher
@@ -225,77 +224,6 @@ def test_runs_of_two_settings_or_profiles_are_refused() -> None:
         build([record("compact"), smoke])
     assert build([record("compact"), smoke], profile="smoke").profile == "smoke"
     assert build([record("compact"), record("compact")]).cells["compact", "svamp"].seeds == 1
-
-
-def comparison(table: Table, row: str, group: str = "ID") -> Comparison:
-    return next(c for c in table.comparisons if c.row == row and c.group == group)
-
-
-def test_a_clear_difference_is_said_and_a_small_one_is_not() -> None:
-    clear = [with_evaluations(record("compact", seed=s), svamp=[1.0] * 38 + [0.0] * 2) for s in (1, 2)]
-    low = [with_evaluations(record("uniform", seed=s), svamp=[0.0] * 40) for s in (1, 2)]
-    near = [
-        with_evaluations(record("compact_released", seed=s), svamp=[1.0] * 37 + [0.0] * 3) for s in (1, 2)
-    ]
-    table = build(clear + low + near)
-    found = comparison(table, "uniform")
-    assert found.shown
-    assert found.effect == pytest.approx(0.95)
-    assert "COMPACT (paper) is 95.0 pp above Uniform weights" in found.sentence
-    close = comparison(table, "compact_released")
-    assert close.low is not None and close.low <= 0.0
-    assert not close.shown
-    assert "no difference is shown" in close.sentence
-    assert any("conditional on the seeds" in note for note in table.notes)
-    assert not any("win" in c.sentence.lower().split() for c in table.comparisons)
-
-
-def test_the_untrained_row_is_compared_under_every_seed() -> None:
-    table = build([record("zero_shot", seed=1, rate=0.1), *[record("compact", seed=s) for s in (1, 2, 3)]])
-    found = comparison(table, "zero_shot")
-    assert found.seeds == 3
-    assert not any("Zero-shot" in note and "not run" in note for note in table.notes)
-
-
-def test_rows_are_paired_by_seed_and_item() -> None:
-    ours = with_evaluations(record("compact", seed=1), svamp=[1.0, 1.0, 0.0])
-    theirs = with_evaluations(record("uniform", seed=1), svamp=[0.0, 1.0])
-    found = comparison(build([ours, record("compact", seed=2), theirs]), "uniform")
-    assert (found.seeds, found.items) == (1, 2)
-    assert found.effect == pytest.approx(0.5)
-    other = comparison(build([ours, record("uniform", seed=2)]), "uniform")
-    assert other.reason == "no seed in common"
-    assert "not compared" in other.sentence
-
-
-def test_holm_counts_the_best_teacher_once() -> None:
-    table = build(all_records((1, 2)))
-    best = comparison(table, "single_teacher[best]")
-    source = comparison(table, best.same_as)
-    assert best.same_as == "single_teacher[alpha]"
-    assert (best.effect, best.p_value, best.p_holm) == (source.effect, source.p_value, source.p_holm)
-    family = sorted(c.p_value for c in table.comparisons if not c.same_as and c.p_value is not None)
-    assert len(family) == 5 * 3
-    smallest = min((c for c in table.comparisons if not c.same_as), key=lambda c: c.p_value or 1.0)
-    assert smallest.p_holm == pytest.approx(min(1.0, len(family) * family[0]))
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "p", "expected"),
-    [
-        (-0.01, 0.05, 0.001, "no difference is shown"),
-        (0.0, 0.05, 0.001, "no difference is shown"),
-        (0.01, 0.05, 0.2, "no difference is shown"),
-        (0.01, 0.05, 0.001, "is 3.0 pp above"),
-        (None, None, 0.5, "no difference is shown"),
-    ],
-)
-def test_the_words_for_a_difference(low: Any, high: Any, p: float, expected: str) -> None:
-    found = Comparison("b", "B", "A", "ID", 0.03, low, high, p, p, seeds=1, items=9)
-    assert expected in found.sentence
-    assert found.shown is (expected == "is 3.0 pp above")
-    turned = Comparison("b", "B", "A", "ID", -0.03, -0.05, -0.01, p, 0.001, seeds=5, items=9)
-    assert "A is 3.0 pp below B" in turned.sentence
 
 
 def test_smoke_numbers_are_called_meaningless() -> None:

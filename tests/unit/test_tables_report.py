@@ -71,6 +71,23 @@ def test_the_report_holds_what_a_reader_needs() -> None:
     assert "chance:" not in text
 
 
+def test_the_answer_comes_first_and_the_details_last() -> None:
+    text = render_results([build(all_records((1, 2)))], all_records((1, 2)), FACTS)
+    sections = re.findall(r"^###? (.+)$", text, re.MULTILINE)
+    wanted = (
+        "What the data support",
+        f"Table 2. {SPEC.title}",
+        "Summary",
+        "Comparisons",
+        "About the suite",
+        "Teacher weights",
+        "Runs",
+        "Provenance",
+    )
+    places = [sections.index(name) for name in wanted]
+    assert places == sorted(places) and places[0] == 0
+
+
 def test_numbers_in_the_markdown_are_percent_of_the_csv() -> None:
     table = build(all_records((1, 2)))
     rows = list(csv.DictReader(io.StringIO(tables_csv([table]))))
