@@ -213,9 +213,9 @@ def _evaluate(
 def _probe(
     bench: Workbench, student: Student, settings: RunSettings, weights: str, ticker: Ticker
 ) -> dict[str, Any]:
-    from compact_bench.probes import answer_nats, drift_nats_per_token, neutral_passages, weight_change
+    from compact_bench.probes import answer_nats, drift_nats_per_token, weight_change
 
-    passages = neutral_passages()[: settings.eval.drift_passages]
+    passages = bench.neutral_passages[: settings.eval.drift_passages]
     validation = bench.data.validation[: settings.eval.validation_questions]
     asked: list[tuple[str, Any, Callable[[], Any]]] = [
         ("drift", passages, lambda: drift_nats_per_token(bench.base, student, passages)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -23,9 +24,11 @@ from compact_bench.records import fingerprint
 from compact_bench.settings import LoraSettings
 
 __all__ = [
+    "LAB_STUDENT",
     "PACKAGED_STUDENT",
     "Student",
     "attach_lora",
+    "count_parameters",
     "load_student",
     "merge_adapters",
     "resolve_student",
@@ -36,6 +39,8 @@ __all__ = [
 
 PACKAGED_STUDENT = "smollm2-135m-instruct"
 """Name of the student that comes from the package index (SmolLM2-135M-Instruct, dequantised from Q4_1)."""
+LAB_STUDENT = "lab-student"
+"""Name of the student of the `lab` suite, which lies in this package."""
 
 _STUDENT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
 
@@ -83,7 +88,7 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
     """The local folder of a student, fetched first where needed.
 
     Args:
-        name: a folder, a hub id ("org/name" or "org/name@revision"), or `PACKAGED_STUDENT`.
+        name: a folder, a hub id ("org/name" or "org/name@revision"), `LAB_STUDENT` or `PACKAGED_STUDENT`.
         revision: hub commit, tag or branch; overrides the one in the name.
 
     Raises:
@@ -96,6 +101,8 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
         raise StudentError(
             f"student folder {name!r} has no config.json: expected a folder that `save_pretrained` wrote."
         )
+    if name == LAB_STUDENT:
+        return _lab_student_folder()
     if name == PACKAGED_STUDENT:
         from compact_bench.data.packaged_student import packaged_student_folder
         from compact_bench.data.sources import default_sources
@@ -104,9 +111,20 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
     if name.count("/") != 1 or name.startswith((".", "~", "/")):
         raise StudentError(
             f"student {name!r}: no such folder, and not a hub id. Expected a folder with config.json, "
-            f"a hub id like 'org/name', or {PACKAGED_STUDENT!r}."
+            f"a hub id like 'org/name', {LAB_STUDENT!r} or {PACKAGED_STUDENT!r}."
         )
     return _from_hub(name, revision)
+
+
+def _lab_student_folder() -> Path:
+    folder = Path(__file__).resolve().parent / "lab" / "student"
+    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if missing:
+        raise StudentError(
+            f"student {LAB_STUDENT!r}: expected {' and '.join(missing)} in {folder}, got none. The "
+            "installation is incomplete: install the package again."
+        )
+    return folder
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
@@ -161,13 +179,28 @@ def student_revision(folder: Path) -> str:
     return result
 
 
+def count_parameters(folder: Path) -> int | None:
+    """How many parameters a student's files hold, read from their headers; None where they have none.
+
+    Args:
+        folder: what `resolve_student` returned.
+    """
+    from safetensors import safe_open
+
+    count = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as tensors:
+            count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return count or None
+
+
 def load_student(
     name: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None
 ) -> Student:
     """Load a student and check that its layout is one we know.
 
     Args:
-        name: a folder, a hub id, or `PACKAGED_STUDENT`.
+        name: a folder, a hub id, `LAB_STUDENT` or `PACKAGED_STUDENT`.
         dtype: type of the weights: "auto" (float32 on CPUs, bfloat16 on GPUs that have it), "float64",
             "float32" or "bfloat16".
         device: "auto", "cpu", "cuda" or "cuda:N".

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,8 +23,9 @@ from compact_bench.records import RunKey, RunRecord, fingerprint
 from compact_bench.registry import get_method, method_names
 from compact_bench.settings import RunSettings, apply_overrides, describe_validation_error, merged
 from compact_bench.store import Store
-from compact_bench.store_files import run_name, write_atomic
-from compact_bench.suites import SuiteSpec, load_spec
+from compact_bench.store_files import run_name
+from compact_bench.suite_facts import SuiteFacts, data_code_mark, file_mark
+from compact_bench.suites import SuiteSpec, load_spec, with_world
 from compact_bench.trainer import SuiteInfo
 from compact_bench.version import RESULTS_VERSION
 
@@ -48,6 +47,7 @@ class Request:
         seeds: empty for the profile's own.
         student: hub id, folder or packaged student; None for the suite's.
         overrides: "key=value" texts.
+        world: "key=value" texts that change the suite's generated world.
         on_fault: what a faulty training question does.
         rationales: a file whose questions replace the suite's training questions.
         teachers: which of the suite's teachers, as "name" or "name@level"; with `rationales`, the names of
@@ -65,6 +65,7 @@ class Request:
     seeds: tuple[int, ...] = ()
     student: str | None = None
     overrides: tuple[str, ...] = ()
+    world: tuple[str, ...] = ()
     on_fault: Literal["stop", "drop"] = "stop"
     rationales: str | None = None
     teachers: tuple[str, ...] = ()
@@ -72,37 +73,6 @@ class Request:
     offline: bool = False
     device: str = "auto"
     threads: int = 0
-
-
-@dataclass(frozen=True)
-class _SuiteFacts:
-    """What planning needs of a suite's data.
-
-    Attributes:
-        fingerprint: of the suite and its questions.
-        teachers: names, in order.
-    """
-
-    fingerprint: str
-    teachers: tuple[str, ...]
-
-    @classmethod
-    def of(cls, data: SuiteData) -> _SuiteFacts:
-        """The facts of loaded data."""
-        return cls(data.fingerprint, data.training[0].teachers)
-
-    @classmethod
-    def read(cls, path: Path) -> _SuiteFacts | None:
-        """The facts that an earlier command wrote, or None."""
-        try:
-            value = json.loads(path.read_bytes())
-            return cls(str(value["fingerprint"]), tuple(map(str, value["teachers"])))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def write(self, path: Path) -> None:
-        """Keep the facts for the next command."""
-        write_atomic(path, json.dumps(asdict(self)).encode())
 
 
 class Workbench:
@@ -118,7 +88,7 @@ class Workbench:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.store = Store(request.store)
-        self.spec: SuiteSpec = load_spec(request.suite)
+        self.spec: SuiteSpec = with_world(load_spec(request.suite), request.world)
         if request.profile not in self.spec.profiles:
             raise UnknownNameError("profile", request.profile, self.spec.profiles)
         self.profile = self.spec.profiles[request.profile]
@@ -147,7 +117,8 @@ class Workbench:
     @property
     def suite_info(self) -> SuiteInfo:
         """What methods are told of the suite before they run."""
-        return SuiteInfo(name=self.spec.name, teachers=self.teachers)
+        facts = self._suite_facts
+        return SuiteInfo(name=self.spec.name, teachers=self.teachers, has_truth=facts.has_truth)
 
     def settings_for(
         self, changes: Mapping[str, Mapping[str, Any]] | None = None, epochs_factor: int = 1
@@ -231,10 +202,10 @@ class Workbench:
         return self._suite_facts.fingerprint
 
     @cached_property
-    def _suite_facts(self) -> _SuiteFacts:
-        known = _SuiteFacts.read(self._suite_memory)
+    def _suite_facts(self) -> SuiteFacts:
+        known = SuiteFacts.read(self._suite_memory)
         if known is None:
-            known = _SuiteFacts.of(self.data)
+            known = SuiteFacts.of(self.data)
             known.write(self._suite_memory)
         return known
 
@@ -248,9 +219,9 @@ class Workbench:
                 "on_fault": asked.on_fault,
                 "student": self.student_revision,
                 "max_length_tokens": self._max_length_tokens,
-                "rationales": _file_mark(asked.rationales),
+                "rationales": file_mark(asked.rationales),
                 "teachers": list(asked.teachers),
-                "code": _data_code_mark(),
+                "code": data_code_mark(),
             }
         )
         return asked.cache / "fingerprints" / f"suite-{mark}.json"
@@ -261,6 +232,7 @@ class Workbench:
         from compact_bench.chat import encode_row, prompt_ids
         from compact_bench.data.sources import Sources
         from compact_bench.data.suite_data import load_suite_data
+        from compact_bench.data.vocabulary import unknown_finder
 
         asked, tokenizer = self.request, self.base.tokenizer
 
@@ -275,10 +247,22 @@ class Workbench:
             profile=asked.profile,
             max_length_tokens=self._max_length_tokens,
             count_tokens=count_tokens,
+            find_unknown=unknown_finder(tokenizer),
             on_fault=asked.on_fault,
             rationales=asked.rationales,
             teachers=asked.teachers,
         )
+
+    @cached_property
+    def neutral_passages(self) -> tuple[str, ...]:
+        """Text for the drift probe: in the world's own words where the suite has one."""
+        if self.spec.training.world is not None:
+            from compact_bench.lab import neutral_passages as world_passages
+
+            return world_passages()
+        from compact_bench.probes import neutral_passages
+
+        return neutral_passages()
 
     @property
     def _max_length_tokens(self) -> int:
@@ -313,7 +297,7 @@ class Workbench:
             DataError, StudentError: the data or the student cannot be had.
             StoreError: the data is not what the runs' keys say.
         """
-        found = _SuiteFacts.of(self.data)
+        found = SuiteFacts.of(self.data)
         if found != self._suite_facts:
             found.write(self._suite_memory)
             raise StoreError(
@@ -334,6 +318,7 @@ class Workbench:
             "rationales": asked.rationales,
             "teachers": list(asked.teachers),
             "overrides": list(asked.overrides),
+            "world": list(asked.world),
         }
 
 
@@ -348,8 +333,9 @@ def bench_of_record(record: RunRecord, request: Request) -> Workbench:
         StoreError: student or data are no longer what the run had.
     """
     kept = dict(record.provenance["request"])
-    for name in ("teachers", "overrides"):
-        kept[name] = tuple(kept[name])
+    for name in ("teachers", "overrides", "world"):
+        # Records of before there were worlds do not name one.
+        kept[name] = tuple(kept.get(name, ()))
     bench = Workbench(dataclasses.replace(request, **kept))
     for name in ("student_revision", "suite_fingerprint"):
         now = getattr(bench, name)
@@ -368,22 +354,3 @@ def _all_method_fields() -> list[str]:
         with contextlib.suppress(ConfigError):
             fields += get_method(name).config_type.model_fields
     return fields
-
-
-def _file_mark(path: str | None) -> str | None:
-    """sha256 of a user's file; None where there is none or it cannot be read (loading it says why)."""
-    if path is None:
-        return None
-    try:
-        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
-    except OSError:
-        return None
-
-
-def _data_code_mark() -> str:
-    """Hash of the code that turns files into questions: what it yields may change with it."""
-    folder = Path(__file__).resolve().parent
-    digest = hashlib.sha256()
-    for path in sorted([*(folder / "data").glob("*.py"), folder / "chat.py", folder / "answers.py"]):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()

@@ -28,8 +28,9 @@ class AnswerNats(TypedDict):
         after_question: after the question and "The answer is"; mean over questions. It rewards answering
             without reasoning, so it is read together with the next.
         after_rationale: after a held-out rationale up to and including "The answer is"; mean over the
-            question's rationales whose answer is the gold one, then over questions that have such a
-            rationale; None where none has.
+            question's right rationales, then over questions that have one; None where none has. Right is
+            one that is known to be right in every step or, where that is not known, whose answer is the
+            gold one.
         question_ids: the questions.
         question_nats: each question's share of after_question.
         rationale_nats: each question's share of after_rationale, or None.
@@ -92,9 +93,14 @@ def _as_branches(student: Student, question: Question) -> EncodedQuestion:
     for rationale in question.rationales:
         text = canonical_text(rationale.text)
         span = answer_span(text)
-        if span is not None and same_answer(text[slice(*span)], question.gold_answer):
+        if span is not None and _is_right(rationale, text[slice(*span)], question):
             texts.append(Rationale(teacher=rationale.teacher, text=text[: span[0]] + gold))
     return encode_question(student, question, rationales=texts, max_length_tokens=_NO_LIMIT)
+
+
+def _is_right(rationale: Rationale, stated: str, question: Question) -> bool:
+    answers_right = same_answer(stated, question.gold_answer)
+    return answers_right if rationale.truth is None else answers_right and rationale.truth.is_right
 
 
 def _nats(student: Student, encoded: EncodedQuestion) -> list[float]:

@@ -1,0 +1,75 @@
+"""What planning needs of a suite's data, remembered so that planning need not load it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compact_bench.store_files import write_atomic
+
+if TYPE_CHECKING:
+    from compact_bench.data.suite_data import SuiteData
+
+__all__ = ["SuiteFacts", "data_code_mark", "file_mark"]
+
+_DATA_CODE = ("data/*.py", "lab/*.py", "chat.py", "answers.py")
+
+
+@dataclass(frozen=True)
+class SuiteFacts:
+    """What planning needs of a suite's data.
+
+    Attributes:
+        fingerprint: of the suite and its questions.
+        teachers: names, in order.
+        has_truth: whether it is known of every rationale if it is really right.
+    """
+
+    fingerprint: str
+    teachers: tuple[str, ...]
+    has_truth: bool
+
+    @classmethod
+    def of(cls, data: SuiteData) -> SuiteFacts:
+        """The facts of loaded data."""
+        return cls(data.fingerprint, data.training[0].teachers, data.has_truth)
+
+    @classmethod
+    def read(cls, path: Path) -> SuiteFacts | None:
+        """The facts that an earlier command wrote, or None."""
+        try:
+            value = json.loads(path.read_bytes())
+            teachers = tuple(map(str, value["teachers"]))
+            return cls(str(value["fingerprint"]), teachers, bool(value["has_truth"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Keep the facts for the next command."""
+        write_atomic(path, json.dumps(asdict(self)).encode())
+
+
+def file_mark(path: str | None) -> str | None:
+    """sha256 of a user's file; None where there is none or it cannot be read (loading it says why).
+
+    Args:
+        path: the file, or None.
+    """
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def data_code_mark() -> str:
+    """Hash of the code that makes questions, of files or of a world: what it yields may change with it."""
+    folder = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in _DATA_CODE for path in folder.glob(pattern)):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
