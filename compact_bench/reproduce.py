@@ -233,6 +233,8 @@ def command_line(bench: Workbench, table: str) -> str:
         ("--on-fault", asked.on_fault if asked.on_fault != "stop" else ""),
     ):
         words += [option, value] if value else []
+    for change in asked.world:
+        words += ["--world", change]
     for override in asked.overrides:
         words += ["--set", override]
     return shlex.join(words)

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="Run, as hash, compact@1 or svamp/lite/compact@1.")],
+    run: Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")],
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
     mirror: o.Mirror = None,
     store: o.Store = None,
@@ -32,7 +32,13 @@ def export(
 ) -> None:
     """Write a run's merged student, its task files, and the lm_eval command line that scores it alike."""
     request = o.make_request(
-        suite="svamp", profile="lite", mirror=mirror, store=store, offline=offline, threads=0, device=device
+        suite=o.DEFAULT_SUITE,
+        profile="lite",
+        mirror=mirror,
+        store=store,
+        offline=offline,
+        threads=0,
+        device=device,
     )
     from compact_bench.exporting import export_run
     from compact_bench.store import Store

@@ -36,10 +36,8 @@ def register(app: typer.Typer) -> None:
     """
     app.command("list", epilog="Example: compact-bench list methods")(list_names)
     app.command(epilog="Example: compact-bench show compact")(show)
-    app.command(epilog="Example: compact-bench compare zero_shot@1 compact@1 --task svamp --only-different")(
-        compare
-    )
-    app.command(epilog="Example: compact-bench explain --suite svamp --question QUESTION_ID --variant paper")(
+    app.command(epilog="Example: compact-bench compare zero_shot@1 compact@1 --only-different")(compare)
+    app.command(epilog="Example: compact-bench explain --question QUESTION_ID --variant paper")(
         explain
     )
     app.command(epilog="Example: compact-bench doctor --mirror MIRROR_FOLDER")(doctor)
@@ -75,7 +73,7 @@ def show(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="Run, as hash, compact@1 or svamp/lite/compact@1.")],
+    first: Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")],
     second: Annotated[str, typer.Argument(help="The other run.")],
     tasks: Annotated[str, typer.Option("--task", help="Only these tasks, as a,b.")] = "",
     only_different: Annotated[
@@ -119,10 +117,11 @@ def explain(
         Path | None, typer.Argument(help="Your rationale file; without it a suite question is explained.")
     ] = None,
     question: Annotated[str, typer.Option("--question", help="Question id. Default: the first.")] = "",
-    suite: o.SuiteName = "svamp",
+    suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     student: o.StudentName = "",
     teachers: o.Teachers = "",
+    world: o.World = [],  # noqa: B006
     variant: Annotated[VariantChoice, typer.Option("--variant", help="Which COMPACT.")] = VariantChoice.paper,
     top: Annotated[int, typer.Option("--top", min=0, help="Tokens marked per rationale.")] = 5,
     mirror: o.Mirror = None,
@@ -136,6 +135,7 @@ def explain(
         profile=profile,
         student=student,
         teachers=teachers,
+        world=world,
         rationales=str(file) if file else "",
         mirror=mirror,
         offline=offline,

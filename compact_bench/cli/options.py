@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from compact_bench.workbench import Request
 
 __all__ = [
+    "DEFAULT_SUITE",
     "Device",
     "MethodNames",
     "Mirror",
@@ -34,6 +35,7 @@ __all__ = [
     "SuiteName",
     "Teachers",
     "Threads",
+    "World",
     "csv_names",
     "make_request",
     "out",
@@ -43,6 +45,8 @@ __all__ = [
 
 
 PLAIN_WIDTH = 160
+DEFAULT_SUITE = "lab"
+"""The suite of every command that is not told another: it needs nothing but what is installed."""
 
 
 class FaultChoice(StrEnum):
@@ -61,6 +65,12 @@ StudentName = Annotated[
 MethodNames = Annotated[str, typer.Option("--methods", help="Only these methods, as a,b,c.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+]
+World = Annotated[
+    list[str],
+    typer.Option(
+        "--world", metavar="KEY=VALUE", help="Change a suite's world, as slip_rate=0.2; may be repeated."
+    ),
 ]
 OnFault = Annotated[
     FaultChoice, typer.Option("--on-fault", help="Faulty training questions: stop, or drop and list them.")
@@ -149,6 +159,7 @@ def make_request(
     seeds: str = "",
     student: str = "",
     overrides: Sequence[str] = (),
+    world: Sequence[str] = (),
     on_fault: FaultChoice = FaultChoice.stop,
     rationales: str = "",
     teachers: str = "",
@@ -161,8 +172,8 @@ def make_request(
     """What the options ask for; folders that are not given come from the environment.
 
     Args:
-        suite, profile, seeds, student, overrides, on_fault, rationales, teachers, mirror, store, offline,
-            threads, device: as the options above give them.
+        suite, profile, seeds, student, overrides, world, on_fault, rationales, teachers, mirror, store,
+            offline, threads, device: as the options above give them.
 
     Raises:
         ConfigError: the seeds are not numbers.
@@ -182,6 +193,7 @@ def make_request(
         seeds=parse_seeds(seeds),
         student=student or None,
         overrides=tuple(overrides),
+        world=tuple(world),
         on_fault=on_fault.value,
         rationales=rationales or None,
         teachers=csv_names(teachers),

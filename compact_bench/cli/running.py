@@ -23,22 +23,23 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command(epilog="Example: compact-bench reproduce --table 2 --suite svamp --profile smoke --seeds 1")(
+    app.command(epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1")(
         reproduce
     )
     app.command(epilog="Example: compact-bench run compact --seeds 1 --set temperature=0.5")(run)
-    app.command(epilog="Example: compact-bench report --table 2 --suite svamp --profile lite")(report)
+    app.command(epilog="Example: compact-bench report --table 2")(report)
     app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
 
 
 def reproduce(
     table: Annotated[str, typer.Option("--table", help="Table to reproduce: a name or a TOML file.")] = "2",
-    suite: o.SuiteName = "svamp",
+    suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",
     methods: o.MethodNames = "",
     student: o.StudentName = "",
     overrides: o.Overrides = [],  # noqa: B006
+    world: o.World = [],  # noqa: B006
     on_fault: o.OnFault = o.FaultChoice.stop,
     rationales: o.Rationales = "",
     teachers: o.Teachers = "",
@@ -62,6 +63,7 @@ def reproduce(
         seeds=seeds,
         student=student,
         overrides=overrides,
+        world=world,
         on_fault=on_fault,
         rationales=rationales,
         teachers=teachers,
@@ -87,11 +89,12 @@ def reproduce(
 
 def run(
     method: Annotated[str, typer.Argument(help="Method name; `compact-bench list methods` shows them.")],
-    suite: o.SuiteName = "svamp",
+    suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",
     student: o.StudentName = "",
     overrides: o.Overrides = [],  # noqa: B006
+    world: o.World = [],  # noqa: B006
     on_fault: o.OnFault = o.FaultChoice.stop,
     rationales: o.Rationales = "",
     teachers: o.Teachers = "",
@@ -109,6 +112,7 @@ def run(
         seeds=seeds,
         student=student,
         overrides=overrides,
+        world=world,
         on_fault=on_fault,
         rationales=rationales,
         teachers=teachers,
@@ -131,11 +135,12 @@ def run(
 
 def report(
     table: Annotated[str, typer.Option("--table", help="Table to write: a name or a TOML file.")] = "2",
-    suite: o.SuiteName = "svamp",
+    suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",
     student: o.StudentName = "",
     overrides: o.Overrides = [],  # noqa: B006
+    world: o.World = [],  # noqa: B006
     rationales: o.Rationales = "",
     teachers: o.Teachers = "",
     on_fault: o.OnFault = o.FaultChoice.stop,
@@ -152,6 +157,7 @@ def report(
         seeds=seeds,
         student=student,
         overrides=overrides,
+        world=world,
         rationales=rationales,
         teachers=teachers,
         on_fault=on_fault,
@@ -167,9 +173,10 @@ def report(
 
 
 def prefetch(
-    suite: o.SuiteName = "svamp",
+    suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     student: o.StudentName = "",
+    world: o.World = [],  # noqa: B006
     mirror: o.Mirror = None,
     offline: o.Offline = False,
     quiet: o.Quiet = False,
@@ -179,6 +186,7 @@ def prefetch(
         suite=suite,
         profile=profile,
         student=student,
+        world=world,
         mirror=mirror,
         offline=offline,
         threads=0,
