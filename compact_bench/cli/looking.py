@@ -37,9 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command("list", epilog="Example: compact-bench list methods")(list_names)
     app.command(epilog="Example: compact-bench show compact")(show)
     app.command(epilog="Example: compact-bench compare zero_shot@1 compact@1 --only-different")(compare)
-    app.command(epilog="Example: compact-bench explain --question QUESTION_ID --variant paper")(
-        explain
-    )
+    app.command(epilog="Example: compact-bench explain --question QUESTION_ID --variant paper")(explain)
     app.command(epilog="Example: compact-bench doctor --mirror MIRROR_FOLDER")(doctor)
 
 

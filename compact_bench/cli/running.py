@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command(epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1")(
-        reproduce
-    )
+    app.command(epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1")(reproduce)
     app.command(epilog="Example: compact-bench run compact --seeds 1 --set temperature=0.5")(run)
     app.command(epilog="Example: compact-bench report --table 2")(report)
     app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
