@@ -130,7 +130,7 @@ def test_one_seed_gives_an_interval_over_items_only() -> None:
 def test_drift_uses_passages_weighted_by_their_tokens() -> None:
     probes = {
         "drift_nats_per_token": (0.1 * 10 + 0.3 * 30) / 40,
-        "drift": {"passage_nats": [0.1, 0.3], "passage_tokens": [10, 30]},
+        "drift": {"passages": [0.1, 0.3], "passage_tokens": [10, 30]},
         "validation_nats": {
             "after_question": 2.0,
             "question_nats": [1.0, 3.0],
@@ -148,7 +148,7 @@ def test_drift_uses_passages_weighted_by_their_tokens() -> None:
 
 
 def test_items_whose_mean_is_not_the_number_are_not_resampled() -> None:
-    probes = {"drift_nats_per_token": 0.9, "drift": {"passage_nats": [0.1, 0.3], "passage_tokens": [1, 1]}}
+    probes = {"drift_nats_per_token": 0.9, "drift": {"passages": [0.1, 0.3], "passage_tokens": [1, 1]}}
     cell = build([record("compact", probes=probes)]).cells["compact", "drift_nats_per_token"]
     assert (cell.mean, cell.low, cell.items) == (0.9, None, 0)
 
