@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 __all__ = [
+    "TRIAL",
     "Cell",
     "Question",
     "Rationale",
@@ -20,6 +21,8 @@ __all__ = [
 ]
 
 RunStatus = Literal["done", "failed", "unsupported"]
+TRIAL = ":trial"
+"""End of the profile of a tuning trial, which evaluates no benchmark; no suite can name a profile so."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class RunKey:
         suite: suite name.
         suite_fingerprint: hash of the suite's definition and of the questions it yields for training
             and validation.
-        profile: "smoke", "lite" or "full".
+        profile: "smoke", "lite" or "full"; of a tuning trial, with `TRIAL` at its end.
         seed: the run's seed.
         settings: the resolved settings, every value (method, train, lora, eval).
         results_version: raised by the project whenever a code change can move results.
@@ -127,9 +130,15 @@ class RunKey:
         return fingerprint(asdict(self))
 
     @property
+    def is_trial(self) -> bool:
+        """Whether the run only tries a learning rate: it is trained and validated, and is no result."""
+        return self.profile.endswith(TRIAL)
+
+    @property
     def label(self) -> str:
         """Short readable name, for progress lines and tables."""
-        return f"{self.method}[{self.variant}]" if self.variant else self.method
+        name = f"{self.method}[{self.variant}]" if self.variant else self.method
+        return f"{name} (trial at {self.settings['train']['learning_rate']:g})" if self.is_trial else name
 
 
 @dataclass(frozen=True)

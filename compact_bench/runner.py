@@ -52,6 +52,7 @@ RUN_FAILURES = (
 """What a method may fail with without ending the other runs; methods of other packages may raise any."""
 
 ERROR_LOG = "error.log"
+TRIAL_PROBES = ("validation_nats",)
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def _measured(
     settings = RunSettings.model_validate(key.settings)
     trained = _train(bench, key, settings, method, directory, ticker)
     student, weights = trained.student, trained.weights_hash
-    evaluations = _evaluate(bench, student, settings, weights, ticker)
-    probes = _probe(bench, student, settings, weights, ticker)
+    # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
+    evaluations = {} if key.is_trial else _evaluate(bench, student, settings, weights, ticker)
+    probes = _probe(bench, student, settings, weights, ticker, TRIAL_PROBES if key.is_trial else None)
     report = trained.report
     training = {
         **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
@@ -211,7 +213,12 @@ def _evaluate(
 
 
 def _probe(
-    bench: Workbench, student: Student, settings: RunSettings, weights: str, ticker: Ticker
+    bench: Workbench,
+    student: Student,
+    settings: RunSettings,
+    weights: str,
+    ticker: Ticker,
+    only: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:
     from compact_bench.probes import answer_nats, drift_nats_per_token, weight_change
 
@@ -226,13 +233,14 @@ def _probe(
     found: dict[str, Any] = {}
     for number, (name, inputs, compute) in enumerate(asked):
         report(number, len(asked), name)
-        if inputs == []:
+        if inputs == [] or (only is not None and name not in only):
             continue
         mark = [name, weights, bench.base_hash, inputs, RESULTS_VERSION]
         found[name] = _cached(bench.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
-    drift = found["drift"]
-    found["drift_nats_per_token"] = drift["nats_per_token"]
-    found["drift"] = {"passages": drift["passage_nats"], "passage_tokens": drift["passage_tokens"]}
+    if "drift" in found:
+        drift = found["drift"]
+        found["drift_nats_per_token"] = drift["nats_per_token"]
+        found["drift"] = {"passages": drift["passage_nats"], "passage_tokens": drift["passage_tokens"]}
     return found
 
 

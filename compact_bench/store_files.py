@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from compact_bench.errors import StoreError
-from compact_bench.records import RunKey, RunRecord, RunStatus
+from compact_bench.records import TRIAL, RunKey, RunRecord, RunStatus
 
 __all__ = [
     "PREVIOUS",
@@ -57,8 +57,9 @@ def key_hash(key: Mapping[str, Any]) -> str:
 
 
 def key_label(key: Mapping[str, Any]) -> str:
-    """Short readable name of a run's method and variant ("single_teacher[gpt-4o]")."""
-    return f"{key['method']}[{key['variant']}]" if key.get("variant") else str(key["method"])
+    """Short readable name of a run's method and variant ("single_teacher[gpt-4o]"); a trial says so."""
+    name = f"{key['method']}[{key['variant']}]" if key.get("variant") else str(key["method"])
+    return RunKey(**key).label if str(key.get("profile", "")).endswith(TRIAL) else name
 
 
 def run_name(key: Mapping[str, Any]) -> str:
