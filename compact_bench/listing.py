@@ -17,6 +17,7 @@ from compact_bench.errors import CompactBenchError, UnknownNameError
 from compact_bench.progress import duration
 from compact_bench.records import RunRecord
 from compact_bench.registry import get_method, method_names, method_sources
+from compact_bench.report.teachers import majority_sentence, teacher_tables
 from compact_bench.settings import SECTIONS
 from compact_bench.store import Store
 from compact_bench.store_files import key_hash, run_name
@@ -67,9 +68,10 @@ def _suites() -> Table:
 
 
 def _students() -> Table:
-    from compact_bench.students import PACKAGED_STUDENT
+    from compact_bench.students import LAB_STUDENT, PACKAGED_STUDENT
 
     table = Table("student", "what it is", title="students", title_justify="left")
+    table.add_row(LAB_STUDENT, "a small Llama that knows the words of the lab's world only; in this package")
     table.add_row(
         PACKAGED_STUDENT,
         "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",
@@ -205,9 +207,27 @@ def _suite_card(spec: SuiteSpec) -> RenderableType:
     for teacher in spec.teachers:
         teachers.add_row(teacher.name, Text(teacher.title))
     head = Text(f"suite {spec.name}, version {spec.version}: {spec.title}", style="bold")
-    return Group(
-        head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}"), teachers, tasks, profiles
-    )
+    parts: list[RenderableType] = [head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}")]
+    return Group(*parts, teachers, *_measured_teachers(spec), tasks, profiles)
+
+
+def _measured_teachers(spec: SuiteSpec) -> list[RenderableType]:
+    """What the teachers of a generated world are measured to be like; nothing for other suites."""
+    if spec.training.world is None:
+        return []
+    from compact_bench.data.generated import generated_questions
+    from compact_bench.data.teacher_facts import teacher_facts
+
+    facts = teacher_facts(generated_questions(spec))
+    if facts is None:
+        return []
+    parts: list[RenderableType] = []
+    for found in teacher_tables(facts):
+        table = Table(*found.head, title=found.title, title_justify="left")
+        for row in found.rows:
+            table.add_row(*map(Text, row))
+        parts.append(table)
+    return [*parts, Text(majority_sentence(facts) + "\n")]
 
 
 def _table_card(spec: TableSpec) -> RenderableType:

@@ -15,6 +15,7 @@ from compact_bench.report.csv_ import tables_csv
 from compact_bench.report.findings import findings_markdown
 from compact_bench.report.latex import tables_latex
 from compact_bench.report.markdown import comparisons_markdown, escaped, grid, table_markdown
+from compact_bench.report.teachers import teachers_markdown
 from compact_bench.store_files import key_hash, key_label, run_name, write_atomic
 from compact_bench.table_rows import value_at
 from compact_bench.tables import Table
@@ -96,6 +97,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),
         ("Questions left out", _excluded(runs)),
+        ("Teachers as measured", _teachers_as_measured(runs)),
         ("Data", _data_notes(runs)),
         ("Runs", _runs(runs)),
         ("Provenance", _provenance(runs)),
@@ -189,17 +191,27 @@ def _excluded(runs: Sequence[RunRecord]) -> list[str]:
     return [*lines, f"- and {rest} more, listed in the run records"] if rest > 0 else lines
 
 
+def _teachers_as_measured(runs: Sequence[RunRecord]) -> list[str]:
+    facts = _suite_notes(runs).get("teacher_facts")
+    return teachers_markdown(facts) if isinstance(facts, Mapping) else []
+
+
 def _data_notes(runs: Sequence[RunRecord]) -> list[str]:
+    return [
+        f"- {escaped(name)}: {escaped(text)}"
+        for name, text in flat(_summarised(_suite_notes(runs))).items()
+        if not {"chance", "majority", "teacher_facts"} & set(name.split("."))
+    ]
+
+
+def _suite_notes(runs: Sequence[RunRecord]) -> Mapping[str, Any]:
+    """What the first run that has any notes of the suite's data says."""
     for run in runs:
         for path in ("probes.suite_notes", "provenance.suite_notes"):
             notes = value_at(run, path)
             if isinstance(notes, Mapping) and notes:
-                return [
-                    f"- {escaped(name)}: {escaped(text)}"
-                    for name, text in flat(_summarised(notes)).items()
-                    if not {"chance", "majority"} & set(name.split("."))
-                ]
-    return []
+                return notes
+    return {}
 
 
 def _summarised(notes: Mapping[str, Any]) -> dict[str, Any]:
