@@ -14,6 +14,7 @@ from compact_bench.errors import ConfigError
 __all__ = [
     "EvalSettings",
     "LoraSettings",
+    "Rate",
     "RunSettings",
     "Strict",
     "TrainSettings",

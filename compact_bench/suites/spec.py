@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from compact_bench.data.sources import FileRef
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.lab import LAB_TASKS, TEACHERS, WorldSettings
-from compact_bench.settings import RunSettings, Strict, merged
+from compact_bench.settings import Strict
+from compact_bench.suites.profiles import ProfileSpec
 
 __all__ = [
     "TRAINING_SOURCES",
@@ -258,38 +259,6 @@ class BenchmarkSpec(Strict):
         if self.items is not None and (self.layout or self.excluding):
             raise ValueError("expected neither layout nor excluding beside items, which are generated")
         return self
-
-
-class ProfileSpec(Strict):
-    """A scale.
-
-    Attributes:
-        questions: the first n training questions, or None for all.
-        seeds: the seeds.
-        settings: changes of `RunSettings`, by section.
-        note: what its numbers are worth.
-    """
-
-    questions: Positive | None = None
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    note: str = ""
-
-    @field_validator("settings")
-    @classmethod
-    def _known_settings(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        try:
-            merged(RunSettings(), value, "settings")
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _once_each(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("expected every seed once")
-        return value
 
 
 class SuiteSpec(Strict):
