@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compact_bench import __version__
+from compact_bench.errors import StudentError
 from compact_bench.hardware import (
     choose_compute_dtype,
     choose_device,
     choose_weight_dtype,
     cpu_has_native_bf16,
 )
+from compact_bench.students import LAB_STUDENT, resolve_student
 
 __all__ = ["Check", "Diagnosis", "available_memory_bytes", "diagnose"]
 
@@ -125,7 +127,7 @@ def diagnose(
         "in the cache" if ready else "not fetched yet",
         "" if ready else "the first use fetches a 90 MB wheel as a data file, through pip",
     )
-    checks += [*files, hub, pip, student]
+    checks += [*files, hub, pip, _lab_student(), student]
     works, fails = _verdicts(checks, files, hub, pip, ready)
     return Diagnosis(tuple(checks), tuple(works), tuple(fails))
 
@@ -252,7 +254,16 @@ def _mirror(mirror: Path | None) -> Check:
     return Check("mirror", "ok", str(mirror))
 
 
+def _lab_student() -> Check:
+    try:
+        return Check(LAB_STUDENT, "ok", str(resolve_student(LAB_STUDENT)))
+    except StudentError as error:
+        return Check(LAB_STUDENT, "warning", str(error), "the lab suite will not work")
+
+
 def _suite_files(name: str, have: int, total: int) -> Check:
+    if total == 0:
+        return Check(f"suite {name}", "ok", "made by this package, nothing to fetch")
     complete = have == total
     consequence = "" if complete else "the others are downloaded at first use, or by `prefetch`"
     return Check(
@@ -298,6 +309,8 @@ def _verdicts(
         works.append("the packaged student" + ("" if student_ready else ", after pip has fetched it"))
     else:
         fails.append("the packaged student: it is not in the cache and there is no pip to fetch it")
+    (lab,) = (check for check in checks if check.name == LAB_STUDENT)
+    (works if lab.state == "ok" else fails).append(f"{LAB_STUDENT}, the student of the lab suite")
     works.append("a student in a local folder")
     if hub.state == "ok":
         works.append("students from the hub")
