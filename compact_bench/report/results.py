@@ -16,9 +16,11 @@ from compact_bench.report.findings import findings_markdown
 from compact_bench.report.latex import tables_latex
 from compact_bench.report.markdown import comparisons_markdown, escaped, grid, table_markdown
 from compact_bench.report.teachers import teachers_markdown
+from compact_bench.report.tuning import tuning_markdown
 from compact_bench.store_files import key_hash, key_label, run_name, write_atomic
 from compact_bench.table_rows import value_at
 from compact_bench.tables import Table
+from compact_bench.tuning import Tuning
 
 __all__ = ["ReportFacts", "WrittenResults", "render_results", "write_results"]
 
@@ -38,6 +40,7 @@ class ReportFacts:
         card: the suite's own facts and warnings, as prose or Markdown.
         student: how the student is named in full; "" takes the records' name.
         teachers: name -> title.
+        tuning: how learning rates were chosen; None where every row has the suite's own.
     """
 
     command: str
@@ -45,6 +48,7 @@ class ReportFacts:
     card: str = ""
     student: str = ""
     teachers: Mapping[str, str] | None = None
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         if table.comparisons:
             lines += ["", "### Comparisons", "", *comparisons_markdown(table.comparisons)]
     for title, section in (
+        ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),
         ("Questions left out", _excluded(runs)),
@@ -133,6 +138,8 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     if facts.teachers:
         named = [f"{name} ({title})" if title else name for name, title in facts.teachers.items()]
         lines.append(f"- Teachers: {', '.join(named)}")
+    if facts.tuning:
+        lines.append("- Learning rate: chosen for every row on the validation split, see [Tuning](#tuning)")
     if facts.card.strip():
         lines += ["", "What to know before believing these numbers: [About the suite](#about-the-suite)."]
     return lines

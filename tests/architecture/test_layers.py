@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("store_files", "garbage", "store"),
     ("suite_facts",),
     ("stats",),
-    ("comparisons", "controls", "table_spec", "table_rows", "table_cells", "tables"),
+    ("comparisons", "controls", "table_spec", "table_rows", "table_cells", "tables", "tuning"),
     ("report",),
     ("progress", "listing", "estimate"),
     ("workbench",),
