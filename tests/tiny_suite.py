@@ -1,4 +1,4 @@
-"""A whole suite in one folder: questions of the tiny kind, two small benchmarks, no upstream file."""
+"""Whole suites in one folder each: one of questions of the tiny kind, one of the lab's world."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import Any
 from compact_bench.records import Question
 from tests import tiny
 
-__all__ = ["RELEASED_FORM", "write_rationales", "write_tiny_suite"]
+__all__ = [
+    "RELEASED_FORM",
+    "make_tiny_lab_student",
+    "write_rationales",
+    "write_tiny_lab",
+    "write_tiny_suite",
+]
 
 RELEASED_FORM = "released"
 
@@ -71,6 +77,99 @@ batch_size = 2
 drift_passages = 1
 validation_questions = 1
 """
+
+_LAB = """
+extends = "lab"
+name = "tinylab"
+title = "A small lab"
+student = {student}
+student_title = ""
+
+[training]
+validation_questions = 4
+[training.world]
+questions = {questions}
+
+[[benchmarks]]
+task = "lab_ring"
+title = "Ring"
+group = "in_distribution"
+metric = "exact_match"
+items = 4
+
+[[benchmarks]]
+task = "lab_longer"
+title = "Longer"
+group = "out_of_distribution"
+metric = "exact_match"
+items = 4
+
+[[benchmarks]]
+task = "lab_reverse"
+title = "Backwards"
+group = "retention"
+metric = "exact_match"
+items = 4
+
+[[benchmarks]]
+task = "lab_opposites"
+title = "Opposites"
+group = "retention"
+metric = "acc_norm"
+chance = 0.25
+items = 4
+
+[profiles.smoke]
+seeds = [1]
+note = "a test"
+[profiles.smoke.settings.lora]
+enabled = false
+[profiles.smoke.settings.train]
+dtype = "float32"
+epochs = 1
+questions_per_step = 4
+accumulation = 1
+learning_rate = 1e-3
+[profiles.smoke.settings.eval]
+max_new_tokens = 6
+batch_size = 4
+drift_passages = 1
+validation_questions = 2
+"""
+
+
+def make_tiny_lab_student(folder: Path) -> Path:
+    """A random model that knows the lab's words, as a folder that `load_student` reads.
+
+    Args:
+        folder: where; made if missing.
+    """
+    from compact_bench.lab.tokenizer import lab_tokenizer
+
+    tokenizer = lab_tokenizer()
+    model: Any = tiny.make_model("llama", len(tokenizer))
+    for config in (model.config, model.generation_config):
+        config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_tiny_lab(folder: Path, student: str = "lab-student", *, questions: int = 12) -> Path:
+    """Write a suite whose questions the lab's world generates: 4 items a task, 4 questions for validation.
+
+    Args:
+        folder: where; made if missing.
+        student: the suite's default student.
+        questions: training and validation questions together.
+
+    Returns:
+        Path of the suite's TOML file. Its profile is "smoke".
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tinylab.toml"
+    path.write_text(_LAB.format(student=json.dumps(student), questions=questions), encoding="utf-8")
+    return path
 
 
 def write_tiny_suite(

@@ -284,9 +284,7 @@ def _right_field(draft: _Draft, value: Any) -> Mapping[str, bool] | None:
     if value is None or draft.rationales is None:
         return None
     if not isinstance(value, Mapping):
-        draft.fault(
-            f"expected an object with a teacher's name before true or false, got {_kind(value)}", "right"
-        )
+        draft.fault(f"expected an object of teacher and true or false, got {_kind(value)}", "right")
         return None
     for name in draft.rationales:
         if not isinstance(value.get(name), bool):

@@ -62,6 +62,8 @@ CSQA = {"instruction": "Where? Answer Choices:\nA. a bank\nB. a mall\n", "label"
          ("How many ?", "0.6666666667")),
         ("gsm8k", {"question": "How?", "answer": "so <<1+1=2>>\n#### 1,200"}, ("How?", "1200")),
         ("rows", {"question": "How?", "answer": 3}, ("How?", "3")),
+        ("rows", {"question": "How?", "answer": "145.0"}, ("How?", "145")),
+        ("rows", {"question": "Who?", "answer": " red cup lamp."}, ("Who?", "red cup lamp")),
     ],
 )  # fmt: skip
 def test_generation_layouts(layout: str, data: Any, expected: tuple[str, str]) -> None:
@@ -108,6 +110,14 @@ def test_choice_layouts(layout: str, data: Any, question: str, choices: list[str
         ("boolq", {**BOOLQ, "answer": "yes"}, "expected true or false"),
         ("boolq", {**BOOLQ, "instruction": "is it so?"}, "expected it to start with"),
         ("rows", {"question": "Is it?", "choices": ["a"], "label": 0}, "field 'choices'"),
+        (
+            "rows",
+            {"question": "Who?", "answer": "room 5"},
+            "got 'room 5', which the answer rule reads as '5'",
+        ),
+        ("rows", {"question": "Who?", "answer": "U.S. army"}, "reads as 'U.S'"),
+        ("rows", {"question": "Who?", "answer": " "}, "field 'answer': expected text, got an empty one"),
+        ("rows", {"question": "Who?", "answer": True}, "field 'answer': expected text, got true"),
         ("rows", {"question": "Is it?", "choices": ["a", "b"], "label": True}, "field 'label'"),
         ("rows", {"question": "Is it?"}, "field 'answer'"),
         ("rows", ["Is it?"], "f, row 1: expected an object, got list"),

@@ -112,6 +112,17 @@ def test_a_hub_dataset_is_read_through_mapped_columns(
         read_hub_rows(HubSet(folder, split="test"))
 
 
+def test_a_hub_dataset_may_say_which_rationales_are_right(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"Add {n}.", "gold_answer": n, "rationales": {"a": "x"}, "right": {"a": known}}
+        for n, known in enumerate((True, False, None))
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found, _ = validate_questions(read_hub_rows(HubSet(str(tmp_path))), "hub")
+    told = [question.rationales[0].truth for question in found]
+    assert [truth and truth.is_right for truth in told] == [True, False, None]
+
+
 def test_a_hub_dataset_must_be_pinned() -> None:
     with pytest.raises(ConfigError, match="expected a revision"):
         read_hub_rows(HubSet("someone/something"))

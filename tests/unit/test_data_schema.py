@@ -12,7 +12,7 @@ import pytest
 from compact_bench.data.rationales import read_rows
 from compact_bench.data.schema import SourceRow, validate_questions
 from compact_bench.errors import DataError, Fault
-from compact_bench.records import Question
+from compact_bench.records import Question, RationaleTruth
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
@@ -125,6 +125,30 @@ def test_gold_answers_may_be_numbers(value: Any, text: str) -> None:
 )
 def test_each_fault_is_named(bad: Any, fault: str) -> None:
     assert any(fault in found for found in faults_of([bad]))
+
+
+@pytest.mark.parametrize(
+    ("right", "fault"),
+    [
+        ([True, False], "field 'right': expected an object of teacher and true or false, got a list"),
+        ({"ann": True}, "field 'right.bob': expected true or false, got nothing"),
+        ({"ann": True, "bob": 1}, "field 'right.bob': expected true or false, got the number 1"),
+        ({"ann": "yes", "bob": False}, "field 'right.ann': expected true or false, got text"),
+        ({}, "field 'right.ann': expected true or false, got nothing"),
+    ],
+)
+def test_a_wrong_truth_is_a_fault(right: Any, fault: str) -> None:
+    assert any(fault in found for found in faults_of([row(1, right=right)]))
+
+
+def test_a_row_may_say_which_rationales_are_really_right() -> None:
+    questions, _ = validate([row(1, right={"ann": True, "bob": False}), row(2), row(3, right=None)])
+    told = [r.truth for r in questions[0].rationales]
+    assert told == [RationaleTruth(True, None, 0, ""), RationaleTruth(False, None, 0, "")]
+    assert [r.truth for q in questions[1:] for r in q.rationales] == [None] * 4
+    # Only the teachers that are used need one.
+    (chosen,), _ = validate([row(1, right={"bob": True})], teachers=("bob",))
+    assert chosen.rationales[0].truth == RationaleTruth(True, None, 0, "")
 
 
 def test_every_fault_of_every_row_is_listed_and_nothing_else() -> None:

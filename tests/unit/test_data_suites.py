@@ -9,8 +9,10 @@ import pytest
 from compact_bench.data.suite_data import suite_files
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.evaluation.task_files import is_generation, task_names
+from compact_bench.lab import LAB_TASKS, TEACHERS
 from compact_bench.settings import RunSettings, merged
-from compact_bench.suites import SuiteSpec, load_spec, suite_names
+from compact_bench.students import LAB_STUDENT
+from compact_bench.suites import SuiteSpec, load_spec, suite_names, with_world
 
 BENCHMARK = """
 [[benchmarks]]
@@ -21,6 +23,15 @@ metric = "exact_match"
 layout = "rows"
 file = "items.jsonl"
 """
+GENERATED = """
+[[benchmarks]]
+task = "lab_ring"
+title = "Mine"
+group = "in_distribution"
+metric = "exact_match"
+items = 4
+"""
+LAB = 'extends = "lab"\nname = "mine"\n[training.world]\nslip_rate = 0.25\n'
 HEAD = 'name = "mine"\nversion = 1\ntitle = "Mine"\nstudent = "org/student"\n'
 REST = '[training]\nfile = "mine.jsonl"\n[profiles.lite]\nseeds = [1, 2]\n'
 
@@ -58,6 +69,26 @@ def test_a_packaged_suite_names_tasks_metrics_and_groups_that_exist(name: str) -
         "arc_easy", "piqa", "boolq", "winogrande",
     ]  # fmt: skip
     assert spec.student == "smollm2-135m-instruct" and "dequantised from Q4_1" in spec.student_title
+
+
+def test_the_lab_suite_generates_what_it_names() -> None:
+    spec = load_spec("lab")
+    assert spec.has_truth and not load_spec("svamp").has_truth
+    assert spec.training.world is not None and spec.training.source == "world"
+    assert [teacher.name for teacher in spec.teachers] == list(TEACHERS)
+    assert {b.task for b in spec.benchmarks} == set(LAB_TASKS)
+    groups = [b.group for b in spec.benchmarks]
+    assert groups == sorted(groups, key=["in_distribution", "out_of_distribution", "retention"].index)
+    for benchmark in spec.benchmarks:
+        generated = is_generation(benchmark.task)
+        assert (benchmark.metric == "exact_match") == generated == (benchmark.chance is None)
+        assert benchmark.items is not None and benchmark.file is None and benchmark.layout is None
+    assert spec.student == LAB_STUDENT and suite_files(spec) == ()
+    assert list(spec.profiles) == ["smoke", "lite", "full"]
+    for name, profile in spec.profiles.items():
+        settings = merged(RunSettings(), profile.settings, name)
+        assert not settings.lora.enabled and settings.train.dtype == "float32"
+    assert [p.seeds for p in spec.profiles.values()] == [(1,), (1, 2, 3), (1, 2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "strategyqa", "svamp"])
@@ -137,6 +168,64 @@ def test_a_users_suite_may_start_from_a_packaged_one(tmp_path: Path) -> None:
     assert spec.teachers == () and spec.known_faults == ()
 
 
+def test_a_users_suite_may_change_one_rate_of_the_lab(tmp_path: Path) -> None:
+    base, changed = load_spec("lab"), load_spec(write(tmp_path, LAB))
+    ours, theirs = base.training.world, changed.training.world
+    assert ours is not None and theirs is not None
+    assert theirs == ours.model_copy(update={"slip_rate": 0.25})
+    assert changed.training.validation_questions == base.training.validation_questions
+    assert changed.teachers == base.teachers and changed.benchmarks == base.benchmarks
+    # No [training] at all: the world as it is.
+    plain = load_spec(write(tmp_path, 'extends = "lab"\nname = "mine"\n'))
+    assert plain.training == base.training and plain.teachers == base.teachers
+
+
+def test_a_users_suite_may_choose_from_the_lab(tmp_path: Path) -> None:
+    text = LAB.replace("[training.world]", "[training]\nvalidation_questions = 8\n[training.world]")
+    text += '[groups]\nin_distribution = ["lab_order"]\n[[teachers]]\nname = "breezy"\n'
+    spec = load_spec(write(tmp_path, text))
+    assert [teacher.name for teacher in spec.teachers] == ["breezy"]
+    assert [b.task for b in spec.benchmarks] == ["lab_order"]
+    assert spec.training.validation_questions == 8
+
+
+def test_rationales_of_a_file_inherit_no_world(tmp_path: Path) -> None:
+    file = '[training]\nfile = "mine.jsonl"\n'
+    message = complaint(tmp_path, f'extends = "lab"\nname = "mine"\n{file}')
+    assert "benchmark 'lab_ring': expected a file" in message and "--rationales" in message
+    spec = load_spec(write(tmp_path, f'extends = "lab"\nname = "mine"\n{file}{BENCHMARK}'))
+    assert not spec.has_truth and spec.teachers == ()
+
+
+def test_the_world_of_a_suite_can_be_changed_for_one_command() -> None:
+    spec = load_spec("lab")
+    assert with_world(spec, ()) is spec
+    changed = with_world(spec, ("slip_rate = 1e-1", "seed=5", "slip_rate=0.2")).training.world
+    assert changed is not None and (changed.slip_rate, changed.seed) == (0.2, 5)
+    assert spec.training.world is not None and spec.training.world.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("suite", "overrides", "parts"),
+    [
+        ("lab", ("slip_rat=0.2",), ["'slip_rat' names no setting", "did you mean slip_rate"]),
+        ("lab", ("slip_rate",), ["'slip_rate': expected key=value"]),
+        ("lab", ("slip_rate=", "sed=1"), ["'slip_rate=': expected key=value", "'sed' names no setting"]),
+        ("lab", ("slip_rate=[",), ["'slip_rate=[': expected a number"]),
+        ("lab", ("slip_rate=1.5", "questions=2"), ["--world: 2 value(s)", "slip_rate", "questions"]),
+        ("lab", ("longest_steps=1",), ["expected shortest_steps <= longest_steps"]),
+        ("svamp", ("slip_rate=0.2",), ["got 'svamp'", "training.gold", "--suite lab"]),
+    ],
+)
+def test_a_wrong_change_of_the_world_is_refused(
+    suite: str, overrides: tuple[str, ...], parts: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_world(load_spec(suite), overrides)
+    for part in parts:
+        assert part in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -177,6 +266,23 @@ def test_a_users_suite_may_start_from_a_packaged_one(tmp_path: Path) -> None:
             HEAD + REST.replace('"mine.jsonl"', '{ origin = "x", path = "a.json" }') + BENCHMARK,
             ["training.file: no origin is called 'x'; known: none"],
         ),
+        (HEAD + REST + BENCHMARK + "items = 3\n", ["expected file, or items", "got both"]),
+        (
+            HEAD + REST + BENCHMARK.replace('file = "items.jsonl"', ""),
+            ["expected file, or items", "got none"],
+        ),
+        (
+            HEAD + REST + BENCHMARK.replace('layout = "rows"', ""),
+            ["layout: expected how the file is laid out"],
+        ),
+        (HEAD + REST + GENERATED, ["benchmark 'lab_ring': expected a file"]),
+        (HEAD + REST + GENERATED + 'layout = "rows"\n', ["expected neither layout nor excluding"]),
+        (LAB + GENERATED.replace("lab_ring", "svamp"), ["benchmark 'svamp': expected items of one of lab_"]),
+        (LAB + '[[teachers]]\nname = "zoe"\n', ["teacher 'zoe': expected one of the world's, abacus"]),
+        (LAB.replace("0.25", "2.0"), ["training.world.slip_rate"]),
+        (LAB.replace("slip_rate", "slip_rat"), ["training.world.slip_rat"]),
+        (LAB.replace("[training.world]\nslip_rate", "[training]\nworld"), ["training.world"]),
+        (HEAD + REST.replace('file = "mine.jsonl"', "") + BENCHMARK, ["gold, file, hub and world, got none"]),
         ('extends = "svam"\n', ["Did you mean 'svamp'"]),
         ('extends = "svamp"\n[groups]\nretention = ["nope"]\n', ["no benchmark has the task 'nope'"]),
         ('extends = "svamp"\n[groups]\nnope = ["piqa"]\n', ["groups.nope: expected a list of tasks"]),

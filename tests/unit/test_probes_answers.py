@@ -15,6 +15,7 @@ from compact_bench.chat import chat_text
 from compact_bench.errors import DataError, NumericalError, StudentError
 from compact_bench.evaluation import TaskResult
 from compact_bench.probes import answer_nats, mean_change, retention, weight_change
+from compact_bench.records import Question, RationaleTruth
 from compact_bench.settings import LoraSettings
 from tests.tiny import question
 
@@ -54,6 +55,27 @@ def naive_nats(student: Student, text: str, before: str, gold: str) -> float:
         -float(logits[t - 1, ids[t]]) for t, (_, end) in enumerate(encoded["offset_mapping"]) if end > start
     ]
     return sum(found) / len(found)
+
+
+def with_truth(name: str, *right: bool) -> Question:
+    """A question whose rationales are known to be right or wrong, whatever they answer."""
+    made = question(name)
+    known = zip(made.rationales, right, strict=True)
+    truths = tuple(replace(r, truth=RationaleTruth(is_right, None, 1, "")) for r, is_right in known)
+    return replace(made, rationales=truths)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rationale_known_to_be_wrong_is_not_used(load_tiny: Callable[..., Student], name: str) -> None:
+    student = load_tiny()
+    # The second rationale of each answers rightly; here it is known to get there by a wrong step.
+    found = answer_nats(student, [with_truth(name, True, False, True, True)])
+    kept = [before for number, before in enumerate(RIGHT[name]) if number != 1]
+    expected = [naive_nats(student, question(name).text, before, GOLD[name]) for before in kept]
+    assert found["rationales"] == len(kept)
+    assert found["after_rationale"] == pytest.approx(sum(expected) / len(expected), rel=1e-4)
+    none = answer_nats(student, [with_truth(name, False, False, False, False)])
+    assert none["after_rationale"] is None and none["rationales"] == 0
 
 
 @pytest.mark.parametrize(
