@@ -136,17 +136,16 @@ class Comparison:
                 f"{self.group}: no difference between {names} could have been detected ({terms}): there are "
                 "too few items, or none of them differs."
             )
-        strict = "no difference" if self.detectable_holm is None else f"{self.detectable_holm * 100:.1f} pp"
+        strict = "nothing" if self.detectable_holm is None else f"{self.detectable_holm * 100:.1f} pp"
         seeds = ""
         if self.seed_sd is not None:
             seeds = (
-                f"; over these, the paired difference has a standard deviation of {self.seed_sd * 100:.1f} pp"
+                f" Over the seeds, this difference has a standard deviation of {self.seed_sd * 100:.1f} pp."
             )
         return (
             f"{self.group}: the smallest difference between {names} that this table could have detected is "
-            f"{self.detectable * 100:.1f} pp ({terms}); at the strictest step of Holm's correction "
-            f"({ALPHA * 100:.0f} % / {self.family}) it is {strict}. This is conditional on the seeds that "
-            f"were run{seeds}."
+            f"{self.detectable * 100:.1f} pp ({terms}); {strict} at the strictest step of Holm's correction "
+            f"({ALPHA * 100:.0f} % / {self.family}).{seeds}"
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from compact_bench.comparisons import Comparison
 from compact_bench.report.markdown import escaped, uncompared_sentences
 from compact_bench.tables import PROFILE_NOTES, Table
 
@@ -25,18 +28,26 @@ def findings_markdown(table: Table) -> list[str]:
     measured = sorted(
         (c for c in told if c.effect is not None), key=lambda c: pairs.index((c.row, c.against))
     )
+    for row in dict.fromkeys(c.row for c in measured):
+        lines += [_in_short([c for c in measured if c.row == row]), ""]
     if measured:
         lines += [
-            "Differences of mean accuracy in percentage points (pp), with 95 % intervals in brackets. A row "
-            "is called above or below another only where the interval leaves out 0 and a paired permutation "
-            f"test agrees after Holm's correction over all {measured[0].family} comparisons of the table.",
+            "In full, with differences of mean accuracy in percentage points (pp) and 95 % intervals in "
+            "brackets; above or below is said only where the interval leaves out 0 and a paired permutation "
+            f"test agrees after Holm's correction over all {measured[0].family} comparisons of the table:",
             "",
         ]
     sentences = [c.sentence for c in measured] + uncompared_sentences(told)
     lines += [f"- {escaped(text)}" for text in sentences]
     precise = [c.detectable_sentence for c in measured if c.tells_detectable]
     if precise:
-        lines += ["", "What the table could have detected:", "", *(f"- {escaped(text)}" for text in precise)]
+        lines += [
+            "",
+            "What the table could have detected. This, like every p value here, is conditional on the seeds "
+            "that were run; how much the seeds themselves differ is said apart.",
+            "",
+            *(f"- {escaped(text)}" for text in precise),
+        ]
     if table.controls:
         lines += [
             "",
@@ -46,3 +57,16 @@ def findings_markdown(table: Table) -> list[str]:
             *(f"- {escaped(control.sentence)}" for control in table.controls),
         ]
     return lines
+
+
+def _in_short(comparisons: Sequence[Comparison]) -> str:
+    """One row's verdicts: "**A**: against B above (ID) and no difference shown (OOD); against C ..."."""
+    parts = []
+    for against in dict.fromkeys(c.against_title for c in comparisons):
+        own = [c for c in comparisons if c.against_title == against]
+        verdicts = [
+            f"{verdict} ({', '.join(c.group for c in own if c.verdict == verdict)})"
+            for verdict in dict.fromkeys(c.verdict for c in own)
+        ]
+        parts.append(f"against {against} {' and '.join(verdicts)}")
+    return f"**{escaped(comparisons[0].row_title)}**: {escaped('; '.join(parts))}."

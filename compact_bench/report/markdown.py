@@ -118,8 +118,9 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> list[str]:
         f"{POWER * 100:.0f} % power at a two-sided {level}, and in brackets at the strictest step of the "
         f"correction ({level} / {family}): from the standard error over items, which are drawn within their "
         "benchmark, by the normal approximation.",
-        "Interval, p and detectable difference are conditional on the seeds that were run. How much these "
-        "differ stands apart: seed SD is the standard deviation, over seeds, of the paired difference.",
+        "p and the detectable difference are conditional on the seeds that were run; the interval resamples "
+        "them too. How much they differ stands apart: seed SD is the standard deviation, over seeds, of the "
+        "paired difference.",
     ]
     lines = [line for text in lines for line in (text, "")]
     for group in dict.fromkeys(c.group for c in measured):

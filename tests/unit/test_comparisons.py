@@ -165,9 +165,8 @@ def test_the_words_for_what_could_have_been_detected() -> None:
     )
     assert found.detectable_sentence == (
         "ID: the smallest difference between A and B that this table could have detected is 1.9 pp (80 % "
-        "power, two-sided 5 %, n = 3 seeds, 1,200 items); at the strictest step of Holm's correction "
-        "(5 % / 45) it is 2.8 pp. This is conditional on the seeds that were run; over these, the paired "
-        "difference has a standard deviation of 0.7 pp."
+        "power, two-sided 5 %, n = 3 seeds, 1,200 items); 2.8 pp at the strictest step of Holm's correction "
+        "(5 % / 45). Over the seeds, this difference has a standard deviation of 0.7 pp."
     )
     none = words(0.0, 0.0, 0.0, 1.0, precision=Precision(0.0, 1200))
     assert "no difference between A and B could have been detected" in none.detectable_sentence
@@ -213,6 +212,10 @@ def test_the_findings_lead_with_the_first_pair_and_tell_controls() -> None:
         "- ID: expected Single teacher: alpha above Uniform weights, as it was made so."
     )
     assert sum("could have detected" in line for line in bullets) == 6
+    assert any("conditional on the seeds that were run" in line for line in lines)
+    short = [line for line in lines if line.startswith("**")]
+    assert short[0].startswith(f"**{COMPACT}**: against {UNIFORM} no difference shown (ID, OOD, Retention); ")
+    assert [line.count("; against ") for line in short] == [2, 2]
     assert findings_markdown(dataclasses.replace(table, comparisons=())) == []
 
 
