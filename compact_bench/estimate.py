@@ -3,50 +3,96 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compact_bench.records import RunKey, RunRecord
+from compact_bench.records import TRIAL, RunKey, RunRecord
 from compact_bench.registry import get_method
 from compact_bench.trainer import MethodCard
 
-__all__ = ["ASSUMED", "Estimator"]
+__all__ = ["AssumedRates", "Estimator", "Workload", "assumed_rates", "untrained"]
 
 
 @dataclass(frozen=True)
 class AssumedRates:
-    """What a 135-million-parameter student does on two CPU cores, for when nothing has been measured.
+    """What a student does on two CPU cores, for when nothing has been measured.
 
     Attributes:
-        train_tokens_per_second: tokens of branches, forward and backward.
-        tokens_per_branch: question and rationale.
+        seconds_per_branch: forward and backward pass over a question with one rationale.
         seconds_per_item: evaluation, averaged over generation and choice tasks.
         overhead_seconds: loading, merging and probing.
     """
 
-    train_tokens_per_second: float = 250.0
-    tokens_per_branch: float = 200.0
-    seconds_per_item: float = 0.7
-    overhead_seconds: float = 8.0
+    seconds_per_branch: float
+    seconds_per_item: float
+    overhead_seconds: float
 
 
-ASSUMED = AssumedRates()
+MEASURED = {
+    1_500_000: AssumedRates(0.01, 0.006, 2.0),
+    135_000_000: AssumedRates(0.8, 0.7, 8.0),
+}
+"""Parameters -> rates: the lab's student, one thread; SmolLM2-135M on rationales of 200 tokens."""
+
+
+def assumed_rates(parameters: int | None) -> AssumedRates:
+    """Rates of a student of some size, on the line through the two that were measured.
+
+    Args:
+        parameters: how many the student has; None where that is not known.
+    """
+    (small, few), (large, many) = sorted(MEASURED.items())
+    share = 1.0 if parameters is None else max(0.0, (parameters - small) / (large - small))
+
+    def between(read: Callable[[AssumedRates], float]) -> float:
+        return read(few) + share * (read(many) - read(few))
+
+    return AssumedRates(
+        between(lambda r: r.seconds_per_branch),
+        between(lambda r: r.seconds_per_item),
+        between(lambda r: r.overhead_seconds),
+    )
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the runs of a command have to do.
+
+    Attributes:
+        questions: training questions of a run.
+        teachers: how many.
+        items: (group, items) of every benchmark.
+        parameters: of the student, or None.
+    """
+
+    questions: int
+    teachers: int
+    items: Sequence[tuple[str, int]]
+    parameters: int | None = None
 
 
 class Estimator:
-    """Estimates runs of one suite, profile and student.
+    """Estimates runs; several threads may ask and teach it.
 
     Args:
         records: what the store holds; only finished runs of the same suite, profile and student count.
-        questions: training questions of a run.
-        teachers: how many.
-        items: benchmark items that a run evaluates.
+        load: what a run has to do.
     """
 
-    def __init__(self, records: Sequence[RunRecord], questions: int, teachers: int, items: int) -> None:
-        self._records = [r for r in records if r.status == "done"]
-        self._questions, self._teachers, self._items = questions, teachers, items
+    def __init__(self, records: Iterable[RunRecord], load: Workload) -> None:
+        self._load, self._rates = load, assumed_rates(load.parameters)
+        self._records: list[RunRecord] = []
+        self._lock = threading.Lock()
+        for record in records:
+            self.learn(record)
+
+    def learn(self, record: RunRecord) -> None:
+        """Take a further run into account."""
+        if record.status == "done":
+            with self._lock:
+                self._records.append(record)
 
     @property
     def basis(self) -> str:
@@ -54,62 +100,107 @@ class Estimator:
         if self._records:
             return f"from {len(self._records)} finished run(s) in this store"
         return (
-            f"assuming {ASSUMED.train_tokens_per_second:.0f} training tokens/s and "
-            f"{ASSUMED.seconds_per_item:g} s per test item (a small student on two cores)"
+            f"assuming {self._rates.seconds_per_branch:.2g} s per rationale and "
+            f"{self._rates.seconds_per_item:.2g} s per test item on two cores; corrected as runs end"
         )
 
-    def seconds(self, key: RunKey, *, evaluated: bool = False) -> float:
-        """Estimate of one run.
+    def expected(self, keys: Sequence[RunKey]) -> dict[str, float]:
+        """Estimates of runs that execute in this order.
 
         Args:
-            key: the run.
-            evaluated: whether its evaluation is known already, as for a second seed of an untrained method.
+            keys: the runs.
+
+        Returns:
+            Hash of the run -> seconds. All runs of methods that train nothing evaluate one student, so only
+            the first of them costs anything.
         """
-        evaluation = 0.0 if evaluated else self._evaluation_seconds(key)
-        return self._training_seconds(key) + evaluation + ASSUMED.overhead_seconds * (not evaluated)
+        with self._lock:
+            known = {_untrained_mark(r.key) for r in self._records if not r.training.get("optimiser_steps")}
+            found: dict[str, float] = {}
+            for key in keys:
+                mark = _untrained_mark(_as_data(key))
+                seconds = 0.0 if mark in known else self._evaluation_seconds(key)
+                if untrained(key.method):
+                    known.add(mark)
+                else:
+                    seconds = self._training_seconds(key) + self._evaluation_seconds(key)
+                    seconds += self._overhead_seconds(key)
+                found[key.hash] = seconds
+            return found
 
     def _same(self, key: RunKey) -> list[RunRecord]:
-        """Records whose timings carry over: same suite, profile and student."""
-        names = ("suite", "profile", "student")
-        return [r for r in self._records if all(r.key[name] == getattr(key, name) for name in names)]
+        """Records whose timings carry over: same suite, profile and student; trials train like other runs."""
+        mine = (key.suite, key.profile.removesuffix(TRIAL), key.student)
+        return [
+            r
+            for r in self._records
+            if (r.key["suite"], str(r.key["profile"]).removesuffix(TRIAL), r.key["student"]) == mine
+        ]
 
     def _training_seconds(self, key: RunKey) -> float:
-        if untrained(key):
-            return 0.0
-        steps = self._questions * int(key.settings["train"]["epochs"])
-        same = [r for r in self._same(key) if r.training.get("optimiser_steps")]
+        seen = self._load.questions * int(key.settings["train"]["epochs"])
+        same = [r for r in self._same(key) if r.training.get("optimiser_steps") and r.training.get("seconds")]
         own = [r for r in same if (r.key["method"], r.key["variant"]) == (key.method, key.variant)]
         per_question = [s for r in own if (s := _seconds_per_question(r)) is not None]
         if per_question:
-            return steps * statistics.median(per_question)
-        branches = 1 if key.variant else self._teachers
-        rates = [
-            r.training["total_tokens"] / r.training["seconds"] for r in same if r.training.get("seconds")
-        ]
-        rate = statistics.median(rates) if rates else ASSUMED.train_tokens_per_second
-        return steps * branches * ASSUMED.tokens_per_branch / max(rate, 1e-9)
+            return seen * statistics.median(per_question)
+        rates = [r.training["seconds"] / r.training["branches"] for r in same if r.training.get("branches")]
+        per_branch = statistics.median(rates) if rates else self._rates.seconds_per_branch
+        # A method that is told one teacher reads one rationale a question.
+        branches = 1 if key.settings["method"].get("teacher") else self._load.teachers
+        return seen * branches * per_branch
 
     def _evaluation_seconds(self, key: RunKey) -> float:
-        known = [
-            sum(float(e.get("seconds", 0.0)) for e in r.evaluations.values())
+        if key.is_trial:
+            return 0.0
+        same = [r for r in self._same(key) if r.evaluations]
+        alike = [_evaluation_seconds(r) for r in same if r.key["settings"]["eval"] == key.settings["eval"]]
+        if alike:
+            return statistics.median(alike)
+        counts = [sum(int(e.get("n", 0)) for e in r.evaluations.values()) for r in same]
+        rates = [_evaluation_seconds(r) / count for r, count in zip(same, counts, strict=True) if count]
+        return self._items(key) * (statistics.median(rates) if rates else self._rates.seconds_per_item)
+
+    def _items(self, key: RunKey) -> int:
+        settings = key.settings["eval"]
+        limit, groups = settings.get("items_per_task"), settings.get("groups")
+        sizes = [size for group, size in self._load.items if groups is None or group in groups]
+        return sum(min(size, limit) if limit else size for size in sizes)
+
+    def _overhead_seconds(self, key: RunKey) -> float:
+        parts = [
+            float(r.provenance["seconds"]) - float(r.training["seconds"]) - _evaluation_seconds(r)
             for r in self._same(key)
-            if _eval_size(r.key) == key.settings["eval"]
+            if r.training.get("seconds") and r.provenance.get("seconds")
         ]
-        return statistics.median(known) if known else self._items * ASSUMED.seconds_per_item
+        # A run that took a cached evaluation, or was continued, says nothing about it.
+        known = [seconds for seconds in parts if seconds >= 0.0]
+        return statistics.median(known) if known else self._rates.overhead_seconds
 
 
-def untrained(key: RunKey) -> bool:
-    """Whether a run's method trains nothing, so that all its seeds are one student."""
-    card: MethodCard = get_method(key.method).card
+def untrained(method: str) -> bool:
+    """Whether a method trains nothing, so that all its seeds are one student.
+
+    Args:
+        method: registry name.
+    """
+    card: MethodCard = get_method(method).card
     return card.min_teachers == 0
+
+
+def _untrained_mark(key: Mapping[str, Any]) -> tuple[str, str]:
+    return str(key["student_revision"]), str(key["settings"]["eval"])
+
+
+def _as_data(key: RunKey) -> Mapping[str, Any]:
+    return {"student_revision": key.student_revision, "settings": key.settings}
+
+
+def _evaluation_seconds(record: RunRecord) -> float:
+    return sum(float(e.get("seconds", 0.0)) for e in record.evaluations.values())
 
 
 def _seconds_per_question(record: RunRecord) -> float | None:
     training: Mapping[str, Any] = record.training
     seen = training.get("questions", 0) * training.get("epochs", 0)
-    return training["seconds"] / seen if seen and training.get("seconds") else None
-
-
-def _eval_size(key: Mapping[str, Any]) -> Mapping[str, Any]:
-    size: Mapping[str, Any] = key["settings"]["eval"]
-    return size
+    return training["seconds"] / seen if seen else None

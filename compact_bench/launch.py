@@ -1,107 +1,179 @@
-"""Where runs execute: in this process, one after the other, sharing a store with any other process.
+"""Where runs execute: in this process, and in as many worker processes beside it as are asked for.
 
-Before it executes a run, a process takes the run's lock. A run that another process holds is put off; at
-the end this process waits for the put-off ones and takes over any that the other left undone.
+Every worker takes the next run from one queue. Workers, and other commands on the same store, are kept apart
+by the store's locks: a run that another command holds is put off, and taken over if it is left undone. A
+worker process that dies gives its run back; this process executes runs itself, so the command goes on as long
+as it lives.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
+from compact_bench.attempts import attempt, run_title
 from compact_bench.errors import StoreError
-from compact_bench.progress import Ticker
-from compact_bench.records import RunKey, RunRecord
-from compact_bench.runner import execute_run
-from compact_bench.store import Store
-from compact_bench.workbench import Workbench
+from compact_bench.estimate import Estimator
+from compact_bench.job_queue import Job, JobQueue
+from compact_bench.progress import Display, Ticker
+from compact_bench.records import RunRecord
+from compact_bench.worker_process import WorkerLost, WorkerProcess
 
-__all__ = ["Job", "execute_here"]
-
-POLL_SECONDS = 1.0
+__all__ = ["execute"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run to execute, and how long it is thought to take."""
-
-    key: RunKey
-    seconds: float = 0.0
-
-
-def execute_here(
-    bench: Workbench,
-    jobs: Sequence[Job],
-    ticker: Ticker,
-    *,
-    pause: Callable[[float], None] = time.sleep,
+def execute(
+    jobs: Sequence[Job], display: Display, estimator: Estimator, *, workers: int = 1, threads: int = 0
 ) -> list[RunRecord]:
-    """Execute runs, or take what other processes make of them.
+    """Execute runs, or take what other commands make of them.
 
     Args:
-        bench: what the runs share.
         jobs: the runs, in order.
-        ticker: shows progress.
-        pause: waits for some seconds, while another process has all that is left.
+        display: shows progress.
+        estimator: says how long runs take; learns from those that end.
+        workers: how many runs execute at a time, one of them in this process.
+        threads: CPU threads of each; 0 leaves it to torch.
 
     Returns:
         One record per run, in the order of `jobs`.
 
     Raises:
         CompactBenchError: what every run needs (data, student, a store that can be written) is not there.
+        KeyboardInterrupt: after the workers were stopped.
     """
-    began = time.time()
-    records: dict[str, RunRecord] = {}
-    waiting: list[tuple[int, Job]] = list(enumerate(jobs, 1))
-    told: set[str] = set()
-    while waiting:
-        put_off: list[tuple[int, Job]] = []
-        for position, job in waiting:
-            record = _try(bench, job, position, len(jobs), ticker, began)
-            if record is None:
-                put_off.append((position, job))
-            else:
-                records[job.key.hash] = record
-        if put_off and len(put_off) == len(waiting):
-            for _, job in put_off:
-                if job.key.hash not in told:
-                    told.add(job.key.hash)
-                    ticker.display.note(f"{_name(job.key)}: another process is at it; waiting for it")
-            pause(POLL_SECONDS)
-        waiting = put_off
-    return [records[job.key.hash] for job in jobs]
-
-
-def _try(
-    bench: Workbench, job: Job, position: int, count: int, ticker: Ticker, began: float
-) -> RunRecord | None:
-    """The run's record; None while another process holds the run."""
+    if not jobs:
+        return []
+    crew = _Crew(jobs, display, estimator, threads)
     with ExitStack() as stack:
+        stack.enter_context(_torch_threads(threads))
+        # Data and student are needed by every run; what is wrong with them ends the command here.
+        jobs[0].bench.load_shared()
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, workers - 1)))
+        stack.callback(crew.stop)
+        beside = range(2, min(workers, len(jobs)) + 1)
+        others = [pool.submit(crew.work_in_process, number) for number in beside]
+        crew.work_here()
+        for other in others:
+            other.result()
+    return crew.queue.records
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Crew:
+    """This process and its worker processes, at work on one queue."""
+
+    def __init__(self, jobs: Sequence[Job], display: Display, estimator: Estimator, threads: int) -> None:
+        self.queue = JobQueue(jobs)
+        self.began = time.time()
+        self._estimator, self._threads = estimator, threads
+        self._ticker = Ticker(display, estimator.expected([job.key for job in jobs]))
+        self._workers: list[WorkerProcess] = []
+        self._told: set[str] = set()
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def work_here(self) -> None:
+        """Execute runs in this process until there is no more to do."""
+        ticker = self._ticker
+        while (job := self.queue.take()) is not None:
+
+            def begin(job: Job = job) -> None:
+                self._begin(job, ticker)
+
+            done = attempt(job.bench, job.key, self.began, ticker, begin)
+            if done is None:
+                self._put_off(job)
+            else:
+                self._finish(job, done.record, done.executed, ticker)
+
+    def work_in_process(self, number: int) -> None:
+        """Have a worker process execute runs until there is no more to do, or it dies.
+
+        Args:
+            number: the worker's number, 2 for the first beside this process.
+        """
+        job = self.queue.take()
+        if job is None:
+            return
+        ticker = self._ticker.beside()
         try:
-            stack.enter_context(bench.store.lock(job.key, timeout_seconds=0))
-        except StoreError:
-            return None
-        made = _made_meanwhile(bench.store, job.key, began)
-        if made is not None:
-            ticker.skip(job.seconds)
-            ticker.display.note(f"{_name(job.key)}: {made.status}, by another process")
-            return made
-        ticker.begin(_name(job.key), position, count, job.seconds)
-        record = execute_run(bench, job.key, ticker)
-        ticker.end(record.status + (f": {record.reason}" if record.reason else ""))
-        return record
+            worker = self._start(job, number)
+            while worker is not None and job is not None:
+                self._have_done(worker, job, ticker)
+                job = self.queue.take()
+        except WorkerLost as error:
+            if job is not None and not self._stopped:
+                ticker.display.note(f"{error} Its run, {run_title(job.key)}, goes to another worker.")
+        finally:
+            ticker.close()
+            if job is not None:
+                self.queue.give_back(job)
 
+    def _start(self, job: Job, number: int) -> WorkerProcess | None:
+        """A new worker process; None when the command is being stopped."""
+        with self._lock:
+            if self._stopped:
+                return None
+            worker = WorkerProcess(job.bench.store.root / "logs", number, self._threads)
+            self._workers.append(worker)
+            return worker
 
-def _made_meanwhile(store: Store, key: RunKey, began: float) -> RunRecord | None:
-    """A record that needs no further work; a failure counts only if it is younger than this command."""
-    record = store.load(key)
-    if record is None:
-        return None
-    fresh = float(record.provenance.get("finished", 0.0)) >= began
-    return record if record.status == "done" or fresh else None
+    def stop(self) -> None:
+        """Hand out no more runs and end the worker processes; what they were at is continued next time."""
+        with self._lock:
+            self._stopped = True
+        self.queue.close()
+        for worker in self._workers:
+            worker.hang_up()
+        for worker in self._workers:
+            worker.stop()
 
+    def _have_done(self, worker: WorkerProcess, job: Job, ticker: Ticker) -> None:
+        for event in worker.events(job, self.began):
+            if event["event"] == "started":
+                self._begin(job, ticker)
+            elif event["event"] == "step":
+                ticker.progress(event["done"], event["total"], event["text"])
+            elif event["event"] == "held":
+                self._put_off(job)
+            elif event["event"] == "ended":
+                record = job.bench.store.load(job.key)
+                if record is None:
+                    raise StoreError(
+                        f"run {job.key.hash}: expected the record that worker {worker.number} wrote, found "
+                        "none. Give the same command again."
+                    )
+                self._finish(job, record, event["executed"], ticker)
 
-def _name(key: RunKey) -> str:
-    return f"{key.label} seed {key.seed}"
+    def _begin(self, job: Job, ticker: Ticker) -> None:
+        ticker.begin(job.key.hash, run_title(job.key), self.queue.position(job), len(self.queue))
+
+    def _put_off(self, job: Job) -> None:
+        if self.queue.put_off(job) and job.key.hash not in self._told:
+            self._told.add(job.key.hash)
+            self._ticker.display.note(f"{run_title(job.key)}: another command is at it; waiting for it")
+
+    def _finish(self, job: Job, record: RunRecord, executed: bool, ticker: Ticker) -> None:
+        outcome = record.status + (f": {record.reason}" if record.reason else "")
+        if executed:
+            ticker.end(outcome)
+        else:
+            ticker.skip(job.key.hash)
+            ticker.display.note(f"{run_title(job.key)}: {outcome}, by another command")
+        self._estimator.learn(record)
+        self.queue.finish(job, record)
+        ticker.expect(self._estimator.expected(self.queue.open_keys))

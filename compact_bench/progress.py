@@ -1,10 +1,12 @@
-"""What a person sees while runs execute: a live bar in a terminal, a line now and then elsewhere."""
+"""What a person sees while runs execute: live bars in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
@@ -27,19 +29,23 @@ def duration(seconds: float) -> str:
 
 
 class Display(Protocol):
-    """Where progress goes."""
+    """Where progress goes; several threads may call it, each for a lane of its own."""
 
     def note(self, text: str) -> None:
         """One line that stays on the screen."""
         ...
 
-    def step(self, done: int, total: int, text: str, overall: str) -> None:
-        """The present state of the run that executes; called often."""
+    def step(self, lane: int, done: int, total: int, text: str, left: str) -> None:
+        """The present state of the run in a lane, and how long all is still to take; called often."""
+        ...
+
+    def drop(self, lane: int) -> None:
+        """Nothing executes in this lane any more."""
         ...
 
 
 class PlainDisplay:
-    """Lines for logs and pipes, at most one every `interval_seconds`.
+    """Lines for logs and pipes, at most one every `interval_seconds`; it tells of every lane.
 
     Args:
         write: called with every line.
@@ -59,23 +65,33 @@ class PlainDisplay:
         self._write, self._quiet, self._clock = write, quiet, clock
         self._interval_seconds = interval_seconds
         self._last = clock()
+        self._lanes: dict[int, str] = {}
+        self._lock = threading.Lock()
 
     def note(self, text: str) -> None:
         """One line, at once."""
-        if not self._quiet:
-            self._write(text)
+        with self._lock:
+            if not self._quiet:
+                self._write(text)
 
-    def step(self, done: int, total: int, text: str, overall: str) -> None:
+    def step(self, lane: int, done: int, total: int, text: str, left: str) -> None:
         """A line, unless one was written a moment ago."""
-        now = self._clock()
-        if self._quiet or now - self._last < self._interval_seconds:
-            return
-        self._last = now
-        self._write(f"  {overall} | {text} {done}/{total}")
+        with self._lock:
+            self._lanes[lane] = f"{text} {done}/{total}"
+            now = self._clock()
+            if self._quiet or now - self._last < self._interval_seconds:
+                return
+            self._last = now
+            self._write(" | ".join([f"  left: {left}", *(self._lanes[n] for n in sorted(self._lanes))]))
+
+    def drop(self, lane: int) -> None:
+        """Leave the lane out of the next lines."""
+        with self._lock:
+            self._lanes.pop(lane, None)
 
 
 class LiveDisplay:
-    """A bar for the run that executes, redrawn in place, below the lines that stay.
+    """A bar for every lane, redrawn in place, below the lines that stay.
 
     Args:
         progress: a started rich progress.
@@ -83,15 +99,28 @@ class LiveDisplay:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task: TaskID = progress.add_task("starting", total=None, overall="")
+        self._tasks: dict[int, TaskID] = {}
+        self._lock = threading.Lock()
 
     def note(self, text: str) -> None:
-        """One line above the bar."""
+        """One line above the bars."""
         self._progress.console.print(text, highlight=False, markup=False)
 
-    def step(self, done: int, total: int, text: str, overall: str) -> None:
-        """Redraw the bar."""
-        self._progress.update(self._task, completed=done, total=total, description=text, overall=overall)
+    def step(self, lane: int, done: int, total: int, text: str, left: str) -> None:
+        """Redraw the lane's bar."""
+        with self._lock:
+            if lane not in self._tasks:
+                self._tasks[lane] = self._progress.add_task("", total=None, left="")
+            self._progress.update(
+                self._tasks[lane], completed=done, total=total, description=text, left=f"left: {left}"
+            )
+
+    def drop(self, lane: int) -> None:
+        """Take the lane's bar away."""
+        with self._lock:
+            task = self._tasks.pop(lane, None)
+            if task is not None:
+                self._progress.remove_task(task)
 
 
 @contextmanager
@@ -108,7 +137,7 @@ def open_display(console: Console, *, quiet: bool = False) -> Iterator[Display]:
         )
         return
     columns = (
-        TextColumn("{task.fields[overall]}"),
+        TextColumn("{task.fields[left]}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.description}", markup=False),
@@ -117,65 +146,114 @@ def open_display(console: Console, *, quiet: bool = False) -> Iterator[Display]:
         yield LiveDisplay(progress)
 
 
-class Ticker:
-    """Turns a command's runs into display lines with the time that is left.
+@dataclass
+class _Work:
+    """What all lanes of a command still have to do.
 
-    Estimates are corrected while runs end: when the first run took twice its estimate, the others will too.
+    Attributes:
+        expected_seconds: run -> estimate, of every run that has not ended.
+        lanes: those in which runs may execute.
+        lock: held while any of it is read or changed.
+    """
+
+    expected_seconds: dict[str, float]
+    lanes: list[Ticker] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+class Ticker:
+    """Turns a command's runs into display lines with the time that is left; one for every lane.
 
     Args:
         display: where lines go.
-        total_seconds: estimate of all runs that are to execute.
+        expected: run -> estimate in seconds, of all runs that are to execute.
         clock: seconds, monotonic.
     """
 
     def __init__(
         self,
         display: Display,
-        total_seconds: float = 0.0,
+        expected: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.display, self._clock = display, clock
-        self._after_seconds = total_seconds
-        self._expected_seconds = 0.0
-        self._ended_expected_seconds = self._ended_seconds = 0.0
-        self._head = ""
+        self._work = _Work(dict(expected or {}), [self])
+        self._lane = 0
+        self._run = self._head = ""
         self._started = clock()
 
-    def begin(self, label: str, position: int, count: int, expected_seconds: float) -> None:
-        """A run starts.
+    def beside(self) -> Ticker:
+        """A ticker for a further lane of the same command, whose runs execute at the same time."""
+        other = Ticker(self.display, clock=self._clock)
+        with self._work.lock:
+            other._work = self._work
+            other._lane = 1 + max(lane._lane for lane in self._work.lanes)
+            self._work.lanes.append(other)
+        return other
+
+    def expect(self, expected: Mapping[str, float]) -> None:
+        """Replace the estimates, now that more is known.
 
         Args:
+            expected: run -> estimate in seconds, of every run that has not ended.
+        """
+        with self._work.lock:
+            self._work.expected_seconds = dict(expected)
+
+    def begin(self, run: str, label: str, position: int, count: int) -> None:
+        """A run starts in this lane.
+
+        Args:
+            run: its name in the estimates.
             label: its short name.
             position: 1 for the first of the runs to execute.
             count: runs to execute.
-            expected_seconds: estimate for this run.
         """
-        self._head = f"[{position}/{count}] {label}"
-        self._expected_seconds, self._started = expected_seconds, self._clock()
-        self._after_seconds = max(0.0, self._after_seconds - expected_seconds)
+        with self._work.lock:
+            self._run, self._head, self._started = run, f"[{position}/{count}] {label}", self._clock()
         self.display.note(f"{self._head}: started, about {duration(self.left_seconds())} left in all")
 
     def end(self, outcome: str) -> None:
-        """A run ended; `outcome` says how."""
+        """The lane's run ended; `outcome` says how."""
         took = self._clock() - self._started
-        self._ended_seconds += took
-        self._ended_expected_seconds += self._expected_seconds
+        self.leave()
         self.display.note(f"{self._head}: {outcome} ({duration(took)})")
 
-    def skip(self, expected_seconds: float) -> None:
+    def leave(self) -> None:
+        """Nothing executes in this lane at the moment."""
+        with self._work.lock:
+            self._work.expected_seconds.pop(self._run, None)
+            self._run = ""
+        self.display.drop(self._lane)
+
+    def skip(self, run: str) -> None:
         """A run need not execute here: another process made it."""
-        self._after_seconds = max(0.0, self._after_seconds - expected_seconds)
+        with self._work.lock:
+            self._work.expected_seconds.pop(run, None)
+
+    def close(self) -> None:
+        """No further run will execute in this lane; one that did not end here is still to do."""
+        with self._work.lock:
+            self._run = ""
+            self._work.lanes.remove(self)
+        self.display.drop(self._lane)
 
     def left_seconds(self) -> float:
-        """Estimate of what is left of this run and of those after it."""
-        measured = self._ended_expected_seconds > 0
-        scale = self._ended_seconds / self._ended_expected_seconds if measured else 1.0
-        here = max(0.0, self._expected_seconds * scale - (self._clock() - self._started))
-        return self._after_seconds * scale + here
+        """Estimate of what is left of the runs in all lanes and of those after them."""
+        with self._work.lock:
+            expected = self._work.expected_seconds
+            lanes = {lane._run: lane for lane in self._work.lanes if lane._run}
+            here = [
+                max(0.0, expected.get(run, 0.0) - (self._clock() - lane._started))
+                for run, lane in lanes.items()
+            ]
+            after = sum(seconds for run, seconds in expected.items() if run not in lanes)
+            return max([*here, (sum(here) + after) / max(1, len(self._work.lanes))])
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Show where the run is."""
-        self.display.step(done, total, text, f"{self._head}, left: {duration(self.left_seconds())}")
+        said = f"{self._head}: {text}" if self._head else text
+        self.display.step(self._lane, done, total, said, duration(self.left_seconds()))
 
     def phase(self, name: str) -> Callable[[int, int, str], None]:
         """A progress callback whose lines start with `name`."""

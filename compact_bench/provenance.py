@@ -14,7 +14,15 @@ from typing import Any
 
 from compact_bench import __version__
 
-__all__ = ["PACKAGES", "code_version", "collect_provenance", "flat", "hardware", "package_versions"]
+__all__ = [
+    "PACKAGES",
+    "code_version",
+    "collect_provenance",
+    "flat",
+    "hardware",
+    "package_versions",
+    "usable_cores",
+]
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "lm_eval", "datasets", "tokenizers", "numpy")
 """Distributions whose version can move a result."""
@@ -103,7 +111,7 @@ def hardware() -> dict[str, Any]:
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_gib": _memory_gib(),
         "gpu": ", ".join(gpus) if gpus else "none",
@@ -130,7 +138,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores this process may use, which in a container are fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else (os.cpu_count() or 1)

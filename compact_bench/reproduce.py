@@ -4,46 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
-from compact_bench.estimate import Estimator, untrained
-from compact_bench.launch import Job, execute_here
-from compact_bench.planning import PlannedRun, check_methods, plan_method, plan_table, table_records
-from compact_bench.progress import Ticker, duration, open_display
-from compact_bench.records import RunRecord
+from compact_bench.executing import Outcome, Part, execute_plan, show_plan
+from compact_bench.planning import check_methods, plan_method, plan_table, table_records
 from compact_bench.registry import get_method
 from compact_bench.table_spec import TableSpec, load_table_spec
 from compact_bench.tables import build_table
 from compact_bench.workbench import Request, Workbench
 
 __all__ = ["Outcome", "report_table", "reproduce_table", "run_method"]
-
-STATE_STYLES = {"done": "green", "unsupported": "yellow", "missing": "cyan", "failed": "red"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended.
-
-    Attributes:
-        records: of all runs that have one.
-        executed: how many runs this process or another executed meanwhile.
-        interrupted: whether the user stopped it.
-    """
-
-    records: tuple[RunRecord, ...]
-    executed: int
-    interrupted: bool = False
-
-    @property
-    def failed(self) -> tuple[RunRecord, ...]:
-        """Records of failed runs."""
-        return tuple(r for r in self.records if r.status == "failed")
 
 
 def reproduce_table(
@@ -55,6 +27,7 @@ def reproduce_table(
     console: Console,
     quiet: bool = False,
     dry_run: bool = False,
+    workers: int = 0,
 ) -> Outcome:
     """Plan a table, run what is missing, and write its files.
 
@@ -66,6 +39,7 @@ def reproduce_table(
         console: for the plan, progress and messages.
         quiet: whether to print nothing.
         dry_run: show the plan only.
+        workers: runs at a time; 0 chooses by student and machine.
 
     Returns:
         The records; an interruption is part of the outcome, not an exception.
@@ -79,14 +53,15 @@ def reproduce_table(
     _announce(bench, console, quiet)
     plan = plan_table(bench, spec, methods)
     if dry_run:
-        _show_plan(bench, plan, *_jobs(bench, plan), console)
-        return Outcome(tuple(run.record for run in plan if run.record), 0)
-    outcome = _execute(bench, plan, console, quiet)
+        return show_plan([Part(bench, plan)], console, workers=workers)
+    outcome = execute_plan([Part(bench, plan)], console, quiet=quiet, workers=workers)
     _write(bench, spec, output, console, quiet)
     return outcome
 
 
-def run_method(request: Request, method: str, *, console: Console, quiet: bool = False) -> Outcome:
+def run_method(
+    request: Request, method: str, *, console: Console, quiet: bool = False, workers: int = 0
+) -> Outcome:
     """Run one method on every seed (and teacher, where it asks for one).
 
     Args:
@@ -94,6 +69,7 @@ def run_method(request: Request, method: str, *, console: Console, quiet: bool =
         method: registry name.
         console: for the plan, progress and messages.
         quiet: whether to print nothing.
+        workers: runs at a time; 0 chooses by student and machine.
 
     Raises:
         CompactBenchError: a name, setting, data file, student or folder is wrong.
@@ -102,7 +78,7 @@ def run_method(request: Request, method: str, *, console: Console, quiet: bool =
     # A mistyped name must not be answered by a download first.
     get_method(method)
     _announce(bench, console, quiet)
-    return _execute(bench, plan_method(bench, method), console, quiet)
+    return execute_plan([Part(bench, plan_method(bench, method))], console, quiet=quiet, workers=workers)
 
 
 def report_table(request: Request, table: str, *, output: Path, console: Console, quiet: bool) -> None:
@@ -121,68 +97,6 @@ def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
     """Say what the first lines will wait for."""
     if bench.fetches_student and not quiet:
         console.print(f"Fetching student {bench.student_name} (once, a few minutes at most) ...")
-
-
-def _execute(bench: Workbench, plan: Sequence[PlannedRun], console: Console, quiet: bool) -> Outcome:
-    jobs, basis = _jobs(bench, plan)
-    if not quiet:
-        _show_plan(bench, plan, jobs, basis, console)
-    made: list[RunRecord] = []
-    interrupted = False
-    if jobs:
-        try:
-            # Data and student are needed by every run; what is wrong with them ends the command here.
-            bench.load_shared()
-            with open_display(console, quiet=quiet) as display:
-                ticker = Ticker(display, sum(job.seconds for job in jobs))
-                made = execute_here(bench, jobs, ticker)
-        except KeyboardInterrupt:
-            interrupted = True
-    executed = len(made)
-    found = [bench.store.load(run.key) for run in plan]
-    return Outcome(tuple(r for r in found if r is not None), executed, interrupted)
-
-
-def _jobs(bench: Workbench, plan: Sequence[PlannedRun]) -> tuple[list[Job], str]:
-    """The runs to do with their estimates, and what the estimates rest on."""
-    spec, settings = bench.spec, bench.settings_for()
-    items = sum(settings.eval.items_per_task or 300 for _ in spec.benchmarks)
-    questions = bench.profile.questions or 500
-    estimator = Estimator(bench.store.records(), questions, max(1, len(bench.teachers)), items)
-    base_evaluated = any(untrained(run.key) and run.state == "done" for run in plan)
-    jobs = []
-    for run in plan:
-        if not run.needed:
-            continue
-        known = untrained(run.key) and base_evaluated
-        jobs.append(Job(run.key, estimator.seconds(run.key, evaluated=known)))
-        base_evaluated = base_evaluated or untrained(run.key)
-    return jobs, estimator.basis
-
-
-def _show_plan(
-    bench: Workbench, plan: Sequence[PlannedRun], jobs: Sequence[Job], basis: str, console: Console
-) -> None:
-    seconds = {job.key.hash: job.seconds for job in jobs}
-    head = f"{bench.spec.name}, profile {bench.request.profile}, student {bench.student_name}"
-    table = RichTable("run", "seeds", "state", "estimate", title=Text(head), title_justify="left")
-    for title in dict.fromkeys(run.title for run in plan):
-        runs = [run for run in plan if run.title == title]
-        for state in dict.fromkeys(run.state for run in runs):
-            same = [run for run in runs if run.state == state]
-            cost = sum(seconds.get(run.key.hash, 0.0) for run in same)
-            table.add_row(
-                Text(title),
-                ",".join(str(run.key.seed) for run in same),
-                Text(state, style=STATE_STYLES[state]),
-                duration(cost) if any(run.needed for run in same) else "",
-            )
-    console.print(table)
-    if jobs:
-        total = duration(sum(seconds.values()))
-        console.print(f"{len(jobs)} of {len(plan)} runs to do, about {total} ({basis}).")
-    else:
-        console.print(f"All {len(plan)} runs are in the store; nothing to run.")
 
 
 def _write(bench: Workbench, spec: TableSpec, output: Path, console: Console, quiet: bool) -> None:

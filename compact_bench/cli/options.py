@@ -35,6 +35,7 @@ __all__ = [
     "SuiteName",
     "Teachers",
     "Threads",
+    "Workers",
     "World",
     "csv_names",
     "make_request",
@@ -90,7 +91,20 @@ Store = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", help="Folder for RESULTS.md, .csv and .tex.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves it to torch.")]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads", min=0, help="CPU threads of a worker; 0: one for a small student, else all there are."
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Runs at a time; 0: as many as cores (at most 4) for a small student on the CPU, else 1.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 

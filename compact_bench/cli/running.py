@@ -46,6 +46,7 @@ def reproduce(
     output: o.Output = Path("."),
     offline: o.Offline = False,
     threads: o.Threads = 0,
+    workers: o.Workers = 0,
     device: o.Device = "auto",
     quiet: o.Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
@@ -81,6 +82,7 @@ def reproduce(
         console=o.status(),
         quiet=quiet,
         dry_run=dry_run,
+        workers=workers,
     )
     _end(outcome)
 
@@ -100,6 +102,7 @@ def run(
     store: o.Store = None,
     offline: o.Offline = False,
     threads: o.Threads = 0,
+    workers: o.Workers = 0,
     device: o.Device = "auto",
     quiet: o.Quiet = False,
 ) -> None:
@@ -122,7 +125,7 @@ def run(
     )
     from compact_bench.reproduce import run_method
 
-    outcome = run_method(request, method, console=o.status(), quiet=quiet)
+    outcome = run_method(request, method, console=o.status(), quiet=quiet, workers=workers)
     if not quiet:
         from compact_bench.listing import record_summary
 

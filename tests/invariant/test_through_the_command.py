@@ -36,7 +36,7 @@ def command(suite: Path, store: Path, method: str, *changes: str) -> list[str]:
     words = ["run", method, "--suite", str(suite), "--profile", "smoke", "--store", str(store)]
     for change in changes:
         words += ["--set", change]
-    return [*words, "--offline", "--threads", "1", "--quiet"]
+    return [*words, "--offline", "--threads", "1", "--workers", "1", "--quiet"]
 
 
 def record_of(store: Path) -> dict[str, Any]:

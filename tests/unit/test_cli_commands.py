@@ -32,7 +32,7 @@ def world(student_folder: Callable[..., Path], tmp_path_factory: pytest.TempPath
         patch.chdir(folder)
         words = ["reproduce", "--suite", str(suite), "--profile", "smoke", "--methods", "zero_shot,compact"]
         with contextlib.suppress(SystemExit):
-            main([*words, "--set", "learning_rate=0.05", "--threads", "1", "--quiet"])
+            main([*words, "--set", "learning_rate=0.05", "--threads", "1", "--workers", "1", "--quiet"])
         yield folder
 
 

@@ -37,37 +37,72 @@ def test_plain_lines_are_rare_and_notes_are_not() -> None:
     clock = Clock()
     lines: list[str] = []
     display = PlainDisplay(lines.append, interval_seconds=15, clock=clock)
-    display.step(1, 9, "training", "[1/1] compact")
+    display.step(0, 1, 9, "[1/2] compact: training", "9 s")
     display.note("a note")
     clock.now += 14
-    display.step(2, 9, "training", "[1/1] compact")
+    display.step(0, 2, 9, "[1/2] compact: training", "8 s")
     clock.now += 2
-    display.step(3, 9, "training loss 1.5", "[1/1] compact")
-    display.step(4, 9, "training", "[1/1] compact")
-    assert lines == ["a note", "  [1/1] compact | training loss 1.5 3/9"]
+    display.step(0, 3, 9, "[1/2] compact: training loss 1.5", "7 s")
+    display.step(0, 4, 9, "[1/2] compact: training", "6 s")
+    assert lines == ["a note", "  left: 7 s | [1/2] compact: training loss 1.5 3/9"]
+
+
+def test_a_plain_line_tells_of_every_lane_that_is_at_work() -> None:
+    lines: list[str] = []
+    display = PlainDisplay(lines.append, interval_seconds=0)
+    display.step(1, 1, 9, "[2/3] uniform: training", "5 s")
+    display.step(0, 2, 9, "[1/3] compact: training", "4 s")
+    display.drop(1)
+    display.step(0, 3, 9, "[1/3] compact: training", "3 s")
+    assert lines[1:] == [
+        "  left: 4 s | [1/3] compact: training 2/9 | [2/3] uniform: training 1/9",
+        "  left: 3 s | [1/3] compact: training 3/9",
+    ]
 
 
 def test_quiet_writes_nothing() -> None:
     lines: list[str] = []
     display = PlainDisplay(lines.append, quiet=True, interval_seconds=0)
     display.note("a note")
-    display.step(1, 2, "training", "")
+    display.step(0, 1, 2, "training", "")
     assert lines == []
 
 
-def test_time_left_follows_what_ended_runs_took() -> None:
+def test_time_left_counts_down_and_follows_new_estimates() -> None:
     clock = Clock()
-    ticker = Ticker(PlainDisplay(lambda line: None, clock=clock), 30.0, clock)
-    ticker.begin("a", 1, 3, 10.0)
+    ticker = Ticker(PlainDisplay(lambda line: None, clock=clock), dict.fromkeys("abc", 10.0), clock)
+    ticker.begin("a", "a", 1, 3)
     assert ticker.left_seconds() == pytest.approx(30.0)
     clock.now += 4
     assert ticker.left_seconds() == pytest.approx(26.0)
     clock.now += 16
     ticker.end("done")
-    ticker.begin("b", 2, 3, 10.0)
-    assert ticker.left_seconds() == pytest.approx(40.0)
-    ticker.skip(10.0)
     assert ticker.left_seconds() == pytest.approx(20.0)
+    ticker.expect({"b": 20.0, "c": 20.0})
+    ticker.begin("b", "b", 2, 3)
+    clock.now += 1
+    assert ticker.left_seconds() == pytest.approx(39.0)
+    ticker.skip("c")
+    assert ticker.left_seconds() == pytest.approx(19.0)
+    clock.now += 100
+    assert ticker.left_seconds() == 0.0
+
+
+def test_lanes_share_what_is_left_but_nobody_helps_with_a_run_that_executes() -> None:
+    clock = Clock()
+    first = Ticker(PlainDisplay(lambda line: None, clock=clock), dict.fromkeys("abcd", 10.0), clock)
+    second = first.beside()
+    first.begin("a", "a", 1, 4)
+    second.begin("b", "b", 2, 4)
+    assert first.left_seconds() == second.left_seconds() == pytest.approx(20.0)
+    first.skip("c")
+    first.skip("d")
+    clock.now += 4
+    second.end("done")
+    assert first.left_seconds() == pytest.approx(6.0)
+    first.expect({"a": 10.0, "b": 50.0})
+    second.close()
+    assert first.left_seconds() == pytest.approx(56.0), "its run was not done, and one lane is left"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -75,8 +110,9 @@ def test_both_displays_show_notes(terminal: bool) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=100)
     with open_display(console) as display:
-        ticker = Ticker(display, 5.0)
-        ticker.begin("compact seed 1", 1, 1, 5.0)
+        ticker = Ticker(display, {"x": 5.0})
+        ticker.begin("x", "compact seed 1", 1, 1)
         ticker.phase("training")(1, 2, "loss 1.0")
+        ticker.beside().progress(1, 2, "elsewhere")
         ticker.end("done")
     assert "[1/1] compact seed 1: done" in stream.getvalue()

@@ -36,7 +36,9 @@ def suite(student_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pyte
 
 
 def reproduce(capsys: Capture, suite: Path, *more: str) -> Done:
-    return run_command(capsys, "reproduce", "--suite", suite, "--profile", "smoke", "--threads", "1", *more)
+    return run_command(
+        capsys, "reproduce", "--suite", suite, "--profile", "smoke", "--threads", "1", "--workers", "1", *more
+    )
 
 
 def cells(folder: Path) -> Mapping[tuple[str, str], dict[str, str]]:
@@ -178,7 +180,7 @@ def test_own_rationales_replace_the_training_questions(suite: Path, tmp_path: Pa
 def test_run_of_single_teacher_takes_each_or_the_one_named(
     suite: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    words = ("run", "single_teacher", "--suite", suite, "--profile", "smoke", "--threads", "1")
+    words = ("run", "single_teacher", "--suite", suite, "--profile", "smoke", "--workers", "1")
     assert run_command(capsys, *words, "--set", "teacher=bob").code == 0
     assert [r.key["variant"] for r in Store(tmp_path / "store").records()] == ["bob"]
     done = run_command(capsys, *words)
