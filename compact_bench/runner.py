@@ -202,9 +202,11 @@ def _evaluate(
         done = event.index if event.state in ("done", "cached") else event.index - 1
         report(done, event.total, f"{event.task} ({event.state})")
 
+    groups = settings.eval.groups
+    wanted = {b.task for b in bench.spec.benchmarks if groups is None or b.group in groups}
     return evaluate(
         student,
-        bench.data.benchmarks,
+        {task: rows for task, rows in bench.data.benchmarks.items() if task in wanted},
         settings.eval,
         weights_hash=weights,
         cache_dir=bench.store.evaluations_dir,

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from compact_bench.errors import ConfigError
 
@@ -27,6 +34,7 @@ __all__ = [
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Group = Literal["in_distribution", "out_of_distribution", "retention"]
 
 
 class Strict(BaseModel):
@@ -88,6 +96,7 @@ class EvalSettings(Strict):
         batch_size: rows per batch; part of what a result depends on.
         drift_passages: neutral passages used by the drift probe, or None for all.
         validation_questions: validation questions used for nats, or None for all.
+        groups: groups of benchmarks that are evaluated, or None for all.
     """
 
     items_per_task: Positive | None = None
@@ -95,6 +104,13 @@ class EvalSettings(Strict):
     batch_size: Positive = 25
     drift_passages: Positive | None = None
     validation_questions: Positive | None = None
+    groups: tuple[Group, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that runs of all groups keep the hash that they had before groups could be chosen.
+        data: dict[str, Any] = handler(self)
+        return {name: value for name, value in data.items() if name != "groups" or value is not None}
 
 
 class RunSettings(Strict):

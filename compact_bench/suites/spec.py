@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 from compact_bench.data.sources import FileRef
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.lab import LAB_TASKS, TEACHERS, WorldSettings
-from compact_bench.settings import Strict
+from compact_bench.settings import Group, Strict
 from compact_bench.suites.profiles import ProfileSpec
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Positive = Annotated[int, Field(ge=1)]
-Group = Literal["in_distribution", "out_of_distribution", "retention"]
 Metric = Literal["exact_match", "acc", "acc_norm"]
 FaultKind = Literal[
     "missing_question",
