@@ -37,6 +37,7 @@ def explain_question(
         UnknownNameError: there is no such question.
         CompactBenchError: the file, the student or the suite's data is wrong.
     """
+    from compact_bench.data.vocabulary import check_words, unknown_finder
     from compact_bench.explaining import explain
     from compact_bench.workbench import Workbench
 
@@ -45,6 +46,7 @@ def explain_question(
     mine = request.rationales
     questions = (*bench.data.training, *bench.data.validation) if mine is None else _read_own(request, mine)
     question = _find(questions, question_id)
+    check_words([question], {}, unknown_finder(bench.base.tokenizer))
     report = explain(bench.base, question, variant=variant)
     return render(report, question, top)
 
