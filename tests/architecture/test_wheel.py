@@ -12,7 +12,9 @@ import pytest
 
 from tests.architecture.sources import ROOT
 
-DATA_SUFFIXES = {".toml", ".yaml", ".yml", ".txt", ".json", ".jsonl", ".typed", ".py", ".safetensors"}
+DATA_SUFFIXES = {
+    ".jinja", ".json", ".jsonl", ".py", ".safetensors", ".toml", ".txt", ".typed", ".yaml", ".yml",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from toy import write_suite
 
 DISTRIBUTION, PACKAGE = "compact-bench", "compact_bench"
 CHECKOUT = Path(os.environ.get("COMPACT_BENCH_CHECKOUT") or Path(__file__).resolve().parents[2])
+DATA_SUFFIXES = {".jinja", ".json", ".jsonl", ".py", ".safetensors", ".toml", ".txt", ".typed", ".yaml"}
 METHODS = {"zero_shot", "single_teacher", "uniform", "compact", "compact_released"}
 
 
@@ -99,7 +100,7 @@ def test_the_wheel_brings_every_file_under_one_top_level_name() -> None:
         f"{home}/{file.relative_to(CHECKOUT / source).as_posix()}"
         for source, home in homes.items()
         for file in (CHECKOUT / source).rglob("*")
-        if file.suffix in {".toml", ".yaml", ".txt", ".py", ".typed"} and "__pycache__" not in file.parts
+        if file.suffix in DATA_SUFFIXES and "__pycache__" not in file.parts
     }
     assert expected, "the checkout's files were not found"
     missing = sorted(expected - names)
