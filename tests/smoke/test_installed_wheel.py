@@ -183,6 +183,16 @@ def test_the_console_script_is_the_module(tmp_path: Path) -> None:
     assert by_script == by_module == f"compact-bench {importlib.metadata.version(DISTRIBUTION)}\n"
 
 
+def test_the_default_suite_needs_nothing_but_the_wheel(tmp_path: Path) -> None:
+    done = run_command("run", "uniform", "--profile", "smoke", cwd=tmp_path, COMPACT_BENCH_OFFLINE="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = read_records(tmp_path)
+    assert (record["key"]["suite"], record["key"]["student"]) == ("lab", "lab-student")
+    assert record["training"]["optimiser_steps"] > 0
+    assert record["provenance"]["suite_notes"]["teacher_facts"]["questions"] > 8
+    assert {len(result["items"]) for result in record["evaluations"].values()} == {4}
+
+
 @pytest.mark.slow
 def test_the_svamp_suite_at_smoke_size(tmp_path: Path) -> None:
     mirror = os.environ.get("COMPACT_BENCH_MIRROR")
