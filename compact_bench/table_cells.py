@@ -20,6 +20,7 @@ __all__ = [
     "group_sample",
     "item_ids",
     "measure_cell",
+    "measure_sample",
 ]
 
 
@@ -146,15 +147,28 @@ def measure_cell(row: RowRuns, measure: MeasureSpec) -> Cell:
     name = row.row.name
     if not row.runs:
         return empty_cell(name, measure.name, row.empty_reason)
-    runs = [run for run in row.runs.values() if number_at(run, measure.source) is not None]
-    if not runs:
+    sample = measure_sample(list(row.runs.values()), measure)
+    if sample is None:
         return empty_cell(name, measure.name, "not measured")
-    values = np.array([[number_at(run, measure.source)] for run in runs], dtype=np.float64)
-    sample = _item_sample(runs, measure, values[:, 0])
-    if sample is not None:
-        return _filled(name, measure.name, estimate(sample))
-    found = estimate(Sample({measure.name: values}, items_resampled=False))
+    found = estimate(sample)
+    if sample.items_resampled:
+        return _filled(name, measure.name, found)
     return Cell(name, measure.name, found.mean, found.low, found.high, found.seed_sd, found.seeds, 0)
+
+
+def measure_sample(runs: Sequence[RunRecord], measure: MeasureSpec) -> Sample | None:
+    """A measure as [seeds, items], or as one value per seed; None where no run has it.
+
+    Args:
+        runs: of one row, a seed each; those without the measure are left out.
+        measure: which number.
+    """
+    measured = [run for run in runs if number_at(run, measure.source) is not None]
+    if not measured:
+        return None
+    values = np.array([[number_at(run, measure.source)] for run in measured], dtype=np.float64)
+    sample = _item_sample(measured, measure, values[:, 0])
+    return sample or Sample({measure.name: values}, items_resampled=False)
 
 
 def _item_sample(runs: Sequence[RunRecord], measure: MeasureSpec, values: Floats) -> Sample | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from compact_bench.students import Student
 
 __all__ = ["Request", "Workbench", "bench_of_record"]
+
+_BASES: WeakValueDictionary[tuple[str, str, str], Student] = WeakValueDictionary()
+"""Untrained students that some workbench of this process holds: (name, revision, device) -> student."""
 
 
 @dataclass(frozen=True)
@@ -277,7 +281,13 @@ class Workbench:
             import torch
 
             torch.set_num_threads(self.request.threads)
-        return load_student(self.student_name, device=self.request.device)
+        # A sweep has a workbench for every value, and all of them start from the same student.
+        place = (self.student_name, self.student_revision, self.request.device)
+        student = _BASES.get(place)
+        if student is None:
+            student = load_student(self.student_name, device=self.request.device)
+            _BASES[place] = student
+        return student
 
     @cached_property
     def base_hash(self) -> str:

@@ -15,6 +15,7 @@ from compact_bench.report.csv_ import tables_csv
 from compact_bench.report.findings import findings_markdown
 from compact_bench.report.latex import tables_latex
 from compact_bench.report.markdown import comparisons_markdown, escaped, grid, table_markdown
+from compact_bench.report.provenance import provenance_markdown
 from compact_bench.report.teachers import teachers_markdown
 from compact_bench.report.tuning import tuning_markdown
 from compact_bench.store_files import key_hash, key_label, run_name, write_atomic
@@ -26,8 +27,6 @@ __all__ = ["ReportFacts", "WrittenResults", "render_results", "write_results"]
 
 EXCLUDED_SHOWN = 30
 LISTED_SHOWN = 6
-VOLATILE = ("started", "finished", "seconds", "times", "suite_notes", "request")
-"""Provenance that differs between any two runs, or stands elsewhere in the report."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         ("Teachers as measured", _teachers_as_measured(runs)),
         ("Data", _data_notes(runs)),
         ("Runs", _runs(runs)),
-        ("Provenance", _provenance(runs)),
+        ("Provenance", provenance_markdown(runs)),
     ):
         if section:
             lines += ["", f"## {title}", "", *section]
@@ -255,26 +254,3 @@ def _runs(runs: Sequence[RunRecord]) -> list[str]:
             ]
         )
     return grid(head, rows) if rows else []
-
-
-def _provenance(runs: Sequence[RunRecord]) -> list[str]:
-    """What all runs share once; then, for what differs, every value with its runs."""
-    facts = [
-        flat({name: value for name, value in run.provenance.items() if name not in VOLATILE}) for run in runs
-    ]
-    names = sorted({name for fact in facts for name in fact})
-    shared, differing = [], []
-    for name in names:
-        values: dict[str, list[str]] = {}
-        for run, fact in zip(runs, facts, strict=True):
-            values.setdefault(fact.get(name, "not recorded"), []).append(key_hash(run.key))
-        if len(values) == 1:
-            shared.append([name, next(iter(values))])
-            continue
-        for value, hashes in sorted(values.items()):
-            shown = ", ".join(hashes[:4]) + (f" and {len(hashes) - 4} more" if len(hashes) > 4 else "")
-            differing.append(f"- {escaped(name)} = {escaped(value)}: {len(hashes)} runs ({shown})")
-    lines = [f"- {escaped(name)}: {escaped(value)}" for name, value in shared]
-    if differing:
-        lines += ["", "The runs differ in:", "", *differing]
-    return lines

@@ -1,0 +1,42 @@
+"""Where numbers come from, as Markdown: code, packages, hardware, settings of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compact_bench.provenance import flat
+from compact_bench.records import RunRecord
+from compact_bench.report.markdown import escaped
+from compact_bench.store_files import key_hash
+
+__all__ = ["provenance_markdown"]
+
+VOLATILE = ("started", "finished", "seconds", "times", "suite_notes", "request")
+"""Provenance that differs between any two runs, or stands elsewhere in the report."""
+
+
+def provenance_markdown(runs: Sequence[RunRecord]) -> list[str]:
+    """What all runs share once; then, for what differs, every value with its runs.
+
+    Args:
+        runs: in the order in which they are listed.
+    """
+    facts = [
+        flat({name: value for name, value in run.provenance.items() if name not in VOLATILE}) for run in runs
+    ]
+    names = sorted({name for fact in facts for name in fact})
+    shared, differing = [], []
+    for name in names:
+        values: dict[str, list[str]] = {}
+        for run, fact in zip(runs, facts, strict=True):
+            values.setdefault(fact.get(name, "not recorded"), []).append(key_hash(run.key))
+        if len(values) == 1:
+            shared.append([name, next(iter(values))])
+            continue
+        for value, hashes in sorted(values.items()):
+            shown = ", ".join(hashes[:4]) + (f" and {len(hashes) - 4} more" if len(hashes) > 4 else "")
+            differing.append(f"- {escaped(name)} = {escaped(value)}: {len(hashes)} runs ({shown})")
+    lines = [f"- {escaped(name)}: {escaped(value)}" for name, value in shared]
+    if differing:
+        lines += ["", "The runs differ in:", "", *differing]
+    return lines
