@@ -13,6 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("version",),
     ("errors",),
     ("records", "settings", "answers", "paths", "hardware", "layout", "chat", "quiet"),
+    ("lab",),
     (
         "data.lengths",
         "data.schema",
