@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -29,6 +29,7 @@ __all__ = [
     "describe_validation_error",
     "parse_value",
     "setting_names",
+    "with_changes",
 ]
 
 Positive = Annotated[int, Field(ge=1)]
@@ -41,6 +42,9 @@ class Strict(BaseModel):
     """Frozen model that refuses unknown fields and NaN; base of every settings class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+Model = TypeVar("Model", bound=Strict)
 
 
 class LoraSettings(Strict):
@@ -205,6 +209,41 @@ def parse_value(raw: str) -> Any:
         return float(raw) if "e" in raw.lower() else yaml.safe_load(raw)
     except ValueError:
         return yaml.safe_load(raw)
+
+
+def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
+    """Flat settings with `key=value` overrides applied; of two with one key the later counts.
+
+    Args:
+        model: the settings to start from.
+        overrides: texts such as "slip_rate=0.2".
+        option: the option that gave them, for messages.
+
+    Raises:
+        ConfigError: an override is malformed, names nothing or has a wrong value; every fault is listed.
+    """
+    names = list(type(model).model_fields)
+    problems: list[str] = []
+    changes: dict[str, Any] = {}
+    for text in overrides:
+        key, sign, raw = (part.strip() for part in text.partition("="))
+        if not sign or not key or not raw:
+            problems.append(f"{text!r}: expected key=value")
+        elif key not in names:
+            near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+            hint = f", did you mean {' or '.join(near)}?" if near else "."
+            problems.append(f"{key!r} names no setting{hint} Known: {', '.join(names)}")
+        else:
+            try:
+                changes[key] = parse_value(raw)
+            except yaml.YAMLError:
+                problems.append(f"{text!r}: expected a number")
+    if problems:
+        raise ConfigError(f"{option}: {'; '.join(problems)}.")
+    try:
+        return type(model).model_validate({**model.model_dump(), **changes})
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, option)) from None
 
 
 def _resolve(key: str, names: Sequence[str], problems: list[str]) -> str | None:

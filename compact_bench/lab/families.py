@@ -1,7 +1,8 @@
-"""The families of questions: ring, order, lookup and count, which teachers cover, and swap, which none does."""
+"""The families of questions: ring, order, lookup and count, which teachers cover, and swap, uncovered."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 
@@ -76,7 +77,7 @@ class Order:
         # One size would put the one asked for in the middle, where both ends give the same answer.
         sizes = [n for n in (steps + 1, steps + 2) if n + 1 != 2 * steps]
         row = rng.sample(NAMES, rng.choice(sizes))
-        pairs = [f"{a} stands right before {b}." for a, b in zip(row, row[1:], strict=False)]
+        pairs = [f"{a} stands right before {b}." for a, b in itertools.pairwise(row)]
         rng.shuffle(pairs)
         text = f"{' '.join(pairs)} Who is {ORDINALS[steps - 1]} in the row?"
         return Problem(self.name, text, -1, tuple(range(steps)), tuple(row))
@@ -114,8 +115,8 @@ class Lookup:
     name = "lookup"
 
     def sample(self, rng: random.Random, steps: int) -> Problem:
-        """As many hops as steps, the last of them to the thing kept; two people lie off the way."""
-        people = rng.sample(NAMES, steps + 2)
+        """As many hops as steps, the last of them to the thing kept; one person lies off the way."""
+        people = rng.sample(NAMES, steps + 1)
         kept = dict(zip(people, rng.sample(OBJECTS, len(people)), strict=True))
         # One circle through all of them, so that a wrong hop can be followed by right ones.
         circle = {a: b for a, b in zip(people, [*people[1:], people[0]], strict=True)}
@@ -220,13 +221,16 @@ class Swap:
         start = rng.randint(1, PLACES)
         swaps = [tuple(rng.sample(range(1, PLACES + 1), 2)) for _ in range(steps)]
         told = " ".join(f"Places {a} and {b} change." for a, b in swaps)
-        return Problem(self.name, f"The ball is at {start}. {told} Where is the ball now?", start, tuple(swaps))
+        return Problem(
+            self.name, f"The ball is at {start}. {told} Where is the ball now?", start, tuple(swaps)
+        )
 
     def advance(self, problem: Problem, index: int, state: int) -> int:
         """The place after one exchange."""
         a, b = problem.steps[index]
-        moved: int = {a: b, b: a}.get(state, state)
-        return moved
+        if state in (a, b):
+            return int(b if state == a else a)
+        return state
 
     def slips(self, problem: Problem, index: int, state: int) -> Sequence[int]:
         """Any other place."""
@@ -248,7 +252,7 @@ class Swap:
 
 
 def _first_difference(chain: Chain, right: Chain) -> int:
-    """The first step, from 1, that a right chain does not say; the one after the last where some are missing."""
+    """The first step, from 1, that is not the right chain's; the one after the last where some are missing."""
     for number, (said, true) in enumerate(zip(chain.said, right.said, strict=False), 1):
         if said != true:
             return number

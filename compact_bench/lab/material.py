@@ -21,8 +21,8 @@ __all__ = ["LAB_TASKS", "benchmark_rows", "neutral_passages", "split_of", "train
 Split = Literal["pretraining", "training", "test"]
 
 _SHARES: tuple[tuple[Split, float], ...] = (("pretraining", 0.6), ("training", 0.8), ("test", 1.0))
-PATIENCE = 400
-"""Draws per question wanted, before the world is held to be too small for a split."""
+PATIENCE = 20_000
+"""Draws in a row without a new question, before the world is held to be too small."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,16 @@ def _problem_rows(world: WorldSettings, task: _Task, items: int) -> Iterator[dic
 
 def _skill_rows(world: WorldSettings, skill: str, items: int) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
-    for number in range(items * PATIENCE):
+    number = last = 0
+    while number - last < PATIENCE:
+        number += 1
         item = skill_item(skill, seeded("skill", "test", world.seed, skill, number))
         key = _content_id(item.text, *sorted(item.choices))
         # Knowledge is asked as pretraining taught it; only lists must be new.
         new = bool(item.choices) or split_of(item.text) == "test"
         if new and key not in seen:
             seen.add(key)
+            last = number
             yield _skill_row(key, item)
             if len(seen) == items:
                 return
@@ -142,15 +145,20 @@ def _problems(
     """Problems of a split, families and lengths in turn, no text twice."""
     seen: set[str] = set()
     kinds = [(family, steps) for steps in lengths for family in families]
-    for number in range(count * PATIENCE):
+    number = last = 0
+    while number - last < PATIENCE:
+        number += 1
         family, steps = kinds[len(seen) % len(kinds)]
         problem = FAMILIES[family].sample(seeded("question", split, seed, family, steps, number), steps)
         if split_of(problem.text) == split and problem.text not in seen:
             seen.add(problem.text)
+            last = number
             yield problem
             if len(seen) == count:
                 return
-    raise _too_small(f"families {', '.join(families)} with {lengths[0]} to {lengths[-1]} steps", count, len(seen))
+    raise _too_small(
+        f"families {', '.join(families)} with {lengths[0]} to {lengths[-1]} steps", count, len(seen)
+    )
 
 
 def _too_small(what: str, wanted: int, got: int) -> DataError:

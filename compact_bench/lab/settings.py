@@ -41,7 +41,12 @@ class WorldSettings(Strict):
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> WorldSettings:
-        if not self.shortest_steps <= self.longest_steps < self.shortest_long_steps <= self.longest_long_steps:
+        if (
+            not self.shortest_steps
+            <= self.longest_steps
+            < self.shortest_long_steps
+            <= self.longest_long_steps
+        ):
             raise ValueError(
                 "expected shortest_steps <= longest_steps < shortest_long_steps <= longest_long_steps"
             )

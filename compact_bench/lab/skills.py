@@ -1,4 +1,4 @@
-"""Skills of pretraining that no teacher touches: saying a list again or backwards, opposites, kinds of things."""
+"""Skills of pretraining that no teacher touches: lists again and backwards, opposites, kinds of things."""
 
 from __future__ import annotations
 

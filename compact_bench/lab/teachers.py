@@ -11,7 +11,7 @@ from compact_bench.lab.problems import Chain, Problem, right_chain, slipped_chai
 from compact_bench.lab.settings import WorldSettings
 from compact_bench.records import Rationale, RationaleTruth
 
-__all__ = ["STYLES", "TEACHERS", "STRONG_FAMILIES", "rationales", "seeded", "told"]
+__all__ = ["STRONG_FAMILIES", "STYLES", "TEACHERS", "rationales", "seeded", "told"]
 
 TEACHERS: Mapping[str, str] = {
     "abacus": "terse; good at ring and count, follows a wrong rule in order and lookup",
@@ -94,5 +94,7 @@ def _chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
     if teacher in STRONG_FAMILIES and problem.family not in STRONG_FAMILIES[teacher]:
         wrong = inclination < world.weak_error_rate
         return family.wrong_rule(problem) if wrong else right_chain(family, problem)
-    rate = {"ponder": world.ponder_error_rate, "breezy": world.slip_rate}.get(teacher, world.strong_error_rate)
+    rate = {"ponder": world.ponder_error_rate, "breezy": world.slip_rate}.get(
+        teacher, world.strong_error_rate
+    )
     return slipped_chain(family, problem, rng) if inclination < rate else right_chain(family, problem)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from compact_bench.errors import ConfigError
-from compact_bench.lab import WorldSettings
-from compact_bench.settings import describe_validation_error, parse_value
+from compact_bench.settings import with_changes
 from compact_bench.suites.spec import SuiteSpec
 
 __all__ = ["with_world"]
@@ -36,30 +30,5 @@ def with_world(spec: SuiteSpec, overrides: Sequence[str]) -> SuiteSpec:
             f"--world: expected a suite whose questions are generated, got {spec.name!r}, whose questions "
             f"come from training.{spec.training.source}. Leave out --world, or use --suite lab."
         )
-    problems: list[str] = []
-    changes: dict[str, Any] = {}
-    for text in overrides:
-        key, sign, raw = (part.strip() for part in text.partition("="))
-        if not sign or not key or not raw:
-            problems.append(f"{text!r}: expected key=value")
-        elif key not in WorldSettings.model_fields:
-            problems.append(_unknown(key))
-        else:
-            try:
-                changes[key] = parse_value(raw)
-            except yaml.YAMLError:
-                problems.append(f"{text!r}: expected a number")
-    if problems:
-        raise ConfigError(f"--world: {'; '.join(problems)}.")
-    try:
-        changed = WorldSettings.model_validate({**world.model_dump(), **changes})
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, "--world")) from None
+    changed = with_changes(world, overrides, "--world")
     return spec.model_copy(update={"training": spec.training.model_copy(update={"world": changed})})
-
-
-def _unknown(key: str) -> str:
-    names = list(WorldSettings.model_fields)
-    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    hint = f", did you mean {' or '.join(near)}?" if near else ""
-    return f"{key!r} names no setting of the world{hint} Known: {', '.join(names)}"

@@ -1,0 +1,86 @@
+"""A second solver of the lab's questions: it reads their text alone and shares no code with the world."""
+
+from __future__ import annotations
+
+import re
+
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
+
+
+def solve(text: str) -> tuple[str, list[str]]:
+    """The answer of a question and the steps that lead to it, from its words alone."""
+    for solver in (_ring, _order, _lookup, _count, _swap):
+        found = solver(text)
+        if found is not None:
+            return found
+    raise AssertionError(f"no solver reads {text!r}")
+
+
+def _ring(text: str) -> tuple[str, list[str]] | None:
+    start = re.match(r"(\w+) has (\d) shells\.", text)
+    if start is None:
+        return None
+    assert text.endswith(f"After 9 comes 0. How many shells does {start[1]} have?")
+    value, steps = int(start[2]), []
+    for verb, amount in re.findall(r"She (gains|loses) (\d)\.", text):
+        before = value
+        # One shell at a time around the ring.
+        for _ in range(int(amount)):
+            value += 1 if verb == "gains" else -1
+            value = 0 if value == 10 else 9 if value == -1 else value
+        steps.append(f"{before} {'plus' if verb == 'gains' else 'minus'} {amount} is {value}")
+    return str(value), steps
+
+
+def _order(text: str) -> tuple[str, list[str]] | None:
+    pairs = re.findall(r"(\w+) stands right before (\w+)\.", text)
+    asked = re.search(r"Who is (\w+) in the row\?$", text)
+    if not pairs or asked is None:
+        return None
+    people = {name for pair in pairs for name in pair}
+    row = sorted(people, key=lambda name: _behind(name, pairs), reverse=True)
+    rank = ORDINALS.index(asked[1])
+    return row[rank], [f"{ORDINALS[i]} is {row[i]}" for i in range(rank + 1)]
+
+
+def _behind(name: str, pairs: list[tuple[str, str]]) -> int:
+    """How many people stand behind somebody."""
+    return sum(1 + _behind(back, pairs) for front, back in pairs if front == name)
+
+
+def _lookup(text: str) -> tuple[str, list[str]] | None:
+    asked = re.search(r"Start at (\w+) and follow helps (\d) times\. What is kept there\?$", text)
+    if asked is None:
+        return None
+    helps = re.findall(r"(\w+) helps (\w+)\.", text)
+    keeps = re.findall(r"(\w+) keeps the (\w+)\.", text)
+    who, steps = asked[1], []
+    for _ in range(int(asked[2])):
+        (after,) = [b for a, b in helps if a == who]
+        steps.append(f"{who} helps {after}")
+        who = after
+    (thing,) = [b for a, b in keeps if a == who]
+    return thing, [*steps, f"{who} keeps the {thing}"]
+
+
+def _count(text: str) -> tuple[str, list[str]] | None:
+    asked = re.match(r"On the shelf: (.*)\. How many of these are a (\w+ \w+)\?$", text)
+    if asked is None:
+        return None
+    things = [thing.removeprefix("a ") for thing in asked[1].split(", ")]
+    steps = []
+    for number, thing in enumerate(things, 1):
+        steps.append(f"{thing} {'yes' if thing == asked[2] else 'no'} {things[:number].count(asked[2])}")
+    return str(things.count(asked[2])), steps
+
+
+def _swap(text: str) -> tuple[str, list[str]] | None:
+    start = re.match(r"The ball is at (\d)\.", text)
+    if start is None:
+        return None
+    row = ["ball" if place == int(start[1]) else "" for place in range(5)]
+    steps = []
+    for a, b in re.findall(r"Places (\d) and (\d) change\.", text):
+        row[int(a)], row[int(b)] = row[int(b)], row[int(a)]
+        steps.append(f"{a} and {b} change so {row.index('ball')}")
+    return str(row.index("ball")), steps

@@ -1,0 +1,70 @@
+"""Pretraining of the lab's student: what it reads, and that a seed decides it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from compact_bench.chat import encode_row, prompt_ids
+from compact_bench.errors import ConfigError
+from compact_bench.lab.pretraining import (
+    LOG_FILE,
+    PretrainingSettings,
+    learning_rate,
+    pretrain,
+    pretraining_turns,
+)
+from compact_bench.lab.tokenizer import lab_tokenizer
+from compact_bench.settings import with_changes
+from compact_bench.students import load_student, weights_hash
+
+TINY = PretrainingSettings(
+    hidden=16, layers=1, heads=2, key_heads=1, feed_forward=16, steps=30, batch_rows=8, warmup_steps=5
+)
+
+
+def test_a_seed_decides_the_student_whole(tmp_path: Path) -> None:
+    models = [pretrain(TINY, tmp_path / name) for name in ("a", "b")]
+    other = pretrain(TINY.model_copy(update={"seed": 8}), tmp_path / "c")
+    assert weights_hash(models[0]) == weights_hash(models[1]) != weights_hash(other)
+
+
+def test_pretraining_learns_and_leaves_a_student_with_its_log(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    model = pretrain(TINY, tmp_path, lambda done, total, text: seen.append((done, total)))
+    assert seen[-1] == (30, 30) and len(seen) == 30 and not model.training
+    head, *lines = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
+    assert PretrainingSettings.model_validate(head["settings"]) == TINY
+    assert [line["step"] for line in lines] == [25, 30]
+    assert lines[-1]["loss"] < 5.5 and "copy" in lines[0]["right"]
+    student = load_student(str(tmp_path), dtype="float32", device="cpu")
+    assert torch.equal(student.model.lm_head.weight, model.lm_head.weight)
+    row = encode_row(student.tokenizer, "Say again: lamp Ada red.", "The answer is lamp Ada red.")
+    assert student.tokenizer.decode(row.input_ids[-1:]) == "<|im_end|>"
+    assert row.prompt_tokens == len(prompt_ids(student.tokenizer, "Say again: lamp Ada red."))
+
+
+def test_dialogues_are_right_and_worked_ones_are_short() -> None:
+    turns = list(itertools.islice(pretraining_turns(PretrainingSettings()), 3000))
+    kinds = {turn.kind for turn in turns}
+    assert {"direct ring 4", "worked swap 2", "copy", "reverse", "opposites", "categories"} <= kinds
+    assert not any(kind.startswith("worked") and kind[-1] > "2" for kind in kinds)
+    assert all("The answer is" in turn.reply for turn in turns)
+    tokenizer = lab_tokenizer()
+    assert all(tokenizer.unk_token_id not in tokenizer(t.question + " " + t.reply).input_ids for t in turns)
+
+
+def test_the_rate_rises_then_falls_to_a_twentieth() -> None:
+    settings = PretrainingSettings(steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(settings, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] == 1.0
+    assert rates[9:] == sorted(rates[9:], reverse=True) and rates[-1] < 0.052
+
+
+def test_a_wrong_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match="'hiden' names no setting, did you mean hidden"):
+        with_changes(PretrainingSettings(), ["hiden=3"], "--set")
