@@ -228,9 +228,7 @@ class Swap:
     def advance(self, problem: Problem, index: int, state: int) -> int:
         """The place after one exchange."""
         a, b = problem.steps[index]
-        if state in (a, b):
-            return int(b if state == a else a)
-        return state
+        return int(b if state == a else a if state == b else state)
 
     def slips(self, problem: Problem, index: int, state: int) -> Sequence[int]:
         """Any other place."""
