@@ -40,7 +40,8 @@ def thinking_token_ids(tokenizer: Any, words: Sequence[str] = THINKING_WORDS) ->
     for word in words:
         for text in (word, f" {word}"):
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-            if len(ids) == 1:
+            # A word that a closed vocabulary lacks is the unknown token, which stands for any word.
+            if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
                 found.add(int(ids[0]))
     return tuple(sorted(found))
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from compact_bench.branches import encode_question
 from compact_bench.errors import DataError, StudentError
 from compact_bench.evaluation import read_items
 from compact_bench.lab import neutral_passages
+from compact_bench.scores import thinking_token_ids
 from compact_bench.store import Store
 from compact_bench.workbench import Request, Workbench, bench_of_record
 from tests.tiny_suite import make_tiny_lab_student, write_rationales, write_tiny_lab
@@ -88,6 +90,21 @@ def test_what_is_known_of_a_set_is_remembered(suite: Path, tmp_path: Path) -> No
     assert Workbench(request_of(suite, tmp_path)).suite_info.has_truth
     again = Workbench(request_of(suite, tmp_path))
     assert again.suite_info.has_truth and "data" not in vars(again)
+
+
+def test_rationales_of_the_lab_are_whole_words_with_answers(suite: Path, tmp_path: Path) -> None:
+    bench = Workbench(request_of(suite, tmp_path))
+    tokenizer, longest = bench.base.tokenizer, bench.base.model.config.max_position_embeddings
+    thinking = {tokenizer.decode([i]) for i in thinking_token_ids(tokenizer)}
+    assert {"Wait", "So", "Hmm"} <= thinking and tokenizer.unk_token not in thinking
+    for question in (*bench.data.training, *bench.data.validation):
+        encoded = encode_question(bench.base, question)
+        assert tokenizer.decode(list(encoded.gold_ids)) == question.gold_answer
+        for branch, rationale in zip(encoded.branches, question.rationales, strict=True):
+            said = tokenizer.decode([branch.input_ids[place] for place in branch.answer_positions])
+            assert said == branch.predicted_answer and len(branch.input_ids) < longest
+            # Right reasoning ends in a right answer; a wrong one may reach it by chance.
+            assert rationale.truth is not None and branch.is_right >= rationale.truth.is_right
 
 
 def mine(folder: Path, suite: Path, *, right: bool) -> Path:
