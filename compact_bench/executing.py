@@ -101,7 +101,12 @@ def choose_staff(asked_workers: int, asked_threads: int, *, small: bool, cores: 
 
 
 def execute_plan(
-    parts: Sequence[Part], console: Console, *, quiet: bool = False, workers: int = 0
+    parts: Sequence[Part],
+    console: Console,
+    *,
+    quiet: bool = False,
+    workers: int = 0,
+    later: Sequence[Part] = (),
 ) -> Outcome:
     """Show a plan and execute what is missing of it.
 
@@ -110,6 +115,7 @@ def execute_plan(
         console: for the plan, progress and messages.
         quiet: whether to print nothing.
         workers: runs at a time; 0 chooses.
+        later: what the command will execute afterwards; it is shown, and counts in the time that is left.
 
     Returns:
         The records; an interruption is part of the outcome, not an exception.
@@ -117,16 +123,22 @@ def execute_plan(
     Raises:
         CompactBenchError: data, student or store are not as they must be.
     """
-    planned = _Planned.of(parts, workers)
+    planned, ahead = _Planned.of(parts, workers), _Planned.of(later, workers) if later else None
     if not quiet:
-        _show(parts, planned, console)
+        shown = [*parts, *later] if planned.jobs else parts
+        _show(shown, _Planned.of(shown, workers), console)
     executed, interrupted = 0, False
     if planned.jobs:
         try:
             with open_display(console, quiet=quiet) as display:
                 staff = planned.staff
                 made = execute(
-                    planned.jobs, display, planned.estimator, workers=staff.workers, threads=staff.threads
+                    planned.jobs,
+                    display,
+                    planned.estimator,
+                    workers=staff.workers,
+                    threads=staff.threads,
+                    later=[job.key for job in ahead.jobs] if ahead else (),
                 )
                 executed = len(made)
         except KeyboardInterrupt:

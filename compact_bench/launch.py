@@ -19,14 +19,20 @@ from compact_bench.errors import StoreError
 from compact_bench.estimate import Estimator
 from compact_bench.job_queue import Job, JobQueue
 from compact_bench.progress import Display, Ticker
-from compact_bench.records import RunRecord
+from compact_bench.records import RunKey, RunRecord
 from compact_bench.worker_process import WorkerLost, WorkerProcess
 
 __all__ = ["execute"]
 
 
 def execute(
-    jobs: Sequence[Job], display: Display, estimator: Estimator, *, workers: int = 1, threads: int = 0
+    jobs: Sequence[Job],
+    display: Display,
+    estimator: Estimator,
+    *,
+    workers: int = 1,
+    threads: int = 0,
+    later: Sequence[RunKey] = (),
 ) -> list[RunRecord]:
     """Execute runs, or take what other commands make of them.
 
@@ -36,6 +42,7 @@ def execute(
         estimator: says how long runs take; learns from those that end.
         workers: how many runs execute at a time, one of them in this process.
         threads: CPU threads of each; 0 leaves it to torch.
+        later: runs that the command executes afterwards; they count in the time that is left.
 
     Returns:
         One record per run, in the order of `jobs`.
@@ -46,7 +53,7 @@ def execute(
     """
     if not jobs:
         return []
-    crew = _Crew(jobs, display, estimator, threads)
+    crew = _Crew(jobs, display, estimator, threads, later)
     with ExitStack() as stack:
         stack.enter_context(_torch_threads(threads))
         # Data and student are needed by every run; what is wrong with them ends the command here.
@@ -76,11 +83,18 @@ def _torch_threads(threads: int) -> Iterator[None]:
 class _Crew:
     """This process and its worker processes, at work on one queue."""
 
-    def __init__(self, jobs: Sequence[Job], display: Display, estimator: Estimator, threads: int) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        display: Display,
+        estimator: Estimator,
+        threads: int,
+        later: Sequence[RunKey],
+    ) -> None:
         self.queue = JobQueue(jobs)
         self.began = time.time()
-        self._estimator, self._threads = estimator, threads
-        self._ticker = Ticker(display, estimator.expected([job.key for job in jobs]))
+        self._estimator, self._threads, self._later = estimator, threads, tuple(later)
+        self._ticker = Ticker(display, self._expected())
         self._workers: list[WorkerProcess] = []
         self._told: set[str] = set()
         self._stopped = False
@@ -176,4 +190,8 @@ class _Crew:
             ticker.display.note(f"{run_title(job.key)}: {outcome}, by another command")
         self._estimator.learn(record)
         self.queue.finish(job, record)
-        ticker.expect(self._estimator.expected(self.queue.open_keys))
+        ticker.expect(self._expected())
+
+    def _expected(self) -> dict[str, float]:
+        """Seconds of every run that is still to be executed, now or later."""
+        return self._estimator.expected([*self.queue.open_keys, *self._later])

@@ -150,7 +150,8 @@ class RunRecord:
         status: "done", "failed" or "unsupported".
         reason: why it is not done (first line of the error, or the method's reason); "" when done.
         training: optimiser_steps, epochs, questions, branches, tokens (supervised), total_tokens,
-            seconds, final_loss, peak_memory_bytes, excluded (list of {question_id, problem}).
+            seconds, final_loss, peak_memory_bytes, excluded (list of {question_id, problem}); diverged, of
+            a failed run whose numbers became infinite.
         weights: hash of the merged weights, hash of the base's.
         evaluations: task name -> {"metric", "value", "n", "items" (per-item scores, in item order),
             "item_ids", "cache_key"}.

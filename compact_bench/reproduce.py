@@ -9,7 +9,14 @@ from pathlib import Path
 from rich.console import Console
 
 from compact_bench.executing import Outcome, Part, execute_plan, show_plan
-from compact_bench.planning import check_methods, plan_method, plan_table, table_records
+from compact_bench.planning import (
+    check_methods,
+    plan_method,
+    plan_table,
+    plan_tuning,
+    table_records,
+    trial_runs,
+)
 from compact_bench.registry import get_method
 from compact_bench.table_spec import TableSpec, load_table_spec
 from compact_bench.tables import build_table
@@ -28,6 +35,7 @@ def reproduce_table(
     quiet: bool = False,
     dry_run: bool = False,
     workers: int = 0,
+    tune: bool = False,
 ) -> Outcome:
     """Plan a table, run what is missing, and write its files.
 
@@ -40,9 +48,11 @@ def reproduce_table(
         quiet: whether to print nothing.
         dry_run: show the plan only.
         workers: runs at a time; 0 chooses by student and machine.
+        tune: whether every row that trains first tries the same learning rates on the validation split, and
+            then runs with the one it chose.
 
     Returns:
-        The records; an interruption is part of the outcome, not an exception.
+        The records of the table's runs; an interruption is part of the outcome, not an exception.
 
     Raises:
         CompactBenchError: a name, setting, data file, student or folder is wrong.
@@ -51,11 +61,22 @@ def reproduce_table(
     check_methods(spec, methods)
     bench = Workbench(request)
     _announce(bench, console, quiet)
-    plan = plan_table(bench, spec, methods)
+    trials: list[Part] = []
+    tuning = plan_tuning(bench, spec, methods) if tune else None
+    if tuning:
+        trials.append(Part(bench, trial_runs(tuning), "Tuning"))
+    runs = Part(bench, plan_table(bench, spec, methods, tuning.chosen if tuning else None))
     if dry_run:
-        return show_plan([Part(bench, plan)], console, workers=workers)
-    outcome = execute_plan([Part(bench, plan)], console, quiet=quiet, workers=workers)
-    _write(bench, spec, output, console, quiet)
+        return show_plan([*trials, runs], console, workers=workers)
+    if tuning:
+        tried = execute_plan(trials, console, quiet=quiet, workers=workers, later=[runs])
+        if tried.interrupted:
+            _write(bench, spec, output, console, quiet, tune)
+            return tried
+        chosen = plan_tuning(bench, spec, methods).chosen
+        runs = Part(bench, plan_table(bench, spec, methods, chosen))
+    outcome = execute_plan([runs], console, quiet=quiet, workers=workers)
+    _write(bench, spec, output, console, quiet, tune)
     return outcome
 
 
@@ -81,16 +102,18 @@ def run_method(
     return execute_plan([Part(bench, plan_method(bench, method))], console, quiet=quiet, workers=workers)
 
 
-def report_table(request: Request, table: str, *, output: Path, console: Console, quiet: bool) -> None:
+def report_table(
+    request: Request, table: str, *, output: Path, console: Console, quiet: bool, tune: bool = False
+) -> None:
     """Write a table's files from the records that are there; runs nothing.
 
     Args:
-        request, table, output, console, quiet: as in `reproduce_table`.
+        request, table, output, console, quiet, tune: as in `reproduce_table`.
 
     Raises:
         CompactBenchError: a name, setting or folder is wrong.
     """
-    _write(Workbench(request), load_table_spec(table), output, console, quiet)
+    _write(Workbench(request), load_table_spec(table), output, console, quiet, tune)
 
 
 def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
@@ -99,10 +122,13 @@ def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
         console.print(f"Fetching student {bench.student_name} (once, a few minutes at most) ...")
 
 
-def _write(bench: Workbench, spec: TableSpec, output: Path, console: Console, quiet: bool) -> None:
+def _write(
+    bench: Workbench, spec: TableSpec, output: Path, console: Console, quiet: bool, tune: bool
+) -> None:
     from compact_bench.report import ReportFacts, write_results
 
-    records = table_records(bench, spec)
+    tuning = plan_tuning(bench, spec) if tune else None
+    records = table_records(bench, spec, tuning.chosen if tuning else None)
     table = build_table(
         spec,
         records,
@@ -114,11 +140,12 @@ def _write(bench: Workbench, spec: TableSpec, output: Path, console: Console, qu
     own = bench.request.student in (None, bench.spec.student)
     titles = {teacher.name: teacher.title for teacher in bench.spec.teachers}
     facts = ReportFacts(
-        command=command_line(bench, spec.number),
+        command=command_line(bench, spec.number, tune=tune),
         suite_title=bench.spec.title,
         card=bench.spec.card,
         student=bench.spec.student_title if own else bench.student_name,
         teachers={name: titles.get(name, "") for name in bench.teachers},
+        tuning=tuning,
     )
     written = write_results([table], records, output, facts)
     if not quiet:
@@ -130,12 +157,13 @@ def _write(bench: Workbench, spec: TableSpec, output: Path, console: Console, qu
         )
 
 
-def command_line(bench: Workbench, table: str) -> str:
+def command_line(bench: Workbench, table: str, *, tune: bool = False) -> str:
     """The command that makes these results, without the folders, which results do not depend on.
 
     Args:
         bench: suite, profile, seeds and settings.
         table: the table's number.
+        tune: whether learning rates are tuned.
     """
     asked = bench.request
     words = ["compact-bench", "reproduce", "--table", table, "--suite", asked.suite]
@@ -151,4 +179,5 @@ def command_line(bench: Workbench, table: str) -> str:
         words += ["--world", change]
     for override in asked.overrides:
         words += ["--set", override]
+    words += ["--tune"] if tune else []
     return shlex.join(words)

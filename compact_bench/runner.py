@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from compact_bench.errors import CompactBenchError
+from compact_bench.errors import CompactBenchError, NumericalError
 from compact_bench.final_weights import load_final, save_final
 from compact_bench.progress import Ticker
 from compact_bench.provenance import collect_provenance
@@ -99,7 +99,9 @@ def execute_run(bench: Workbench, key: RunKey, ticker: Ticker) -> RunRecord:
     except RUN_FAILURES as error:
         log = "".join(traceback.format_exception(error))
         write_atomic(directory / ERROR_LOG, log.encode())
-        record = _record(bench, key, "failed", started, reason=_first_line(error))
+        # That a run diverged is known for good; anything else may go better another time.
+        diverged = {"diverged": True} if isinstance(error, NumericalError) else {}
+        record = _record(bench, key, "failed", started, reason=_first_line(error), training=diverged)
     bench.store.save(key, record)
     return record
 

@@ -35,6 +35,7 @@ __all__ = [
     "SuiteName",
     "Teachers",
     "Threads",
+    "Tune",
     "Workers",
     "World",
     "csv_names",
@@ -88,6 +89,13 @@ Teachers = Annotated[
 Mirror = Annotated[Path | None, typer.Option("--mirror", help="Folder laid out as owner/repo/commit/path.")]
 Store = Annotated[
     Path | None, typer.Option("--store", help="Where runs are kept. Default: ./compact_bench_store.")
+]
+Tune = Annotated[
+    bool,
+    typer.Option(
+        "--tune",
+        help="Choose every row's learning rate from one grid, on the validation split, with equal trials.",
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", help="Folder for RESULTS.md, .csv and .tex.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 
-__all__ = ["register"]
+__all__ = ["end_with", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +48,7 @@ def reproduce(
     threads: o.Threads = 0,
     workers: o.Workers = 0,
     device: o.Device = "auto",
+    tune: o.Tune = False,
     quiet: o.Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
 ) -> None:
@@ -83,8 +84,9 @@ def reproduce(
         quiet=quiet,
         dry_run=dry_run,
         workers=workers,
+        tune=tune,
     )
-    _end(outcome)
+    end_with(outcome)
 
 
 def run(
@@ -131,7 +133,7 @@ def run(
 
         for record in outcome.records:
             o.out().print(record_summary(record))
-    _end(outcome)
+    end_with(outcome)
 
 
 def report(
@@ -149,6 +151,7 @@ def report(
     store: o.Store = None,
     output: o.Output = Path("."),
     offline: o.Offline = False,
+    tune: o.Tune = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Write the tables from the records that are there; nothing is run, empty cells say why."""
@@ -170,7 +173,7 @@ def report(
     )
     from compact_bench.reproduce import report_table
 
-    report_table(request, table, output=output, console=o.status(), quiet=quiet)
+    report_table(request, table, output=output, console=o.status(), quiet=quiet, tune=tune)
 
 
 def prefetch(
@@ -201,8 +204,12 @@ def prefetch(
             console.print(line, markup=False, soft_wrap=True)
 
 
-def _end(outcome: Outcome) -> None:
-    """Leave with the exit code that says how the runs ended."""
+def end_with(outcome: Outcome) -> None:
+    """Leave with the exit code that says how the runs ended.
+
+    Args:
+        outcome: of the command.
+    """
     if outcome.interrupted:
         typer.echo("Interrupted. The same command continues where it stopped.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
