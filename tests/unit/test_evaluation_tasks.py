@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from compact_bench.answers import extract_answer, numeric_match
 from compact_bench.errors import ConfigError, DataError, UnknownNameError
 from compact_bench.evaluation import is_generation, lm_eval_command, task_names, write_task_folder
 from compact_bench.evaluation.task_files import task_texts
@@ -59,6 +62,18 @@ def test_generations_are_read_by_the_stated_rule(
 ) -> None:
     scores = score_generation({"answer": gold}, [generation])
     assert scores == {"exact_match": float(right), "states_answer": float(states)}
+
+
+@given(
+    st.lists(
+        st.sampled_from(["The answer is", " 8", "-8", "8.0", ".", "!", "\n", "$1,2", " 12 apples", "x"])
+    ),
+    st.sampled_from(["8", "8.0", "-8", "12", "0.6666666666666666", "1200"]),
+)
+def test_words_as_answers_change_no_score_of_a_number(parts: list[str], gold: str) -> None:
+    generation = "".join(parts)
+    scores = score_generation({"answer": gold}, [generation])
+    assert scores["exact_match"] == float(numeric_match(extract_answer(generation), gold))
 
 
 def test_the_packaged_tasks_are_the_suites_and_each_has_its_kind() -> None:
