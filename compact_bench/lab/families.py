@@ -185,11 +185,11 @@ class Count:
 
     def advance(self, problem: Problem, index: int, state: int) -> int:
         """One more where the thing matches."""
-        return state + (problem.steps[index] == problem.facts)
+        return state + int(problem.steps[index] == problem.facts)
 
     def slips(self, problem: Problem, index: int, state: int) -> Sequence[int]:
         """Counts what does not match, or leaves out what does."""
-        return (state + (problem.steps[index] != problem.facts),)
+        return (state + int(problem.steps[index] != problem.facts),)
 
     def say(self, problem: Problem, index: int, before: int, after: int) -> str:
         """Whether a thing counts, and the count so far."""
@@ -250,7 +250,7 @@ class Swap:
 
 
 def _first_difference(chain: Chain, right: Chain) -> int:
-    """The first step, from 1, that is not the right chain's; the one after the last where some are missing."""
+    """The first step, from 1, that is not the right chain's; where some are missing, the first of those."""
     for number, (said, true) in enumerate(zip(chain.said, right.said, strict=False), 1):
         if said != true:
             return number
