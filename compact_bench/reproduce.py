@@ -142,6 +142,7 @@ def _write(
     facts = ReportFacts(
         command=command_line(bench, spec.number, tune=tune),
         suite_title=bench.spec.title,
+        profile_note=bench.profile.note,
         card=bench.spec.card,
         student=bench.spec.student_title if own else bench.student_name,
         teachers={name: titles.get(name, "") for name in bench.teachers},

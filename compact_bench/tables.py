@@ -24,13 +24,10 @@ from compact_bench.table_spec import GroupSpec, TableSpec
 __all__ = ["BenchmarkLike", "Column", "Row", "SuiteLike", "Table", "build_table"]
 
 LEVELS = (("chance", "Chance"), ("majority", "Majority answer"))
-PROFILE_NOTES = {
-    "smoke": (
-        "Profile smoke only proves that the pipe works: a few questions, a few items. **The numbers are "
-        "meaningless** and must not be quoted."
-    ),
-    "lite": "Profile lite uses few items, so the intervals are wide.",
-}
+SMOKE_NOTE = (
+    "Profile smoke only proves that the pipe works: a few questions, a few items. **The numbers are "
+    "meaningless** and must not be quoted."
+)
 CELL_NOTE = (
     "A cell is the mean over seeds and items with a 95 % percentile interval of a crossed bootstrap: seeds "
     "and items are resampled independently, with the same draws for every row. With one seed the interval is "
@@ -316,8 +313,8 @@ def _notes(
     seeds: Sequence[int],
 ) -> tuple[str, ...]:
     found: list[str] = []
-    if profile in PROFILE_NOTES:
-        found.append(PROFILE_NOTES[profile])
+    if profile == "smoke":
+        found.append(SMOKE_NOTE)
     found.append(CELL_NOTE)
     if groups:
         found.append("A group's mean is the mean of its benchmarks' means.")

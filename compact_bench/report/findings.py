@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from compact_bench.comparisons import Comparison
 from compact_bench.report.markdown import escaped, uncompared_sentences
-from compact_bench.tables import PROFILE_NOTES, Table
+from compact_bench.tables import SMOKE_NOTE, Table
 
 __all__ = ["findings_markdown"]
 
@@ -23,7 +23,7 @@ def findings_markdown(table: Table) -> list[str]:
     told = [c for c in table.comparisons if c.in_words]
     if not told:
         return []
-    lines = [PROFILE_NOTES[table.profile], ""] if table.profile in PROFILE_NOTES else []
+    lines = [SMOKE_NOTE, ""] if table.profile == "smoke" else []
     pairs = list(dict.fromkeys((c.row, c.against) for c in told))
     measured = sorted(
         (c for c in told if c.effect is not None), key=lambda c: pairs.index((c.row, c.against))

@@ -17,6 +17,7 @@ from compact_bench.report.latex import tables_latex
 from compact_bench.report.markdown import comparisons_markdown, escaped, grid, table_markdown
 from compact_bench.report.provenance import provenance_markdown
 from compact_bench.report.teachers import teachers_markdown
+from compact_bench.report.truth_figure import TRUTH_FIGURE, truth_figure_markdown, truth_over_training
 from compact_bench.report.tuning import tuning_markdown
 from compact_bench.store_files import key_hash, key_label, run_name, write_atomic
 from compact_bench.table_rows import value_at
@@ -36,6 +37,7 @@ class ReportFacts:
     Attributes:
         command: the exact command that makes these results.
         suite_title: the suite's title.
+        profile_note: what the suite says of the profile's scale.
         card: the suite's own facts and warnings, as prose or Markdown.
         student: how the student is named in full; "" takes the records' name.
         teachers: name -> title.
@@ -44,6 +46,7 @@ class ReportFacts:
 
     command: str
     suite_title: str = ""
+    profile_note: str = ""
     card: str = ""
     student: str = ""
     teachers: Mapping[str, str] | None = None
@@ -64,6 +67,8 @@ def write_results(
 ) -> WrittenResults:
     """Write RESULTS.md, RESULTS.csv and RESULTS.tex; the same records give the same bytes.
 
+    Where records have truth scores, their course over training is drawn beside them.
+
     Args:
         tables: what to show.
         records: the runs behind them.
@@ -77,6 +82,11 @@ def write_results(
     write_atomic(written.markdown, render_results(tables, records, facts).encode())
     write_atomic(written.csv, tables_csv(tables).encode())
     write_atomic(written.latex, tables_latex(tables).encode())
+    titles = {row.name: row.title for table in tables for row in table.rows}
+    figure = truth_over_training(records, titles)
+    if figure is not None:
+        write_atomic(folder / f"{TRUTH_FIGURE}.png", figure.png)
+        write_atomic(folder / f"{TRUTH_FIGURE}.svg", figure.svg)
     return written
 
 
@@ -97,6 +107,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         if table.comparisons:
             lines += ["", "### Comparisons", "", *comparisons_markdown(table.comparisons)]
     for title, section in (
+        ("Truth scores over training", truth_figure_markdown(runs)),
         ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),
@@ -129,7 +140,7 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
         facts.command,
         "```",
         "",
-        f"- Profile: {profiles or 'unknown'}",
+        f"- Profile: {profiles or 'unknown'}{f' ({facts.profile_note})' if facts.profile_note else ''}",
         f"- Student: {students or 'unknown'}",
         f"- Seeds: {seeds or 'none'}",
         f"- Runs: {states}",

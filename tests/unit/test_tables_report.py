@@ -24,6 +24,7 @@ SPEC = load_table_spec(2)
 FACTS = ReportFacts(
     command="python -m compact_bench reproduce --table 2 --suite svamp",
     suite_title="SVAMP",
+    profile_note="few items, so wide intervals",
     card="The teachers saw the gold answer.",
     student="Tiny, dequantised from Q4_1",
     teachers={"alpha": "Alpha 1", "beta": ""},
@@ -62,6 +63,7 @@ def test_the_report_holds_what_a_reader_needs() -> None:
         "- near_duplicates: 140",
         "- shared.a+b: 8 entries",
         "### Comparisons",
+        "- Profile: lite (few items, so wide intervals)",
         "this project's own",
         "not available",
         "- hardware.threads: 2",
