@@ -138,8 +138,10 @@ class Estimator:
         ]
 
     def _training_seconds(self, key: RunKey) -> float:
-        seen = self._load.questions * int(key.settings["train"]["epochs"])
         same = [r for r in self._same(key) if r.training.get("optimiser_steps") and r.training.get("seconds")]
+        counted = [int(r.training["questions"]) for r in same if r.training.get("questions")]
+        questions = statistics.median(counted) if counted else self._load.questions
+        seen = questions * int(key.settings["train"]["epochs"])
         own = [r for r in same if (r.key["method"], r.key["variant"]) == (key.method, key.variant)]
         per_question = [s for r in own if (s := _seconds_per_question(r)) is not None]
         if per_question:

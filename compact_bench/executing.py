@@ -193,8 +193,10 @@ class _Planned:
 
 
 def _workload(bench: Workbench, parameters: int | None) -> Workload:
+    training = bench.spec.training
+    generated = training.world.questions if training.world else ASSUMED_QUESTIONS
     return Workload(
-        questions=bench.profile.questions or ASSUMED_QUESTIONS,
+        questions=bench.profile.questions or max(1, generated - (training.validation_questions or 0)),
         teachers=max(1, len(bench.teachers)),
         items=[(b.group, b.items or ASSUMED_ITEMS) for b in bench.spec.benchmarks],
         parameters=parameters,

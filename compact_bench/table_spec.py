@@ -20,7 +20,9 @@ __all__ = [
     "PaperSpec",
     "RowSpec",
     "TableSpec",
+    "definition_file",
     "load_table_spec",
+    "packaged_definitions",
     "table_names",
 ]
 
@@ -214,17 +216,44 @@ def _folders() -> Iterator[Path]:
     yield package.parent / "paper_tables"
 
 
-def _packaged() -> dict[str, Path]:
+def packaged_definitions(kind: str) -> dict[str, Path]:
+    """Definitions that come with the package: name -> file.
+
+    Args:
+        kind: "table" or "figure".
+    """
     for folder in _folders():
-        files = sorted(folder.glob("table_*.toml"))
+        files = sorted(folder.glob(f"{kind}_*.toml"))
         if files:
-            return {path.stem.removeprefix("table_"): path for path in files}
+            return {path.stem.removeprefix(f"{kind}_"): path for path in files}
     return {}
+
+
+def definition_file(kind: str, name: str) -> Path:
+    """The file of a definition.
+
+    Args:
+        kind: "table" or "figure".
+        name: a packaged one ("2", "table_2"), or the path of a TOML file.
+
+    Raises:
+        UnknownNameError: there is no such definition.
+        ConfigError: there is no such file.
+    """
+    packaged = packaged_definitions(kind)
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
+        return path
+    if name.removeprefix(f"{kind}_") not in packaged:
+        raise UnknownNameError(kind, name, packaged)
+    return packaged[name.removeprefix(f"{kind}_")]
 
 
 def table_names() -> tuple[str, ...]:
     """Numbers of the packaged tables."""
-    return tuple(_packaged())
+    return tuple(packaged_definitions("table"))
 
 
 def load_table_spec(number: str | int | Path) -> TableSpec:
@@ -237,16 +266,7 @@ def load_table_spec(number: str | int | Path) -> TableSpec:
         UnknownNameError: there is no such table.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    text = str(number)
-    packaged = _packaged()
-    if text.endswith(".toml"):
-        path = Path(text)
-        if not path.is_file():
-            raise ConfigError(f"expected a table definition in {path}, found no such file.")
-    elif text.removeprefix("table_") in packaged:
-        path = packaged[text.removeprefix("table_")]
-    else:
-        raise UnknownNameError("table", text, packaged)
+    path = definition_file("table", str(number))
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         return TableSpec.model_validate(data)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from compact_bench import __version__
-from compact_bench.cli import keeping, lab, looking, running
+from compact_bench.cli import keeping, lab, looking, running, sweeping
 from compact_bench.errors import CompactBenchError
 
 __all__ = ["app", "main"]
@@ -48,6 +48,7 @@ def _root(
 
 
 running.register(app)
+sweeping.register(app)
 looking.register(app)
 keeping.register(app)
 app.add_typer(lab.app, name="lab")

@@ -1,0 +1,103 @@
+"""The command that varies one setting of a world and draws what comes of it: sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compact_bench.cli import options as o
+from compact_bench.cli.running import end_with
+from compact_bench.errors import ConfigError
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands.
+
+    Args:
+        app: the command line.
+    """
+    app.command(epilog="Example: compact-bench sweep error_rate --values 0,0.4,0.8 --seeds 1 --output sweep")(
+        sweep
+    )
+
+
+def sweep(
+    name: Annotated[str, typer.Argument(help="Sweep: a name or a TOML file.")] = "error_rate",
+    values: Annotated[
+        str, typer.Option("--values", help="Values of the setting, as 0,0.2,0.4. Default: the sweep's.")
+    ] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the sweep's.")] = "",
+    methods: Annotated[
+        str,
+        typer.Option(
+            "--methods",
+            help="Only these lines of the sweep, as uniform,compact,oracle. Default: its usual ones.",
+        ),
+    ] = "",
+    suite: Annotated[
+        str, typer.Option("--suite", help="Suite name or a suite's TOML file. Default: the sweep's.")
+    ] = "",
+    profile: Annotated[
+        str, typer.Option("--profile", help="Scale: smoke, lite or full. Default: the sweep's.")
+    ] = "",
+    student: o.StudentName = "",
+    overrides: o.Overrides = [],  # noqa: B006
+    world: o.World = [],  # noqa: B006
+    store: o.Store = None,
+    output: Annotated[Path, typer.Option("--output", help="Folder for SWEEP.md, picture and data.")] = Path(
+        "."
+    ),
+    offline: o.Offline = False,
+    threads: o.Threads = 0,
+    workers: o.Workers = 0,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
+) -> None:
+    """Run methods at several values of one setting of the world and draw what comes of it.
+
+    Writes SWEEP.md and sweep_NAME.png, .svg, .csv and .json. Runs that the store already has are not run
+    again; after an interruption the same command continues, and what is there is drawn either way.
+    """
+    request = o.make_request(
+        suite=suite,
+        profile=profile,
+        seeds=seeds,
+        student=student,
+        overrides=overrides,
+        world=world,
+        store=store,
+        offline=offline,
+        threads=threads,
+        device=device,
+    )
+    from compact_bench.sweeping import sweep as run_sweep
+    from compact_bench.sweeping import sweep_request
+
+    asked = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
+    outcome = run_sweep(
+        asked, output=output, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers
+    )
+    end_with(outcome)
+
+
+def parse_values(text: str) -> tuple[float, ...]:
+    """Numbers written as "0,0.2,0.4".
+
+    Args:
+        text: as given; "" gives none.
+
+    Raises:
+        ConfigError: a part is no number.
+    """
+    found = []
+    for part in o.csv_names(text):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise ConfigError(f"--values: expected numbers as 0,0.2,0.4, got {part!r} in {text!r}.") from None
+    return tuple(found)

@@ -1,0 +1,321 @@
+"""Figures: lines with error bands, labelled where they end; the same numbers give the same bytes.
+
+Drawn without a display and without global state. Fonts are matplotlib's own, text becomes outlines, ids in
+SVG files are hashed with a fixed salt, and no date or version is written into a file.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Drawing", "Level", "Line", "Panel", "Point", "draw"]
+
+COLOURS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's palette, told apart with any kind of colour vision, less its yellow."""
+TEXT_DARKNESS = 0.72
+"""Labels have their line's colour, darkened to be read on white."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (6, 2)),
+    (0, (2, 1.5)),
+    (0, (6, 2, 1.5, 2)),
+    (0, (1, 1)),
+    (0, (9, 3)),
+    "-",
+)
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.7,
+    "svg.hashsalt": "compact_bench",
+    "svg.fonttype": "path",
+    "figure.dpi": 130,
+}
+PANEL_INCHES = (5.6, 4.6)
+HEAD_INCHES = 0.42
+LEAST_SPAN = 0.04
+"""Height of a panel in its values: what differs by less is not to look like a difference."""
+LABEL_GAP = 0.058
+"""Least distance of two labels, as a share of a panel's height."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured value of a line.
+
+    Attributes:
+        x: where.
+        mean: the value.
+        low, high: its interval, or None.
+    """
+
+    x: float
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a panel.
+
+    Attributes:
+        label: as shown at its end.
+        points: in the order of x; a value that is not there is left out.
+        style: number of its colour, marker and dashes; the same thing has the same one in every panel.
+    """
+
+    label: str
+    points: tuple[Point, ...]
+    style: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """A horizontal line that says what a value means ("no better than chance").
+
+    Attributes:
+        y: the value.
+        label: as shown.
+    """
+
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        title, x_title, y_title: as shown; units belong into the last two.
+        lines: what is drawn.
+        x_ticks: where the x axis is marked; empty leaves it to the values.
+        percent: whether values in [0, 1] are shown as percent.
+        level: a horizontal line, or None.
+    """
+
+    title: str
+    x_title: str
+    y_title: str
+    lines: tuple[Line, ...]
+    x_ticks: tuple[float, ...] = ()
+    percent: bool = False
+    level: Level | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as files.
+
+    Attributes:
+        png, svg: contents of the two files.
+    """
+
+    png: bytes
+    svg: bytes
+
+
+def draw(title: str, panels: Sequence[Panel]) -> Drawing:
+    """Draw panels side by side.
+
+    Args:
+        title: one line above them.
+        panels: at least one.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        # A user's own settings must not change the bytes.
+        matplotlib.rcdefaults()
+        settings: MutableMapping[Any, Any] = matplotlib.rcParams
+        settings.update(STYLE)
+        width, height = PANEL_INCHES
+        figure = Figure(figsize=(width * len(panels), height + HEAD_INCHES))
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for place, panel in zip(axes, panels, strict=True):
+            _draw_panel(place, panel)
+        _share_heights(axes, panels)
+        top = height / (height + HEAD_INCHES)
+        figure.tight_layout(rect=(0.0, 0.0, 1.0, top))
+        figure.suptitle(title, fontsize=13, x=0.012, y=0.985, ha="left", va="top", fontweight="bold")
+        for place, panel in zip(axes, panels, strict=True):
+            _label_lines(place, panel)
+        return Drawing(_written(figure, "png"), _written(figure, "svg"))
+
+
+def _written(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    stream = io.BytesIO()
+    metadata: dict[str, None] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    figure.savefig(stream, format=kind, metadata=metadata, facecolor="white")
+    return stream.getvalue()
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    scale = 100.0 if panel.percent else 1.0
+    axes.set_title(panel.title, loc="left")
+    axes.set_xlabel(panel.x_title)
+    axes.set_ylabel(panel.y_title)
+    if panel.level is not None:
+        axes.axhline(panel.level.y * scale, color="#777777", linewidth=1.0, zorder=1)
+    for line in (line for line in panel.lines if line.points):
+        colour = COLOURS[line.style % len(COLOURS)]
+        xs = [point.x for point in line.points]
+        known = [p for p in line.points if p.low is not None and p.high is not None]
+        if known:
+            axes.fill_between(
+                [p.x for p in known],
+                [(p.low or 0.0) * scale for p in known],
+                [(p.high or 0.0) * scale for p in known],
+                color=colour,
+                alpha=0.13,
+                linewidth=0.0,
+            )
+        axes.plot(
+            xs,
+            [point.mean * scale for point in line.points],
+            color=colour,
+            linestyle=DASHES[line.style % len(DASHES)],
+            marker=MARKERS[line.style % len(MARKERS)],
+            markersize=5.5,
+            linewidth=1.9,
+            zorder=3,
+        )
+    if panel.x_ticks:
+        axes.set_xticks(panel.x_ticks, [f"{x:g}" for x in panel.x_ticks])
+    _make_room(axes, panel)
+
+
+def _share_heights(axes: Sequence[Axes], panels: Sequence[Panel]) -> None:
+    """Panels of one quantity have one scale, so that their heights can be compared."""
+    for y_title in dict.fromkeys(panel.y_title for panel in panels):
+        same = [
+            place
+            for place, panel in zip(axes, panels, strict=True)
+            if panel.y_title == y_title and any(line.points for line in panel.lines)
+        ]
+        limits = [place.get_ylim() for place in same]
+        for place in same:
+            place.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _make_room(axes: Axes, panel: Panel) -> None:
+    """Free the right of the panel for the labels, by the longest of them."""
+    ends = [line.points[-1].x for line in panel.lines if line.points]
+    starts = [line.points[0].x for line in panel.lines if line.points]
+    if not ends:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center")
+        axes.set_yticks([])
+        return
+    longest = max(len(line.label) for line in panel.lines if line.points)
+    taken = min(0.5, 0.05 + 0.0195 * longest)
+    low, span = min(starts), (max(ends) - min(starts)) or 1.0
+    axes.set_xlim(low - 0.04 * span, low + span / (1.0 - taken))
+    if not panel.x_ticks:
+        # No mark stands below the labels, where nothing is drawn.
+        axes.set_xticks([x for x in axes.get_xticks() if low <= x <= max(ends)])
+        axes.set_xlim(low - 0.04 * span, low + span / (1.0 - taken))
+    axes.margins(y=0.08)
+    bottom, top = axes.get_ylim()
+    lacking = LEAST_SPAN * (100.0 if panel.percent else 1.0) - (top - bottom)
+    if lacking > 0.0:
+        axes.set_ylim(bottom - lacking / 2, top + lacking / 2)
+
+
+def _label_lines(axes: Axes, panel: Panel) -> None:
+    """Write every line's name where it ends, none over another."""
+    lines = [line for line in panel.lines if line.points]
+    scale = 100.0 if panel.percent else 1.0
+    bottom, top = axes.get_ylim()
+    heights = [(line.points[-1].mean * scale - bottom) / (top - bottom) for line in lines]
+    low, high = axes.get_xlim()
+    end = max((line.points[-1].x for line in lines), default=low)
+    for line, height, place in zip(lines, heights, spread(heights, LABEL_GAP), strict=True):
+        colour = COLOURS[line.style % len(COLOURS)]
+        x = (line.points[-1].x - low) / (high - low)
+        text_x = (end - low) / (high - low) + 0.035
+        axes.annotate(
+            line.label,
+            xy=(x + 0.008, height),
+            xytext=(text_x, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            color=_darker(colour),
+            va="center",
+            ha="left",
+            fontsize=10.5,
+            annotation_clip=False,
+            # From the middle of the label's left side, so that it crosses no other label.
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0.0, 0.5),
+            },
+        )
+    if panel.level is not None:
+        axes.annotate(
+            panel.level.label,
+            xy=(0.01, panel.level.y * scale),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            color="#555555",
+            fontsize=9.5,
+        )
+
+
+def _darker(colour: str) -> tuple[float, ...]:
+    from matplotlib.colors import to_rgb
+
+    return tuple(TEXT_DARKNESS * part for part in to_rgb(colour))
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Places in [0, 1] moved as little as needed to stand at least `gap` apart, in the same order.
+
+    Args:
+        places: where labels would like to be.
+        gap: least distance.
+    """
+    order = sorted(range(len(places)), key=lambda i: (places[i], i))
+    # Labels that touch move as one block around the middle of what they want.
+    blocks: list[list[int]] = []
+    for i in order:
+        blocks.append([i])
+        while len(blocks) > 1 and _top(blocks[-2], places, gap) + gap > _bottom(blocks[-1], places, gap):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    found = list(places)
+    for block in blocks:
+        first = _bottom(block, places, gap)
+        for n, i in enumerate(block):
+            found[i] = first + n * gap
+    return found
+
+
+def _bottom(block: Sequence[int], places: Sequence[float], gap: float) -> float:
+    middle = sum(places[i] for i in block) / len(block)
+    return max(0.0, middle - gap * (len(block) - 1) / 2)
+
+
+def _top(block: Sequence[int], places: Sequence[float], gap: float) -> float:
+    return _bottom(block, places, gap) + gap * (len(block) - 1)
