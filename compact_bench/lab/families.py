@@ -46,9 +46,9 @@ class Ring:
         return ((right + 1) % RING, (right - 1) % RING)
 
     def say(self, problem: Problem, index: int, before: int, after: int) -> str:
-        """The sum of one change."""
+        """One change and what it makes."""
         change: int = problem.steps[index]
-        return f"{before} {'plus' if change > 0 else 'minus'} {abs(change)} is {after}"
+        return f"She {'gains' if change > 0 else 'loses'} {abs(change)} so {after}"
 
     def answer(self, problem: Problem, state: int) -> str:
         """The number itself."""
@@ -65,21 +65,19 @@ class Ring:
 
 
 class Order:
-    """Who is n-th in a row that is told by shuffled neighbours.
+    """Who is n-th in a row that is told by its first person and shuffled neighbours.
 
-    Wrong rule: the row is read from its end.
+    Wrong rule: off by one, the person after the first one is taken for the first.
     """
 
     name = "order"
 
     def sample(self, rng: random.Random, steps: int) -> Problem:
         """A row with one or two people behind the one asked for; steps name the ranks up to it."""
-        # One size would put the one asked for in the middle, where both ends give the same answer.
-        sizes = [n for n in (steps + 1, steps + 2) if n + 1 != 2 * steps]
-        row = rng.sample(NAMES, rng.choice(sizes))
-        pairs = [f"{a} stands right before {b}." for a, b in itertools.pairwise(row)]
-        rng.shuffle(pairs)
-        text = f"{' '.join(pairs)} Who is {ORDINALS[steps - 1]} in the row?"
+        row = rng.sample(NAMES, steps + rng.choice((1, 2)))
+        facts = [f"{row[0]} is first.", *(f"{a} stands before {b}." for a, b in itertools.pairwise(row))]
+        rng.shuffle(facts)
+        text = f"{' '.join(facts)} Who is {ORDINALS[steps - 1]} in the row?"
         return Problem(self.name, text, -1, tuple(range(steps)), tuple(row))
 
     def advance(self, problem: Problem, index: int, state: int) -> int:
@@ -92,17 +90,22 @@ class Order:
         return [p for p in range(len(problem.facts) - left) if p != state + 1]
 
     def say(self, problem: Problem, index: int, before: int, after: int) -> str:
-        """Who has a rank."""
-        return f"{ORDINALS[index]} is {problem.facts[after]}"
+        """Who is next, and the rank."""
+        found = f"{problem.facts[after]} is {ORDINALS[index]}"
+        return (
+            found
+            if index == 0
+            else f"{problem.facts[before]} stands before {problem.facts[after]} so {found}"
+        )
 
     def answer(self, problem: Problem, state: int) -> str:
         """The person."""
         return str(problem.facts[state])
 
     def wrong_rule(self, problem: Problem) -> Chain:
-        """The row is read from its end."""
-        turned = Problem(self.name, problem.text, -1, problem.steps, problem.facts[::-1])
-        chain = right_chain(self, turned)
+        """The person after the first one is taken for the first."""
+        shifted = Problem(self.name, problem.text, 0, problem.steps, problem.facts)
+        chain = right_chain(self, shifted)
         return Chain(chain.said, chain.answer, 1)
 
 
@@ -123,9 +126,9 @@ class Lookup:
         told = [f"{a} helps {b}." for a, b in circle.items()]
         told += [f"{a} keeps the {thing}." for a, thing in kept.items()]
         rng.shuffle(told)
-        hops = steps - 1
-        text = f"{' '.join(told)} Start at {people[0]} and follow helps {hops} times. What is kept there?"
-        return Problem(self.name, text, people[0], ("helps",) * hops + ("keeps",), (circle, kept))
+        path = ("helps",) * (steps - 1) + ("keeps",)
+        text = f"{' '.join(told)} From {people[0]} follow {', '.join(path)}. What is there?"
+        return Problem(self.name, text, people[0], path, (circle, kept))
 
     def advance(self, problem: Problem, index: int, state: str) -> str:
         """Whom a person helps, or what the person keeps."""
@@ -194,7 +197,7 @@ class Count:
     def say(self, problem: Problem, index: int, before: int, after: int) -> str:
         """Whether a thing counts, and the count so far."""
         colour, thing = problem.steps[index]
-        return f"{colour} {thing} {'yes' if after > before else 'no'} {after}"
+        return f"a {colour} {thing} {'yes' if after > before else 'no'} {after}"
 
     def answer(self, problem: Problem, state: int) -> str:
         """The count."""
@@ -238,7 +241,7 @@ class Swap:
     def say(self, problem: Problem, index: int, before: int, after: int) -> str:
         """Where the ball is after one exchange."""
         a, b = problem.steps[index]
-        return f"{a} and {b} change so {after}"
+        return f"Places {a} and {b} change so {after}"
 
     def answer(self, problem: Problem, state: int) -> str:
         """The place."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from compact_bench.lab.words import vocabulary
 
-__all__ = ["CHAT_TEMPLATE", "lab_tokenizer"]
+__all__ = ["CHAT_TEMPLATE", "TURN_START", "lab_tokenizer", "turn_text"]
 
 PAD, UNKNOWN, TURN_START, TURN_END = "<|pad|>", "<|unk|>", "<|im_start|>", "<|im_end|>"
 SPECIAL = (PAD, UNKNOWN, TURN_START, TURN_END)
@@ -17,6 +17,11 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
 )
+
+
+def turn_text(role: str, content: str) -> str:
+    """One turn as the chat template writes it."""
+    return f"{TURN_START}{role}\n{content}{TURN_END}\n"
 
 
 def lab_tokenizer() -> Any:

@@ -45,15 +45,15 @@ PHRASES = (
     # thinking words and what holds a rationale together
     "Okay let us think First Wait check So Therefore we are done We Then see that Clearly and indeed Hmm so",
     # ring
-    "has shells She gains loses After 9 comes 0 How many does have plus minus",
+    "has shells She gains loses After 9 comes 0 How many does have",
     # ordering
-    "stands right before Who in the row",
+    "stands before Who in the row",
     # lookup
-    "helps keeps Start at follow times What kept there",
+    "helps keeps From follow What there",
     # counting
     "On shelf a of these yes no",
     # swapping
-    "ball under Places change Where now",
+    "ball at Places change Where now",
     # skills
     "Say again backwards opposite kind",
 )

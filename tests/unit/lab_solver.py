@@ -23,24 +23,26 @@ def _ring(text: str) -> tuple[str, list[str]] | None:
     assert text.endswith(f"After 9 comes 0. How many shells does {start[1]} have?")
     value, steps = int(start[2]), []
     for verb, amount in re.findall(r"She (gains|loses) (\d)\.", text):
-        before = value
         # One shell at a time around the ring.
         for _ in range(int(amount)):
             value += 1 if verb == "gains" else -1
             value = 0 if value == 10 else 9 if value == -1 else value
-        steps.append(f"{before} {'plus' if verb == 'gains' else 'minus'} {amount} is {value}")
+        steps.append(f"She {verb} {amount} so {value}")
     return str(value), steps
 
 
 def _order(text: str) -> tuple[str, list[str]] | None:
-    pairs = re.findall(r"(\w+) stands right before (\w+)\.", text)
+    pairs = re.findall(r"(\w+) stands before (\w+)\.", text)
     asked = re.search(r"Who is (\w+) in the row\?$", text)
     if not pairs or asked is None:
         return None
     people = {name for pair in pairs for name in pair}
     row = sorted(people, key=lambda name: _behind(name, pairs), reverse=True)
     rank = ORDINALS.index(asked[1])
-    return row[rank], [f"{ORDINALS[i]} is {row[i]}" for i in range(rank + 1)]
+    assert f"{row[0]} is first." in text
+    steps = [f"{row[0]} is first"]
+    steps += [f"{row[i - 1]} stands before {row[i]} so {row[i]} is {ORDINALS[i]}" for i in range(1, rank + 1)]
+    return row[rank], steps
 
 
 def _behind(name: str, pairs: list[tuple[str, str]]) -> int:
@@ -49,13 +51,13 @@ def _behind(name: str, pairs: list[tuple[str, str]]) -> int:
 
 
 def _lookup(text: str) -> tuple[str, list[str]] | None:
-    asked = re.search(r"Start at (\w+) and follow helps (\d) times\. What is kept there\?$", text)
+    asked = re.search(r"From (\w+) follow ((?:helps, )*)keeps\. What is there\?$", text)
     if asked is None:
         return None
     helps = re.findall(r"(\w+) helps (\w+)\.", text)
     keeps = re.findall(r"(\w+) keeps the (\w+)\.", text)
     who, steps = asked[1], []
-    for _ in range(int(asked[2])):
+    for _ in range(asked[2].count("helps")):
         (after,) = [b for a, b in helps if a == who]
         steps.append(f"{who} helps {after}")
         who = after
@@ -70,7 +72,7 @@ def _count(text: str) -> tuple[str, list[str]] | None:
     things = [thing.removeprefix("a ") for thing in asked[1].split(", ")]
     steps = []
     for number, thing in enumerate(things, 1):
-        steps.append(f"{thing} {'yes' if thing == asked[2] else 'no'} {things[:number].count(asked[2])}")
+        steps.append(f"a {thing} {'yes' if thing == asked[2] else 'no'} {things[:number].count(asked[2])}")
     return str(things.count(asked[2])), steps
 
 
@@ -82,5 +84,5 @@ def _swap(text: str) -> tuple[str, list[str]] | None:
     steps = []
     for a, b in re.findall(r"Places (\d) and (\d) change\.", text):
         row[int(a)], row[int(b)] = row[int(b)], row[int(a)]
-        steps.append(f"{a} and {b} change so {row.index('ball')}")
+        steps.append(f"Places {a} and {b} change so {row.index('ball')}")
     return str(row.index("ball")), steps

@@ -14,6 +14,7 @@ from compact_bench.errors import ConfigError
 from compact_bench.lab.pretraining import (
     LOG_FILE,
     PretrainingSettings,
+    _batches,
     learning_rate,
     pretrain,
     pretraining_turns,
@@ -68,3 +69,14 @@ def test_the_rate_rises_then_falls_to_a_twentieth() -> None:
 def test_a_wrong_setting_is_named() -> None:
     with pytest.raises(ConfigError, match="'hiden' names no setting, did you mean hidden"):
         with_changes(PretrainingSettings(), ["hiden=3"], "--set")
+
+
+def test_batches_hold_the_rows_that_training_would_encode() -> None:
+    settings, tokenizer = PretrainingSettings(batch_rows=40), lab_tokenizer()
+    (batch,) = itertools.islice(_batches(settings, tokenizer), 1)
+    turns = list(itertools.islice(pretraining_turns(settings), 40))
+    rows = [encode_row(tokenizer, turn.question, turn.reply) for turn in turns]
+    # The template ends a turn with a line break, which is no token here.
+    wanted = sorted((row.input_ids, row.prompt_tokens) for row in rows)
+    assert sorted((row.ids, row.prompt_tokens) for row in batch) == wanted
+    assert [len(row.ids) for row in batch] == sorted(len(row.ids) for row in batch)
