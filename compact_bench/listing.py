@@ -22,6 +22,7 @@ from compact_bench.settings import SECTIONS
 from compact_bench.store import Store
 from compact_bench.store_files import key_hash, run_name
 from compact_bench.suites import SuiteSpec, load_spec, suite_names
+from compact_bench.sweep_spec import load_sweep_spec, sweep_names
 from compact_bench.table_spec import TableSpec, load_table_spec, table_names
 
 __all__ = ["names_table", "record_json", "record_summary", "show_name"]
@@ -31,7 +32,7 @@ def names_table(kind: str, store: Path) -> Table:
     """The names of one kind, with a line about each.
 
     Args:
-        kind: "methods", "suites", "students", "tables" or "runs".
+        kind: "methods", "suites", "students", "tables", "sweeps" or "runs".
         store: the store's folder.
     """
     makers: dict[str, Callable[[], Table]] = {
@@ -39,6 +40,7 @@ def names_table(kind: str, store: Path) -> Table:
         "suites": _suites,
         "students": _students,
         "tables": _tables,
+        "sweeps": _sweeps,
         "runs": lambda: _runs(store),
     }
     return makers[kind]()
@@ -86,6 +88,15 @@ def _tables() -> Table:
     for name in table_names():
         spec = load_table_spec(name)
         table.add_row(name, str(len(spec.rows)), Text(spec.title))
+    return table
+
+
+def _sweeps() -> Table:
+    table = Table("sweep", "suite", "varies", "lines", "what it shows", title="sweeps", title_justify="left")
+    for name in sweep_names():
+        spec = load_sweep_spec(name)
+        lines = ", ".join(row.name for row in spec.rows)
+        table.add_row(name, spec.suite, spec.axis.setting, lines, Text(spec.title))
     return table
 
 

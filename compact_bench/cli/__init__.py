@@ -29,6 +29,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Paragraphs of a docstring are wrapped to the width of the terminal, not where the source breaks them.
+    rich_markup_mode="markdown",
 )
 
 

@@ -17,7 +17,7 @@ from compact_bench.errors import UnknownNameError
 
 __all__ = ["register"]
 
-KINDS = ("methods", "suites", "students", "tables", "runs")
+KINDS = ("methods", "suites", "students", "tables", "sweeps", "runs")
 STATE_STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 
@@ -45,7 +45,7 @@ def list_names(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all without it.")] = "",
     store: o.Store = None,
 ) -> None:
-    """List the names there are: methods, suites, students, tables, runs."""
+    """List the names there are: methods, suites, students, tables, sweeps, runs."""
     if kind and kind not in KINDS:
         raise UnknownNameError("kind of name", kind, KINDS)
     o.quieten(offline=False, threads=0)

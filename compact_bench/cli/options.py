@@ -51,6 +51,10 @@ DEFAULT_SUITE = "lab"
 """The suite of every command that is not told another: it needs nothing but what is installed."""
 
 
+RUN, DATA, PLACE = "What is run", "Settings and data", "Where and how it runs"
+"""Headings in the help of a command."""
+
+
 class FaultChoice(StrEnum):
     """What a faulty training question does."""
 
@@ -58,62 +62,98 @@ class FaultChoice(StrEnum):
     drop = "drop"
 
 
-SuiteName = Annotated[str, typer.Option("--suite", help="Suite name or a suite's TOML file.")]
-Profile = Annotated[str, typer.Option("--profile", help="Scale: smoke, lite or full.")]
-Seeds = Annotated[str, typer.Option("--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")]
-StudentName = Annotated[
-    str, typer.Option("--student", help="Hub id, folder or packaged student. Default: the suite's.")
+SuiteName = Annotated[
+    str, typer.Option("--suite", rich_help_panel=RUN, help="Suite name or a suite's TOML file.")
 ]
-MethodNames = Annotated[str, typer.Option("--methods", help="Only these methods, as a,b,c.")]
+Profile = Annotated[str, typer.Option("--profile", rich_help_panel=RUN, help="Scale: smoke, lite or full.")]
+Seeds = Annotated[
+    str, typer.Option("--seeds", rich_help_panel=RUN, help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")
+]
+StudentName = Annotated[
+    str,
+    typer.Option(
+        "--student", rich_help_panel=RUN, help="Hub id, folder or packaged student. Default: the suite's."
+    ),
+]
+MethodNames = Annotated[
+    str, typer.Option("--methods", rich_help_panel=RUN, help="Only these methods, as a,b,c.")
+]
 Overrides = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+    list[str],
+    typer.Option(
+        "--set", rich_help_panel=DATA, metavar="KEY=VALUE", help="Change a setting; may be repeated."
+    ),
 ]
 World = Annotated[
     list[str],
     typer.Option(
-        "--world", metavar="KEY=VALUE", help="Change a suite's world, as slip_rate=0.2; may be repeated."
+        "--world",
+        rich_help_panel=DATA,
+        metavar="KEY=VALUE",
+        help="Change a suite's world, as slip_rate=0.2; may be repeated.",
     ),
 ]
 OnFault = Annotated[
-    FaultChoice, typer.Option("--on-fault", help="Faulty training questions: stop, or drop and list them.")
+    FaultChoice,
+    typer.Option(
+        "--on-fault", rich_help_panel=DATA, help="Faulty training questions: stop, or drop and list them."
+    ),
 ]
 Rationales = Annotated[
-    str, typer.Option("--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
+    str,
+    typer.Option(
+        "--rationales", rich_help_panel=DATA, help="Your own rationale file (JSON or JSONL) to train on."
+    ),
 ]
 Teachers = Annotated[
     str,
     typer.Option(
-        "--teachers", help="Only these teachers, as a,b or a@level,b; with --rationales, their names."
+        "--teachers",
+        rich_help_panel=DATA,
+        help="Only these teachers, as a,b or a@level,b; with --rationales, their names.",
     ),
 ]
-Mirror = Annotated[Path | None, typer.Option("--mirror", help="Folder laid out as owner/repo/commit/path.")]
+Mirror = Annotated[
+    Path | None,
+    typer.Option("--mirror", rich_help_panel=PLACE, help="Folder laid out as owner/repo/commit/path."),
+]
 Store = Annotated[
-    Path | None, typer.Option("--store", help="Where runs are kept. Default: ./compact_bench_store.")
+    Path | None,
+    typer.Option(
+        "--store", rich_help_panel=PLACE, help="Where runs are kept. Default: ./compact_bench_store."
+    ),
 ]
 Tune = Annotated[
     bool,
     typer.Option(
         "--tune",
+        rich_help_panel=RUN,
         help="Choose every row's learning rate from one grid, on the validation split, with equal trials.",
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", help="Folder for RESULTS.md, .csv and .tex.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Output = Annotated[
+    Path, typer.Option("--output", rich_help_panel=PLACE, help="Folder for RESULTS.md, .csv and .tex.")
+]
+Offline = Annotated[bool, typer.Option("--offline", rich_help_panel=PLACE, help="Never use the network.")]
 Threads = Annotated[
     int,
     typer.Option(
-        "--threads", min=0, help="CPU threads of a worker; 0: one for a small student, else all there are."
+        "--threads",
+        rich_help_panel=PLACE,
+        min=0,
+        help="CPU threads of a worker; 0: one for a small student, else all there are.",
     ),
 ]
 Workers = Annotated[
     int,
     typer.Option(
         "--workers",
+        rich_help_panel=PLACE,
         min=0,
         help="Runs at a time; 0: as many as cores (at most 4) for a small student on the CPU, else 1.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option("--device", rich_help_panel=PLACE, help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 

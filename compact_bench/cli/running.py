@@ -30,7 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(
-    table: Annotated[str, typer.Option("--table", help="Table to reproduce: a name or a TOML file.")] = "2",
+    table: Annotated[
+        str, typer.Option("--table", rich_help_panel=o.RUN, help="Table to reproduce: a name or a TOML file.")
+    ] = "2",
     suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",
@@ -137,7 +139,9 @@ def run(
 
 
 def report(
-    table: Annotated[str, typer.Option("--table", help="Table to write: a name or a TOML file.")] = "2",
+    table: Annotated[
+        str, typer.Option("--table", rich_help_panel=o.RUN, help="Table to write: a name or a TOML file.")
+    ] = "2",
     suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",

@@ -13,6 +13,43 @@ from compact_bench.errors import ConfigError
 
 __all__ = ["register"]
 
+SweepName = Annotated[str, typer.Argument(help="Sweep: a name (error_rate) or a TOML file.")]
+Values = Annotated[
+    str,
+    typer.Option(
+        "--values",
+        rich_help_panel=o.RUN,
+        help="Values of the setting, as 0,0.2,0.4. Default: the sweep's.",
+    ),
+]
+Seeds = Annotated[
+    str,
+    typer.Option("--seeds", rich_help_panel=o.RUN, help="Seeds, as 1,2,3 or 1-5. Default: the sweep's."),
+]
+Lines = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        rich_help_panel=o.RUN,
+        help="Only these lines of the sweep, as uniform,compact,oracle. Default: its usual ones.",
+    ),
+]
+SuiteName = Annotated[
+    str,
+    typer.Option(
+        "--suite", rich_help_panel=o.RUN, help="Suite name or a suite's TOML file. Default: the sweep's."
+    ),
+]
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile", rich_help_panel=o.RUN, help="Scale: smoke, lite or full. Default: the sweep's."
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("--output", rich_help_panel=o.PLACE, help="Folder for SWEEP.md, picture and data.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands.
@@ -26,31 +63,17 @@ def register(app: typer.Typer) -> None:
 
 
 def sweep(
-    name: Annotated[str, typer.Argument(help="Sweep: a name or a TOML file.")] = "error_rate",
-    values: Annotated[
-        str, typer.Option("--values", help="Values of the setting, as 0,0.2,0.4. Default: the sweep's.")
-    ] = "",
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the sweep's.")] = "",
-    methods: Annotated[
-        str,
-        typer.Option(
-            "--methods",
-            help="Only these lines of the sweep, as uniform,compact,oracle. Default: its usual ones.",
-        ),
-    ] = "",
-    suite: Annotated[
-        str, typer.Option("--suite", help="Suite name or a suite's TOML file. Default: the sweep's.")
-    ] = "",
-    profile: Annotated[
-        str, typer.Option("--profile", help="Scale: smoke, lite or full. Default: the sweep's.")
-    ] = "",
+    name: SweepName = "error_rate",
+    values: Values = "",
+    seeds: Seeds = "",
+    methods: Lines = "",
+    suite: SuiteName = "",
+    profile: Profile = "",
     student: o.StudentName = "",
     overrides: o.Overrides = [],  # noqa: B006
     world: o.World = [],  # noqa: B006
     store: o.Store = None,
-    output: Annotated[Path, typer.Option("--output", help="Folder for SWEEP.md, picture and data.")] = Path(
-        "."
-    ),
+    output: Output = Path("."),
     offline: o.Offline = False,
     threads: o.Threads = 0,
     workers: o.Workers = 0,
@@ -59,6 +82,9 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
 ) -> None:
     """Run methods at several values of one setting of the world and draw what comes of it.
+
+    error_rate raises the error rate of one of the lab's four teachers, and draws accuracy and the teacher
+    weight on wrong rationales for uniform weights, COMPACT and its three scores alone.
 
     Writes SWEEP.md and sweep_NAME.png, .svg, .csv and .json. Runs that the store already has are not run
     again; after an interruption the same command continues, and what is there is drawn either way.
