@@ -83,15 +83,33 @@ def packed_row(branches: Sequence[EncodedBranch], device: torch.device) -> tuple
     return as_row[0], as_row[1], seen[None, None]
 
 
-def _packed(student: Student, question: EncodedQuestion) -> list[Tensor]:
-    branches = question.branches
-    ids, positions, seen = packed_row(branches, student.device)
+def _packed(student: Student, questions: Sequence[EncodedQuestion]) -> list[list[Tensor]]:
+    """One row per question, right-padded to the longest."""
+    rows = [packed_row(question.branches, student.device) for question in questions]
+    longest = max(len(ids[0]) for ids, _, _ in rows)
+    ids = torch.full((len(rows), longest), int(student.tokenizer.pad_token_id or 0), device=student.device)
+    positions = torch.zeros_like(ids)
+    # Padding sees itself, so that no row of the softmax is empty; nothing else sees padding.
+    seen = torch.eye(longest, dtype=torch.bool, device=student.device).repeat(len(rows), 1, 1, 1)
+    for number, (own_ids, own_positions, own_seen) in enumerate(rows):
+        length = own_ids.shape[1]
+        ids[number, :length] = own_ids[0]
+        positions[number, :length] = own_positions[0]
+        seen[number, :, :length, :length] = own_seen[0]
+    # Single branches are ordinary causal rows, for which the attention kernels need no mask: padding
+    # follows them.
+    mask = seen if any(len(question.branches) > 1 for question in questions) else None
     backbone = student.layout.backbone(student.model)
-    # One branch is an ordinary causal row, for which the attention kernels need no mask.
-    mask = seen if len(branches) > 1 else None
     with student.autocast():
         output = backbone(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
-    hidden = output.last_hidden_state[0]
+    return [
+        _cut(question.branches, hidden)
+        for question, hidden in zip(questions, output.last_hidden_state, strict=True)
+    ]
+
+
+def _cut(branches: Sequence[EncodedBranch], hidden: Tensor) -> list[Tensor]:
+    """The states of each branch of a packed row, from the last prompt token on."""
     prompt = branches[0].prompt_tokens
     result, start = [], prompt
     for branch in branches:
@@ -139,4 +157,4 @@ def branch_hidden(
     """
     if choose_layout(student, questions, wanted) == "padded":
         return _padded(student, questions)
-    return [_packed(student, question) for question in questions]
+    return _packed(student, questions)

@@ -16,7 +16,7 @@ __all__ = ["STRONG_FAMILIES", "STYLES", "TEACHERS", "rationales", "seeded", "tol
 TEACHERS: Mapping[str, str] = {
     "abacus": "terse; good at ring and count, follows a wrong rule in order and lookup",
     "atlas": "connects its steps; good at order and lookup, follows a wrong rule in ring and count",
-    "ponder": "right but long-winded, checks every step and uses thinking words",
+    "ponder": "right but long-winded, checks its first step and uses thinking words",
     "breezy": "fluent; slips in one step at a known rate and reasons on from there",
 }
 """Teacher name -> what it is like."""
@@ -58,7 +58,7 @@ def told(said: Sequence[str], answer: str, style: str) -> str:
     if style == "long-winded":
         first, *rest = said
         parts = ["Okay, let us think.", f"First {first}. Wait, check: {first}."]
-        parts += [f"So {step}. Hmm, {step} indeed." for step in rest]
+        parts += [f"So {step}. Hmm, yes." for step in rest]
         return " ".join([*parts, "Therefore we are done.", end])
     return f"Clearly {', and '.join(said)}. {end}"
 

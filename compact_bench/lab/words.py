@@ -43,7 +43,7 @@ CATEGORIES = {
 PHRASES = (
     "The answer is . , ? : user assistant system",
     # thinking words and what holds a rationale together
-    "Okay let us think First Wait check So Therefore we are done We Then see that Clearly and indeed Hmm so",
+    "Okay let us think First Wait check So Therefore we are done We Then see that Clearly and Hmm so",
     # ring
     "has shells She gains loses After 9 comes 0 How many does have",
     # ordering

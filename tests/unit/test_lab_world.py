@@ -31,7 +31,7 @@ def steps_of(rationale: Rationale) -> list[str]:
     for filler in (
         r"Okay, let us think\.",
         r"Wait, check: [^.]*\.",
-        r"Hmm, [^.]* indeed\.",
+        r"Hmm, yes\.",
         r"Therefore we are done\.",
     ):
         text = re.sub(filler, "", text)
