@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rich.console import Console
@@ -146,6 +146,39 @@ def open_display(console: Console, *, quiet: bool = False) -> Iterator[Display]:
         yield LiveDisplay(progress)
 
 
+@dataclass(frozen=True)
+class _Phase:
+    """How far a part of a run is.
+
+    Attributes:
+        name: which part.
+        first, total: how much was done when it was first heard of, and how much there is to do.
+        since: when it was first heard of, in seconds.
+        done: how much is done now.
+        seen: when that was heard.
+    """
+
+    name: str
+    first: int
+    total: int
+    since: float
+    done: int = 0
+    seen: float = 0.0
+
+    def moved(self, name: str, done: int, total: int, now: float) -> _Phase:
+        """The same part further on, or a new one."""
+        if (name, total) != (self.name, self.total) or done < self.done:
+            return _Phase(name, done, total, now, done, now)
+        return self if done == self.done else replace(self, done=done, seen=now)
+
+    def left_seconds(self, now: float) -> float:
+        """What is left of it at the speed it has had; 0 while that is not known."""
+        if self.done <= self.first:
+            return 0.0
+        whole = (self.seen - self.since) / (self.done - self.first) * (self.total - self.done)
+        return max(0.0, whole - (now - self.seen))
+
+
 @dataclass
 class _Work:
     """What all lanes of a command still have to do.
@@ -181,6 +214,7 @@ class Ticker:
         self._lane = 0
         self._run = self._head = ""
         self._started = clock()
+        self._phase = _Phase("", 0, 0, self._started)
 
     def beside(self) -> Ticker:
         """A ticker for a further lane of the same command, whose runs execute at the same time."""
@@ -211,6 +245,7 @@ class Ticker:
         """
         with self._work.lock:
             self._run, self._head, self._started = run, f"[{position}/{count}] {label}", self._clock()
+            self._phase = _Phase("", 0, 0, self._started)
         self.display.note(f"{self._head}: started, about {duration(self.left_seconds())} left in all")
 
     def end(self, outcome: str) -> None:
@@ -243,15 +278,27 @@ class Ticker:
         with self._work.lock:
             expected = self._work.expected_seconds
             lanes = {lane._run: lane for lane in self._work.lanes if lane._run}
-            here = [
-                max(0.0, expected.get(run, 0.0) - (self._clock() - lane._started))
-                for run, lane in lanes.items()
-            ]
+            here = [lane._here_seconds(expected.get(run, 0.0)) for run, lane in lanes.items()]
             after = sum(seconds for run, seconds in expected.items() if run not in lanes)
+            # What takes longer than was thought shows before it ends that the others will too.
+            after *= max([1.0, *(lane._slowness(expected.get(run, 0.0)) for run, lane in lanes.items())])
             return max([*here, (sum(here) + after) / max(1, len(self._work.lanes))])
+
+    def _here_seconds(self, expected_seconds: float) -> float:
+        """What is left of the lane's run: of its estimate, or of its present phase if that is more."""
+        now = self._clock()
+        return max(0.0, expected_seconds - (now - self._started), self._phase.left_seconds(now))
+
+    def _slowness(self, expected_seconds: float) -> float:
+        """How many times its estimate the lane's run takes at least."""
+        now = self._clock()
+        known = now - self._started + self._phase.left_seconds(now)
+        return known / expected_seconds if expected_seconds > 0 else 1.0
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Show where the run is."""
+        with self._work.lock:
+            self._phase = self._phase.moved(text.partition(" ")[0], done, total, self._clock())
         said = f"{self._head}: {text}" if self._head else text
         self.display.step(self._lane, done, total, said, duration(self.left_seconds()))
 

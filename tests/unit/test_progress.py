@@ -105,6 +105,36 @@ def test_lanes_share_what_is_left_but_nobody_helps_with_a_run_that_executes() ->
     assert first.left_seconds() == pytest.approx(56.0), "its run was not done, and one lane is left"
 
 
+def test_a_run_that_is_slow_corrects_what_is_left_before_it_ends() -> None:
+    clock = Clock()
+    ticker = Ticker(PlainDisplay(lambda line: None, clock=clock), dict.fromkeys("ab", 10.0), clock)
+    ticker.begin("a", "a", 1, 2)
+    ticker.progress(0, 20, "training")
+    clock.now += 10
+    ticker.progress(5, 20, "training loss 1")
+    # 15 more at 2 s each; the other run will take four times its estimate too.
+    assert ticker.left_seconds() == pytest.approx(30.0 + 40.0)
+    clock.now += 4
+    assert ticker.left_seconds() == pytest.approx(26.0 + 40.0)
+    clock.now += 26
+    ticker.progress(20, 20, "training loss 1")
+    ticker.progress(0, 2, "evaluating ring")
+    assert ticker.left_seconds() == pytest.approx(40.0), "nothing is known of the evaluation yet"
+    clock.now += 6
+    ticker.progress(1, 2, "evaluating order")
+    assert ticker.left_seconds() == pytest.approx(6.0 + 52.0)
+
+
+def test_a_continued_run_is_not_thought_quick() -> None:
+    clock = Clock()
+    ticker = Ticker(PlainDisplay(lambda line: None, clock=clock), {"a": 1.0}, clock)
+    ticker.begin("a", "a", 1, 1)
+    ticker.progress(90, 100, "training")
+    clock.now += 5
+    ticker.progress(91, 100, "training")
+    assert ticker.left_seconds() == pytest.approx(45.0)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_both_displays_show_notes(terminal: bool) -> None:
     stream = io.StringIO()
