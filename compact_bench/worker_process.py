@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -133,9 +134,13 @@ class WorkerProcess:
 
 def _environment(threads: int) -> dict[str, str]:
     """This process's environment, with the package where it is and the number of threads."""
-    package = str(Path(__file__).resolve().parents[1])
-    there = os.environ.get("PYTHONPATH", "")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [package, there]))}
+    environment = dict(os.environ)
+    package = Path(__file__).resolve().parents[1]
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    if package not in installed:
+        # A checkout is found as this process found it; installed packages must not come before Python's own.
+        there = os.environ.get("PYTHONPATH", "")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(package), there]))
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     return environment
