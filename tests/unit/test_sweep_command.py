@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from compact_bench.registry import get_method
 from compact_bench.store import Store
 from compact_bench.sweep_spec import load_sweep_spec, sweep_names
 from compact_bench.sweeping import sweep_request
-from compact_bench.workbench import Request
+from compact_bench.workbench import Request, Workbench
 from tests.tiny_suite import make_tiny_lab_student, write_tiny_lab, write_tiny_suite
 from tests.unit.command import Done, run_command
 
@@ -154,3 +155,23 @@ def test_a_small_sweep_and_again(suite: Path, home: Path, capsys: Capture) -> No
     assert {path.name: path.read_bytes() for path in (home / "out").iterdir()} == files
     more = sweep(capsys, suite, *words, "--values", "0,0.5,1", "--dry-run")
     assert "2 of 6 runs to do" in more.err, "further values add only their own runs"
+
+
+def test_the_values_share_one_base_student_but_not_their_data(suite: Path, home: Path) -> None:
+    plain = Request(suite=str(suite), profile="smoke", cache=home / "cache", store=home / "store")
+    low, high = (Workbench(replace(plain, world=(f"slip_rate={rate}",))) for rate in (0.0, 1.0))
+    assert low.base is high.base
+    assert low.suite_fingerprint != high.suite_fingerprint
+
+
+@pytest.mark.slow
+def test_a_sweep_by_two_workers_has_the_same_numbers(suite: Path, home: Path, capsys: Capture) -> None:
+    words = ("--values", "0,0.5,1", "--seeds", "1,2", "--methods", "uniform,compact", "--output")
+    assert sweep(capsys, suite, *words, "one", "--store", "first").code == 0
+    done = sweep(capsys, suite, *words, "two", "--store", "second", "--workers", "2")
+    assert done.code == 0 and "by 2 workers, 1 thread(s) each" in done.err
+    for name in ("csv", "json", "png", "svg"):
+        file = f"sweep_error_rate.{name}"
+        assert (home / "one" / file).read_bytes() == (home / "two" / file).read_bytes(), name
+    weights = [{r.weights["final"] for r in Store(home / store).records()} for store in ("first", "second")]
+    assert weights[0] == weights[1] and len(weights[0]) == 12
