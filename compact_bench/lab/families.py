@@ -7,11 +7,12 @@ import random
 from collections.abc import Mapping, Sequence
 
 from compact_bench.lab.problems import Chain, Family, Problem, right_chain
-from compact_bench.lab.words import COLOURS, NAMES, OBJECTS, ORDINALS, THINGS
+from compact_bench.lab.words import COLOURS, NAMES, ORDINALS, STUFF, THINGS
 
 __all__ = ["COVERED", "FAMILIES", "UNCOVERED"]
 
 RING = 10
+LARGEST_CHANGE = 4
 PLACES = 4
 
 
@@ -26,8 +27,7 @@ class Ring:
     def sample(self, rng: random.Random, steps: int) -> Problem:
         """A start and as many changes as steps, one loss among them at least."""
         who, start = rng.choice(NAMES), rng.randrange(RING)
-        # An amount of five would make a loss and a gain the same.
-        changes = [rng.choice((-1, 1)) * rng.choice((1, 2, 3, 4, 6, 7, 8, 9)) for _ in range(steps)]
+        changes = [rng.choice((-1, 1)) * rng.randint(1, LARGEST_CHANGE) for _ in range(steps)]
         if min(changes) > 0:
             place = rng.randrange(steps)
             changes[place] = -changes[place]
@@ -75,7 +75,7 @@ class Order:
     def sample(self, rng: random.Random, steps: int) -> Problem:
         """A row with one or two people behind the one asked for; steps name the ranks up to it."""
         row = rng.sample(NAMES, steps + rng.choice((1, 2)))
-        facts = [f"{row[0]} is first.", *(f"{a} stands before {b}." for a, b in itertools.pairwise(row))]
+        facts = [f"{row[0]} is first.", *(f"{a} leads {b}." for a, b in itertools.pairwise(row))]
         rng.shuffle(facts)
         text = f"{' '.join(facts)} Who is {ORDINALS[steps - 1]} in the row?"
         return Problem(self.name, text, -1, tuple(range(steps)), tuple(row))
@@ -92,11 +92,7 @@ class Order:
     def say(self, problem: Problem, index: int, before: int, after: int) -> str:
         """Who is next, and the rank."""
         found = f"{problem.facts[after]} is {ORDINALS[index]}"
-        return (
-            found
-            if index == 0
-            else f"{problem.facts[before]} stands before {problem.facts[after]} so {found}"
-        )
+        return found if index == 0 else f"{problem.facts[before]} leads {problem.facts[after]} so {found}"
 
     def answer(self, problem: Problem, state: int) -> str:
         """The person."""
@@ -110,7 +106,7 @@ class Order:
 
 
 class Lookup:
-    """What is kept by the person one reaches through helpers: two relations, several hops.
+    """What the person likes whom one reaches through helpers: two relations, several hops.
 
     Wrong rule: stops one hop early.
     """
@@ -118,34 +114,34 @@ class Lookup:
     name = "lookup"
 
     def sample(self, rng: random.Random, steps: int) -> Problem:
-        """As many hops as steps, the last of them to the thing kept; one person lies off the way."""
+        """As many hops as steps, the last of them to the thing liked; one person lies off the way."""
         people = rng.sample(NAMES, steps + 1)
-        kept = dict(zip(people, rng.sample(OBJECTS, len(people)), strict=True))
+        liked = dict(zip(people, rng.sample(STUFF, len(people)), strict=True))
         # One circle through all of them, so that a wrong hop can be followed by right ones.
         circle = {a: b for a, b in zip(people, [*people[1:], people[0]], strict=True)}
         told = [f"{a} helps {b}." for a, b in circle.items()]
-        told += [f"{a} keeps the {thing}." for a, thing in kept.items()]
+        told += [f"{a} likes {thing}." for a, thing in liked.items()]
         rng.shuffle(told)
-        path = ("helps",) * (steps - 1) + ("keeps",)
+        path = ("helps",) * (steps - 1) + ("likes",)
         text = f"{' '.join(told)} From {people[0]} follow {', '.join(path)}. What is there?"
-        return Problem(self.name, text, people[0], path, (circle, kept))
+        return Problem(self.name, text, people[0], path, (circle, liked))
 
     def advance(self, problem: Problem, index: int, state: str) -> str:
-        """Whom a person helps, or what the person keeps."""
-        circle, kept = problem.facts
-        found: Mapping[str, str] = circle if problem.steps[index] == "helps" else kept
+        """Whom a person helps, or what the person likes."""
+        circle, liked = problem.facts
+        found: Mapping[str, str] = circle if problem.steps[index] == "helps" else liked
         return found[state]
 
     def slips(self, problem: Problem, index: int, state: str) -> Sequence[str]:
-        """Another person than the one helped, or another thing than the one kept."""
-        circle, kept = problem.facts
+        """Another person than the one helped, or another thing than the one liked."""
+        circle, liked = problem.facts
         right = self.advance(problem, index, state)
-        options = circle if problem.steps[index] == "helps" else kept.values()
+        options = circle if problem.steps[index] == "helps" else liked.values()
         return [option for option in options if option not in (right, state)]
 
     def say(self, problem: Problem, index: int, before: str, after: str) -> str:
         """One fact."""
-        return f"{before} helps {after}" if problem.steps[index] == "helps" else f"{before} keeps the {after}"
+        return f"{before} {problem.steps[index]} {after}"
 
     def answer(self, problem: Problem, state: str) -> str:
         """The thing."""

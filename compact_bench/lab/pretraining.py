@@ -32,6 +32,9 @@ LOG_EVERY_STEPS = 25
 PIECES = 6
 """Forward passes of a step: rows sorted by length need little padding, and a step still sees every kind."""
 
+PRACTICE: Mapping[str, int] = {"ring": 3, "order": 2, "lookup": 3, "count": 2, "swap": 1}
+"""Family -> how often it is practised, in proportion: some are learned sooner than others."""
+
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -138,7 +141,7 @@ def pretraining_turns(settings: PretrainingSettings) -> Iterator[_Turn]:
 
 
 def _problem_turn(rng: random.Random, longest: int, style: str | None) -> Iterator[_Turn]:
-    family = FAMILIES[rng.choice(tuple(FAMILIES))]
+    family = FAMILIES[rng.choices(tuple(PRACTICE), tuple(PRACTICE.values()))[0]]
     problem = family.sample(rng, rng.randint(1, longest))
     if split_of(problem.text) != "pretraining":
         return

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compact_bench.lab.words import CATEGORIES, COLOURS, NAMES, OBJECTS, OPPOSITES, THINGS
+from compact_bench.lab.words import CATEGORIES, COLOURS, NAMES, OPPOSITES, STUFF, THINGS
 
 __all__ = ["SKILLS", "SkillItem", "skill_item"]
 
@@ -30,7 +30,7 @@ class SkillItem:
 
 
 def _words(rng: random.Random) -> list[str]:
-    pool = [*NAMES, *OBJECTS, *COLOURS, *THINGS]
+    pool = [*NAMES, *STUFF, *COLOURS, *THINGS]
     return rng.sample(pool, rng.randint(SHORTEST_LIST, LONGEST_LIST))
 
 

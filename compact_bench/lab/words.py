@@ -6,10 +6,10 @@ __all__ = [
     "CATEGORIES",
     "COLOURS",
     "NAMES",
-    "OBJECTS",
     "OPPOSITES",
     "ORDINALS",
     "PHRASES",
+    "STUFF",
     "THINGS",
     "vocabulary",
 ]
@@ -18,9 +18,9 @@ NAMES = (
     "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gia", "Hugo", "Ida", "Jon", "Kim", "Leo",
     "Mia", "Ned", "Ola", "Pia", "Quin", "Rex", "Sue", "Tom", "Uma", "Vic", "Wim", "Zoe",
 )  # fmt: skip
-OBJECTS = (
-    "lamp", "drum", "kite", "rope", "coin", "bell", "mask", "book", "key", "ring", "map", "fan",
-    "comb", "sled", "vase", "flag",
+STUFF = (
+    "tea", "milk", "jazz", "art", "snow", "rain", "sand", "silk", "gold", "iron", "wool", "corn",
+    "salt", "mint", "fog", "ice",
 )  # fmt: skip
 COLOURS = ("red", "blue", "green", "white", "black", "pink")
 THINGS = ("cup", "hat", "box", "shoe", "bag", "jar")
@@ -47,9 +47,9 @@ PHRASES = (
     # ring
     "has shells She gains loses After 9 comes 0 How many does have",
     # ordering
-    "stands before Who in the row",
+    "leads Who in the row",
     # lookup
-    "helps keeps From follow What there",
+    "helps likes From follow What there",
     # counting
     "On shelf a of these yes no",
     # swapping
@@ -65,7 +65,7 @@ def vocabulary() -> tuple[str, ...]:
     for phrase in PHRASES:
         words += phrase.split()
     words += [str(digit) for digit in range(10)]
-    words += [*ORDINALS, *NAMES, *OBJECTS, *COLOURS, *THINGS]
+    words += [*ORDINALS, *NAMES, *STUFF, *COLOURS, *THINGS]
     words += [word for pair in OPPOSITES for word in pair]
     for kind, members in CATEGORIES.items():
         words += [kind, *members]

@@ -32,7 +32,7 @@ def _ring(text: str) -> tuple[str, list[str]] | None:
 
 
 def _order(text: str) -> tuple[str, list[str]] | None:
-    pairs = re.findall(r"(\w+) stands before (\w+)\.", text)
+    pairs = re.findall(r"(\w+) leads (\w+)\.", text)
     asked = re.search(r"Who is (\w+) in the row\?$", text)
     if not pairs or asked is None:
         return None
@@ -41,7 +41,7 @@ def _order(text: str) -> tuple[str, list[str]] | None:
     rank = ORDINALS.index(asked[1])
     assert f"{row[0]} is first." in text
     steps = [f"{row[0]} is first"]
-    steps += [f"{row[i - 1]} stands before {row[i]} so {row[i]} is {ORDINALS[i]}" for i in range(1, rank + 1)]
+    steps += [f"{row[i - 1]} leads {row[i]} so {row[i]} is {ORDINALS[i]}" for i in range(1, rank + 1)]
     return row[rank], steps
 
 
@@ -51,18 +51,18 @@ def _behind(name: str, pairs: list[tuple[str, str]]) -> int:
 
 
 def _lookup(text: str) -> tuple[str, list[str]] | None:
-    asked = re.search(r"From (\w+) follow ((?:helps, )*)keeps\. What is there\?$", text)
+    asked = re.search(r"From (\w+) follow ((?:helps, )*)likes\. What is there\?$", text)
     if asked is None:
         return None
     helps = re.findall(r"(\w+) helps (\w+)\.", text)
-    keeps = re.findall(r"(\w+) keeps the (\w+)\.", text)
+    likes = re.findall(r"(\w+) likes (\w+)\.", text)
     who, steps = asked[1], []
     for _ in range(asked[2].count("helps")):
         (after,) = [b for a, b in helps if a == who]
         steps.append(f"{who} helps {after}")
         who = after
-    (thing,) = [b for a, b in keeps if a == who]
-    return thing, [*steps, f"{who} keeps the {thing}"]
+    (thing,) = [b for a, b in likes if a == who]
+    return thing, [*steps, f"{who} likes {thing}"]
 
 
 def _count(text: str) -> tuple[str, list[str]] | None:

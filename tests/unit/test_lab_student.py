@@ -44,9 +44,9 @@ def test_pretraining_learns_and_leaves_a_student_with_its_log(tmp_path: Path) ->
     assert lines[-1]["loss"] < 5.5 and "copy" in lines[0]["right"]
     student = load_student(str(tmp_path), dtype="float32", device="cpu")
     assert torch.equal(student.model.lm_head.weight, model.lm_head.weight)
-    row = encode_row(student.tokenizer, "Say again: lamp Ada red.", "The answer is lamp Ada red.")
+    row = encode_row(student.tokenizer, "Say again: tea Ada red.", "The answer is tea Ada red.")
     assert student.tokenizer.decode(row.input_ids[-1:]) == "<|im_end|>"
-    assert row.prompt_tokens == len(prompt_ids(student.tokenizer, "Say again: lamp Ada red."))
+    assert row.prompt_tokens == len(prompt_ids(student.tokenizer, "Say again: tea Ada red."))
 
 
 def test_dialogues_are_right_and_worked_ones_are_short() -> None:
