@@ -106,7 +106,10 @@ def plan_table(
 
 def _wanted(bench: Workbench, table: TableSpec, methods: Sequence[str]) -> list[RowSpec]:
     profile = bench.request.profile
-    return [row for row in table.rows if row.planned_in(profile) and (not methods or row.method in methods)]
+    truth = bench.suite_info.has_truth
+    return [
+        row for row in table.rows if row.planned_in(profile, truth) and (not methods or row.method in methods)
+    ]
 
 
 def plan_tuning(bench: Workbench, table: TableSpec, methods: Sequence[str] = ()) -> Tuning:

@@ -136,6 +136,7 @@ def _write(
         teachers=bench.teachers,
         profile=bench.request.profile,
         seeds=bench.seeds,
+        has_truth=bench.suite_info.has_truth,
     )
     own = bench.request.student in (None, bench.spec.student)
     titles = {teacher.name: teacher.title for teacher in bench.spec.teachers}

@@ -116,6 +116,8 @@ def _measured(
     evaluations = {} if key.is_trial else _evaluate(bench, student, settings, weights, ticker)
     probes = _probe(bench, student, settings, weights, ticker, TRIAL_PROBES if key.is_trial else None)
     report = trained.report
+    if report.optimiser_steps and bench.data.has_truth and not key.is_trial:
+        probes["truth"] = _truth(bench, directory)
     training = {
         **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
         "tokens": report.supervised_tokens,
@@ -245,6 +247,20 @@ def _probe(
         drift = found["drift"]
         found["drift_nats_per_token"] = drift["nats_per_token"]
         found["drift"] = {"passages": drift["passage_nats"], "passage_tokens": drift["passage_tokens"]}
+    return found
+
+
+def _truth(bench: Workbench, directory: Path) -> dict[str, Any] | None:
+    """Where the weights went; not cached, as it depends on the steps and not on the weights they led to."""
+    import pandas as pd
+
+    from compact_bench.loop import STEPS_FILE
+    from compact_bench.probes import truth_scores
+
+    path = directory / STEPS_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = _plain(truth_scores(pd.read_parquet(path), bench.data.training))
     return found
 
 

@@ -103,17 +103,20 @@ def number_at(record: RunRecord, path: str) -> float | None:
     return float(value)
 
 
-def expand_rows(spec: TableSpec, teachers: Sequence[str], profile: str | None = None) -> list[PlannedRow]:
+def expand_rows(
+    spec: TableSpec, teachers: Sequence[str], profile: str | None = None, has_truth: bool = False
+) -> list[PlannedRow]:
     """The rows of a table, one per teacher where the table says so.
 
     Args:
         spec: the table.
         teachers: names, in the suite's order.
         profile: decides which rows are planned; None plans all.
+        has_truth: whether it is known which rationales are right.
     """
     rows: list[PlannedRow] = []
     for row in spec.rows:
-        planned = profile is None or row.planned_in(profile)
+        planned = row.planned_in(profile, has_truth)
         if row.kind == "each_teacher":
             rows += [_teacher_row(row, teacher, planned) for teacher in teachers]
         elif row.kind == "best_teacher":
@@ -157,7 +160,11 @@ def choose_teacher(selection: Sequence[str], runs: Mapping[str, Sequence[RunReco
 
 
 def fill_rows(
-    spec: TableSpec, records: Sequence[RunRecord], teachers: Sequence[str], profile: str | None
+    spec: TableSpec,
+    records: Sequence[RunRecord],
+    teachers: Sequence[str],
+    profile: str | None,
+    has_truth: bool = False,
 ) -> list[RowRuns]:
     """Every row with its runs; rows without any say why, methods without a row get one at the end.
 
@@ -165,13 +172,13 @@ def fill_rows(
         spec: the table.
         records: runs of one suite and profile, under one set of settings.
         teachers: names, in the suite's order; teachers that only records know follow.
-        profile: see `expand_rows`.
+        profile, has_truth: see `expand_rows`.
 
     Raises:
         ConfigError: two records claim the same method, variant and seed.
     """
     by_run = _by_run(records)
-    rows = expand_rows(spec, _all_teachers(spec, records, teachers), profile)
+    rows = expand_rows(spec, _all_teachers(spec, records, teachers), profile, has_truth)
     known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
     extra = sorted(set(by_run) - known)
     rows += [PlannedRow(_label(m, v), _label(m, v), "extra", m, v) for m, v in extra]

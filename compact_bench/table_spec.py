@@ -39,6 +39,8 @@ class RowSpec(Strict):
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
         epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
         profiles: profiles that plan this row; empty for all. Elsewhere it shows only if run.
+        always_with: "truth" plans it at every profile where it is known which rationales are right.
+        requires: "truth" leaves it out where that is not known.
     """
 
     method: str
@@ -48,10 +50,20 @@ class RowSpec(Strict):
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     epochs_times_teachers: bool = False
     profiles: tuple[str, ...] = ()
+    always_with: Literal["", "truth"] = ""
+    requires: Literal["", "truth"] = ""
 
-    def planned_in(self, profile: str) -> bool:
-        """Whether `reproduce` runs this row at a profile."""
-        return not self.profiles or profile in self.profiles
+    def planned_in(self, profile: str | None, has_truth: bool) -> bool:
+        """Whether `reproduce` runs this row.
+
+        Args:
+            profile: the profile; None counts as all of them.
+            has_truth: whether it is known of every rationale if it is right.
+        """
+        if self.requires and not has_truth:
+            return False
+        everywhere = not self.profiles or profile is None or profile in self.profiles
+        return everywhere or (bool(self.always_with) and has_truth)
 
 
 class MeasureSpec(Strict):
@@ -63,7 +75,7 @@ class MeasureSpec(Strict):
         source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
         items_source: where the record has its per-item values, or ""; items that are null are left out.
         weights_source: where the record has the items' weights in the mean, or "".
-        unit: "nats", "ratio", "steps", "tokens" or "seconds".
+        unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds".
     """
 
     name: str
@@ -71,7 +83,7 @@ class MeasureSpec(Strict):
     source: str
     items_source: str = ""
     weights_source: str = ""
-    unit: Literal["nats", "ratio", "steps", "tokens", "seconds"]
+    unit: Literal["nats", "ratio", "share", "steps", "tokens", "seconds"]
 
 
 class GroupSpec(Strict):
@@ -86,6 +98,7 @@ class GroupSpec(Strict):
         compared: whether the mean is compared with the reference row.
         columns: measures.
         note: one sentence under the table.
+        requires: "truth" leaves the group out where it is not known which rationales are right.
     """
 
     name: str
@@ -96,6 +109,7 @@ class GroupSpec(Strict):
     compared: bool = False
     columns: tuple[MeasureSpec, ...] = ()
     note: str = ""
+    requires: Literal["", "truth"] = ""
 
 
 class ComparisonSpec(Strict):

@@ -37,7 +37,7 @@ TOKENS_NOTE = (
     "Every method sees the same questions in the same order for the same number of steps, so a single "
     "teacher sees about 1/K of the tokens of a method that reads all K teachers."
 )
-Unit = Literal["accuracy", "nats", "ratio", "steps", "tokens", "seconds"]
+Unit = Literal["accuracy", "nats", "ratio", "share", "steps", "tokens", "seconds"]
 
 
 class BenchmarkLike(Protocol):
@@ -151,6 +151,7 @@ def build_table(
     teachers: Sequence[str] = (),
     profile: str | None = None,
     seeds: Sequence[int] = (),
+    has_truth: bool = False,
 ) -> Table:
     """Build a table from run records.
 
@@ -162,6 +163,7 @@ def build_table(
         teachers: names, in the suite's order, so that a teacher without runs has a row that says so.
         profile: which profile; None takes the records' own.
         seeds: seeds that were asked for; a row that lacks one is named in the notes.
+        has_truth: whether the suite knows which rationales are right; rows and groups may require it.
 
     Raises:
         ConfigError: the records are of several profiles and none was asked for, or two of them claim the
@@ -170,8 +172,8 @@ def build_table(
     mine = [r for r in records if r.key.get("suite") == suite.name]
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.get("profile") == profile]
-    rows = fill_rows(spec, mine, teachers, profile or None)
-    columns = _columns(spec, suite)
+    rows = fill_rows(spec, mine, teachers, profile or None, has_truth)
+    columns = _columns(spec, suite, has_truth)
     groups = {
         group.name: (group, Benchmarks.of(_tasks(group, suite), rows))
         for group in spec.groups
@@ -213,9 +215,11 @@ def _tasks(group: GroupSpec, suite: SuiteLike) -> list[str]:
     return [b.task for b in suite.benchmarks if b.group == group.name]
 
 
-def _columns(spec: TableSpec, suite: SuiteLike) -> tuple[Column, ...]:
+def _columns(spec: TableSpec, suite: SuiteLike, has_truth: bool) -> tuple[Column, ...]:
     columns: list[Column] = []
     for group in spec.groups:
+        if group.requires and not has_truth:
+            continue
         if group.kind == "measures":
             columns += [Column(m.name, m.title, group.name, m.unit) for m in group.columns]
             continue

@@ -14,7 +14,7 @@ COUNTED: tuple[Unit, ...] = ("steps", "tokens", "seconds")
 
 
 def number_text(value: float, unit: Unit) -> str:
-    """One number: percent with one decimal, nats with four, ratios with three digits.
+    """One number: percent with one decimal, nats with four, ratios with three digits, shares three decimals.
 
     Args:
         value: in inner units; accuracy in [0, 1].
@@ -26,6 +26,8 @@ def number_text(value: float, unit: Unit) -> str:
         return f"{value:.3g}"
     if unit == "nats":
         return f"{value:.4f}"
+    if unit == "share":
+        return f"{value:.3f}"
     return f"{value:,.1f}" if unit == "seconds" else f"{value:,.0f}"
 
 
