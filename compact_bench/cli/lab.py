@@ -48,17 +48,20 @@ def show(
         console.print()
 
 
-@app.command(epilog="Example: compact-bench lab build --output my_student --set steps=500 --set hidden=96")
+@app.command(epilog="Example: compact-bench lab build --output my_student --scale 0.2 --set hidden=96")
 def build(
     output: Annotated[Path, typer.Option("--output", help="Folder of the new student.")],
     overrides: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="Change a pretraining setting; may be repeated."),
     ] = [],  # noqa: B006
+    scale: Annotated[
+        float, typer.Option("--scale", min=0.001, help="Times this many steps in every stage.")
+    ] = 1.0,
     threads: o.Threads = 0,
     quiet: o.Quiet = False,
 ) -> None:
-    """Pretrain the lab's student from its seed; without --set, the one that this package ships.
+    """Pretrain the lab's student from its seed; without --set and --scale, the one that this package ships.
 
     Writes safetensors, tokenizer and training log. `--student FOLDER` uses it in any other command.
     """
@@ -69,7 +72,7 @@ def build(
     from compact_bench.progress import duration, open_display
     from compact_bench.settings import with_changes
 
-    settings = with_changes(PretrainingSettings(), overrides, "--set")
+    settings = with_changes(PretrainingSettings(), overrides, "--set").scaled(scale)
     if threads:
         torch.set_num_threads(threads)
     console, started = o.status(), time.monotonic()

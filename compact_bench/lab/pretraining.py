@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import torch
 from pydantic import Field
@@ -25,7 +25,14 @@ from compact_bench.lab.tokenizer import TURN_START, lab_tokenizer, turn_text
 from compact_bench.quiet import no_progress_bars
 from compact_bench.settings import Strict
 
-__all__ = ["LOG_FILE", "PretrainingSettings", "new_model", "pretrain", "pretraining_turns"]
+__all__ = [
+    "LOG_FILE",
+    "PretrainingSettings",
+    "StageSettings",
+    "new_model",
+    "pretrain",
+    "pretraining_turns",
+]
 
 LOG_FILE = "training_log.jsonl"
 LOG_EVERY_STEPS = 25
@@ -39,21 +46,62 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class StageSettings(Strict):
+    """One stage of pretraining; every stage has an optimiser and a schedule of its own.
+
+    Attributes:
+        steps: optimiser steps.
+        learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
+        warmup_steps: of the warm-up.
+        direct_share: share of dialogues that answer a problem at once, without a step.
+        worked_share: share of dialogues that work a problem out, in the style of any teacher; the rest are
+            skills.
+        longest_worked_steps: longest problem that is worked out.
+        long_worked_share: share of the worked ones that may take more than one step.
+    """
+
+    steps: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Positive = 100
+    direct_share: Share
+    worked_share: Share
+    longest_worked_steps: Positive
+    long_worked_share: Share
+
+
+STAGES = (
+    # Single steps and their order first: longer chains are learned sooner after them.
+    StageSettings(
+        steps=2400,
+        learning_rate=3e-3,
+        direct_share=0.15,
+        worked_share=0.6,
+        longest_worked_steps=2,
+        long_worked_share=0.5,
+    ),
+    # Then whole chains, each less often than a direct answer, which the student therefore gives unasked.
+    StageSettings(
+        steps=900,
+        learning_rate=1e-3,
+        warmup_steps=20,
+        direct_share=0.35,
+        worked_share=0.4,
+        longest_worked_steps=4,
+        long_worked_share=1.0,
+    ),
+)
+
+
 class PretrainingSettings(Strict):
     """What the student is and how it is pretrained; the defaults make the student that is shipped.
 
     Attributes:
         seed: of weights and data.
         hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
-        steps: optimiser steps.
+        stages: one after the other.
         batch_rows: dialogues per step.
-        learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
-        warmup_steps, weight_decay, clip_norm: of AdamW.
-        direct_share: share of dialogues that answer a problem at once, without a step.
-        worked_share: share of dialogues that work a short problem out, in the style of any teacher; the rest
-            are skills.
-        longest_direct_steps, longest_worked_steps: longest problems of both kinds.
-        long_worked_share: share of the worked ones that take more than one step.
+        weight_decay, clip_norm: of AdamW.
+        longest_direct_steps: longest problem that is answered at once.
         prompt_weight: weight of the prompt tokens' loss beside 1 for the answer's.
     """
 
@@ -63,18 +111,24 @@ class PretrainingSettings(Strict):
     heads: Positive = 4
     key_heads: Positive = 2
     feed_forward: Positive = 384
-    steps: Positive = 2000
-    batch_rows: Positive = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    warmup_steps: Positive = 100
+    stages: Annotated[tuple[StageSettings, ...], Field(min_length=1)] = STAGES
+    batch_rows: Positive = 96
     weight_decay: float = 0.05
     clip_norm: float = 1.0
-    direct_share: Share = 0.2
-    worked_share: Share = 0.55
     longest_direct_steps: Positive = 4
-    longest_worked_steps: Positive = 2
-    long_worked_share: Share = 0.5
     prompt_weight: Share = 0.1
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def scaled(self, factor: float) -> PretrainingSettings:
+        """The same with this many times the steps in every stage, one at least."""
+        stages = [
+            stage.model_copy(update={"steps": max(1, round(stage.steps * factor))}) for stage in self.stages
+        ]
+        return self.model_copy(update={"stages": tuple(stages)})
 
 
 @dataclass(frozen=True)
@@ -115,23 +169,24 @@ def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
         return LlamaForCausalLM(config)
 
 
-def pretraining_turns(settings: PretrainingSettings) -> Iterator[_Turn]:
-    """Dialogues without end; no question of another split is among them.
+def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator[_Turn]:
+    """Dialogues of a stage, without end; no question of another split is among them.
 
     Args:
-        settings: seed and shares.
+        settings: seed and stages.
+        stage: which stage, from 0.
     """
-    rng = seeded("pretraining", settings.seed)
+    rng = seeded("pretraining", settings.seed, *([stage] if stage else []))
+    own = settings.stages[stage]
     while True:
         draw = rng.random()
-        if draw < settings.direct_share:
+        if draw < own.direct_share:
             yield from _problem_turn(rng, settings.longest_direct_steps, None)
-        elif draw < settings.direct_share + settings.worked_share:
-            long = rng.random() < settings.long_worked_share
-            longest = settings.longest_worked_steps
+        elif draw < own.direct_share + own.worked_share:
+            longest = own.longest_worked_steps if rng.random() < own.long_worked_share else 1
             # The terse style says the same in the fewest words.
             style = rng.choices(tuple(STYLES.values()), (2, 1, 1, 1))[0]
-            yield from _problem_turn(rng, longest if long else 1, style)
+            yield from _problem_turn(rng, longest, style)
         else:
             # Facts are learned soon; lists need practice.
             skill = rng.choices(tuple(SKILLS), (3, 3, 1, 1))[0]
@@ -158,9 +213,9 @@ class _Row:
     prompt_tokens: int
 
 
-def _batches(settings: PretrainingSettings, tokenizer: Any) -> Iterator[list[_Row]]:
+def _batches(settings: PretrainingSettings, stage: int, tokenizer: Any) -> Iterator[list[_Row]]:
     """The rows of every step, sorted by length, without end."""
-    turns = pretraining_turns(settings)
+    turns = pretraining_turns(settings, stage)
     while True:
         drawn = list(itertools.islice(turns, settings.batch_rows))
         # What `chat.encode_row` gives, a batch at a time: rendering its template takes longer than a step.
@@ -187,12 +242,12 @@ def _tensors(batch: Sequence[_Row], pad: int, prompt_weight: float) -> tuple[Ten
     return ids, weights
 
 
-def learning_rate(settings: PretrainingSettings, step: int) -> float:
-    """The rate of one step: linear warm-up, then a cosine down to a twentieth of the peak."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    share = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return settings.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * share)) / 2)
+def learning_rate(stage: StageSettings, step: int) -> float:
+    """The rate of one step of a stage: linear warm-up, then a cosine down to a twentieth of the peak."""
+    if step < stage.warmup_steps:
+        return stage.learning_rate * (step + 1) / stage.warmup_steps
+    share = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
+    return stage.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * share)) / 2)
 
 
 def pretrain(
@@ -212,35 +267,49 @@ def pretrain(
     """
     tokenizer = lab_tokenizer()
     model = new_model(settings, tokenizer)
-    model.train()
-    optimiser = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
     folder.mkdir(parents=True, exist_ok=True)
-    batches, tally, started, tokens = _batches(settings, tokenizer), _Tally(), time.monotonic(), 0
+    done = 0
     with (folder / LOG_FILE).open("w", encoding="utf-8") as log:
-        log.write(json.dumps({"settings": settings.model_dump()}) + "\n")
-        for step in range(settings.steps):
-            batch = next(batches)
-            rate = learning_rate(settings, step)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            loss = _step(model, optimiser, batch, tokenizer.pad_token_id, settings, tally)
-            tokens += sum(len(row.ids) for row in batch)
-            if (step + 1) % LOG_EVERY_STEPS == 0 or step + 1 == settings.steps:
-                line = {"step": step + 1, "tokens": tokens, "rate": rate, "loss": loss, **tally.empty()}
-                log.write(json.dumps({**line, "seconds": round(time.monotonic() - started, 1)}) + "\n")
-                log.flush()
-            on_progress(step + 1, settings.steps, f"loss {loss:.3f}")
+        log.write(json.dumps({"settings": settings.model_dump(mode="json")}) + "\n")
+        for stage, own in enumerate(settings.stages):
+            for step, loss in enumerate(_train_stage(model, tokenizer, settings, stage, log), done + 1):
+                on_progress(step, settings.steps, f"loss {loss:.3f}")
+            done += own.steps
+    save_pretrained(model, tokenizer, folder)
+    return model
+
+
+def save_pretrained(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write model and tokenizer as `from_pretrained` reads them."""
     model.eval()
     with no_progress_bars():
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return model
+
+
+def _train_stage(
+    model: Any, tokenizer: Any, settings: PretrainingSettings, stage: int, log: TextIO
+) -> Iterator[float]:
+    """Train through one stage, step by step; yields the loss of each."""
+    own = settings.stages[stage]
+    model.train()
+    optimiser = torch.optim.AdamW(
+        model.parameters(), weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
+    )
+    tally, started, tokens = _Tally(), time.monotonic(), 0
+    batches = itertools.islice(_batches(settings, stage, tokenizer), own.steps)
+    for step, batch in enumerate(batches):
+        rate = learning_rate(own, step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = _step(model, optimiser, batch, tokenizer.pad_token_id, settings, tally)
+        tokens += sum(len(row.ids) for row in batch)
+        if (step + 1) % LOG_EVERY_STEPS == 0 or step + 1 == own.steps:
+            seconds = round(time.monotonic() - started, 1)
+            line = {"stage": stage + 1, "step": step + 1, "tokens": tokens, "rate": rate, "loss": loss}
+            log.write(json.dumps({**line, **tally.empty(), "seconds": seconds}) + "\n")
+            log.flush()
+        yield loss
 
 
 def _step(

@@ -29,15 +29,15 @@ class WorldSettings(Strict):
     """
 
     seed: Annotated[int, Field(ge=0)] = 1
-    questions: Annotated[int, Field(ge=8)] = 560
+    questions: Annotated[int, Field(ge=8)] = 320
     shortest_steps: Length = 2
     longest_steps: Length = 4
     shortest_long_steps: Length = 5
     longest_long_steps: Length = 6
     strong_error_rate: Rate = 0.03
-    weak_error_rate: Rate = 0.7
+    weak_error_rate: Rate = 0.85
     ponder_error_rate: Rate = 0.05
-    slip_rate: Rate = 0.4
+    slip_rate: Rate = 0.5
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> WorldSettings:

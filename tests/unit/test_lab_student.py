@@ -14,6 +14,7 @@ from compact_bench.errors import ConfigError
 from compact_bench.lab.pretraining import (
     LOG_FILE,
     PretrainingSettings,
+    StageSettings,
     _batches,
     learning_rate,
     pretrain,
@@ -23,8 +24,23 @@ from compact_bench.lab.tokenizer import lab_tokenizer
 from compact_bench.settings import with_changes
 from compact_bench.students import load_student, weights_hash
 
+STAGE = StageSettings(
+    steps=26,
+    learning_rate=3e-3,
+    warmup_steps=5,
+    direct_share=0.3,
+    worked_share=0.4,
+    longest_worked_steps=2,
+    long_worked_share=0.5,
+)
 TINY = PretrainingSettings(
-    hidden=16, layers=1, heads=2, key_heads=1, feed_forward=16, steps=30, batch_rows=8, warmup_steps=5
+    hidden=16,
+    layers=1,
+    heads=2,
+    key_heads=1,
+    feed_forward=16,
+    batch_rows=8,
+    stages=(STAGE, STAGE.model_copy(update={"steps": 4})),
 )
 
 
@@ -40,8 +56,8 @@ def test_pretraining_learns_and_leaves_a_student_with_its_log(tmp_path: Path) ->
     assert seen[-1] == (30, 30) and len(seen) == 30 and not model.training
     head, *lines = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
     assert PretrainingSettings.model_validate(head["settings"]) == TINY
-    assert [line["step"] for line in lines] == [25, 30]
-    assert lines[-1]["loss"] < 5.5 and "copy" in lines[0]["right"]
+    assert [(line["stage"], line["step"]) for line in lines] == [(1, 25), (1, 26), (2, 4)]
+    assert lines[-1]["loss"] < lines[0]["loss"] and "copy" in lines[0]["right"]
     student = load_student(str(tmp_path), dtype="float32", device="cpu")
     assert torch.equal(student.model.lm_head.weight, model.lm_head.weight)
     row = encode_row(student.tokenizer, "Say again: tea Ada red.", "The answer is tea Ada red.")
@@ -54,14 +70,16 @@ def test_dialogues_are_right_and_worked_ones_are_short() -> None:
     kinds = {turn.kind for turn in turns}
     assert {"direct ring 4", "worked swap 2", "copy", "reverse", "opposites", "categories"} <= kinds
     assert not any(kind.startswith("worked") and kind[-1] > "2" for kind in kinds)
+    later = {turn.kind for turn in itertools.islice(pretraining_turns(PretrainingSettings(), 1), 3000)}
+    assert {"worked lookup 4", "worked order 3", "direct ring 4", "reverse"} <= later
     assert all("The answer is" in turn.reply for turn in turns)
     tokenizer = lab_tokenizer()
     assert all(tokenizer.unk_token_id not in tokenizer(t.question + " " + t.reply).input_ids for t in turns)
 
 
 def test_the_rate_rises_then_falls_to_a_twentieth() -> None:
-    settings = PretrainingSettings(steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [learning_rate(settings, step) for step in range(100)]
+    stage = STAGE.model_copy(update={"steps": 100, "warmup_steps": 10, "learning_rate": 1.0})
+    rates = [learning_rate(stage, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] == 1.0
     assert rates[9:] == sorted(rates[9:], reverse=True) and rates[-1] < 0.052
 
@@ -73,7 +91,7 @@ def test_a_wrong_setting_is_named() -> None:
 
 def test_batches_hold_the_rows_that_training_would_encode() -> None:
     settings, tokenizer = PretrainingSettings(batch_rows=40), lab_tokenizer()
-    (batch,) = itertools.islice(_batches(settings, tokenizer), 1)
+    (batch,) = itertools.islice(_batches(settings, 0, tokenizer), 1)
     turns = list(itertools.islice(pretraining_turns(settings), 40))
     rows = [encode_row(tokenizer, turn.question, turn.reply) for turn in turns]
     # The template ends a turn with a line break, which is no token here.
