@@ -31,7 +31,7 @@ class AssumedRates:
 
 
 MEASURED = {
-    1_500_000: AssumedRates(0.01, 0.006, 2.0),
+    1_000_000: AssumedRates(0.009, 0.009, 3.0),
     135_000_000: AssumedRates(0.8, 0.7, 8.0),
 }
 """Parameters -> rates: the lab's student, one thread; SmolLM2-135M on rationales of 200 tokens."""
