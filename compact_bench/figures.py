@@ -275,10 +275,13 @@ def _label_lines(axes: Axes, panel: Panel) -> None:
     if panel.level is not None:
         axes.annotate(
             panel.level.label,
-            xy=(0.01, panel.level.y * scale),
+            # Over the right edge, where no line is drawn.
+            xy=(1.0, panel.level.y * scale),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
+            xytext=(0, -3),
             textcoords="offset points",
+            ha="right",
+            va="top",
             color="#555555",
             fontsize=9.5,
         )
