@@ -17,6 +17,7 @@ from compact_bench.report.latex import tables_latex
 from compact_bench.report.markdown import comparisons_markdown, escaped, grid, table_markdown
 from compact_bench.report.provenance import provenance_markdown
 from compact_bench.report.teachers import teachers_markdown
+from compact_bench.report.truth import truth_markdown
 from compact_bench.report.truth_figure import TRUTH_FIGURE, truth_figure_markdown, truth_over_training
 from compact_bench.report.tuning import tuning_markdown
 from compact_bench.store_files import key_hash, key_label, run_name, write_atomic
@@ -106,7 +107,9 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         lines += ["", *table_markdown(table)]
         if table.comparisons:
             lines += ["", "### Comparisons", "", *comparisons_markdown(table.comparisons)]
+    titles = {row.name: row.title for table in tables for row in table.rows}
     for title, section in (
+        ("Do the weights go to the rationales that are right?", truth_markdown(runs, titles)),
         ("Truth scores over training", truth_figure_markdown(runs)),
         ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         ("About the suite", facts.card.strip().splitlines()),
