@@ -10,6 +10,7 @@ from compact_bench.comparisons import Comparison, compare_rows, few_seeds_note
 from compact_bench.controls import Control, measure_controls
 from compact_bench.errors import ConfigError
 from compact_bench.records import Cell, RunRecord
+from compact_bench.stats import Sample
 from compact_bench.table_cells import (
     Benchmarks,
     benchmark_sample,
@@ -329,11 +330,34 @@ def _notes(
                 f"counted once, under {earlier}."
             )
     found += [row.note for row in rows if row.note]
+    found += _test_best_note(rows, groups)
     found += _missing_seeds(rows, seeds)
     if any(row.row.kind == "each_teacher" and row.runs for row in rows):
         found.append(TOKENS_NOTE)
     few = few_seeds_note([c.seeds for c in comparisons])
     return (*found, few) if few else tuple(found)
+
+
+def _test_best_note(rows: Sequence[RowRuns], groups: Mapping[str, tuple[GroupSpec, Benchmarks]]) -> list[str]:
+    """Which single teacher the test items would have chosen, where the table's rule chose another."""
+    best = next((row for row in rows if row.row.kind == "best_teacher" and row.same_as), None)
+    group, benchmarks = next((pair for pair in groups.values() if pair[0].compared), (None, None))
+    if best is None or group is None or benchmarks is None:
+        return []
+    means: dict[str, float] = {}
+    titles = {row.row.name: row.row.title for row in rows}
+    for row in rows:
+        sample = group_sample(list(row.runs.values()), benchmarks)
+        if row.row.kind == "each_teacher" and row.runs and isinstance(sample, Sample):
+            means[row.row.name] = float(sample.seed_means.mean())
+    top = max(means, key=lambda name: means[name], default="")
+    if top in ("", best.same_as) or best.same_as not in means:
+        return []
+    return [
+        f"Of all single-teacher rows, {titles[top]} has the highest {group.short or group.title} mean on "
+        f"the test items ({means[top] * 100:.1f} %; the chosen one has {means[best.same_as] * 100:.1f} %). "
+        "No rule may choose by test items, but a method should be held against it too."
+    ]
 
 
 def _paper_notes(spec: TableSpec) -> tuple[str, ...]:

@@ -103,7 +103,9 @@ def _sentences(title: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{equal.mean * 100:.1f} % that equal weights would (relative regret {regret:.2f}; n = {seeds}, "
         f"{share.items} questions)."
     ]
-    better, worse, open_ = [], [], []
+    better: list[str] = []
+    worse: list[str] = []
+    open_: list[str] = []
     for score, name in SCORES.items():
         area = _estimate(runs, f"auc.{score}")
         if area is None or area.low is None or area.high is None:

@@ -27,18 +27,18 @@ def test_every_text_of_a_set_is_looked_at() -> None:
     known = Question("k", "Zoe has 5 shells.", "5", (Rationale("ann", "The answer is 5."),), "lab, row 1")
     told = Question("u", "Zoe has 5 apples.", "15", (Rationale("ann", "The sum is 15."),), "mine, row 2")
     rows = {
-        "lab_copy": [{"id": "c1", "question": "Say again: lamp.", "answer": "lamps"}],
+        "lab_copy": [{"id": "c1", "question": "Say again: tea.", "answer": "teas"}],
         "lab_opposites": [{"id": "o1", "question": "What is wet?", "choices": ["dry", "moist"], "label": 0}],
     }
     find = unknown_finder(lab_tokenizer())
-    check_words([known], {"lab_copy": [{**rows["lab_copy"][0], "answer": "lamp"}]}, find)
+    check_words([known], {"lab_copy": [{**rows["lab_copy"][0], "answer": "tea"}]}, find)
     with pytest.raises(DataError) as caught:
         check_words([known, told], rows, find)
     assert [(f.where, f.problem.rpartition("got ")[2]) for f in caught.value.faults] == [
         ("mine, row 2, question", "'apples'"),
         ("mine, row 2, gold answer", "'15'"),
         ("mine, row 2, rationale of 'ann'", "'sum', '15'"),
-        ("lab_copy item c1, answer", "'lamps'"),
+        ("lab_copy item c1, answer", "'teas'"),
         ("lab_opposites item o1, answer", "'moist'"),
     ]
     assert "5 text(s)" in str(caught.value) and "--student smollm2-135m-instruct" in str(caught.value)

@@ -25,8 +25,8 @@ from compact_bench.settings import with_changes
 from compact_bench.students import load_student, weights_hash
 
 STAGE = StageSettings(
-    steps=26,
-    learning_rate=3e-3,
+    steps=51,
+    learning_rate=1e-2,
     warmup_steps=5,
     direct_share=0.3,
     worked_share=0.4,
@@ -53,11 +53,11 @@ def test_a_seed_decides_the_student_whole(tmp_path: Path) -> None:
 def test_pretraining_learns_and_leaves_a_student_with_its_log(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     model = pretrain(TINY, tmp_path, lambda done, total, text: seen.append((done, total)))
-    assert seen[-1] == (30, 30) and len(seen) == 30 and not model.training
+    assert seen[-1] == (55, 55) and len(seen) == 55 and not model.training
     head, *lines = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
     assert PretrainingSettings.model_validate(head["settings"]) == TINY
-    assert [(line["stage"], line["step"]) for line in lines] == [(1, 25), (1, 26), (2, 4)]
-    assert lines[-1]["loss"] < lines[0]["loss"] and "copy" in lines[0]["right"]
+    assert [(line["stage"], line["step"]) for line in lines] == [(1, 25), (1, 50), (1, 51), (2, 4)]
+    assert lines[1]["loss"] < lines[0]["loss"] and "copy" in lines[0]["right"]
     student = load_student(str(tmp_path), dtype="float32", device="cpu")
     assert torch.equal(student.model.lm_head.weight, model.lm_head.weight)
     row = encode_row(student.tokenizer, "Say again: tea Ada red.", "The answer is tea Ada red.")
