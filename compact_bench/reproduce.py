@@ -36,6 +36,7 @@ def reproduce_table(
     dry_run: bool = False,
     workers: int = 0,
     tune: bool = False,
+    figures: str = "",
 ) -> Outcome:
     """Plan a table, run what is missing, and write its files.
 
@@ -44,6 +45,7 @@ def reproduce_table(
         table: a table's name or TOML file.
         methods: only these rows' runs; the written table still shows every row.
         output: folder of the written files.
+        figures: folder of the pictures, relative to `output`; "" for the same.
         console: for the plan, progress and messages.
         quiet: whether to print nothing.
         dry_run: show the plan only.
@@ -71,12 +73,12 @@ def reproduce_table(
     if tuning:
         tried = execute_plan(trials, console, quiet=quiet, workers=workers, later=[runs])
         if tried.interrupted:
-            _write(bench, spec, output, console, quiet, tune)
+            _write(bench, spec, output, console, quiet, tune, figures)
             return tried
         chosen = plan_tuning(bench, spec, methods).chosen
         runs = Part(bench, plan_table(bench, spec, methods, chosen))
     outcome = execute_plan([runs], console, quiet=quiet, workers=workers)
-    _write(bench, spec, output, console, quiet, tune)
+    _write(bench, spec, output, console, quiet, tune, figures)
     return outcome
 
 
@@ -103,17 +105,24 @@ def run_method(
 
 
 def report_table(
-    request: Request, table: str, *, output: Path, console: Console, quiet: bool, tune: bool = False
+    request: Request,
+    table: str,
+    *,
+    output: Path,
+    console: Console,
+    quiet: bool,
+    tune: bool = False,
+    figures: str = "",
 ) -> None:
     """Write a table's files from the records that are there; runs nothing.
 
     Args:
-        request, table, output, console, quiet, tune: as in `reproduce_table`.
+        request, table, output, console, quiet, tune, figures: as in `reproduce_table`.
 
     Raises:
         CompactBenchError: a name, setting or folder is wrong.
     """
-    _write(Workbench(request), load_table_spec(table), output, console, quiet, tune)
+    _write(Workbench(request), load_table_spec(table), output, console, quiet, tune, figures)
 
 
 def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
@@ -123,7 +132,13 @@ def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
 
 
 def _write(
-    bench: Workbench, spec: TableSpec, output: Path, console: Console, quiet: bool, tune: bool
+    bench: Workbench,
+    spec: TableSpec,
+    output: Path,
+    console: Console,
+    quiet: bool,
+    tune: bool,
+    figures: str,
 ) -> None:
     from compact_bench.report import ReportFacts, write_results
 
@@ -148,6 +163,7 @@ def _write(
         student=bench.spec.student_title if own else bench.student_name,
         teachers={name: titles.get(name, "") for name in bench.teachers},
         tuning=tuning,
+        figures=figures,
     )
     written = write_results([table], records, output, facts)
     if not quiet:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SUITE",
     "Device",
+    "Figures",
     "MethodNames",
     "Mirror",
     "Offline",
@@ -133,6 +134,12 @@ Tune = Annotated[
 ]
 Output = Annotated[
     Path, typer.Option("--output", rich_help_panel=PLACE, help="Folder for RESULTS.md, .csv and .tex.")
+]
+Figures = Annotated[
+    str,
+    typer.Option(
+        "--figures", rich_help_panel=PLACE, help="Folder of pictures, seen from --output. Default: the same."
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", rich_help_panel=PLACE, help="Never use the network.")]
 Threads = Annotated[

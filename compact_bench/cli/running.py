@@ -46,6 +46,7 @@ def reproduce(
     mirror: o.Mirror = None,
     store: o.Store = None,
     output: o.Output = Path("."),
+    figures: o.Figures = "",
     offline: o.Offline = False,
     threads: o.Threads = 0,
     workers: o.Workers = 0,
@@ -82,6 +83,7 @@ def reproduce(
         table,
         methods=o.csv_names(methods),
         output=output,
+        figures=figures,
         console=o.status(),
         quiet=quiet,
         dry_run=dry_run,
@@ -154,6 +156,7 @@ def report(
     mirror: o.Mirror = None,
     store: o.Store = None,
     output: o.Output = Path("."),
+    figures: o.Figures = "",
     offline: o.Offline = False,
     tune: o.Tune = False,
     quiet: o.Quiet = False,
@@ -177,7 +180,7 @@ def report(
     )
     from compact_bench.reproduce import report_table
 
-    report_table(request, table, output=output, console=o.status(), quiet=quiet, tune=tune)
+    report_table(request, table, output=output, console=o.status(), quiet=quiet, tune=tune, figures=figures)
 
 
 def prefetch(

@@ -43,6 +43,7 @@ class ReportFacts:
         student: how the student is named in full; "" takes the records' name.
         teachers: name -> title.
         tuning: how learning rates were chosen; None where every row has the suite's own.
+        figures: folder of the pictures, relative to the files'; "" for the same.
     """
 
     command: str
@@ -52,6 +53,7 @@ class ReportFacts:
     student: str = ""
     teachers: Mapping[str, str] | None = None
     tuning: Tuning | None = None
+    figures: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ def write_results(
     titles = {row.name: row.title for table in tables for row in table.rows}
     figure = truth_over_training(records, titles)
     if figure is not None:
-        write_atomic(folder / f"{TRUTH_FIGURE}.png", figure.png)
-        write_atomic(folder / f"{TRUTH_FIGURE}.svg", figure.svg)
+        place = folder / facts.figures
+        place.mkdir(parents=True, exist_ok=True)
+        write_atomic(place / f"{TRUTH_FIGURE}.png", figure.png)
+        write_atomic(place / f"{TRUTH_FIGURE}.svg", figure.svg)
     return written
 
 
@@ -110,7 +114,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
     titles = {row.name: row.title for table in tables for row in table.rows}
     for title, section in (
         ("Do the weights go to the rationales that are right?", truth_markdown(runs, titles)),
-        ("Truth scores over training", truth_figure_markdown(runs)),
+        ("Truth scores over training", truth_figure_markdown(runs, facts.figures)),
         ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),

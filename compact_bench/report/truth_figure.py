@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,12 @@ X_TITLE = "Optimiser step"
 Windows = Mapping[tuple[int, int], Mapping[str, Any]]
 
 
-def truth_figure_markdown(records: Sequence[RunRecord]) -> list[str]:
+def truth_figure_markdown(records: Sequence[RunRecord], folder: str = "") -> list[str]:
     """Lines that show the figure; none where no record has what it draws.
 
     Args:
         records: the runs behind a table.
+        folder: where the picture lies, seen from the text; "" for beside it.
     """
     if not _runs(records):
         return []
@@ -43,7 +45,7 @@ def truth_figure_markdown(records: Sequence[RunRecord]) -> list[str]:
         "question (area under the ROC curve; 0.5 is chance). Each point is a stretch of training; bands are "
         "95 % intervals over seeds.",
         "",
-        f"![Truth scores over training]({TRUTH_FIGURE}.png)",
+        f"![Truth scores over training]({(PurePosixPath(folder) / TRUTH_FIGURE).as_posix()}.png)",
     ]
 
 

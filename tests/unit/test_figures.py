@@ -101,7 +101,10 @@ def test_truth_over_training_is_drawn_from_the_records_that_have_it() -> None:
     records = [truth_record("compact", 1), truth_record("compact", 2, 0.05), plain]
     drawing = truth_over_training(records, {"compact": "COMPACT"})
     assert drawing is not None and drawing == truth_over_training(records[::-1], {"compact": "COMPACT"})
-    assert any("truth_over_training.png" in text for text in truth_figure_markdown(records))
+    assert any("(truth_over_training.png)" in text for text in truth_figure_markdown(records))
+    assert any(
+        "(docs/a/truth_over_training.png)" in text for text in truth_figure_markdown(records, "docs/a")
+    )
     both = truth_over_training([*records, truth_record("compact_released", 1)], {})
     assert both is not None and size(both)[1] > size(drawing)[1], "a panel per method's ranking"
     other = truth_over_training([truth_record("compact", 1), truth_record("compact", 2, 0.2)], {})
