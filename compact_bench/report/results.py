@@ -113,8 +113,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
             lines += ["", "### Comparisons", "", *comparisons_markdown(table.comparisons)]
     titles = {row.name: row.title for table in tables for row in table.rows}
     for title, section in (
-        ("Do the weights go to the rationales that are right?", truth_markdown(runs, titles)),
-        ("Truth scores over training", truth_figure_markdown(runs, facts.figures)),
+        ("Do the weights go to the rationales that are right?", _truth(runs, titles, facts.figures)),
         ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),
@@ -160,6 +159,12 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     if facts.card.strip():
         lines += ["", "What to know before believing these numbers: [About the suite](#about-the-suite)."]
     return lines
+
+
+def _truth(runs: Sequence[RunRecord], titles: Mapping[str, str], figures: str) -> list[str]:
+    figure = truth_figure_markdown(runs, figures)
+    under = ["", "### Truth scores over training", "", *figure] if figure else []
+    return [*truth_markdown(runs, titles), *under]
 
 
 def _by_label(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
