@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -11,13 +12,18 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu
 
+from compact_bench.errors import DataError
 from compact_bench.probes import truth_scores
-from compact_bench.probes.truth import NO_MIXED
+from compact_bench.probes.truth import NO_MIXED, NO_SCORE, NO_WEIGHT
 from compact_bench.records import Question, Rationale, RationaleTruth
 
 TEACHERS = ("ada", "bob", "cyd", "dee")
-COLUMNS = {"consensus": "consensus", "adaptability": "adaptability", "difficulty": "difficulty",
-           "fused": "teacher_weight"}  # fmt: skip
+COLUMNS = {
+    "consensus": "consensus",
+    "adaptability": "adaptability",
+    "difficulty": "difficulty",
+    "fused": "teacher_weight",
+}
 
 
 def question(name: str, right: Sequence[bool], family: str = "") -> Question:
@@ -182,17 +188,148 @@ def test_pooled_areas_are_those_of_scores_standardised_by_hand(seed: int) -> Non
         assert found[score] == pytest.approx(expected, abs=1e-9)
 
 
-def test_one_question_by_scipy() -> None:
+def test_areas_of_single_questions_are_those_of_scipy() -> None:
     steps, questions = random_run(11, epochs=1)
-    for name, area in zip(*(truth_scores(steps, questions)["items"][k] for k in ("question_ids", "auc"))
-                          if False else _fused(steps, questions), strict=True):  # fmt: skip
-        right = [bool(r.truth and r.truth.is_right) for q in questions if q.id == name for r in q.rationales]
-        weights = steps[steps["question_id"] == name]["teacher_weight"].to_numpy()
-        mask = np.array(right)
-        expected = mannwhitneyu(weights[mask], weights[~mask]).statistic / (mask.sum() * (~mask).sum())
-        assert area == pytest.approx(expected)
-
-
-def _fused(steps: pd.DataFrame, questions: Sequence[Question]) -> tuple[list[str], list[float | None]]:
     items = truth_scores(steps, questions)["items"]
-    return items["question_ids"], items["auc"]["fused"]
+    by_id = {q.id: q for q in questions}
+    for n, name in enumerate(items["question_ids"]):
+        rows = steps[steps["question_id"] == name].set_index("teacher").loc[list(TEACHERS)]
+        right = np.array([bool(r.truth and r.truth.is_right) for r in by_id[name].rationales])
+        for score, column in COLUMNS.items():
+            values = rows[column].to_numpy() * (-1.0 if score == "difficulty" else 1.0)
+            test = mannwhitneyu(values[right], values[~right])
+            expected = test.statistic / (right.sum() * (~right).sum())
+            assert items["auc"][score][n] == pytest.approx(expected)
+
+
+def test_equal_weights_are_the_yardstick() -> None:
+    found = one([1 / 3] * 3, [True, True, False])
+    assert found["weight_on_right"] == pytest.approx(2 / 3)
+    assert found["uniform_share"] == pytest.approx(2 / 3)
+    assert found["relative_regret"] == pytest.approx(1.0)
+    assert (found["auc"]["fused"], found["pooled_auc"]["fused"]) == (0.5, 0.5)
+
+
+def test_the_oracle_has_no_regret() -> None:
+    found = one([0.5, 0.0, 0.5, 0.0], [True, False, True, False])
+    assert (found["weight_on_right"], found["regret"], found["relative_regret"]) == (1.0, 0.0, 0.0)
+    assert found["auc"]["fused"] == found["pooled_auc"]["fused"] == 1.0
+
+
+def test_all_weight_on_the_wrong_one() -> None:
+    found = one([0.0, 0.0, 1.0, 0.0], [True, True, False, True])
+    assert (found["weight_on_right"], found["regret"], found["relative_regret"]) == (0.0, 1.0, 4.0)
+    assert found["auc"]["fused"] == 0.0
+
+
+def test_ties_count_one_half_and_difficulty_is_turned() -> None:
+    right = [True, True, False, False]
+    found = one([0.25] * 4, right, consensus=[2.0, 1.0, 1.0, 0.0], difficulty=[3.0, 3.0, 1.0, 3.0])
+    # Consensus wins three pairs and ties one; turned difficulty ties two and loses two.
+    assert found["auc"]["consensus"] == 3.5 / 4
+    assert found["auc"]["difficulty"] == 1.0 / 4
+    assert (found["auc"]["adaptability"], found["reasons"]["auc_adaptability"]) == (None, NO_SCORE)
+    assert (found["pooled_auc"]["adaptability"], found["reasons"]["pooled_auc_adaptability"]) == (
+        None,
+        NO_SCORE,
+    )
+    assert found["items"]["auc"]["adaptability"] == [None]
+
+
+def test_a_single_teacher_leaves_the_others_without_weight() -> None:
+    rows = {(0, name): {"teacher_weight": [1.0], "is_right": [True]} for name in ("a", "b", "c")}
+    steps = table([(1, 0, "a"), (1, 0, "b"), (2, 0, "c")], rows)
+    questions = [
+        question("a", [True, False]),
+        question("b", [False, True]),
+        question("c", [True, True]),
+    ]
+    found = truth_scores(steps, questions)
+    assert found["items"]["weight_on_right"] == [1.0, 0.0]
+    assert (found["weight_on_right"], found["uniform_share"], found["auc"]["fused"]) == (0.5, 0.5, 0.5)
+    assert found["by_teacher"]["ada"]["mean_weight"] == 1.0
+    assert found["by_teacher"]["bob"] == {
+        "rationales": 3,
+        "right_share": pytest.approx(2 / 3),
+        "mean_weight": 0.0,
+        "weight_if_right": 0.0,
+        "weight_if_wrong": 0.0,
+    }
+    assert found["answer_only"] == {
+        "rationales": 3,
+        "agreement": pytest.approx(2 / 3),
+        "right_answer": 1.0,
+        "right_answer_wrong_steps": pytest.approx(1 / 3),
+    }
+
+
+def test_nothing_to_tell_apart_is_none_with_a_reason() -> None:
+    found = one([0.5, 0.5], [True, True], consensus=[1.0, 2.0])
+    names = ("weight_on_right", "uniform_share", "regret", "relative_regret")
+    assert [found[name] for name in names] == [None] * 4
+    assert {found["reasons"][name] for name in names} == {NO_MIXED}
+    assert found["auc"]["consensus"] is None and found["reasons"]["auc_consensus"] == NO_MIXED
+    assert found["pooled_auc"]["fused"] is None and found["reasons"]["pooled_auc_fused"] == NO_MIXED
+    assert found["items"]["question_ids"] == []
+    assert found["by_teacher"]["ada"]["weight_if_wrong"] is None
+    without = one([0.0, 0.0], [True, False])
+    assert (without["weight_on_right"], without["reasons"]["weight_on_right"]) == (None, NO_WEIGHT)
+
+
+def test_epochs_are_averaged_within_a_question_first() -> None:
+    rows = {
+        (0, "a"): {"teacher_weight": [1.0, 0.0]},
+        (1, "a"): {"teacher_weight": [0.0, 1.0]},
+        (0, "b"): {"teacher_weight": [0.8, 0.2]},
+    }
+    steps = table([(1, 0, "a"), (1, 0, "b"), (2, 1, "a")], rows)
+    found = truth_scores(steps, [question("a", [True, False]), question("b", [True, False])])
+    assert found["items"]["weight_on_right"] == [0.5, 0.8]
+    assert found["weight_on_right"] == pytest.approx(0.65)
+
+
+def test_weights_by_teacher_and_by_truth() -> None:
+    rows = {
+        (0, "a"): {"teacher_weight": [0.9, 0.1]},
+        (0, "b"): {"teacher_weight": [0.4, 0.6]},
+    }
+    questions = [question("a", [True, False]), question("b", [False, True])]
+    found = truth_scores(table([(1, 0, "a"), (1, 0, "b")], rows), questions)["by_teacher"]["ada"]
+    assert (found["right_share"], found["mean_weight"]) == (0.5, pytest.approx(0.65))
+    assert (found["weight_if_right"], found["weight_if_wrong"]) == (0.9, 0.4)
+
+
+def test_the_answer_alone_is_compared_with_the_truth() -> None:
+    found = one([0.25] * 4, [True, True, False, False], is_right=[True, True, True, False])
+    assert found["answer_only"] == {
+        "rationales": 4,
+        "agreement": 0.75,
+        "right_answer": 0.75,
+        "right_answer_wrong_steps": 0.25,
+    }
+    assert one([0.5, 0.5], [True, False])["answer_only"] is None
+
+
+def test_the_result_is_plain_data() -> None:
+    steps, questions = random_run(2)
+    found = truth_scores(steps, questions)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_what_does_not_fit_is_refused_with_every_fault() -> None:
+    steps, questions = random_run(1, count=4, epochs=1)
+    with pytest.raises(DataError, match=r"no teacher_weight") as caught:
+        truth_scores(steps.drop(columns="teacher_weight"), questions)
+    assert "run it again" in str(caught.value)
+    with pytest.raises(DataError, match="got no row"):
+        truth_scores(steps.head(0), questions)
+    with pytest.raises(DataError) as caught:
+        truth_scores(pd.concat([steps, steps.head(2)]), questions[:-1])
+    assert len(caught.value.faults) == 4 + 2
+    bare = Question("q0", "q0", "1", (Rationale("ada", "text"), Rationale("bob", "text")))
+    with pytest.raises(DataError) as caught:
+        truth_scores(steps, [bare, *questions[1:]])
+    assert [fault.where for fault in caught.value.faults] == [
+        "question q0, teacher ada",
+        "question q0, teacher bob",
+    ]
