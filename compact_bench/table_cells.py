@@ -147,13 +147,22 @@ def measure_cell(row: RowRuns, measure: MeasureSpec) -> Cell:
     name = row.row.name
     if not row.runs:
         return empty_cell(name, measure.name, row.empty_reason)
-    sample = measure_sample(list(row.runs.values()), measure)
+    runs = list(row.runs.values())
+    sample = measure_sample(runs, measure)
     if sample is None:
-        return empty_cell(name, measure.name, "not measured")
+        return empty_cell(name, measure.name, _why_missing(runs, measure.source))
     found = estimate(sample)
     if sample.items_resampled:
         return _filled(name, measure.name, found)
     return Cell(name, measure.name, found.mean, found.low, found.high, found.seed_sd, found.seeds, 0)
+
+
+def _why_missing(runs: Sequence[RunRecord], source: str) -> str:
+    """What records say of a number they lack: a probe may keep `reasons` beside its values."""
+    part, _, inner = source.partition(".")
+    probe, _, name = inner.partition(".")
+    reasons = [value_at(run, f"{part}.{probe}.reasons.{name.replace('.', '_')}") for run in runs]
+    return next((reason for reason in reasons if isinstance(reason, str)), "not measured")
 
 
 def measure_sample(runs: Sequence[RunRecord], measure: MeasureSpec) -> Sample | None:
