@@ -55,11 +55,7 @@ def reproduce(
     quiet: o.Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
 ) -> None:
-    """Plan a table's runs, run what is missing, and write RESULTS.md, RESULTS.csv and RESULTS.tex.
-
-    Runs that the store already has are not run again. A command that was interrupted continues when it is
-    given again; several at once on one store share the work.
-    """
+    """Plan a table, run what the store lacks, write RESULTS.md, .csv and .tex; interrupted, it continues."""
     request = o.make_request(
         suite=suite,
         profile=profile,
@@ -78,19 +74,20 @@ def reproduce(
     )
     from compact_bench.reproduce import reproduce_table
 
-    outcome = reproduce_table(
-        request,
-        table,
-        methods=o.csv_names(methods),
-        output=output,
-        figures=figures,
-        console=o.status(),
-        quiet=quiet,
-        dry_run=dry_run,
-        workers=workers,
-        tune=tune,
+    end_with(
+        reproduce_table(
+            request,
+            table,
+            methods=o.csv_names(methods),
+            output=output,
+            figures=figures,
+            console=o.status(),
+            quiet=quiet,
+            dry_run=dry_run,
+            workers=workers,
+            tune=tune,
+        )
     )
-    end_with(outcome)
 
 
 def run(

@@ -53,6 +53,7 @@ def truth_markdown(records: Sequence[RunRecord], titles: Mapping[str, str]) -> l
     ]
     for label in (label for label in LABELS if label in runs):
         lines += [f"- {escaped(text)}" for text in _sentences(titles.get(label, label), runs[label])]
+    lines += [f"- {escaped(text)}" for text in _best_constant(runs, titles)]
     reasons = Reasons()
     lines += ["", *_methods(runs, titles, reasons), "", *_teachers(runs, titles, reasons)]
     weighting = {label: runs[label] for label in LABELS if label in runs}
@@ -61,6 +62,28 @@ def truth_markdown(records: Sequence[RunRecord], titles: Mapping[str, str]) -> l
     for text in reasons.listing:
         lines += ["", escaped(text)]
     return lines
+
+
+def _best_constant(runs: Mapping[str, list[Scores]], titles: Mapping[str, str]) -> list[str]:
+    """What the single teacher that is right most often has; none where no single teacher ran."""
+    single = {label: own for label, own in runs.items() if label.startswith("single_teacher[")}
+    shares = {label: mean for label, own in single.items() if (mean := _share_of(own)) is not None}
+    weighting = [label for label in LABELS if label in runs]
+    if not shares or not weighting:
+        return []
+    # Of a teacher's two rows, which have the same share, the one with a single pass.
+    best = max(shares, key=lambda label: (shares[label], ":" not in label))
+    return [
+        f"{titles.get(best, best)}, which puts all weight on one teacher whatever the question, has "
+        f"{shares[best] * 100:.1f} % on right rationales. A method with no more than that may have found "
+        "this teacher without telling right from wrong rationales: see its AUCs, and the weights per teacher."
+    ]
+
+
+def _share_of(runs: Sequence[Scores]) -> float | None:
+    """Mean over seeds of the weight on right rationales; None where a seed has none."""
+    values = [run["weight_on_right"] for run in runs]
+    return None if None in values else float(np.mean(values))
 
 
 def _by_label(records: Sequence[RunRecord]) -> dict[str, list[Scores]]:
