@@ -125,8 +125,11 @@ def execute_plan(
     """
     planned, ahead = _Planned.of(parts, workers), _Planned.of(later, workers) if later else None
     if not quiet:
-        shown = [*parts, *later] if planned.jobs else parts
-        _show(shown, _Planned.of(shown, workers), console)
+        shown, plan = parts, planned
+        if later and planned.jobs:
+            shown = [*parts, *later]
+            plan = _Planned.of(shown, workers)
+        _show(shown, plan, console)
     executed, interrupted = 0, False
     if planned.jobs:
         try:
