@@ -16,6 +16,13 @@ EXIT_INTERRUPTED = 130
 
 __all__ = ["end_with", "register"]
 
+REPRODUCE_HELP = """
+Plan a table's runs, run what is missing, and write RESULTS.md, RESULTS.csv and RESULTS.tex.
+
+Runs that the store already has are not run again. A command that was interrupted continues when it is given
+again; several at once on one store share the work.
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands.
@@ -23,7 +30,9 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command(epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1")(reproduce)
+    app.command(
+        help=REPRODUCE_HELP, epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1"
+    )(reproduce)
     app.command(epilog="Example: compact-bench run compact --seeds 1 --set temperature=0.5")(run)
     app.command(epilog="Example: compact-bench report --table 2")(report)
     app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
