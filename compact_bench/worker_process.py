@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from compact_bench.job_queue import Job
 from compact_bench.workbench import Request
 
-__all__ = ["WorkerLost", "WorkerProcess"]
+__all__ = ["WorkerLost", "WorkerProcess", "child_environment"]
 
 STOP_SECONDS = 10.0
 """How long a worker may take to end before it is killed; killing loses no more than the last checkpoint."""
@@ -49,7 +49,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(threads),
+                env=child_environment(threads),
                 text=True,
                 encoding="utf-8",
             )
@@ -132,8 +132,12 @@ class WorkerProcess:
         return f"{name} ended with status {code}: {said}; its log is {self._log}."
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """This process's environment, with the package where it is and the number of threads."""
+def child_environment(threads: int) -> dict[str, str]:
+    """This process's environment, with the package where it is and the number of threads.
+
+    Args:
+        threads: CPU threads; 0 leaves it to torch.
+    """
     environment = dict(os.environ)
     package = Path(__file__).resolve().parents[1]
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}

@@ -55,6 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("executing",),
     ("reproduce", "sweeping"),
     ("compare", "exporting", "doctor"),
+    ("bench",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,131 @@
+"""A student set up for training, and one optimiser step of a contender, timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from compact_bench.bench.contenders import Contender, Pass
+from compact_bench.bench.settings import StepSettings
+from compact_bench.bench.work import Work
+from compact_bench.errors import NumericalError
+from compact_bench.hardware import choose_compute_dtype
+from compact_bench.layout import base_model
+from compact_bench.settings import LoraSettings, TrainSettings
+from compact_bench.students import Student, attach_lora, load_student
+
+__all__ = ["Stepper", "TimedStep", "open_student"]
+
+
+def open_student(settings: StepSettings) -> Student:
+    """The student as a run trains it: adapters where there are any, training mode.
+
+    Args:
+        settings: which student and how.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    dtype = "float32" if settings.dtype == "float32" else "auto"
+    student = load_student(settings.student, dtype=dtype, device=settings.device)
+    attach_lora(student, LoraSettings(enabled=settings.lora, dropout=settings.dropout), settings.seed)
+    student.compute = choose_compute_dtype(settings.dtype, student.device)
+    student.model.train()
+    return student
+
+
+@dataclass(frozen=True)
+class TimedStep:
+    """One optimiser step.
+
+    Attributes:
+        seconds: forward and backward pass, clipping, AdamW, gradients dropped.
+        loss: before the update.
+    """
+
+    seconds: float
+    loss: float
+
+
+class Stepper:
+    """Makes optimiser steps of several contenders on one student; each starts from the same weights.
+
+    Args:
+        student: in training mode.
+        work: the questions of a step.
+        settings: learning rate, seed and longest branch.
+    """
+
+    def __init__(self, student: Student, work: Work, settings: StepSettings) -> None:
+        self.student, self._work, self._settings = student, work, settings
+        self._trained = [p for p in student.model.parameters() if p.requires_grad]
+        train = TrainSettings()
+        self._clip_norm = train.clip_norm
+        self._optimiser = torch.optim.AdamW(
+            self._trained, lr=settings.learning_rate, weight_decay=train.weight_decay
+        )
+        self._passes: dict[str, Pass] = {}
+
+    def prepare(self, contender: Contender) -> None:
+        """Encode the work for a contender, so that no step pays for it."""
+        self._passes[contender.name] = contender.make(self.student, self._work, self._settings)
+
+    def step(self, contender: Contender, *, keep: bool = False) -> TimedStep:
+        """One step, as the training loop makes it.
+
+        Args:
+            contender: one that was prepared.
+            keep: whether the weights stay as the step made them; else they are put back, untimed.
+
+        Raises:
+            NumericalError: the loss or the gradient norm is not finite.
+        """
+        before = [] if keep else [p.detach().clone() for p in self._trained]
+        torch.manual_seed(self._settings.seed)
+        with _checkpointing(self.student, contender.checkpointed):
+            self._wait()
+            started = time.perf_counter()
+            loss = self._passes[contender.name]()
+            norm = float(nn.utils.clip_grad_norm_(self._trained, self._clip_norm))
+            self._optimiser.step()
+            self._optimiser.zero_grad(set_to_none=True)
+            self._wait()
+            seconds = time.perf_counter() - started
+        if not keep:
+            with torch.no_grad():
+                for parameter, value in zip(self._trained, before, strict=True):
+                    parameter.copy_(value)
+        if not (abs(loss) < float("inf") and norm < float("inf")):
+            raise NumericalError(
+                f"contender {contender.name}: expected a finite loss and gradient norm, got {loss} and "
+                f"{norm}. Use --dtype float32."
+            )
+        return TimedStep(seconds, loss)
+
+    def _wait(self) -> None:
+        if self.student.device.type == "cuda":
+            torch.cuda.synchronize(self.student.device)
+
+
+@contextmanager
+def _checkpointing(student: Student, wanted: bool) -> Iterator[None]:
+    """Activations are recomputed inside, as with the setting `train.gradient_checkpointing`."""
+    if not wanted:
+        yield
+        return
+    model: Any = base_model(student.model)
+    model.enable_input_require_grads()
+    # transformers renamed the methods; the old names warn, the new ones are not in every version we allow.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
+    enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        disable()
+        model.disable_input_require_grads()

@@ -1,0 +1,207 @@
+"""Commands that measure speed and memory: bench step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compact_bench.cli import options as o
+
+if TYPE_CHECKING:
+    from compact_bench.bench.settings import StepSettings
+    from compact_bench.bench.work import Work
+    from compact_bench.students import Student
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Measure the training step and evaluation: contenders on the same work, in turn.",
+    no_args_is_help=True,
+)
+
+BENCH_SUITE = "svamp"
+PROFILE = "full"
+
+Student_ = Annotated[
+    str,
+    typer.Option(
+        "--student",
+        rich_help_panel=o.RUN,
+        help="Hub id, folder or packaged student. Default: the suite's; lab-student with --synthetic.",
+    ),
+]
+TeacherCount = Annotated[int, typer.Option("--teachers", min=1, rich_help_panel=o.RUN, help="K.")]
+RationaleTokens = Annotated[
+    int,
+    typer.Option(
+        "--rationale-tokens",
+        min=0,
+        rich_help_panel=o.RUN,
+        help="Bring every rationale to about this length; 0: as they are.",
+    ),
+]
+QuestionCount = Annotated[
+    int, typer.Option("--questions-per-step", min=1, rich_help_panel=o.RUN, help="Questions of a step.")
+]
+Synthetic = Annotated[
+    bool,
+    typer.Option("--synthetic", rich_help_panel=o.RUN, help="Random words; no suite is read or fetched."),
+]
+Lora = Annotated[
+    bool, typer.Option("--lora/--no-lora", rich_help_panel=o.DATA, help="Train adapters, or every weight.")
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option(
+        "--dropout",
+        min=0.0,
+        max=0.99,
+        rich_help_panel=o.DATA,
+        help="Of the adapters. Default: the setting's, 0.1.",
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        rich_help_panel=o.DATA,
+        help="auto, float32 or bfloat16. Default: float32 on the CPU, auto elsewhere.",
+    ),
+]
+Repeats = Annotated[
+    int, typer.Option("--repeats", min=1, rich_help_panel=o.PLACE, help="Rounds after the warm-up.")
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", rich_help_panel=o.PLACE, help="Write every measurement here.")
+]
+OutputFolder = Annotated[
+    Path | None,
+    typer.Option("--output", rich_help_panel=o.PLACE, help="Folder for the JSON, the table and pictures."),
+]
+BenchThreads = Annotated[
+    int, typer.Option("--threads", min=0, rich_help_panel=o.PLACE, help="CPU threads; 0: torch's own choice.")
+]
+
+
+@app.command(epilog="Example: compact-bench bench step --rationale-tokens 560 --contenders ours,released")
+def step(
+    student: Student_ = "",
+    suite: o.SuiteName = BENCH_SUITE,
+    synthetic: Synthetic = False,
+    teachers: TeacherCount = 4,
+    rationale_tokens: RationaleTokens = 0,
+    questions_per_step: QuestionCount = 1,
+    contenders: Annotated[
+        str,
+        typer.Option("--contenders", rich_help_panel=o.RUN, help="Who is measured, as a,b,c."),
+    ] = "ours,uniform,sft,released",
+    lora: Lora = True,
+    dropout: Dropout = None,
+    dtype: Dtype = "",
+    repeats: Repeats = 5,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory/--no-memory", rich_help_panel=o.PLACE, help="Peaks of fresh processes."),
+    ] = True,
+    json_file: JsonFile = None,
+    output: OutputFolder = None,
+    mirror: o.Mirror = None,
+    offline: o.Offline = False,
+    threads: BenchThreads = 0,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Time and memory of one optimiser step: COMPACT, uniform weights, plain rows, the released algorithm."""
+    _quieten(mirror, offline, threads)
+    from compact_bench.bench.contenders import choose_contenders
+    from compact_bench.bench.step import bench_step
+    from compact_bench.bench.stepping import open_student
+    from compact_bench.bench.tables import step_markdown, step_notes, step_table
+    from compact_bench.progress import open_display
+    from compact_bench.store_files import write_atomic
+
+    chosen = choose_contenders(o.csv_names(contenders))
+    settings = _settings(student, suite, synthetic, device, dtype, lora, dropout, threads)
+    loaded = open_student(settings)
+    work = _work(loaded, suite, synthetic, teachers, questions_per_step, rationale_tokens)
+    with open_display(o.status(), quiet=quiet) as display:
+        result = bench_step(loaded, work, settings, chosen, display, repeats=repeats, with_memory=memory)
+    data = (result.model_dump_json(indent=1) + "\n").encode()
+    for path in [json_file, output and output / "bench_step.json"]:
+        if path is not None:
+            write_atomic(path, data)
+    if output is not None:
+        write_atomic(output / "bench_step.md", step_markdown(result).encode())
+    if not quiet:
+        console = o.out()
+        console.print(step_table(result))
+        for note in step_notes(result):
+            console.print(note, markup=False)
+
+
+def _quieten(mirror: Path | None, offline: bool, threads: int) -> None:
+    from compact_bench import paths
+
+    o.quieten(offline or paths.offline(), threads)
+    if mirror is not None:
+        os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
+
+
+def _settings(
+    student: str,
+    suite: str,
+    synthetic: bool,
+    device: str,
+    dtype: str,
+    lora: bool,
+    dropout: float | None,
+    threads: int,
+) -> StepSettings:
+    from pydantic import ValidationError
+
+    from compact_bench.bench.settings import StepSettings
+    from compact_bench.errors import ConfigError
+    from compact_bench.hardware import choose_device
+    from compact_bench.settings import describe_validation_error
+    from compact_bench.students import LAB_STUDENT
+    from compact_bench.suites import load_spec
+
+    place = choose_device(device)
+    asked = {
+        "student": student or (LAB_STUDENT if synthetic else load_spec(suite).student),
+        "device": device,
+        "dtype": dtype or ("float32" if place.type == "cpu" else "auto"),
+        "lora": lora,
+        "threads": threads,
+    }
+    if dropout is not None:
+        asked["dropout"] = dropout
+    try:
+        return StepSettings.model_validate(asked)
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, "bench")) from None
+
+
+def _work(
+    student: Student, suite: str, synthetic: bool, teachers: int, questions: int, rationale_tokens: int
+) -> Work:
+    from compact_bench.bench.work import suite_work, synthetic_work
+
+    wanted = rationale_tokens or None
+    if synthetic:
+        return synthetic_work(student.tokenizer, teachers=teachers, count=questions, rationale_tokens=wanted)
+    from compact_bench.workbench import Workbench
+
+    request = o.make_request(suite=suite, profile=PROFILE, student=student.name)
+    data = Workbench(request).data
+    return suite_work(
+        data.training,
+        student.tokenizer,
+        suite=suite,
+        teachers=teachers,
+        count=questions,
+        rationale_tokens=wanted,
+    )
