@@ -1,4 +1,4 @@
-"""One forward pass over the branches of some questions: packed behind shared prompts, or padded rows."""
+"""One forward pass over the branches of some questions: packed behind shared prompts, or as padded rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from compact_bench.branches import EncodedBranch, EncodedQuestion
 from compact_bench.errors import ConfigError
+from compact_bench.packing import PackedRow, packed_hidden, packing_reason
 from compact_bench.students import Student
 
 __all__ = ["branch_hidden", "choose_layout", "packed_row", "shares_prompt"]
@@ -37,7 +38,7 @@ def choose_layout(
     Raises:
         ConfigError: "packed" was asked for and cannot be had.
     """
-    reason = student.layout.packing_reason or _attention_reason(student)
+    reason = packing_reason(student.model, student.layout)
     if not reason and not all(shares_prompt(q) for q in questions):
         reason = "the branches of a question do not share their prompt's tokens"
     if wanted == "packed" and reason:
@@ -45,78 +46,19 @@ def choose_layout(
     return "padded" if reason or wanted == "padded" else "packed"
 
 
-def _attention_reason(student: Student) -> str:
-    # Only this implementation reads a boolean mask as one; "eager" would add its ones to the scores.
-    found = student.layout.backbone(student.model).config._attn_implementation
-    return (
-        ""
-        if found == "sdpa"
-        else f"attention implementation {found!r} takes no boolean mask, only 'sdpa' does"
-    )
+def _packed(student: Student, questions: Sequence[EncodedQuestion]) -> list[list[Tensor]]:
+    with student.autocast():
+        return packed_hidden(student.model, student.layout, [packed_row(q.branches) for q in questions])
 
 
-def packed_row(branches: Sequence[EncodedBranch], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def packed_row(branches: Sequence[EncodedBranch]) -> PackedRow:
     """All branches of a question behind one copy of their prompt.
 
-    Positions restart after the prompt; a branch sees the prompt and itself, causally.
-
     Args:
-        branches: K branches with one prompt of P tokens.
-        device: where the tensors go.
-
-    Returns:
-        token ids Int[Tensor, "1 tokens"], positions Int[Tensor, "1 tokens"], and what may be seen
-        Bool[Tensor, "1 1 tokens tokens"].
+        branches: K branches with one prompt.
     """
     prompt = branches[0].prompt_tokens
-    ids = list(branches[0].input_ids[:prompt])
-    positions, owner = list(range(prompt)), [-1] * prompt
-    for k, branch in enumerate(branches):
-        tail = branch.input_ids[prompt:]
-        ids += tail
-        positions += range(prompt, prompt + len(tail))
-        owner += [k] * len(tail)
-    owners = torch.tensor(owner, device=device)
-    same = (owners[:, None] == owners[None, :]) | (owners[None, :] == -1)
-    seen = torch.tril(torch.ones(len(ids), len(ids), dtype=torch.bool, device=device)) & same
-    as_row = torch.tensor([ids], device=device), torch.tensor([positions], device=device)
-    return as_row[0], as_row[1], seen[None, None]
-
-
-def _packed(student: Student, questions: Sequence[EncodedQuestion]) -> list[list[Tensor]]:
-    """One row per question, right-padded to the longest."""
-    rows = [packed_row(question.branches, student.device) for question in questions]
-    longest = max(len(ids[0]) for ids, _, _ in rows)
-    ids = torch.full((len(rows), longest), int(student.tokenizer.pad_token_id or 0), device=student.device)
-    positions = torch.zeros_like(ids)
-    # Padding sees itself, so that no row of the softmax is empty; nothing else sees padding.
-    seen = torch.eye(longest, dtype=torch.bool, device=student.device).repeat(len(rows), 1, 1, 1)
-    for number, (own_ids, own_positions, own_seen) in enumerate(rows):
-        length = own_ids.shape[1]
-        ids[number, :length] = own_ids[0]
-        positions[number, :length] = own_positions[0]
-        seen[number, :, :length, :length] = own_seen[0]
-    # Single branches are ordinary causal rows, for which the attention kernels need no mask: padding
-    # follows them.
-    mask = seen if any(len(question.branches) > 1 for question in questions) else None
-    backbone = student.layout.backbone(student.model)
-    with student.autocast():
-        output = backbone(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
-    return [
-        _cut(question.branches, hidden)
-        for question, hidden in zip(questions, output.last_hidden_state, strict=True)
-    ]
-
-
-def _cut(branches: Sequence[EncodedBranch], hidden: Tensor) -> list[Tensor]:
-    """The states of each branch of a packed row, from the last prompt token on."""
-    prompt = branches[0].prompt_tokens
-    result, start = [], prompt
-    for branch in branches:
-        stop = start + len(branch.input_ids) - prompt
-        result.append(torch.cat([hidden[prompt - 1 : prompt], hidden[start:stop]]))
-        start = stop
-    return result
+    return PackedRow(branches[0].input_ids[:prompt], tuple(b.input_ids[prompt:] for b in branches))
 
 
 def _padded(student: Student, questions: Sequence[EncodedQuestion]) -> list[list[Tensor]]:

@@ -14,8 +14,8 @@ __all__ = ["StudentLayout", "base_model", "find_layout"]
 
 _NORM_NAMES = (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm"))
 _FINAL_NORMS = ("norm", "final_layernorm")
-# Models whose attention is plain causal softmax, so that any mask may be given from outside.
-_MASKABLE = {"llama", "mistral", "qwen2", "qwen3", "gemma", "phi", "phi3"}
+# Models whose attention is plain causal softmax behind transformers' attention interface, in a window or not.
+_PACKABLE = {"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "phi", "phi3"}
 
 
 def base_model(model: nn.Module) -> Any:
@@ -175,13 +175,10 @@ def _check_widths(kind: str, attention: Any, fused: bool, heads: int, kv_heads: 
 
 
 def _packing_reason(config: Any) -> str:
-    if config.model_type not in _MASKABLE:
-        return f"attention of model type {config.model_type!r} is not known to take a mask from outside"
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or [])
-    uses_window = "sliding_attention" in kinds or (window is not None and not kinds)
-    if uses_window and getattr(config, "use_sliding_window", True):
-        return "the student has sliding-window attention"
+    if config.model_type not in _PACKABLE:
+        return f"attention of model type {config.model_type!r} is not known to be plain causal attention"
+    if getattr(config, "attn_logit_softcapping", None):
+        return "the student caps its attention scores, which SDPA cannot"
     rope = str((getattr(config, "rope_parameters", None) or {}).get("rope_type", "default"))
     if rope in {"dynamic", "longrope"}:
         return f"rotary embedding of type {rope!r} depends on the row's length"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from compact_bench.branches import EncodedQuestion
 from compact_bench.checkpoints import LoopState, load_latest, save_checkpoint
 from compact_bench.errors import ConfigError, DataError, Fault, NumericalError
 from compact_bench.hardware import choose_compute_dtype
+from compact_bench.packing import packed_attention, packing_reason
 from compact_bench.records import Question, fingerprint
 from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
@@ -120,7 +122,10 @@ def train(
     student.compute = choose_compute_dtype(context.settings.train.dtype, student.device)
     devices = [student.device] if student.device.type == "cuda" else []
     tracker = open_tracker(context.settings.train.tracker, context.directory)
-    with torch.random.fork_rng(devices=devices), tracker as report:
+    # Here and not per forward pass, because recomputed activations call attention in the backward pass.
+    packable = not packing_reason(student.model, student.layout)
+    attention = packed_attention(student.model, student.layout) if packable else nullcontext()
+    with torch.random.fork_rng(devices=devices), attention, tracker as report:
         loop = _prepare(student, encoded, objective, context, accelerator)
         try:
             _run(loop, report)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
 from compact_bench.forward import branch_hidden
-from compact_bench.losses import consistency_loss, token_log_losses
+from compact_bench.head import HeadValues, branch_values
+from compact_bench.losses import consistency_loss
 from compact_bench.records import Question
 from compact_bench.scores import (
     adaptability,
@@ -19,7 +20,6 @@ from compact_bench.scores import (
     consensus,
     consensus_attention,
     difficulty,
-    gold_log_probability,
     information_gain,
     teacher_weights,
     thinking_token_ids,
@@ -29,7 +29,7 @@ from compact_bench.settings import Strict, TrainSettings
 from compact_bench.students import Student
 from compact_bench.trainer import StepLoss
 
-__all__ = ["BranchLosses", "PaperObjective", "QuestionResult", "SupervisedObjective", "WeightingConfig"]
+__all__ = ["PaperObjective", "QuestionResult", "SupervisedObjective", "WeightingConfig"]
 
 
 class WeightingConfig(Strict):
@@ -74,23 +74,6 @@ class WeightingConfig(Strict):
 
 
 @dataclass
-class BranchLosses:
-    """What one branch's forward pass gives.
-
-    Attributes:
-        token_losses: Float[Tensor, "T+1"], nats, of the rationale's tokens and the end-of-turn token.
-        information: Float[Tensor, "T+1"] without gradient: I(0) at the last prompt token, then I(t).
-        span_log_probs: Float[Tensor, "span vocab"] where the branch takes part in consistency, else None.
-        last_hidden: Float[Tensor, "hidden"] without gradient, at the end-of-turn token.
-    """
-
-    token_losses: Tensor
-    information: Tensor
-    span_log_probs: Tensor | None
-    last_hidden: Tensor
-
-
-@dataclass
 class QuestionResult:
     """Scores, weights and losses of one question; tensors over its K teachers unless said otherwise.
 
@@ -131,23 +114,26 @@ class QuestionResult:
         ]
 
 
-def _branch_losses(
-    student: Student, branch: EncodedBranch, gold_ids: Sequence[int], hidden: Tensor, *, with_scores: bool
-) -> BranchLosses:
-    logits = student.layout.logits(student.model, hidden[:-1])
-    device = logits.device
-    labels = torch.tensor(branch.input_ids[branch.prompt_tokens :], device=device)
-    losses, normaliser = token_log_losses(logits, labels)
-    information, span = losses.detach().new_zeros(0), None
-    if with_scores:
-        gold = torch.tensor(list(gold_ids), device=device)
-        at_gold = logits.detach()[:, gold] - normaliser.detach()[:, None]
-        information = gold_log_probability(at_gold)
-        if branch.is_right and branch.answer_positions:
-            # Row i of `logits` predicts token prompt + i.
-            rows = torch.tensor([p - branch.prompt_tokens for p in branch.answer_positions], device=device)
-            span = logits[rows] - normaliser[rows, None]
-    return BranchLosses(losses, information, span, hidden[-1].detach())
+def _span_log_probs(
+    student: Student, branches: Sequence[EncodedBranch], states: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Per branch the distributions Float[Tensor, "span vocab"] that predict its answer span's tokens.
+
+    None where the branch takes no part in consistency. Only these few rows of logits are kept.
+    """
+    # State i of a branch predicts its token prompt + i.
+    rows = [
+        state[[place - branch.prompt_tokens for place in branch.answer_positions]]
+        if branch.is_right
+        else None
+        for branch, state in zip(branches, states, strict=True)
+    ]
+    part = [row for row in rows if row is not None and len(row)]
+    if len(part) < 2:
+        return [None] * len(rows)
+    together = torch.log_softmax(student.layout.logits(student.model, torch.cat(part)), dim=-1)
+    pieces = iter(together.split([len(row) for row in part]))
+    return [next(pieces) if row is not None and len(row) else None for row in rows]
 
 
 @dataclass(frozen=True)
@@ -176,27 +162,25 @@ class SupervisedObjective:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over questions of the weighted sum over branches."""
+        states = branch_hidden(student, batch, self.train.layout)
+        values = branch_values(student, batch, states, self.train, with_gold=False)
         totals: list[Tensor] = []
         rows: list[dict[str, Any]] = []
-        for question, states in zip(batch, branch_hidden(student, batch, self.train.layout), strict=True):
-            each, weights = [], self._weights(question)
-            for branch, hidden, weight in zip(question.branches, states, weights, strict=True):
-                found = _branch_losses(student, branch, (), hidden, with_scores=False)
-                each.append(
-                    found.token_losses.mean() if self.reduction == "mean" else found.token_losses.sum()
-                )
+        for question, of_branches in zip(batch, values, strict=True):
+            reduce = Tensor.mean if self.reduction == "mean" else Tensor.sum
+            losses, weights = torch.stack([reduce(v.losses) for v in of_branches]), self._weights(question)
+            fixed = self.weights is not None
+            totals.append((losses * losses.new_tensor(weights)).sum() if fixed else losses.mean())
+            for branch, weight, loss in zip(question.branches, weights, losses.tolist(), strict=True):
                 rows.append(
                     {
                         "question_id": question.question_id,
                         "teacher": branch.teacher,
                         "is_right": branch.is_right,
                         "teacher_weight": weight,
-                        "supervised_loss": float(each[-1].detach()),
+                        "supervised_loss": loss,
                     }
                 )
-            losses = torch.stack(each)
-            fixed = self.weights is not None
-            totals.append((losses * losses.new_tensor(weights)).sum() if fixed else losses.mean())
         return StepLoss(torch.stack(totals).mean(), rows)
 
     def _weights(self, question: EncodedQuestion) -> list[float]:
@@ -234,7 +218,10 @@ class PaperObjective:
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""
         states = branch_hidden(student, batch, self.train.layout)
-        results = [self.question(student, q, s) for q, s in zip(batch, states, strict=True)]
+        values = branch_values(student, batch, states, self.train, with_gold=True)
+        results = [
+            self._question(student, *of_question) for of_question in zip(batch, states, values, strict=True)
+        ]
         rows = [row for q, r in zip(batch, results, strict=True) for row in r.rows(q)]
         return StepLoss(torch.stack([r.loss for r in results]).mean(), rows)
 
@@ -250,26 +237,32 @@ class PaperObjective:
 
         Source: Eq. 2-11.
         """
-        found = [
-            _branch_losses(student, branch, question.gold_ids, hidden, with_scores=True)
-            for branch, hidden in zip(question.branches, states, strict=True)
-        ]
+        (values,) = branch_values(student, [question], [states], self.train, with_gold=True)
+        return self._question(student, question, states, values)
+
+    def _question(
+        self,
+        student: Student,
+        question: EncodedQuestion,
+        states: Sequence[Tensor],
+        values: Sequence[HeadValues],
+    ) -> QuestionResult:
         config = self.config
         with torch.no_grad():
-            gains = [information_gain(f.information) for f in found]
+            gains = [information_gain(v.information) for v in values]
             adapt = torch.stack(
                 [self._adaptability(b, g) for b, g in zip(question.branches, gains, strict=True)]
             )
-            vectors = torch.stack([f.last_hidden for f in found])
+            vectors = torch.stack([state[-1] for state in states])
             queries, keys = student.layout.queries_and_keys(student.model, vectors, norms=True)
             attention = consensus_attention(queries.to(adapt.dtype), keys.to(adapt.dtype))
-            agree, hard = consensus(attention), torch.stack([difficulty(f.token_losses) for f in found])
+            agree, hard = consensus(attention), torch.stack([difficulty(v.losses) for v in values])
             weights = config.weights(adapt, agree, hard)
         reduce = Tensor.mean if config.sft_reduction == "mean" else Tensor.sum
-        supervised = torch.stack([reduce(f.token_losses) for f in found])
+        supervised = torch.stack([reduce(v.losses) for v in values])
         loss, consistency = (weights * supervised).sum(), weights.new_zeros(())
         if config.lambda_consistency:
-            consistency = consistency_loss([f.span_log_probs for f in found], weights)
+            consistency = consistency_loss(_span_log_probs(student, question.branches, states), weights)
             loss = loss + config.lambda_consistency * consistency
         return QuestionResult(adapt, agree, hard, weights, supervised, consistency, loss, gains, attention)
 

@@ -72,6 +72,11 @@ class TrainSettings(Strict):
         max_length_tokens: longest row; a longer rationale is a data fault.
         layout: "packed" puts a question's branches behind one shared prompt, "padded" uses one row per
             branch, "auto" packs where the student allows it.
+        head: how logits at labels are computed: "single_pass" computes each label's gradient beside its loss
+            and keeps no logits (a frozen, plain head only), "recomputed" goes piece by piece and computes
+            the pieces again in the backward pass, "at_once" keeps all logits, "auto" takes the first of
+            single_pass, at_once (if it fits into logits_memory_mib) and recomputed that is possible.
+        logits_memory_mib: logits and their gradient up to this size are kept by head=auto.
         checkpoint_seconds: at most this long between two checkpoints (0: after every step).
         tracker: where metrics are sent besides the run directory.
     """
@@ -87,6 +92,8 @@ class TrainSettings(Strict):
     gradient_checkpointing: bool = False
     max_length_tokens: Positive = 2560
     layout: Literal["auto", "packed", "padded"] = "auto"
+    head: Literal["auto", "single_pass", "recomputed", "at_once"] = "auto"
+    logits_memory_mib: Annotated[int, Field(ge=0)] = 512
     checkpoint_seconds: NonNegative = 60.0
     tracker: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
 

@@ -1,0 +1,167 @@
+"""Shared prompts and the token rows that follow them, in one forward pass without padding or a dense mask.
+
+All tokens lie behind each other in one long row, so that the linear layers see every token once. Only
+attention knows about rows: a function registered with transformers' attention interface gathers each tail
+behind its prompt and runs SDPA over tails of about the same length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from compact_bench.layout import StudentLayout
+from compact_bench.packing_plan import AttentionCall, PackedRow, PackingPlan, Tail, lay_out, make_plan
+
+__all__ = ["PackedRow", "packed_attention", "packed_hidden", "packing_reason"]
+
+_NAME = "compact_bench_packed"
+
+
+def packing_reason(model: nn.Module, layout: StudentLayout) -> str:
+    """Why a student's branches cannot share a prompt in one row, or "".
+
+    Args:
+        model: the student's model.
+        layout: its layout, which knows the family's own reasons.
+    """
+    if layout.packing_reason:
+        return layout.packing_reason
+    found = layout.backbone(model).config._attn_implementation
+    if found in ("sdpa", _NAME):
+        return ""
+    return f"attention implementation {found!r} is not replaced by the packed one, only 'sdpa' is"
+
+
+@contextmanager
+def packed_attention(model: nn.Module, layout: StudentLayout) -> Iterator[None]:
+    """Attention that understands packed rows inside; ordinary calls go to SDPA as before.
+
+    A backward pass that recomputes activations must lie inside too.
+
+    Args:
+        model: a student's model that `packing_reason` has nothing against.
+        layout: its layout.
+    """
+    _register()
+    config = layout.backbone(model).config
+    before = config._attn_implementation
+    config._attn_implementation = _NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def _register() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(_NAME, _attention)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+
+
+def packed_hidden(model: nn.Module, layout: StudentLayout, rows: Sequence[PackedRow]) -> list[list[Tensor]]:
+    """Hidden states after the final norm, of all tails of all rows, from one forward pass.
+
+    Args:
+        model: a student's model that `packing_reason` has nothing against.
+        layout: its layout.
+        rows: at least one.
+
+    Returns:
+        Per row and tail Float[Tensor, "T+1 hidden"]: the last prompt token, then the tail (and its
+        filler), so that state j predicts token j of the tail.
+    """
+    device = next(model.parameters()).device
+    ids, positions, tails = lay_out(rows)
+    plan = make_plan([tail for of_row in tails for tail in of_row], len(ids), device)
+    with packed_attention(model, layout):
+        output = layout.backbone(model)(
+            input_ids=torch.tensor([ids], device=device),
+            position_ids=torch.tensor([positions], device=device),
+            # Four dimensions keep transformers from making a mask; nothing can read this one by mistake.
+            attention_mask=torch.empty(0, 0, 0, 0, device=device),
+            use_cache=False,
+            packing_plan=plan,
+        )
+    hidden = output.last_hidden_state[0]
+    return [[_states(hidden, tail) for tail in of_row] for of_row in tails]
+
+
+def _states(hidden: Tensor, tail: Tail) -> Tensor:
+    last = tail.prompt_start + tail.prompt - 1
+    stop = tail.start + tail.length + tail.filler
+    if tail.start == last + 1:
+        return hidden[last:stop]
+    return torch.cat([hidden[last : last + 1], hidden[tail.start : stop]])
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packing_plan: PackingPlan | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention of one layer as transformers calls it.
+
+    Args:
+        module: the attention layer.
+        query, key, value: Float[Tensor, "1 heads tokens head_dim"], keys and values with fewer heads.
+        attention_mask: of ordinary calls; packed rows have none.
+        packing_plan: how packed rows are computed; None is an ordinary call.
+        scaling, dropout, sliding_window: the layer's own.
+        options: passed on for ordinary calls.
+
+    Returns:
+        Float[Tensor, "1 tokens heads head_dim"] and no attention weights.
+    """
+    if packing_plan is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        found: Tensor = sdpa_attention_forward(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            sliding_window=sliding_window,
+            **options,
+        )[0]
+        return found, None
+    outputs = []
+    for call in packing_plan.calls:
+        mask = call.mask(sliding_window)
+        of_rows = scaled_dot_product_attention(
+            _rows(query, call.queries, call),
+            _rows(key, call.keys, call),
+            _rows(value, call.keys, call),
+            attn_mask=mask,
+            is_causal=mask is None,
+            dropout_p=dropout,
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        outputs.append(of_rows.transpose(1, 2).flatten(0, 1))
+    together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return together.index_select(0, packing_plan.outputs)[None], None
+
+
+def _rows(heads: Tensor, places: Tensor, call: AttentionCall) -> Tensor:
+    """Float[Tensor, "rows heads tokens head_dim"] out of the one long row of all tokens."""
+    chosen = heads[0].transpose(0, 1).index_select(0, places)
+    return chosen.view(call.rows, -1, *chosen.shape[1:]).transpose(1, 2)
