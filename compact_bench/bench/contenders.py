@@ -17,11 +17,10 @@ from compact_bench.branches import EncodedQuestion
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.objectives import PaperObjective, SupervisedObjective, WeightingConfig
 from compact_bench.released import ReleasedObjective
-from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
 from compact_bench.trainer import Objective
 
-__all__ = ["CONTENDERS", "Contender", "Pass", "choose_contenders", "padded_tokens"]
+__all__ = ["CONTENDERS", "Contender", "Pass", "choose_contenders", "padded_shapes"]
 
 Pass = Callable[[], float]
 """One forward and backward pass over all questions of a step; returns the loss, leaves gradients."""
@@ -64,10 +63,6 @@ def choose_contenders(names: Sequence[str]) -> tuple[Contender, ...]:
     return tuple(CONTENDERS[name] for name in dict.fromkeys(names))
 
 
-def _train(settings: StepSettings) -> TrainSettings:
-    return TrainSettings(max_length_tokens=settings.max_length_tokens)
-
-
 def _together(student: Student, objective: Objective, work: Work) -> Pass:
     """All questions in one forward pass, as one step of training computes them."""
     encoded = [objective.encode(student, question) for question in work.questions]
@@ -95,12 +90,12 @@ def _one_by_one(losses: Sequence[Callable[[], Tensor]]) -> Pass:
 
 
 def _ours(student: Student, work: Work, settings: StepSettings) -> Pass:
-    objective = PaperObjective.for_student(student, WeightingConfig(), _train(settings))
+    objective = PaperObjective.for_student(student, WeightingConfig(), settings.train)
     return _together(student, objective, work)
 
 
 def _uniform(student: Student, work: Work, settings: StepSettings) -> Pass:
-    return _together(student, SupervisedObjective(_train(settings)), work)
+    return _together(student, SupervisedObjective(settings.train), work)
 
 
 def _loss_of_one(objective: Objective, student: Student, question: EncodedQuestion) -> Tensor:
@@ -108,14 +103,14 @@ def _loss_of_one(objective: Objective, student: Student, question: EncodedQuesti
 
 
 def _released_packed(student: Student, work: Work, settings: StepSettings) -> Pass:
-    objective = ReleasedObjective.for_student(student, WeightingConfig(), settings.max_length_tokens)
+    objective = ReleasedObjective.for_student(student, WeightingConfig(), settings.train.max_length_tokens)
     encoded = [objective.encode(student, question) for question in work.questions]
     return _one_by_one([partial(_loss_of_one, objective, student, question) for question in encoded])
 
 
 def _released(student: Student, work: Work, settings: StepSettings) -> Pass:
     config = WeightingConfig()
-    objective = ReleasedObjective.for_student(student, config, settings.max_length_tokens)
+    objective = ReleasedObjective.for_student(student, config, settings.train.max_length_tokens)
     if student.layout.softcap is not None or student.layout.fused:
         raise ConfigError(
             "contender 'released' is written for students with separate query and key projections and no "
@@ -127,7 +122,7 @@ def _released(student: Student, work: Work, settings: StepSettings) -> Pass:
 
 def _sft(student: Student, work: Work, settings: StepSettings) -> Pass:
     """Every rationale a plain row; transformers' own loss."""
-    branches = [b for q in encode_all(student, work, settings.max_length_tokens) for b in q.branches]
+    branches = [b for q in encode_all(student, work, settings.train.max_length_tokens) for b in q.branches]
     longest = max(len(b.input_ids) for b in branches)
     ids = torch.full((len(branches), longest), int(student.tokenizer.pad_token_id or 0))
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
@@ -149,7 +144,7 @@ def _sft(student: Student, work: Work, settings: StepSettings) -> Pass:
     return run
 
 
-def padded_tokens(student: Student, work: Work, max_length_tokens: int) -> list[tuple[int, int]]:
+def padded_shapes(student: Student, work: Work, max_length_tokens: int) -> list[tuple[int, int]]:
     """Rows and width of the released algorithm's padded batch, per question.
 
     Args:

@@ -132,14 +132,14 @@ def _answer(asked: dict[str, object]) -> Memory:
     assert isinstance(work, dict)
     (contender,) = choose_contenders([str(asked["contender"])])
     student = open_student(settings)
-    stepper = Stepper(student, Work.from_data(work), settings)
-    stepper.prepare(contender)
+    stepper = Stepper(student, settings)
+    prepared = stepper.prepare(contender, Work.from_data(work))
     # Weights lie in a mapped file until they are read; they belong to what is loaded, not to the step.
     for parameter in student.model.parameters():
         parameter.detach().abs().max()
     measure = _gpu_peak_of if student.device.type == "cuda" else peak_of
     # Weights stay as each step makes them, so that no copy of them counts.
-    return measure(lambda: [stepper.step(contender, keep=True).loss for _ in range(STEPS)][-1])
+    return measure(lambda: [stepper.step(prepared, keep=True).loss for _ in range(STEPS)][-1])
 
 
 def main() -> None:

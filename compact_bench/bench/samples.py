@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from compact_bench.settings import Strict
 
-__all__ = ["Ratio", "Spread", "ratio", "ratios", "rotated", "spread"]
+__all__ = ["Ratio", "Spread", "ratio", "ratios", "spread"]
 
 
 class Spread(Strict):
@@ -47,17 +47,6 @@ def spread(samples: Sequence[float]) -> Spread:
         samples: at least one.
     """
     return Spread(median=statistics.median(samples), low=min(samples), high=max(samples))
-
-
-def rotated(names: Sequence[str], turn: int) -> list[str]:
-    """The order of one round: the same circle, begun one place further every round.
-
-    Args:
-        names: who takes part.
-        turn: number of the round, from 0.
-    """
-    start = turn % len(names)
-    return [*names[start:], *names[:start]]
 
 
 def ratio(

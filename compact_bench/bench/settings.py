@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -17,21 +17,16 @@ class StepSettings(Strict):
     Attributes:
         student: hub id, folder, or the name of a student that comes along.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        dtype: "float32" for weights and products; "bfloat16" and "auto" as the setting `train.dtype` does.
-        lora: whether adapters are trained, or every weight.
-        dropout: of the adapters.
-        max_length_tokens: longest branch.
+        train: what `ours` and `uniform` train with, and what type, rate and longest branch all have.
+            With dtype "float32" the weights are float32 as well.
+        lora: adapters, or every weight where they are not enabled.
         threads: CPU threads, 0 for torch's own choice.
-        learning_rate: of the optimiser; weights are put back after every step.
         seed: of the adapters' initial values and of dropout.
     """
 
     student: str
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    lora: bool = True
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = LoraSettings().dropout
-    max_length_tokens: Annotated[int, Field(ge=1)] = TrainSettings().max_length_tokens
+    train: TrainSettings = TrainSettings(dtype="float32")
+    lora: LoraSettings = LoraSettings()
     threads: Annotated[int, Field(ge=0)] = 0
-    learning_rate: Annotated[float, Field(gt=0.0)] = 2e-4
     seed: int = 1

@@ -2,61 +2,119 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from functools import partial
+from typing import Any, get_args
 
 from compact_bench.bench.ceiling import Ceiling
-from compact_bench.bench.contenders import CONTENDERS, Contender, Rows, padded_tokens
+from compact_bench.bench.contenders import Contender, Rows, padded_shapes
 from compact_bench.bench.flops import Counts, counts_of, step_flops
 from compact_bench.bench.memory import Memory, measure_command
+from compact_bench.bench.need import check_memory
 from compact_bench.bench.results import CeilingResult, ContenderResult, StepResult
-from compact_bench.bench.samples import ratios, rotated, spread
+from compact_bench.bench.samples import ratios, spread
 from compact_bench.bench.settings import StepSettings
-from compact_bench.bench.stepping import Stepper
+from compact_bench.bench.stepping import Prepared, Stepper
+from compact_bench.bench.turns import Clock, in_turn
 from compact_bench.bench.work import Work, WorkFacts, work_facts
 from compact_bench.errors import ConfigError
-from compact_bench.progress import Display, duration
+from compact_bench.progress import Display
 from compact_bench.provenance import collect_provenance
 from compact_bench.students import Student
 
-__all__ = ["Samples", "bench_step"]
+__all__ = [
+    "CEILING",
+    "MEMORY_STEPS",
+    "CeilingSamples",
+    "StepSamples",
+    "all_flops",
+    "bench_step",
+    "ceiling_result",
+    "contender_result",
+    "measure_memory",
+    "provenance_of",
+    "step_amount",
+]
 
 CEILING = "ceiling"
+MEMORY_STEPS = 3.0
+"""A fresh process loads the student and makes two steps."""
 
 
 @dataclass
-class Samples:
-    """What the rounds gave, a value a round.
+class StepSamples:
+    """Steps of one contender.
 
     Attributes:
-        seconds: contender -> time of its step.
-        losses: contender -> loss of its last step.
-        square, shapes: the ceiling.
+        seconds: a value a round.
+        loss: of the last step.
     """
 
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    losses: dict[str, float] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    loss: float = 0.0
+
+    def take(self, stepper: Stepper, prepared: Prepared, keep: bool) -> None:
+        """Make a step.
+
+        Args:
+            stepper: makes it.
+            prepared: who steps.
+            keep: whether its time counts.
+        """
+        done = stepper.step(prepared)
+        self.loss = done.loss
+        if keep:
+            self.seconds.append(done.seconds)
+
+
+@dataclass
+class CeilingSamples:
+    """The ceiling, a value a round each.
+
+    Attributes:
+        square, shapes: operations per second.
+    """
+
     square: list[float] = field(default_factory=list)
     shapes: list[float] = field(default_factory=list)
 
+    def take(self, ceiling: Ceiling, keep: bool) -> None:
+        """Measure both rates.
 
-class _Clock:
-    """Tells a display how much of the measuring is done, and about how long the rest takes."""
+        Args:
+            ceiling: measures them.
+            keep: whether they count.
+        """
+        square, shapes = ceiling.square(), ceiling.shapes()
+        if keep:
+            self.square.append(square)
+            self.shapes.append(shapes)
 
-    def __init__(self, display: Display, total: int) -> None:
-        self._display, self._total, self._done = display, total, 0
-        self._started = time.monotonic()
 
-    def next(self, text: str) -> None:
-        """A measurement begins."""
-        passed = time.monotonic() - self._started
-        left = passed / self._done * (self._total - self._done) if self._done else 0.0
-        self._display.step(
-            0, self._done, self._total, text, duration(left) if self._done else "not yet known"
-        )
-        self._done += 1
+def step_amount(flops: dict[str, int], contender: Contender) -> float:
+    """About how much there is to compute in a step, for the time that is left.
+
+    Args:
+        flops: as in `StepResult`.
+        contender: who steps.
+    """
+    kind = "padded" if contender.rows == "released" else contender.rows
+    return flops[kind] * (4.0 / 3.0 if contender.checkpointed else 1.0)
+
+
+def all_flops(student: Student, facts: WorkFacts, padded: Sequence[tuple[int, int]]) -> dict[str, int]:
+    """Operations of a step, as `StepResult.flops` has them.
+
+    Args:
+        student: as it is trained.
+        facts: of the work.
+        padded: rows and width of every question's padded batch.
+    """
+    flops = {kind: step_flops(student, counts_of(facts, kind)) for kind in get_args(Rows)}
+    computed = sum(rows * width for rows, width in padded)
+    pairs = sum(rows * width * (width + 1) // 2 for rows, width in padded)
+    return {**flops, "padded": step_flops(student, Counts(computed, computed, pairs))}
 
 
 def bench_step(
@@ -81,25 +139,91 @@ def bench_step(
         with_memory: whether to start a fresh process per contender.
 
     Raises:
-        ConfigError: fewer than one repeat, no contender, or a process that ended without its answer.
+        ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended without
+            its answer.
     """
     if repeats < 1 or not contenders:
         raise ConfigError(
             "bench step: expected at least one repeat and one contender, "
             f"got {repeats} and {len(contenders)}."
         )
-    facts = work_facts(student, work, settings.max_length_tokens)
-    clock = _Clock(display, len(contenders) * with_memory + (len(contenders) + 1) * (repeats + 1))
+    facts = work_facts(student, work, settings.train.max_length_tokens)
+    padded = padded_shapes(student, work, settings.train.max_length_tokens)
+    check_memory(student, contenders, facts, padded)
+    flops = all_flops(student, facts, padded)
+    amounts = {c.name: step_amount(flops, c) for c in contenders} | {CEILING: min(flops.values())}
+    total = (repeats + 1) * sum(amounts.values())
+    count = (repeats + 1) * len(amounts)
+    if with_memory:
+        total += sum(MEMORY_STEPS * amounts[c.name] for c in contenders)
+        count += len(contenders)
+    clock = Clock(display, total, count)
     memories: dict[str, Memory] = {}
     for contender in contenders if with_memory else ():
-        clock.next(f"memory of {contender.name}")
-        memories[contender.name] = _memory(contender, work, settings)
-    samples = _rounds(student, work, settings, contenders, facts, clock, repeats)
-    display.drop(0)
-    return _result(student, work, settings, contenders, facts, samples, memories)
+        clock.begin(f"memory of {contender.name}")
+        memories[contender.name] = measure_memory(contender, work, settings)
+        clock.end(MEMORY_STEPS * amounts[contender.name])
+    counts = counts_of(facts, "packed")
+    ceiling, stepper = Ceiling(student, counts.tokens, counts.head_positions), Stepper(student, settings)
+    rates, samples = CeilingSamples(), {contender.name: StepSamples() for contender in contenders}
+    acts: dict[str, Callable[[bool], None]] = {
+        c.name: partial(samples[c.name].take, stepper, stepper.prepare(c, work)) for c in contenders
+    }
+    in_turn(acts | {CEILING: partial(rates.take, ceiling)}, repeats, clock, amounts)
+    results = [
+        contender_result(c, flops[c.rows], facts, samples[c.name], rates, memories.get(c.name))
+        for c in contenders
+    ]
+    return _result(student, settings, facts, flops, ceiling_result(rates), results)
 
 
-def _memory(contender: Contender, work: Work, settings: StepSettings) -> Memory:
+def _result(
+    student: Student,
+    settings: StepSettings,
+    facts: WorkFacts,
+    flops: dict[str, int],
+    ceiling: CeilingResult,
+    results: Sequence[ContenderResult],
+) -> StepResult:
+    return StepResult(
+        settings=settings,
+        compute=student.compute,
+        repeats=len(ceiling.samples_square),
+        work=facts,
+        flops=flops,
+        ceiling=ceiling,
+        contenders=tuple(results),
+        ratios=ratios(
+            {c.name: c.samples_seconds for c in results},
+            {c.name: c.memory.peak_bytes for c in results if c.memory},
+            {c.name: c.memory.step_bytes for c in results if c.memory},
+        ),
+        provenance=provenance_of(student),
+    )
+
+
+def provenance_of(student: Student) -> dict[str, Any]:
+    """Code, packages and machine, and what the student is.
+
+    Args:
+        student: as it was measured.
+    """
+    return collect_provenance(
+        device=str(student.device), dtype=str(student.dtype), student_revision=student.revision
+    )
+
+
+def measure_memory(contender: Contender, work: Work, settings: StepSettings) -> Memory:
+    """Peak of a fresh process that makes the contender's steps.
+
+    Args:
+        contender: who steps.
+        work: the questions of a step.
+        settings: how the student is set up.
+
+    Raises:
+        ConfigError: the process ended without its answer.
+    """
     asked: dict[str, object] = {
         "settings": settings.model_dump(mode="json"),
         "work": work.to_data(),
@@ -108,91 +232,49 @@ def _memory(contender: Contender, work: Work, settings: StepSettings) -> Memory:
     return measure_command(asked, f"contender {contender.name}", settings.threads)
 
 
-def _rounds(
-    student: Student,
-    work: Work,
-    settings: StepSettings,
-    contenders: Sequence[Contender],
-    facts: WorkFacts,
-    clock: _Clock,
-    repeats: int,
-) -> Samples:
-    counts = counts_of(facts, "packed")
-    ceiling = Ceiling(student, counts.tokens, counts.head_positions)
-    stepper = Stepper(student, work, settings)
-    for contender in contenders:
-        stepper.prepare(contender)
-    samples = Samples({contender.name: [] for contender in contenders})
-    names = [*samples.seconds, CEILING]
-    for turn in range(-1, repeats):
-        for name in rotated(names, max(turn, 0)):
-            clock.next(f"{name}, {f'round {turn + 1}' if turn >= 0 else 'warm-up'}")
-            if name == CEILING:
-                square, shapes = ceiling.square(), ceiling.shapes()
-                if turn >= 0:
-                    samples.square.append(square)
-                    samples.shapes.append(shapes)
-                continue
-            done = stepper.step(CONTENDERS[name])
-            samples.losses[name] = done.loss
-            if turn >= 0:
-                samples.seconds[name].append(done.seconds)
-    return samples
+def ceiling_result(rates: CeilingSamples) -> CeilingResult:
+    """The ceiling with its medians.
 
-
-def _result(
-    student: Student,
-    work: Work,
-    settings: StepSettings,
-    contenders: Sequence[Contender],
-    facts: WorkFacts,
-    samples: Samples,
-    memories: dict[str, Memory],
-) -> StepResult:
-    flops = {kind: step_flops(student, counts_of(facts, kind)) for kind in get_args(Rows)}
-    shapes = padded_tokens(student, work, settings.max_length_tokens)
-    computed = sum(rows * width for rows, width in shapes)
-    pairs = sum(rows * width * (width + 1) // 2 for rows, width in shapes)
-    flops["padded"] = step_flops(student, Counts(computed, computed, pairs))
-    peaks = {name: memory.peak_bytes for name, memory in memories.items()}
-    steps = {name: memory.step_bytes for name, memory in memories.items()}
-    return StepResult(
-        settings=settings,
-        compute=student.compute,
-        repeats=len(samples.square),
-        work=facts,
-        flops=flops,
-        ceiling=CeilingResult(
-            samples_square=tuple(samples.square),
-            samples_shapes=tuple(samples.shapes),
-            square=spread(samples.square),
-            shapes=spread(samples.shapes),
-        ),
-        contenders=tuple(
-            _one(c, flops[c.rows], facts.tokens, samples, memories.get(c.name)) for c in contenders
-        ),
-        ratios=ratios(samples.seconds, peaks, steps),
-        provenance=collect_provenance(
-            device=str(student.device), dtype=str(student.dtype), student_revision=student.revision
-        ),
+    Args:
+        rates: at least one round.
+    """
+    return CeilingResult(
+        samples_square=tuple(rates.square),
+        samples_shapes=tuple(rates.shapes),
+        square=spread(rates.square),
+        shapes=spread(rates.shapes),
     )
 
 
-def _one(
-    contender: Contender, flops: int, tokens: int, samples: Samples, memory: Memory | None
+def contender_result(
+    contender: Contender,
+    flops: int,
+    facts: WorkFacts,
+    samples: StepSamples,
+    rates: CeilingSamples,
+    memory: Memory | None,
 ) -> ContenderResult:
-    seconds = samples.seconds[contender.name]
-    times = spread(seconds)
+    """What is read from a contender's samples.
+
+    Args:
+        contender: who stepped.
+        flops: useful ones of its step.
+        facts: of the work.
+        samples, rates: of the same rounds.
+        memory: where it was measured.
+    """
+    times = spread(samples.seconds)
+    speeds = [flops / seconds for seconds in samples.seconds]
     return ContenderResult(
         name=contender.name,
         title=contender.title,
-        samples_seconds=tuple(seconds),
+        samples_seconds=tuple(samples.seconds),
         seconds=times,
-        tokens_per_second=tokens / times.median,
+        tokens_per_second=facts.tokens / times.median,
         memory=memory,
         useful_flops=flops,
         flops_per_second=flops / times.median,
-        share_of_square=spread([flops / s / c for s, c in zip(seconds, samples.square, strict=True)]).median,
-        share_of_shapes=spread([flops / s / c for s, c in zip(seconds, samples.shapes, strict=True)]).median,
-        loss=samples.losses[contender.name],
+        share_of_square=spread([a / b for a, b in zip(speeds, rates.square, strict=True)]).median,
+        share_of_shapes=spread([a / b for a, b in zip(speeds, rates.shapes, strict=True)]).median,
+        loss=samples.loss,
     )

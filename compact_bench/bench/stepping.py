@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ from compact_bench.bench.work import Work
 from compact_bench.errors import NumericalError
 from compact_bench.hardware import choose_compute_dtype
 from compact_bench.layout import base_model
-from compact_bench.settings import LoraSettings, TrainSettings
+from compact_bench.packing import packed_attention, packing_reason
 from compact_bench.students import Student, attach_lora, load_student
 
-__all__ = ["Stepper", "TimedStep", "open_student"]
+__all__ = ["Prepared", "Stepper", "TimedStep", "open_student"]
 
 
 def open_student(settings: StepSettings) -> Student:
@@ -31,12 +31,25 @@ def open_student(settings: StepSettings) -> Student:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    dtype = "float32" if settings.dtype == "float32" else "auto"
+    dtype = "float32" if settings.train.dtype == "float32" else "auto"
     student = load_student(settings.student, dtype=dtype, device=settings.device)
-    attach_lora(student, LoraSettings(enabled=settings.lora, dropout=settings.dropout), settings.seed)
-    student.compute = choose_compute_dtype(settings.dtype, student.device)
+    attach_lora(student, settings.lora, settings.seed)
+    student.compute = choose_compute_dtype(settings.train.dtype, student.device)
     student.model.train()
     return student
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A contender with its work encoded.
+
+    Attributes:
+        contender: who steps.
+        run: its forward and backward pass.
+    """
+
+    contender: Contender
+    run: Pass
 
 
 @dataclass(frozen=True)
@@ -57,29 +70,30 @@ class Stepper:
 
     Args:
         student: in training mode.
-        work: the questions of a step.
         settings: learning rate, seed and longest branch.
     """
 
-    def __init__(self, student: Student, work: Work, settings: StepSettings) -> None:
-        self.student, self._work, self._settings = student, work, settings
+    def __init__(self, student: Student, settings: StepSettings) -> None:
+        self.student, self._settings = student, settings
         self._trained = [p for p in student.model.parameters() if p.requires_grad]
-        train = TrainSettings()
-        self._clip_norm = train.clip_norm
         self._optimiser = torch.optim.AdamW(
-            self._trained, lr=settings.learning_rate, weight_decay=train.weight_decay
+            self._trained, lr=settings.train.learning_rate, weight_decay=settings.train.weight_decay
         )
-        self._passes: dict[str, Pass] = {}
 
-    def prepare(self, contender: Contender) -> None:
-        """Encode the work for a contender, so that no step pays for it."""
-        self._passes[contender.name] = contender.make(self.student, self._work, self._settings)
+    def prepare(self, contender: Contender, work: Work) -> Prepared:
+        """Encode the work for a contender, so that no step pays for it.
 
-    def step(self, contender: Contender, *, keep: bool = False) -> TimedStep:
+        Args:
+            contender: who steps.
+            work: the questions of a step.
+        """
+        return Prepared(contender, contender.make(self.student, work, self._settings))
+
+    def step(self, prepared: Prepared, *, keep: bool = False) -> TimedStep:
         """One step, as the training loop makes it.
 
         Args:
-            contender: one that was prepared.
+            prepared: who steps, over what.
             keep: whether the weights stay as the step made them; else they are put back, untimed.
 
         Raises:
@@ -87,11 +101,11 @@ class Stepper:
         """
         before = [] if keep else [p.detach().clone() for p in self._trained]
         torch.manual_seed(self._settings.seed)
-        with _checkpointing(self.student, contender.checkpointed):
+        with _as_in_training(self.student, prepared.contender):
             self._wait()
             started = time.perf_counter()
-            loss = self._passes[contender.name]()
-            norm = float(nn.utils.clip_grad_norm_(self._trained, self._clip_norm))
+            loss = prepared.run()
+            norm = float(nn.utils.clip_grad_norm_(self._trained, self._settings.train.clip_norm))
             self._optimiser.step()
             self._optimiser.zero_grad(set_to_none=True)
             self._wait()
@@ -102,8 +116,8 @@ class Stepper:
                     parameter.copy_(value)
         if not (abs(loss) < float("inf") and norm < float("inf")):
             raise NumericalError(
-                f"contender {contender.name}: expected a finite loss and gradient norm, got {loss} and "
-                f"{norm}. Use --dtype float32."
+                f"contender {prepared.contender.name}: expected a finite loss and gradient norm, "
+                f"got {loss} and {norm}. Use --dtype float32."
             )
         return TimedStep(seconds, loss)
 
@@ -113,11 +127,20 @@ class Stepper:
 
 
 @contextmanager
-def _checkpointing(student: Student, wanted: bool) -> Iterator[None]:
-    """Activations are recomputed inside, as with the setting `train.gradient_checkpointing`."""
-    if not wanted:
+def _as_in_training(student: Student, contender: Contender) -> Iterator[None]:
+    """What the loop sets up once: attention that knows packed rows, and recomputed activations."""
+    with ExitStack() as stack:
+        # The others are measured without anything of ours, though it would pass their calls on.
+        if contender.rows == "packed" and not packing_reason(student.model, student.layout):
+            stack.enter_context(packed_attention(student.model, student.layout))
+        if contender.checkpointed:
+            stack.enter_context(_checkpointing(student))
         yield
-        return
+
+
+@contextmanager
+def _checkpointing(student: Student) -> Iterator[None]:
+    """Activations are recomputed inside, as with the setting `train.gradient_checkpointing`."""
     model: Any = base_model(student.model)
     model.enable_input_require_grads()
     # transformers renamed the methods; the old names warn, the new ones are not in every version we allow.

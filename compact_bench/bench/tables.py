@@ -60,7 +60,7 @@ def step_notes(result: StepResult) -> list[str]:
     """
     work, settings, machine = result.work, result.settings, result.provenance["hardware"]
     lengths = [n for rationales in work.rationale_tokens for n in rationales]
-    adapters = f"LoRA, dropout {settings.dropout:g}" if settings.lora else "every weight trained"
+    adapters = f"LoRA, dropout {settings.lora.dropout:g}" if settings.lora.enabled else "every weight trained"
     ceiling = result.ceiling
     notes = [
         f"Student {settings.student}, {adapters}, {result.compute}; {machine['threads']} thread(s) of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,15 @@ QuestionCount = Annotated[
 Synthetic = Annotated[
     bool,
     typer.Option("--synthetic", rich_help_panel=o.RUN, help="Random words; no suite is read or fetched."),
+]
+Sets = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        rich_help_panel=o.DATA,
+        metavar="KEY=VALUE",
+        help="Change a setting of section train, as head=at_once; may be repeated.",
+    ),
 ]
 Lora = Annotated[
     bool, typer.Option("--lora/--no-lora", rich_help_panel=o.DATA, help="Train adapters, or every weight.")
@@ -101,6 +111,7 @@ def step(
     lora: Lora = True,
     dropout: Dropout = None,
     dtype: Dtype = "",
+    overrides: Sets = [],  # noqa: B006
     repeats: Repeats = 5,
     memory: Annotated[
         bool,
@@ -124,7 +135,8 @@ def step(
     from compact_bench.store_files import write_atomic
 
     chosen = choose_contenders(o.csv_names(contenders))
-    settings = _settings(student, suite, synthetic, device, dtype, lora, dropout, threads)
+    name = _student_name(student, suite, synthetic)
+    settings = _settings(name, device, dtype, lora, dropout, overrides, threads)
     loaded = open_student(settings)
     work = _work(loaded, suite, synthetic, teachers, questions_per_step, rationale_tokens)
     with open_display(o.status(), quiet=quiet) as display:
@@ -150,39 +162,40 @@ def _quieten(mirror: Path | None, offline: bool, threads: int) -> None:
         os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
 
 
+def _student_name(student: str, suite: str, synthetic: bool) -> str:
+    from compact_bench.students import LAB_STUDENT
+    from compact_bench.suites import load_spec
+
+    return student or (LAB_STUDENT if synthetic else load_spec(suite).student)
+
+
 def _settings(
     student: str,
-    suite: str,
-    synthetic: bool,
     device: str,
     dtype: str,
     lora: bool,
     dropout: float | None,
+    overrides: Sequence[str],
     threads: int,
 ) -> StepSettings:
-    from pydantic import ValidationError
-
     from compact_bench.bench.settings import StepSettings
-    from compact_bench.errors import ConfigError
     from compact_bench.hardware import choose_device
-    from compact_bench.settings import describe_validation_error
-    from compact_bench.students import LAB_STUDENT
-    from compact_bench.suites import load_spec
+    from compact_bench.settings import LoraSettings, TrainSettings, with_changes
 
     place = choose_device(device)
-    asked = {
-        "student": student or (LAB_STUDENT if synthetic else load_spec(suite).student),
-        "device": device,
-        "dtype": dtype or ("float32" if place.type == "cpu" else "auto"),
-        "lora": lora,
-        "threads": threads,
-    }
-    if dropout is not None:
-        asked["dropout"] = dropout
-    try:
-        return StepSettings.model_validate(asked)
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, "bench")) from None
+    computed = dtype or ("float32" if place.type == "cpu" else "auto")
+    adapters = [] if dropout is None else [f"dropout={dropout}"]
+    return StepSettings(
+        student=student,
+        device=device,
+        train=with_changes(
+            with_changes(TrainSettings(), [f"dtype={computed}"], "--dtype"),
+            [text.removeprefix("train.") for text in overrides],
+            "--set",
+        ),
+        lora=with_changes(LoraSettings(enabled=lora), adapters, "--dropout"),
+        threads=threads,
+    )
 
 
 def _work(

@@ -1,0 +1,308 @@
+"""`bench step`: every contender runs, the reference is the released algorithm, results read back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from compact_bench.bench.contenders import CONTENDERS, choose_contenders
+from compact_bench.bench.memory import Memory
+from compact_bench.bench.reference_step import reference_loss
+from compact_bench.bench.results import StepResult
+from compact_bench.bench.samples import ratio, ratios, spread
+from compact_bench.bench.settings import StepSettings
+from compact_bench.bench.step import bench_step
+from compact_bench.bench.stepping import Stepper, open_student
+from compact_bench.bench.tables import step_markdown, step_notes, step_table
+from compact_bench.bench.turns import Clock, in_turn, rotated
+from compact_bench.bench.work import Work
+from compact_bench.errors import ConfigError, DataError, UnknownNameError
+from compact_bench.objectives import WeightingConfig
+from compact_bench.progress import PlainDisplay
+from compact_bench.released import ReleasedObjective
+from compact_bench.settings import LoraSettings
+from compact_bench.students import Student, attach_lora
+from tests import tiny
+
+Load = Callable[..., Student]
+PLAIN = LoraSettings(dropout=0.0)
+WORK = Work((tiny.question("pencils"), tiny.question("books")), "tests")
+
+
+def gradients(student: Student) -> dict[str, torch.Tensor]:
+    found = {n: p.grad.clone() for n, p in student.model.named_parameters() if p.grad is not None}
+    student.model.zero_grad(set_to_none=True)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["llama", "llama_untied", "qwen2", "qwen3", "phi"])
+@pytest.mark.parametrize("name", ["pencils", "books", "birds"])
+@pytest.mark.parametrize("teachers", [1, 4])
+def test_the_reference_is_the_released_algorithm(
+    load_tiny: Load, kind: str, name: str, teachers: int
+) -> None:
+    student = load_tiny(kind, "chatml_merging")
+    attach_lora(student, LoraSettings(dropout=0.0), seed=3)
+    with torch.no_grad():
+        for parameter_name, parameter in student.model.named_parameters():
+            if "lora_B" in parameter_name:
+                parameter.normal_(std=0.05)
+    config = WeightingConfig(lambda_consistency=0.7, epsilon=0.2)
+    objective = ReleasedObjective.for_student(student, config)
+    encoded = objective.encode(student, tiny.question(name, teachers))
+
+    expected = objective.loss(student, [encoded]).loss
+    expected.backward()
+    wanted = gradients(student)
+    found = reference_loss(student, encoded.padded, objective.thinking_ids, config)
+    found.backward()
+
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    mine = gradients(student)
+    assert mine.keys() == wanted.keys() and wanted
+    for parameter_name, gradient in wanted.items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(mine[parameter_name], gradient, rtol=1e-4, atol=1e-4 * scale + 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "phi3"])
+def test_a_student_that_the_reference_cannot_read_is_refused(load_tiny: Load, kind: str) -> None:
+    with pytest.raises(ConfigError, match="Leave it out of --contenders"):
+        CONTENDERS["released"].make(load_tiny(kind, "chatml"), WORK, StepSettings(student="tiny"))
+
+
+def steps_of(folder: Path, lora: bool) -> dict[str, list[float]]:
+    """Losses of two steps of every contender, on one student."""
+    settings = StepSettings(student=str(folder), device="cpu", lora=LoraSettings(enabled=lora, dropout=0.0))
+    student = open_student(settings)
+    stepper = Stepper(student, settings)
+    before = {n: p.detach().clone() for n, p in student.model.named_parameters()}
+    losses = {}
+    for name, contender in CONTENDERS.items():
+        prepared = stepper.prepare(contender, WORK)
+        losses[name] = [stepper.step(prepared).loss for _ in range(2)]
+    for name, parameter in student.model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+    return losses
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_every_contender_steps_from_the_same_weights(student_folder: Callable[..., Path], lora: bool) -> None:
+    losses = steps_of(student_folder("llama", "chatml"), lora)
+    assert set(losses) == set(CONTENDERS)
+    for name, (first, second) in losses.items():
+        assert second == pytest.approx(first, rel=1e-6), name
+    assert losses["ours_checkpointed"] == pytest.approx(losses["ours"], rel=1e-5)
+    assert losses["released"] == pytest.approx(losses["released_packed"], rel=1e-5)
+    assert losses["released_checkpointed"] == pytest.approx(losses["released"], rel=1e-5)
+
+
+def test_a_kept_step_trains(student_folder: Callable[..., Path]) -> None:
+    settings = StepSettings(student=str(student_folder("llama", "chatml")), device="cpu", lora=PLAIN)
+    stepper = Stepper(open_student(settings), settings)
+    prepared = stepper.prepare(CONTENDERS["ours"], WORK)
+    losses = [stepper.step(prepared, keep=True).loss for _ in range(3)]
+    assert losses[2] < losses[0]
+
+
+def test_plain_rows_have_the_loss_of_their_labels(load_tiny: Load) -> None:
+    student = load_tiny("llama", "chatml")
+    settings = StepSettings(student="tiny")
+    found = CONTENDERS["sft"].make(student, WORK, settings)()
+    from compact_bench.branches import encode_question
+
+    losses = []
+    for question in WORK.questions:
+        for branch in encode_question(student, question).branches:
+            with torch.no_grad():
+                logits = student.model(torch.tensor([branch.input_ids])).logits[0]
+            each = torch.nn.functional.cross_entropy(
+                logits[:-1], torch.tensor(branch.input_ids[1:]), reduction="none"
+            )
+            losses.append(each[branch.prompt_tokens - 1 :])
+    assert found == pytest.approx(float(torch.cat(losses).mean()), rel=1e-5)
+
+
+def test_released_questions_are_stepped_one_by_one(load_tiny: Load) -> None:
+    student = load_tiny("llama", "chatml")
+    settings = StepSettings(student="tiny")
+    both = CONTENDERS["released"].make(student, WORK, settings)()
+    together = gradients(student)
+    alone = []
+    for question in WORK.questions:
+        alone.append(CONTENDERS["released"].make(student, Work((question,), ""), settings)())
+    summed = gradients(student)
+    assert both == pytest.approx(sum(alone) / 2, rel=1e-6)
+    for name, gradient in together.items():
+        torch.testing.assert_close(gradient, summed[name] / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_contender_names_its_neighbours() -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'released'"):
+        choose_contenders(["ours", "relesed"])
+    assert [c.name for c in choose_contenders(["sft", "ours", "sft"])] == ["sft", "ours"]
+
+
+# ------------------------------------------------------------------------------------------------ samples
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    # The machine is four times as slow in the second round; the ratio of two is not moved by it.
+    found = ratios(
+        {"a": [1.0, 4.0, 1.1], "b": [2.0, 8.0, 2.1]}, {"a": 30, "b": 60, "c": 1}, {"a": 10, "b": 40, "c": 1}
+    )
+    assert found["b"]["a"].time == 2.0
+    assert (found["b"]["a"].time_low, found["b"]["a"].time_high) == (pytest.approx(2.1 / 1.1), 2.0)
+    assert found["a"]["b"].time == 0.5
+    assert found["b"]["a"].memory == 2.0 and found["b"]["a"].step_memory == 4.0
+    assert set(found) == {"a", "b"}
+
+
+def test_a_ratio_without_memory_says_so() -> None:
+    found = ratio([1.0], [4.0])
+    assert found.time == 0.25 and found.memory is None and found.step_memory is None
+    assert ratios({"a": [1.0], "b": [1.0]}, {"a": 1}, {"a": 1})["a"]["b"].memory is None
+
+
+def test_spread_is_median_and_extremes() -> None:
+    found = spread([5.0, 1.0, 2.0])
+    assert (found.median, found.low, found.high) == (2.0, 1.0, 5.0)
+
+
+def test_rounds_begin_one_place_further_and_the_warm_up_does_not_count() -> None:
+    heard: list[tuple[str, bool]] = []
+    acts = {name: lambda keep, name=name: heard.append((name, keep)) for name in "abc"}
+    lines: list[str] = []
+    now = [0.0]
+    display = PlainDisplay(lines.append, interval_seconds=0.0, clock=lambda: now[0])
+    in_turn(acts, 2, Clock(display, 9.0, 9), dict.fromkeys("abc", 1.0))
+    assert [name for name, keep in heard if not keep] == ["a", "b", "c"]
+    assert [name for name, keep in heard if keep] == ["a", "b", "c", "b", "c", "a"]
+    assert len(lines) == 9 and "not yet known" in lines[0] and "a, round 2 of 2 8/9" in lines[-1]
+    assert rotated("abc", 5) == ["c", "a", "b"]
+
+
+# ------------------------------------------------------------------------------------------------- result
+
+
+@pytest.fixture(scope="module")
+def result(student_folder: Callable[..., Path]) -> StepResult:
+    settings = StepSettings(student=str(student_folder("llama", "chatml")), device="cpu", lora=PLAIN)
+    names = ["ours", "uniform", "sft", "released"]
+    return measured(settings, names)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_ceiling() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compact_bench.bench.ceiling.SQUARE", {"cpu": 64})
+        patch.setattr("compact_bench.bench.ceiling.LEAST_SECONDS", 0.001)
+        yield
+
+
+def measured(settings: StepSettings, names: Sequence[str], work: Work = WORK) -> StepResult:
+    return bench_step(
+        open_student(settings),
+        work,
+        settings,
+        choose_contenders(names),
+        PlainDisplay(lambda line: None, quiet=True),
+        repeats=3,
+        with_memory=False,
+    )
+
+
+def test_the_result_holds_what_was_measured(result: StepResult) -> None:
+    assert [c.name for c in result.contenders] == ["ours", "uniform", "sft", "released"]
+    assert result.repeats == 3 and result.work.teachers == 4
+    for one in result.contenders:
+        assert len(one.samples_seconds) == 3
+        assert one.seconds.low <= one.seconds.median <= one.seconds.high
+        assert one.tokens_per_second == pytest.approx(result.work.tokens / one.seconds.median)
+        assert one.flops_per_second == pytest.approx(one.useful_flops / one.seconds.median)
+        assert one.share_of_square > 0.0 and one.memory is None
+    ours = result.contender("ours")
+    assert ours is not None and ours.useful_flops == result.flops["packed"]
+    assert result.flops["packed"] < result.flops["rows"] < result.flops["released"] < result.flops["padded"]
+    assert result.work.packed_tokens == result.work.tokens - 3 * sum(result.work.prompt_tokens)
+    assert result.ratios["ours"]["released"].time == pytest.approx(
+        1.0 / result.ratios["released"]["ours"].time
+    )
+    assert {"code", "packages", "hardware", "device"} <= set(result.provenance)
+    assert result.contender("nobody") is None
+
+
+def test_a_result_reads_back_as_it_was(result: StepResult) -> None:
+    text = result.model_dump_json(indent=1)
+    assert StepResult.read(text, "bench_step.json") == result
+    with pytest.raises(DataError, match=r"bench_step\.json: 1 value"):
+        StepResult.read(text.replace('"repeats": 3', '"repeats": "many"'), "bench_step.json")
+
+
+def with_memory(result: StepResult) -> StepResult:
+    peaks = {"ours": 2, "uniform": 2, "sft": 4, "released": 8}
+    gib = 1024**3
+    contenders = tuple(
+        c.model_copy(
+            update={
+                "memory": Memory(
+                    before_bytes=gib, peak_bytes=peaks[c.name] * gib, whole_peak_bytes=9 * gib, loss=0.0
+                )
+            }
+        )
+        for c in result.contenders
+    )
+    times = {c.name: c.samples_seconds for c in contenders}
+    peak_bytes = {c.name: c.memory.peak_bytes for c in contenders if c.memory}
+    step_bytes = {c.name: c.memory.step_bytes for c in contenders if c.memory}
+    return result.model_copy(
+        update={"contenders": contenders, "ratios": ratios(times, peak_bytes, step_bytes)}
+    )
+
+
+def test_the_tables_show_ratios_to_released_and_uniform(result: StepResult) -> None:
+    lines = step_markdown(with_memory(result)).splitlines()
+    head = next(line for line in lines if line.startswith("| contender"))
+    assert "speed / released" in head and "memory / released" in head and "time / uniform" in head
+    ours = next(line for line in lines if line.startswith("| ours"))
+    cells = [cell.strip() for cell in ours.strip("|").split("|")]
+    assert cells[4:6] == ["2.00", "1.00"] and cells[-2] == "0.25 x"
+    assert cells[-3] == f"{1 / result.ratios['ours']['released'].time:.2f} x"
+    released = next(line for line in lines if line.startswith("| released"))
+    assert [c.strip() for c in released.strip("|").split("|")][-3:-1] == ["1", "1"]
+    out = io.StringIO()
+    Console(file=out, width=200).print(step_table(result))
+    assert "not measured" in out.getvalue() and "ours" in out.getvalue()
+    assert any("K = 4" in note for note in step_notes(result))
+
+
+def test_one_contender_alone_has_no_ratio(student_folder: Callable[..., Path]) -> None:
+    settings = StepSettings(student=str(student_folder("llama", "chatml")), device="cpu")
+    found = measured(settings, ["ours"])
+    assert found.ratios == {} and "released" not in step_markdown(found).splitlines()[-2]
+
+
+def test_nothing_to_measure_is_refused(student_folder: Callable[..., Path]) -> None:
+    settings = StepSettings(student=str(student_folder("llama", "chatml")), device="cpu")
+    with pytest.raises(ConfigError, match="at least one repeat and one contender"):
+        measured(settings, [])
+
+
+def test_too_little_memory_is_said_before_anything_is_measured(
+    student_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = StepSettings(student=str(student_folder("llama", "chatml")), device="cpu")
+    monkeypatch.setattr("compact_bench.bench.need.available_memory_bytes", lambda: 400_000_000)
+    with pytest.raises(
+        ConfigError, match=r"too little memory: ours needs about 0\.\d GiB, 0\.4 GiB are free"
+    ):
+        measured(settings, ["ours"])
+    monkeypatch.setattr("compact_bench.bench.need.available_memory_bytes", lambda: None)
+    assert measured(settings, ["ours"], replace(WORK, questions=WORK.questions[:1])).repeats == 3
