@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from compact_bench.branches import EncodedQuestion
 from compact_bench.checkpoints import LoopState, load_latest, save_checkpoint
 from compact_bench.errors import ConfigError, DataError, Fault, NumericalError
 from compact_bench.hardware import choose_compute_dtype
-from compact_bench.packing import packed_attention, packing_reason
+from compact_bench.kernels import StepPath, fast_step
 from compact_bench.records import Question, fingerprint
 from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
@@ -122,18 +121,16 @@ def train(
     student.compute = choose_compute_dtype(context.settings.train.dtype, student.device)
     devices = [student.device] if student.device.type == "cuda" else []
     tracker = open_tracker(context.settings.train.tracker, context.directory)
-    # Here and not per forward pass, because recomputed activations call attention in the backward pass.
-    packable = not packing_reason(student.model, student.layout)
-    attention = packed_attention(student.model, student.layout) if packable else nullcontext()
-    with torch.random.fork_rng(devices=devices), attention, tracker as report:
+    step = fast_step(student, context.settings.train, lambda: objective.loss(student, encoded[:1]).loss)
+    with torch.random.fork_rng(devices=devices), step as path, tracker as report:
         loop = _prepare(student, encoded, objective, context, accelerator)
         try:
-            _run(loop, report)
+            _run(loop, report, path)
         finally:
             student.compute = "float32"
             student.model.eval()
     pd.DataFrame(loop.state.rows).to_parquet(context.directory / STEPS_FILE)
-    return _report(loop.state)
+    return _report(loop.state, path)
 
 
 def _encode_all(
@@ -188,7 +185,7 @@ def _prepare(
     return _Loop(student, encoded, objective, context, accelerator, prepared, state)
 
 
-def _run(loop: _Loop, report: Any) -> None:
+def _run(loop: _Loop, report: Any, path: StepPath) -> None:
     total = loop.steps_per_epoch * loop.settings.epochs
     loop.student.model.train()
     for group in loop.groups():
@@ -200,7 +197,7 @@ def _run(loop: _Loop, report: Any) -> None:
         metrics["step"] = loop.state.step
         loop.context.log(metrics)
         report(metrics, loop.state.step)
-        loop.context.on_progress(loop.state.step, total, _describe(metrics))
+        loop.context.on_progress(loop.state.step, total, _describe(metrics, path))
         overdue = time.monotonic() - loop.last_saved >= loop.settings.checkpoint_seconds
         if overdue or loop.state.step == total:
             save_checkpoint(loop.context.directory, loop.state, loop.student.model, loop.optimiser.optimizer)
@@ -263,12 +260,13 @@ def _mean_by_teacher(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {teacher: sum(values) / len(values) for teacher, values in sums.items()}
 
 
-def _describe(metrics: dict[str, Any]) -> str:
+def _describe(metrics: dict[str, Any], path: StepPath) -> str:
     weights = " ".join(f"{name} {value:.2f}" for name, value in metrics["teacher_weights"].items())
-    return f"loss {metrics['loss']:.4f}, {metrics['tokens_per_second']:.0f} tokens/s, weights {weights}"
+    text = f"loss {metrics['loss']:.4f}, {metrics['tokens_per_second']:.0f} tokens/s, weights {weights}"
+    return f"{text}, padded rows ({path.layout_reason})" if path.layout_reason else text
 
 
-def _report(state: LoopState) -> FitReport:
+def _report(state: LoopState, path: StepPath) -> FitReport:
     return FitReport(
         optimiser_steps=state.step,
         branches=state.branches,
@@ -276,5 +274,5 @@ def _report(state: LoopState) -> FitReport:
         total_tokens=state.total_tokens,
         seconds=state.seconds,
         final_loss=state.final_loss,
-        extra={"mean_teacher_weights": _mean_by_teacher(state.rows)},
+        extra={"mean_teacher_weights": _mean_by_teacher(state.rows), "step": path.facts()},
     )

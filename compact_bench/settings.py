@@ -77,6 +77,9 @@ class TrainSettings(Strict):
             the pieces again in the backward pass, "at_once" keeps all logits, "auto" takes the first of
             single_pass, at_once (if it fits into logits_memory_mib) and recomputed that is possible.
         logits_memory_mib: logits and their gradient up to this size are kept by head=auto.
+        kernels: "plain" layers are transformers' and peft's, "lean" ones do the same with fewer passes over
+            memory, "liger" ones are those of the package liger-kernel (GPU; checked against the plain ones
+            before the first step), "auto" is lean on CPUs in float32 and plain elsewhere.
         checkpoint_seconds: at most this long between two checkpoints (0: after every step).
         tracker: where metrics are sent besides the run directory.
     """
@@ -94,6 +97,7 @@ class TrainSettings(Strict):
     layout: Literal["auto", "packed", "padded"] = "auto"
     head: Literal["auto", "single_pass", "recomputed", "at_once"] = "auto"
     logits_memory_mib: Annotated[int, Field(ge=0)] = 512
+    kernels: Literal["auto", "plain", "lean", "liger"] = "auto"
     checkpoint_seconds: NonNegative = 60.0
     tracker: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
 

@@ -17,7 +17,7 @@ NEEDED_UNSEEN = {
     "jinja2": "transformers renders chat templates with it",
     "pyarrow": "pandas writes the steps table with it",
 }
-OPTIONAL = {"trackio", "wandb", "tensorboard"}
+OPTIONAL = {"liger_kernel", "trackio", "wandb", "tensorboard"}
 
 
 def declared() -> dict[str, Requirement]:

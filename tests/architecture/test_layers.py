@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("branches", "forward"),
     ("scores",),
     ("losses", "head"),
+    ("lean", "kernels"),
     ("trainer",),
     ("objectives", "released"),
     ("checkpoints", "trackers", "loop", "final_weights"),

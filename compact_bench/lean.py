@@ -1,0 +1,306 @@
+"""Layers with fewer passes over memory, which keep less for the backward pass; for CPUs.
+
+transformers and peft write a layer as a chain of small operations. On a CPU each is a walk through memory,
+and most keep what they read: adapters a scaled copy, dropout a mask of floats, a gated layer its product.
+Here one function stands for each chain, with its derivative written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import silu
+
+__all__ = ["adapted_linear", "gated_adapted_linear", "lean_layers", "rms_norm"]
+
+# Norms that are weight * x / sqrt(mean(x^2) + eps), computed in float32.
+_NORMS = {"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm"}
+_CHOICES = 2**16
+
+
+def _keep_mask(x: Tensor, dropout: float) -> tuple[Tensor | None, float]:
+    """Which numbers dropout keeps, a boolean tensor or None for all, and what those are multiplied by.
+
+    Four decisions come out of one random number, several times faster than `bernoulli_`; the probability is
+    rounded to 1/65536, and the factor is that of the rounded one.
+    """
+    dropped = round(dropout * _CHOICES)
+    if not dropped:
+        return None, 1.0
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    # As a signed number a decision is one of 65536, `dropped` of which lie below this border.
+    mask = bits.view(torch.int16)[: x.numel()] >= dropped - _CHOICES // 2
+    return mask.view(x.shape), _CHOICES / (_CHOICES - dropped)
+
+
+def _dropped(x: Tensor, mask: Tensor | None, factor: float) -> Tensor:
+    return x if mask is None else (x * mask).mul_(factor)
+
+
+def _forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, dropout: float
+) -> tuple[Tensor, Tensor, Tensor | None, float]:
+    """x W' + bias + scale * drop(x) A' B', and what its derivative needs."""
+    mask, factor = _keep_mask(x, dropout)
+    inner = _dropped(x, mask, factor).mm(a.t())
+    y = x.mm(weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
+    return y.addmm_(inner, b.t(), alpha=scale), inner, mask, factor
+
+
+def _backward(grad: Tensor, x: Tensor, ctx: Any, needs_x: bool) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Derivatives by x, A and B."""
+    weight, a, b, inner, mask = ctx.saved_tensors[-5:]
+    inner_grad = grad.mm(b).mul_(ctx.scale)
+    a_grad = inner_grad.t().mm(_dropped(x, mask, ctx.factor))
+    b_grad = grad.t().mm(inner).mul_(ctx.scale)
+    if not needs_x:
+        return None, a_grad, b_grad
+    x_grad = grad.mm(weight)
+    if mask is None:
+        x_grad.addmm_(inner_grad, a)
+    else:
+        x_grad.add_(inner_grad.mm(a).mul_(mask), alpha=ctx.factor)
+    return x_grad, a_grad, b_grad
+
+
+class _AdaptedLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        dropout: float,
+    ) -> Tensor:
+        y, inner, mask, ctx.factor = _forward(x, weight, bias, a, b, scale, dropout)
+        ctx.save_for_backward(x, weight, a, b, inner, mask)
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x_grad, a_grad, b_grad = _backward(grads[0], ctx.saved_tensors[0], ctx, ctx.needs_input_grad[0])
+        return x_grad, None, None, a_grad, b_grad, None, None
+
+
+class _GatedAdaptedLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        gate: Tensor,
+        up: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        dropout: float,
+    ) -> Tensor:
+        y, inner, mask, ctx.factor = _forward(silu(gate).mul_(up), weight, bias, a, b, scale, dropout)
+        ctx.save_for_backward(gate, up, weight, a, b, inner, mask)
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up = ctx.saved_tensors[:2]
+        activated = silu(gate)
+        x_grad, a_grad, b_grad = _backward(grads[0], activated * up, ctx, needs_x=True)
+        assert x_grad is not None
+        up_grad = activated.mul_(x_grad)
+        gate_grad = torch.ops.aten.silu_backward(x_grad.mul_(up), gate)
+        return gate_grad, up_grad, None, None, a_grad, b_grad, None, None
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, weight, inverse)
+        normed: Tensor = x * inverse
+        return normed.mul_(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, inverse = ctx.saved_tensors
+        weight_grad = None
+        if ctx.needs_input_grad[1]:
+            weight_grad = (grads[0] * x).mul_(inverse).flatten(0, -2).sum(dim=0)
+        if not ctx.needs_input_grad[0]:
+            return None, weight_grad, None
+        x_grad = grads[0] * weight
+        along = torch.linalg.vecdot(x_grad, x)[..., None]
+        along = along.mul_(inverse.pow(3)).div_(-x.shape[-1])
+        return x_grad.mul_(inverse).addcmul_(x, along), weight_grad, None
+
+
+def adapted_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, dropout: float
+) -> Tensor:
+    """A frozen linear layer with a low-rank adapter: x W' + bias + scale * drop(x) A' B'.
+
+    Args:
+        x: Float[Tensor, "... in"].
+        weight: Float[Tensor, "out in"], without gradient.
+        bias: Float[Tensor, "out"], without gradient, or None.
+        a: Float[Tensor, "rank in"].
+        b: Float[Tensor, "out rank"].
+        scale: of the adapter.
+        dropout: probability that an input of the adapter is dropped.
+
+    Returns:
+        Float[Tensor, "... out"].
+    """
+    run: Any = _AdaptedLinear.apply  # torch leaves it untyped
+    y: Tensor = run(x.reshape(-1, x.shape[-1]), weight, bias, a, b, scale, dropout)
+    return y.view(*x.shape[:-1], -1)
+
+
+def gated_adapted_linear(
+    gate: Tensor,
+    up: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    a: Tensor,
+    b: Tensor,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """`adapted_linear` of silu(gate) * up, which is computed again in the backward pass and not kept.
+
+    Args:
+        gate, up: Float[Tensor, "... in"].
+        weight, bias, a, b, scale, dropout: as for `adapted_linear`.
+    """
+    run: Any = _GatedAdaptedLinear.apply
+    flat = gate.reshape(-1, gate.shape[-1]), up.reshape(-1, up.shape[-1])
+    y: Tensor = run(*flat, weight, bias, a, b, scale, dropout)
+    return y.view(*gate.shape[:-1], -1)
+
+
+def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """weight * x / sqrt(mean(x^2) + epsilon), over the last axis.
+
+    Args:
+        x: Float[Tensor, "... hidden"].
+        weight: Float[Tensor, "hidden"].
+        epsilon: floor under the mean square.
+    """
+    run: Any = _RMSNorm.apply
+    y: Tensor = run(x, weight, epsilon)
+    return y
+
+
+def _adapter(module: nn.Module) -> tuple[Tensor, Tensor | None, Tensor, Tensor, float, float] | None:
+    """What `adapted_linear` takes of a peft layer, or None where the layer is more than that now."""
+    from peft.tuners.lora.layer import Linear
+
+    if not isinstance(module, Linear) or module.disable_adapters or module.merged:
+        return None
+    base, names = module.base_layer, list(module.active_adapters)
+    if type(base) is not nn.Linear or base.weight.requires_grad or len(names) != 1:
+        return None
+    name = names[0]
+    if name not in module.lora_A or name in module.lora_variant or module.lora_bias.get(name):
+        return None
+    a: Any = module.lora_A[name].weight
+    b: Any = module.lora_B[name].weight
+    if base.weight.dtype != a.dtype or base.weight.dtype not in (torch.float32, torch.float64):
+        return None
+    drop = module.lora_dropout[name]
+    dropout = drop.p if isinstance(drop, nn.Dropout) and module.training else 0.0
+    return base.weight, base.bias, a, b, float(module.scaling[name]), float(dropout)
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether numbers are computed in their own type, and a derivative is wanted."""
+    return torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
+
+
+def _lean_linear(module: Any) -> Any:
+    usual = module.forward
+
+    def forward(x: Tensor, *args: Any, **options: Any) -> Tensor:
+        parts = _adapter(module) if _plain(x) and not args and not options else None
+        found: Tensor = adapted_linear(x, *parts) if parts is not None else usual(x, *args, **options)
+        return found
+
+    return forward
+
+
+def _lean_norm(module: Any) -> Any:
+    usual = module.forward
+
+    def forward(x: Tensor) -> Tensor:
+        same = _plain(x) and x.dtype == module.weight.dtype
+        found: Tensor = rms_norm(x, module.weight, module.variance_epsilon) if same else usual(x)
+        return found
+
+    return forward
+
+
+def _lean_gated(module: Any) -> Any:
+    usual = module.forward
+
+    def forward(x: Tensor) -> Tensor:
+        parts = _adapter(module.down_proj) if _plain(x) else None
+        found: Tensor = (
+            gated_adapted_linear(module.gate_proj(x), module.up_proj(x), *parts)
+            if parts is not None
+            else usual(x)
+        )
+        return found
+
+    return forward
+
+
+def _is_gated(module: nn.Module) -> bool:
+    parts = {name for name, _ in module.named_children()}
+    activation = type(getattr(module, "act_fn", None)).__name__
+    return parts == {"gate_proj", "up_proj", "down_proj", "act_fn"} and activation in {
+        "SiLU",
+        "SiLUActivation",
+    }
+
+
+@contextmanager
+def lean_layers(model: nn.Module) -> Iterator[int]:
+    """Lean layers in the place of those that they can stand for, inside.
+
+    Args:
+        model: a student's model; its modules are as before at the end.
+
+    Yields:
+        How many layers were replaced.
+    """
+    from peft.tuners.lora.layer import Linear
+
+    replaced: list[nn.Module] = []
+    for module in model.modules():
+        lean: Any = None
+        if isinstance(module, Linear):
+            lean = _lean_linear(module)
+        elif type(module).__name__ in _NORMS:
+            lean = _lean_norm(module)
+        elif _is_gated(module):
+            lean = _lean_gated(module)
+        if lean is not None:
+            module.forward = lean
+            replaced.append(module)
+    try:
+        yield len(replaced)
+    finally:
+        for module in replaced:
+            del module.forward
