@@ -21,10 +21,10 @@ class ContenderResult(Strict):
 
     Attributes:
         name, title: of the contender.
-        samples_seconds: of every step, in the order of the rounds.
+        samples_seconds: of every timed step, in the order of the rounds.
         seconds: of a step.
         tokens_per_second: tokens of all branches as separate rows without padding, over the median time.
-        memory: of a fresh process; None where it was not measured.
+        memory: of a fresh process.
         useful_flops: of a step; see `flops`.
         flops_per_second: useful ones over the median time.
         share_of_square, share_of_shapes: useful operations per second over the ceiling that was measured in
@@ -37,7 +37,7 @@ class ContenderResult(Strict):
     samples_seconds: tuple[float, ...]
     seconds: Spread
     tokens_per_second: float
-    memory: Memory | None
+    memory: Memory
     useful_flops: int
     flops_per_second: float
     share_of_square: float
@@ -67,7 +67,7 @@ class StepResult(Strict):
         format: of this file.
         settings: how the student was set up.
         compute: type that products were computed in.
-        repeats: rounds after the warm-up.
+        repeats: rounds.
         work: what a step goes over.
         flops: useful operations of a step whose prompts are shared ("packed"), of a row per branch ("rows"),
             of the released algorithm ("released", without its padding), and of all that its padded rows

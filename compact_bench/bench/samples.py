@@ -29,15 +29,15 @@ class Ratio(Strict):
         time: how many times as long the first takes: the median over rounds of the ratio within a round,
             which a machine whose speed drifts between rounds does not move.
         time_low, time_high: extremes over rounds.
-        memory: how many times as much memory at its peak; None where it was not measured.
-        step_memory: the same, of what a step takes on top of libraries and student.
+        memory: how many times as much memory at its peak.
+        step_memory: the same, of what steps take on top of libraries and student.
     """
 
     time: float
     time_low: float
     time_high: float
-    memory: float | None = None
-    step_memory: float | None = None
+    memory: float
+    step_memory: float
 
 
 def spread(samples: Sequence[float]) -> Spread:
@@ -49,54 +49,41 @@ def spread(samples: Sequence[float]) -> Spread:
     return Spread(median=statistics.median(samples), low=min(samples), high=max(samples))
 
 
-def ratio(
-    first: Sequence[float],
-    second: Sequence[float],
-    memory: tuple[int, int] | None = None,
-    step_memory: tuple[int, int] | None = None,
-) -> Ratio:
+def ratio(first: Sequence[float], second: Sequence[float], memory: float, step_memory: float) -> Ratio:
     """Ratio of the first to the second.
 
     Args:
         first, second: seconds, one sample a round each, in the order of the rounds.
-        memory: their peaks.
-        step_memory: what their steps took.
+        memory: first peak over second.
+        step_memory: the same of the steps alone.
     """
     each = spread([a / b for a, b in zip(first, second, strict=True)])
     return Ratio(
-        time=each.median,
-        time_low=each.low,
-        time_high=each.high,
-        memory=_quotient(memory),
-        step_memory=_quotient(step_memory),
+        time=each.median, time_low=each.low, time_high=each.high, memory=memory, step_memory=step_memory
     )
 
 
-def _quotient(pair: tuple[int, int] | None) -> float | None:
-    return pair[0] / pair[1] if pair is not None and pair[1] > 0 else None
-
-
 def ratios(
-    seconds: Mapping[str, Sequence[float]],
-    peaks: Mapping[str, int],
-    steps: Mapping[str, int],
+    seconds: Mapping[str, Sequence[float]], peaks: Mapping[str, int], steps: Mapping[str, int]
 ) -> dict[str, dict[str, Ratio]]:
     """Every contender against every other: first name over second name.
 
     Args:
         seconds: name -> samples.
-        peaks: name -> peak memory, of those where it was measured.
-        steps: name -> memory of the step alone, of the same.
+        peaks: name -> peak memory.
+        steps: name -> memory of the steps alone.
     """
-    found: dict[str, dict[str, Ratio]] = {}
-    for first, mine in seconds.items():
-        for second, theirs in seconds.items():
-            if first != second:
-                both = first in peaks and second in peaks
-                found.setdefault(first, {})[second] = ratio(
-                    mine,
-                    theirs,
-                    (peaks[first], peaks[second]) if both else None,
-                    (steps[first], steps[second]) if both else None,
-                )
-    return found
+    return {
+        first: {
+            second: ratio(
+                mine,
+                theirs,
+                peaks[first] / peaks[second],
+                # Steps so small that they fit into what was loaded have no measurable memory of their own.
+                max(steps[first], 1) / max(steps[second], 1),
+            )
+            for second, theirs in seconds.items()
+            if first != second
+        }
+        for first, mine in seconds.items()
+    }

@@ -1,8 +1,9 @@
-"""`bench step`: contenders on the same work, in turn; memory in fresh processes; the machine's ceiling."""
+"""`bench step`: contenders on the same work, in turn, each in a process of its own; the machine's ceiling."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, get_args
@@ -10,12 +11,12 @@ from typing import Any, get_args
 from compact_bench.bench.ceiling import Ceiling
 from compact_bench.bench.contenders import Contender, Rows, padded_shapes
 from compact_bench.bench.flops import Counts, counts_of, step_flops
-from compact_bench.bench.memory import Memory, measure_command
+from compact_bench.bench.memory import Memory
 from compact_bench.bench.need import check_memory
 from compact_bench.bench.results import CeilingResult, ContenderResult, StepResult
+from compact_bench.bench.runners import OpenRunner, ProcessRunner, Runner
 from compact_bench.bench.samples import ratios, spread
 from compact_bench.bench.settings import StepSettings
-from compact_bench.bench.stepping import Prepared, Stepper
 from compact_bench.bench.turns import Clock, in_turn
 from compact_bench.bench.work import Work, WorkFacts, work_facts
 from compact_bench.errors import ConfigError
@@ -25,45 +26,45 @@ from compact_bench.students import Student
 
 __all__ = [
     "CEILING",
-    "MEMORY_STEPS",
     "CeilingSamples",
     "StepSamples",
     "all_flops",
     "bench_step",
     "ceiling_result",
     "contender_result",
-    "measure_memory",
     "provenance_of",
     "step_amount",
 ]
 
 CEILING = "ceiling"
-MEMORY_STEPS = 3.0
-"""A fresh process loads the student and makes two steps."""
 
 
 @dataclass
 class StepSamples:
-    """Steps of one contender.
+    """Turns of one contender on some work.
 
     Attributes:
-        seconds: a value a round.
-        loss: of the last step.
+        seconds: of the timed step, a value a round.
+        loss: of the last one.
+        memory: of a fresh process's first turn, or None before it.
     """
 
     seconds: list[float] = field(default_factory=list)
     loss: float = 0.0
+    memory: Memory | None = None
 
-    def take(self, stepper: Stepper, prepared: Prepared, keep: bool) -> None:
-        """Make a step.
+    def take(self, runner: Runner, name: str, keep: bool = True) -> None:
+        """Have a turn made.
 
         Args:
-            stepper: makes it.
-            prepared: who steps.
+            runner: makes it.
+            name: of what was prepared there.
             keep: whether its time counts.
         """
-        done = stepper.step(prepared)
+        done = runner.turn(name)
         self.loss = done.loss
+        if self.memory is None:
+            self.memory = done.memory
         if keep:
             self.seconds.append(done.seconds)
 
@@ -79,17 +80,14 @@ class CeilingSamples:
     square: list[float] = field(default_factory=list)
     shapes: list[float] = field(default_factory=list)
 
-    def take(self, ceiling: Ceiling, keep: bool) -> None:
+    def take(self, ceiling: Ceiling) -> None:
         """Measure both rates.
 
         Args:
             ceiling: measures them.
-            keep: whether they count.
         """
-        square, shapes = ceiling.square(), ceiling.shapes()
-        if keep:
-            self.square.append(square)
-            self.shapes.append(shapes)
+        self.square.append(ceiling.square())
+        self.shapes.append(ceiling.shapes())
 
 
 def step_amount(flops: dict[str, int], contender: Contender) -> float:
@@ -125,22 +123,21 @@ def bench_step(
     display: Display,
     *,
     repeats: int = 5,
-    with_memory: bool = True,
+    open_runner: OpenRunner = ProcessRunner,
 ) -> StepResult:
-    """Measure.
+    """Measure. Every contender has a process of its own; they make their turns one after the other.
 
     Args:
-        student: what `open_student` gave for these settings.
+        student: what `open_student` gave for these settings; it counts tokens and gives shapes.
         work: the questions of a step.
-        settings: a fresh process is given the same.
+        settings: how the processes set up their students.
         contenders: who takes part, at least one.
         display: shows progress.
-        repeats: rounds after a warm-up.
-        with_memory: whether to start a fresh process per contender.
+        repeats: rounds.
+        open_runner: what makes the turns.
 
     Raises:
-        ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended without
-            its answer.
+        ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended.
     """
     if repeats < 1 or not contenders:
         raise ConfigError(
@@ -152,51 +149,30 @@ def bench_step(
     check_memory(student, contenders, facts, padded)
     flops = all_flops(student, facts, padded)
     amounts = {c.name: step_amount(flops, c) for c in contenders} | {CEILING: min(flops.values())}
-    total = (repeats + 1) * sum(amounts.values())
-    count = (repeats + 1) * len(amounts)
-    if with_memory:
-        total += sum(MEMORY_STEPS * amounts[c.name] for c in contenders)
-        count += len(contenders)
-    clock = Clock(display, total, count)
-    memories: dict[str, Memory] = {}
-    for contender in contenders if with_memory else ():
-        clock.begin(f"memory of {contender.name}")
-        memories[contender.name] = measure_memory(contender, work, settings)
-        clock.end(MEMORY_STEPS * amounts[contender.name])
+    clock = Clock(display, repeats * sum(amounts.values()), repeats * len(amounts))
     counts = counts_of(facts, "packed")
-    ceiling, stepper = Ceiling(student, counts.tokens, counts.head_positions), Stepper(student, settings)
-    rates, samples = CeilingSamples(), {contender.name: StepSamples() for contender in contenders}
-    acts: dict[str, Callable[[bool], None]] = {
-        c.name: partial(samples[c.name].take, stepper, stepper.prepare(c, work)) for c in contenders
-    }
-    in_turn(acts | {CEILING: partial(rates.take, ceiling)}, repeats, clock, amounts)
-    results = [
-        contender_result(c, flops[c.rows], facts, samples[c.name], rates, memories.get(c.name))
-        for c in contenders
-    ]
-    return _result(student, settings, facts, flops, ceiling_result(rates), results)
-
-
-def _result(
-    student: Student,
-    settings: StepSettings,
-    facts: WorkFacts,
-    flops: dict[str, int],
-    ceiling: CeilingResult,
-    results: Sequence[ContenderResult],
-) -> StepResult:
+    ceiling, rates = Ceiling(student, counts.tokens, counts.head_positions), CeilingSamples()
+    samples = {contender.name: StepSamples() for contender in contenders}
+    with ExitStack() as stack:
+        acts: dict[str, Callable[[], None]] = {}
+        for contender in contenders:
+            runner = stack.enter_context(open_runner(settings))
+            runner.prepare(contender.name, contender, work)
+            acts[contender.name] = partial(samples[contender.name].take, runner, contender.name)
+        in_turn(acts | {CEILING: partial(rates.take, ceiling)}, repeats, clock, amounts)
+    results = [contender_result(c, flops[c.rows], facts, samples[c.name], rates) for c in contenders]
     return StepResult(
         settings=settings,
         compute=student.compute,
-        repeats=len(ceiling.samples_square),
+        repeats=repeats,
         work=facts,
         flops=flops,
-        ceiling=ceiling,
+        ceiling=ceiling_result(rates),
         contenders=tuple(results),
         ratios=ratios(
             {c.name: c.samples_seconds for c in results},
-            {c.name: c.memory.peak_bytes for c in results if c.memory},
-            {c.name: c.memory.step_bytes for c in results if c.memory},
+            {c.name: c.memory.peak_bytes for c in results},
+            {c.name: c.memory.step_bytes for c in results},
         ),
         provenance=provenance_of(student),
     )
@@ -211,25 +187,6 @@ def provenance_of(student: Student) -> dict[str, Any]:
     return collect_provenance(
         device=str(student.device), dtype=str(student.dtype), student_revision=student.revision
     )
-
-
-def measure_memory(contender: Contender, work: Work, settings: StepSettings) -> Memory:
-    """Peak of a fresh process that makes the contender's steps.
-
-    Args:
-        contender: who steps.
-        work: the questions of a step.
-        settings: how the student is set up.
-
-    Raises:
-        ConfigError: the process ended without its answer.
-    """
-    asked: dict[str, object] = {
-        "settings": settings.model_dump(mode="json"),
-        "work": work.to_data(),
-        "contender": contender.name,
-    }
-    return measure_command(asked, f"contender {contender.name}", settings.threads)
 
 
 def ceiling_result(rates: CeilingSamples) -> CeilingResult:
@@ -252,7 +209,6 @@ def contender_result(
     facts: WorkFacts,
     samples: StepSamples,
     rates: CeilingSamples,
-    memory: Memory | None,
 ) -> ContenderResult:
     """What is read from a contender's samples.
 
@@ -260,9 +216,9 @@ def contender_result(
         contender: who stepped.
         flops: useful ones of its step.
         facts: of the work.
-        samples, rates: of the same rounds.
-        memory: where it was measured.
+        samples, rates: of the same rounds, at least one.
     """
+    assert samples.memory is not None
     times = spread(samples.seconds)
     speeds = [flops / seconds for seconds in samples.seconds]
     return ContenderResult(
@@ -271,7 +227,7 @@ def contender_result(
         samples_seconds=tuple(samples.seconds),
         seconds=times,
         tokens_per_second=facts.tokens / times.median,
-        memory=memory,
+        memory=samples.memory,
         useful_flops=flops,
         flops_per_second=flops / times.median,
         share_of_square=spread([a / b for a, b in zip(speeds, rates.square, strict=True)]).median,

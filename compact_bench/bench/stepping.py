@@ -66,19 +66,18 @@ class TimedStep:
 
 
 class Stepper:
-    """Makes optimiser steps of several contenders on one student; each starts from the same weights.
+    """Makes optimiser steps of contenders on one student, all of them from the same weights.
 
     Args:
         student: in training mode.
-        settings: learning rate, seed and longest branch.
+        settings: clipping, weight decay, seed and longest branch.
     """
 
     def __init__(self, student: Student, settings: StepSettings) -> None:
         self.student, self._settings = student, settings
         self._trained = [p for p in student.model.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(
-            self._trained, lr=settings.train.learning_rate, weight_decay=settings.train.weight_decay
-        )
+        # AdamW computes the same at any rate; at 0 every step is the same work on the same weights.
+        self._optimiser = torch.optim.AdamW(self._trained, lr=0.0, weight_decay=settings.train.weight_decay)
 
     def prepare(self, contender: Contender, work: Work) -> Prepared:
         """Encode the work for a contender, so that no step pays for it.
@@ -89,37 +88,40 @@ class Stepper:
         """
         return Prepared(contender, contender.make(self.student, work, self._settings))
 
-    def step(self, prepared: Prepared, *, keep: bool = False) -> TimedStep:
-        """One step, as the training loop makes it.
+    def turn(self, prepared: Prepared) -> TimedStep:
+        """Two steps in a row, as in the middle of a training; the second is timed.
 
         Args:
             prepared: who steps, over what.
-            keep: whether the weights stay as the step made them; else they are put back, untimed.
 
         Raises:
             NumericalError: the loss or the gradient norm is not finite.
         """
-        before = [] if keep else [p.detach().clone() for p in self._trained]
         torch.manual_seed(self._settings.seed)
         with _as_in_training(self.student, prepared.contender):
+            # What the first step has allocated, compiled or cached is there in the second.
+            self._step(prepared)
             self._wait()
             started = time.perf_counter()
-            loss = prepared.run()
-            norm = float(nn.utils.clip_grad_norm_(self._trained, self._settings.train.clip_norm))
-            self._optimiser.step()
-            self._optimiser.zero_grad(set_to_none=True)
+            loss, norm = self._step(prepared)
             self._wait()
             seconds = time.perf_counter() - started
-        if not keep:
-            with torch.no_grad():
-                for parameter, value in zip(self._trained, before, strict=True):
-                    parameter.copy_(value)
+        if self.student.device.type == "cuda":
+            torch.cuda.empty_cache()
         if not (abs(loss) < float("inf") and norm < float("inf")):
             raise NumericalError(
                 f"contender {prepared.contender.name}: expected a finite loss and gradient norm, "
                 f"got {loss} and {norm}. Use --dtype float32."
             )
         return TimedStep(seconds, loss)
+
+    def _step(self, prepared: Prepared) -> tuple[float, float]:
+        """One step, as the training loop makes it; returns loss and gradient norm."""
+        loss = prepared.run()
+        norm = float(nn.utils.clip_grad_norm_(self._trained, self._settings.train.clip_norm))
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        return loss, norm
 
     def _wait(self) -> None:
         if self.student.device.type == "cuda":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.table import Table
 
 from compact_bench.bench.results import ContenderResult, StepResult
+from compact_bench.bench.settings import StepSettings
 from compact_bench.report.markdown import grid
 
-__all__ = ["step_markdown", "step_notes", "step_table"]
+__all__ = ["GIB", "machine_note", "step_markdown", "step_notes", "step_table"]
 
 GIB = 1024**3
 GIGA = 1e9
@@ -58,19 +62,17 @@ def step_notes(result: StepResult) -> list[str]:
     Args:
         result: of `bench_step`.
     """
-    work, settings, machine = result.work, result.settings, result.provenance["hardware"]
+    work, ceiling = result.work, result.ceiling
     lengths = [n for rationales in work.rationale_tokens for n in rationales]
-    adapters = f"LoRA, dropout {settings.lora.dropout:g}" if settings.lora.enabled else "every weight trained"
-    ceiling = result.ceiling
     notes = [
-        f"Student {settings.student}, {adapters}, {result.compute}; {machine['threads']} thread(s) of "
-        f"{machine['cpu']}, GPU: {machine['gpu']}; code {result.provenance['code']}.",
+        machine_note(result.settings, result.compute, result.provenance),
         f"Work: {work.origin}; K = {work.teachers}, rationales of {min(lengths)} to {max(lengths)} tokens, "
         f"prompts of {min(work.prompt_tokens)} to {max(work.prompt_tokens)}; {work.tokens} tokens a step as "
         f"separate rows without padding, {work.packed_tokens} with shared prompts.",
-        f"Medians of {result.repeats} step(s), taken in turn, and their extremes. Ratios are medians of the "
-        "ratios within a round. Memory is the peak of a fresh process, and what of it the steps took on top "
-        "of libraries and student.",
+        f"Medians of {result.repeats} step(s), taken in turn, and their extremes. A contender has a process "
+        "of its own, which makes an untimed step before each. Ratios are medians of the ratios within a "
+        "round. Memory is that process's peak in its first turn, and what steps took on top of libraries and "
+        "student.",
         f"Ceiling, in turn with the steps: {ceiling.square.median / GIGA:.1f} GFLOP/s "
         f"[{ceiling.square.low / GIGA:.1f}, {ceiling.square.high / GIGA:.1f}] for a large square product, "
         f"{ceiling.shapes.median / GIGA:.1f} [{ceiling.shapes.low / GIGA:.1f}, "
@@ -80,6 +82,22 @@ def step_notes(result: StepResult) -> list[str]:
         + " (padded: all that the released algorithm's padded rows compute).",
     ]
     return notes
+
+
+def machine_note(settings: StepSettings, compute: str, provenance: Mapping[str, Any]) -> str:
+    """Student, machine and code in one line.
+
+    Args:
+        settings: how the student was set up.
+        compute: type that products were computed in.
+        provenance: of the result.
+    """
+    machine = provenance["hardware"]
+    adapters = f"LoRA, dropout {settings.lora.dropout:g}" if settings.lora.enabled else "every weight trained"
+    return (
+        f"Student {settings.student}, {adapters}, {compute}; {machine['threads']} thread(s) of "
+        f"{machine['cpu']}, GPU: {machine['gpu']}; code {provenance['code']}."
+    )
 
 
 def _cells(result: StepResult) -> tuple[list[str], list[list[str]]]:
@@ -99,8 +117,8 @@ def _row(result: StepResult, contender: ContenderResult, names: list[str]) -> li
         f"{seconds.median:.3f}",
         f"{seconds.low:.3f}-{seconds.high:.3f}",
         f"{contender.tokens_per_second:,.0f}",
-        "not measured" if memory is None else f"{memory.peak_bytes / GIB:.2f}",
-        "not measured" if memory is None else f"{memory.step_bytes / GIB:.2f}",
+        f"{memory.peak_bytes / GIB:.2f}",
+        f"{memory.step_bytes / GIB:.2f}",
         f"{contender.flops_per_second / GIGA:,.1f}",
         f"{contender.share_of_square * 100:.0f} %",
         f"{contender.share_of_shapes * 100:.0f} %",
@@ -112,8 +130,7 @@ def _row(result: StepResult, contender: ContenderResult, names: list[str]) -> li
         found = against.get(AGAINST)
         # Speed is the inverse of time; the inverse of a median of ratios is the median of their inverses.
         cells.append("1" if found is None else f"{1 / found.time:.2f} x")
-        used = None if found is None else found.memory
-        cells.append("1" if found is None else "not measured" if used is None else f"{used:.2f} x")
+        cells.append("1" if found is None else f"{found.memory:.2f} x")
     if UNIFORM in names:
         other = against.get(UNIFORM)
         cells.append("1" if other is None else f"{other.time:.3f} x")

@@ -58,18 +58,18 @@ def rotated(names: Sequence[str], turn: int) -> list[str]:
 
 
 def in_turn(
-    acts: Mapping[str, Callable[[bool], None]], repeats: int, clock: Clock, amounts: Mapping[str, float]
+    acts: Mapping[str, Callable[[], None]], repeats: int, clock: Clock, amounts: Mapping[str, float]
 ) -> None:
-    """A warm-up of everybody, then rounds.
+    """Rounds in which everybody acts once.
 
     Args:
-        acts: name -> a measurement; it is told whether to keep what it found.
-        repeats: rounds that are kept.
+        acts: name -> a measurement, which keeps what it finds.
+        repeats: rounds.
         clock: shows progress.
         amounts: name -> how much of the clock's total one measurement is.
     """
-    for turn in range(-1, repeats):
-        for name in rotated(list(acts), max(turn, 0)):
-            clock.begin(f"{name}, {f'round {turn + 1} of {repeats}' if turn >= 0 else 'warm-up'}")
-            acts[name](turn >= 0)
+    for turn in range(repeats):
+        for name in rotated(list(acts), turn):
+            clock.begin(f"{name}, round {turn + 1} of {repeats}")
+            acts[name]()
             clock.end(amounts[name])

@@ -1,9 +1,9 @@
-"""Commands that measure speed and memory: bench step."""
+"""Commands that measure speed and memory: bench step, bench scaling."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +12,11 @@ import typer
 from compact_bench.cli import options as o
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from compact_bench.bench.settings import StepSettings
     from compact_bench.bench.work import Work
+    from compact_bench.figures import Drawing
     from compact_bench.students import Student
 
 __all__ = ["app"]
@@ -82,7 +85,10 @@ Dtype = Annotated[
     ),
 ]
 Repeats = Annotated[
-    int, typer.Option("--repeats", min=1, rich_help_panel=o.PLACE, help="Rounds after the warm-up.")
+    int,
+    typer.Option(
+        "--repeats", min=1, rich_help_panel=o.PLACE, help="Rounds; every contender is timed once in each."
+    ),
 ]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", rich_help_panel=o.PLACE, help="Write every measurement here.")
@@ -113,10 +119,6 @@ def step(
     dtype: Dtype = "",
     overrides: Sets = [],  # noqa: B006
     repeats: Repeats = 5,
-    memory: Annotated[
-        bool,
-        typer.Option("--memory/--no-memory", rich_help_panel=o.PLACE, help="Peaks of fresh processes."),
-    ] = True,
     json_file: JsonFile = None,
     output: OutputFolder = None,
     mirror: o.Mirror = None,
@@ -132,26 +134,117 @@ def step(
     from compact_bench.bench.stepping import open_student
     from compact_bench.bench.tables import step_markdown, step_notes, step_table
     from compact_bench.progress import open_display
-    from compact_bench.store_files import write_atomic
 
     chosen = choose_contenders(o.csv_names(contenders))
     name = _student_name(student, suite, synthetic)
     settings = _settings(name, device, dtype, lora, dropout, overrides, threads)
     loaded = open_student(settings)
-    work = _work(loaded, suite, synthetic, teachers, questions_per_step, rationale_tokens)
+    work = _work_maker(loaded, suite, synthetic)(teachers, questions_per_step, rationale_tokens or None)
     with open_display(o.status(), quiet=quiet) as display:
-        result = bench_step(loaded, work, settings, chosen, display, repeats=repeats, with_memory=memory)
-    data = (result.model_dump_json(indent=1) + "\n").encode()
-    for path in [json_file, output and output / "bench_step.json"]:
-        if path is not None:
-            write_atomic(path, data)
-    if output is not None:
-        write_atomic(output / "bench_step.md", step_markdown(result).encode())
+        result = bench_step(loaded, work, settings, chosen, display, repeats=repeats)
+    _write(result, "bench_step", step_markdown(result), json_file, output)
     if not quiet:
         console = o.out()
         console.print(step_table(result))
         for note in step_notes(result):
             console.print(note, markup=False)
+
+
+@app.command(epilog="Example: compact-bench bench scaling --axis teachers=2,4,8,16 --output bench")
+def scaling(
+    student: Student_ = "",
+    suite: o.SuiteName = BENCH_SUITE,
+    synthetic: Synthetic = False,
+    axis: Annotated[
+        list[str],
+        typer.Option(
+            "--axis",
+            rich_help_panel=o.RUN,
+            metavar="NAME[=A,B,...]",
+            help="teachers, rationale_tokens or questions_per_step; may be repeated. Default: all three.",
+        ),
+    ] = [],  # noqa: B006
+    teachers: TeacherCount = 4,
+    rationale_tokens: Annotated[
+        int, typer.Option("--rationale-tokens", min=1, rich_help_panel=o.RUN, help="Where no axis varies it.")
+    ] = 100,
+    questions_per_step: QuestionCount = 1,
+    contenders: Annotated[
+        str, typer.Option("--contenders", rich_help_panel=o.RUN, help="Who is measured, as a,b,c.")
+    ] = "ours,released",
+    lora: Lora = True,
+    dropout: Dropout = None,
+    dtype: Dtype = "",
+    overrides: Sets = [],  # noqa: B006
+    repeats: Repeats = 3,
+    json_file: JsonFile = None,
+    output: OutputFolder = None,
+    mirror: o.Mirror = None,
+    offline: o.Offline = False,
+    threads: BenchThreads = 0,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """How time and memory of a step grow with K, the length of rationales and questions per step."""
+    _quieten(mirror, offline, threads)
+    from compact_bench.bench.contenders import choose_contenders
+    from compact_bench.bench.scaling import Scale, bench_scaling, parse_axes
+    from compact_bench.bench.scaling_report import (
+        axis_table,
+        growth_sentences,
+        scaling_drawings,
+        scaling_markdown,
+    )
+    from compact_bench.bench.stepping import open_student
+    from compact_bench.progress import open_display
+
+    chosen, axes = choose_contenders(o.csv_names(contenders)), parse_axes(axis)
+    name = _student_name(student, suite, synthetic)
+    settings = _settings(name, device, dtype, lora, dropout, overrides, threads)
+    loaded = open_student(settings)
+    make = _work_maker(loaded, suite, synthetic)
+    with open_display(o.status(), quiet=quiet) as display:
+        result = bench_scaling(
+            loaded,
+            lambda scale: make(scale.teachers, scale.questions_per_step, scale.rationale_tokens),
+            settings,
+            chosen,
+            axes,
+            display,
+            base=Scale(
+                teachers=teachers,
+                rationale_tokens=rationale_tokens,
+                questions_per_step=questions_per_step,
+            ),
+            repeats=repeats,
+        )
+    _write(result, "bench_scaling", scaling_markdown(result), json_file, output)
+    for file, drawing in scaling_drawings(result).items() if output is not None else ():
+        _write_drawing(output, file, drawing)
+    for one in result.axes if not quiet else ():
+        o.out().print(axis_table(one))
+        for sentence in growth_sentences(one):
+            o.out().print(sentence, markup=False)
+
+
+def _write(result: BaseModel, name: str, markdown: str, json_file: Path | None, output: Path | None) -> None:
+    """The JSON where it is wanted, and JSON and table in the folder."""
+    from compact_bench.store_files import write_atomic
+
+    data = (result.model_dump_json(indent=1) + "\n").encode()
+    for path in [json_file, output and output / f"{name}.json"]:
+        if path is not None:
+            write_atomic(path, data)
+    if output is not None:
+        write_atomic(output / f"{name}.md", markdown.encode())
+
+
+def _write_drawing(folder: Path | None, name: str, drawing: Drawing) -> None:
+    from compact_bench.store_files import write_atomic
+
+    if folder is not None:
+        write_atomic(folder / f"{name}.png", drawing.png)
+        write_atomic(folder / f"{name}.svg", drawing.svg)
 
 
 def _quieten(mirror: Path | None, offline: bool, threads: int) -> None:
@@ -198,23 +291,23 @@ def _settings(
     )
 
 
-def _work(
-    student: Student, suite: str, synthetic: bool, teachers: int, questions: int, rationale_tokens: int
-) -> Work:
+def _work_maker(student: Student, suite: str, synthetic: bool) -> Callable[[int, int, int | None], Work]:
+    """(teachers, questions, tokens of a rationale) -> work; the suite's questions are read once."""
     from compact_bench.bench.work import suite_work, synthetic_work
 
-    wanted = rationale_tokens or None
     if synthetic:
-        return synthetic_work(student.tokenizer, teachers=teachers, count=questions, rationale_tokens=wanted)
+        return lambda teachers, count, tokens: synthetic_work(
+            student.tokenizer, teachers=teachers, count=count, rationale_tokens=tokens
+        )
     from compact_bench.workbench import Workbench
 
     request = o.make_request(suite=suite, profile=PROFILE, student=student.name)
-    data = Workbench(request).data
-    return suite_work(
-        data.training,
+    questions = Workbench(request).data.training
+    return lambda teachers, count, tokens: suite_work(
+        questions,
         student.tokenizer,
         suite=suite,
         teachers=teachers,
-        count=questions,
-        rationale_tokens=wanted,
+        count=count,
+        rationale_tokens=tokens,
     )

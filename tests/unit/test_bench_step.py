@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from compact_bench.bench.contenders import CONTENDERS, choose_contenders
 from compact_bench.bench.memory import Memory
 from compact_bench.bench.reference_step import reference_loss
 from compact_bench.bench.results import StepResult
-from compact_bench.bench.samples import ratio, ratios, spread
+from compact_bench.bench.samples import ratios, spread
 from compact_bench.bench.settings import StepSettings
 from compact_bench.bench.step import bench_step
 from compact_bench.bench.stepping import Stepper, open_student
@@ -30,8 +30,11 @@ from compact_bench.released import ReleasedObjective
 from compact_bench.settings import LoraSettings
 from compact_bench.students import Student, attach_lora
 from tests import tiny
+from tests.unit.bench_runner import LocalRunner, quick_ceiling
 
 Load = Callable[..., Student]
+__all__ = ["quick_ceiling"]
+
 PLAIN = LoraSettings(dropout=0.0)
 WORK = Work((tiny.question("pencils"), tiny.question("books")), "tests")
 
@@ -87,7 +90,8 @@ def steps_of(folder: Path, lora: bool) -> dict[str, list[float]]:
     losses = {}
     for name, contender in CONTENDERS.items():
         prepared = stepper.prepare(contender, WORK)
-        losses[name] = [stepper.step(prepared).loss for _ in range(2)]
+        losses[name] = [stepper.turn(prepared).loss for _ in range(2)]
+        assert all(p.grad is None for p in student.model.parameters())
     for name, parameter in student.model.named_parameters():
         assert torch.equal(parameter, before[name]), name
     return losses
@@ -102,14 +106,6 @@ def test_every_contender_steps_from_the_same_weights(student_folder: Callable[..
     assert losses["ours_checkpointed"] == pytest.approx(losses["ours"], rel=1e-5)
     assert losses["released"] == pytest.approx(losses["released_packed"], rel=1e-5)
     assert losses["released_checkpointed"] == pytest.approx(losses["released"], rel=1e-5)
-
-
-def test_a_kept_step_trains(student_folder: Callable[..., Path]) -> None:
-    settings = StepSettings(student=str(student_folder("llama", "chatml")), device="cpu", lora=PLAIN)
-    stepper = Stepper(open_student(settings), settings)
-    prepared = stepper.prepare(CONTENDERS["ours"], WORK)
-    losses = [stepper.step(prepared, keep=True).loss for _ in range(3)]
-    assert losses[2] < losses[0]
 
 
 def test_plain_rows_have_the_loss_of_their_labels(load_tiny: Load) -> None:
@@ -155,20 +151,13 @@ def test_an_unknown_contender_names_its_neighbours() -> None:
 
 def test_ratios_are_of_the_same_round() -> None:
     # The machine is four times as slow in the second round; the ratio of two is not moved by it.
-    found = ratios(
-        {"a": [1.0, 4.0, 1.1], "b": [2.0, 8.0, 2.1]}, {"a": 30, "b": 60, "c": 1}, {"a": 10, "b": 40, "c": 1}
-    )
+    found = ratios({"a": [1.0, 4.0, 1.1], "b": [2.0, 8.0, 2.1]}, {"a": 30, "b": 60}, {"a": 10, "b": 40})
     assert found["b"]["a"].time == 2.0
     assert (found["b"]["a"].time_low, found["b"]["a"].time_high) == (pytest.approx(2.1 / 1.1), 2.0)
     assert found["a"]["b"].time == 0.5
     assert found["b"]["a"].memory == 2.0 and found["b"]["a"].step_memory == 4.0
-    assert set(found) == {"a", "b"}
-
-
-def test_a_ratio_without_memory_says_so() -> None:
-    found = ratio([1.0], [4.0])
-    assert found.time == 0.25 and found.memory is None and found.step_memory is None
-    assert ratios({"a": [1.0], "b": [1.0]}, {"a": 1}, {"a": 1})["a"]["b"].memory is None
+    assert set(found) == {"a", "b"} and set(found["a"]) == {"b"}
+    assert ratios({"a": [1.0]}, {"a": 1}, {"a": 0}) == {"a": {}}
 
 
 def test_spread_is_median_and_extremes() -> None:
@@ -176,16 +165,14 @@ def test_spread_is_median_and_extremes() -> None:
     assert (found.median, found.low, found.high) == (2.0, 1.0, 5.0)
 
 
-def test_rounds_begin_one_place_further_and_the_warm_up_does_not_count() -> None:
-    heard: list[tuple[str, bool]] = []
-    acts = {name: lambda keep, name=name: heard.append((name, keep)) for name in "abc"}
+def test_rounds_begin_one_place_further() -> None:
+    heard: list[str] = []
+    acts = {name: partial(heard.append, name) for name in "abc"}
     lines: list[str] = []
-    now = [0.0]
-    display = PlainDisplay(lines.append, interval_seconds=0.0, clock=lambda: now[0])
-    in_turn(acts, 2, Clock(display, 9.0, 9), dict.fromkeys("abc", 1.0))
-    assert [name for name, keep in heard if not keep] == ["a", "b", "c"]
-    assert [name for name, keep in heard if keep] == ["a", "b", "c", "b", "c", "a"]
-    assert len(lines) == 9 and "not yet known" in lines[0] and "a, round 2 of 2 8/9" in lines[-1]
+    display = PlainDisplay(lines.append, interval_seconds=0.0)
+    in_turn(acts, 2, Clock(display, 6.0, 6), dict.fromkeys("abc", 1.0))
+    assert heard == ["a", "b", "c", "b", "c", "a"]
+    assert len(lines) == 6 and "not yet known" in lines[0] and "a, round 2 of 2 5/6" in lines[-1]
     assert rotated("abc", 5) == ["c", "a", "b"]
 
 
@@ -199,14 +186,6 @@ def result(student_folder: Callable[..., Path]) -> StepResult:
     return measured(settings, names)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_ceiling() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compact_bench.bench.ceiling.SQUARE", {"cpu": 64})
-        patch.setattr("compact_bench.bench.ceiling.LEAST_SECONDS", 0.001)
-        yield
-
-
 def measured(settings: StepSettings, names: Sequence[str], work: Work = WORK) -> StepResult:
     return bench_step(
         open_student(settings),
@@ -215,7 +194,7 @@ def measured(settings: StepSettings, names: Sequence[str], work: Work = WORK) ->
         choose_contenders(names),
         PlainDisplay(lambda line: None, quiet=True),
         repeats=3,
-        with_memory=False,
+        open_runner=LocalRunner,
     )
 
 
@@ -227,7 +206,7 @@ def test_the_result_holds_what_was_measured(result: StepResult) -> None:
         assert one.seconds.low <= one.seconds.median <= one.seconds.high
         assert one.tokens_per_second == pytest.approx(result.work.tokens / one.seconds.median)
         assert one.flops_per_second == pytest.approx(one.useful_flops / one.seconds.median)
-        assert one.share_of_square > 0.0 and one.memory is None
+        assert one.share_of_square > 0.0 and one.memory.peak_bytes > 0
     ours = result.contender("ours")
     assert ours is not None and ours.useful_flops == result.flops["packed"]
     assert result.flops["packed"] < result.flops["rows"] < result.flops["released"] < result.flops["padded"]
@@ -252,19 +231,17 @@ def with_memory(result: StepResult) -> StepResult:
     contenders = tuple(
         c.model_copy(
             update={
-                "memory": Memory(
-                    before_bytes=gib, peak_bytes=peaks[c.name] * gib, whole_peak_bytes=9 * gib, loss=0.0
-                )
+                "memory": Memory(before_bytes=gib, peak_bytes=peaks[c.name] * gib, whole_peak_bytes=9 * gib)
             }
         )
         for c in result.contenders
     )
-    times = {c.name: c.samples_seconds for c in contenders}
-    peak_bytes = {c.name: c.memory.peak_bytes for c in contenders if c.memory}
-    step_bytes = {c.name: c.memory.step_bytes for c in contenders if c.memory}
-    return result.model_copy(
-        update={"contenders": contenders, "ratios": ratios(times, peak_bytes, step_bytes)}
+    found = ratios(
+        {c.name: c.samples_seconds for c in contenders},
+        {c.name: c.memory.peak_bytes for c in contenders},
+        {c.name: c.memory.step_bytes for c in contenders},
     )
+    return result.model_copy(update={"contenders": contenders, "ratios": found})
 
 
 def test_the_tables_show_ratios_to_released_and_uniform(result: StepResult) -> None:
@@ -279,14 +256,14 @@ def test_the_tables_show_ratios_to_released_and_uniform(result: StepResult) -> N
     assert [c.strip() for c in released.strip("|").split("|")][-3:-1] == ["1", "1"]
     out = io.StringIO()
     Console(file=out, width=200).print(step_table(result))
-    assert "not measured" in out.getvalue() and "ours" in out.getvalue()
+    assert "speed / released" in out.getvalue() and "ours" in out.getvalue()
     assert any("K = 4" in note for note in step_notes(result))
 
 
 def test_one_contender_alone_has_no_ratio(student_folder: Callable[..., Path]) -> None:
     settings = StepSettings(student=str(student_folder("llama", "chatml")), device="cpu")
     found = measured(settings, ["ours"])
-    assert found.ratios == {} and "released" not in step_markdown(found).splitlines()[-2]
+    assert found.ratios == {"ours": {}} and "released" not in step_markdown(found).splitlines()[-2]
 
 
 def test_nothing_to_measure_is_refused(student_folder: Callable[..., Path]) -> None:

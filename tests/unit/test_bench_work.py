@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,20 @@ import pytest
 
 from compact_bench.answers import extract_answer
 from compact_bench.bench.contenders import CONTENDERS
-from compact_bench.bench.memory import measure_command, peak_of
+from compact_bench.bench.memory import peak_during
 from compact_bench.bench.results import StepResult
+from compact_bench.bench.runners import ProcessRunner
 from compact_bench.bench.settings import StepSettings
-from compact_bench.bench.step import measure_memory
+from compact_bench.bench.step import bench_step
 from compact_bench.bench.work import Work, suite_work, synthetic_work, work_facts
 from compact_bench.errors import ConfigError, DataError
+from compact_bench.settings import LoraSettings
 from compact_bench.students import LAB_STUDENT, Student, load_student
 from tests import tiny
+from tests.unit.bench_runner import LocalRunner, quick_ceiling
 from tests.unit.command import run_command
+
+__all__ = ["quick_ceiling"]
 
 Load = Callable[..., Student]
 Capture = pytest.CaptureFixture[str]
@@ -115,50 +122,76 @@ def test_random_words_have_about_the_length_asked_for(student: Student, name: st
 
 
 def test_the_peak_grows_with_what_is_allocated() -> None:
-    def act() -> float:
+    def act() -> int:
         block = bytearray(64 * 1024**2)
         block[::4096] = b"x" * len(block[::4096])
-        return float(len(block))
+        return len(block)
 
-    found = peak_of(act)
-    assert found.loss == 64 * 1024**2
+    size, found = peak_during(act)
+    assert size == 64 * 1024**2
     assert found.whole_peak_bytes >= found.peak_bytes >= found.before_bytes > 0
     assert 60 * 1024**2 <= found.step_bytes <= 90 * 1024**2
 
 
-def test_a_fresh_process_tells_a_steps_memory(student_folder: Callable[..., Path], load_tiny: Load) -> None:
+def test_a_fresh_process_makes_turns_and_tells_their_memory(
+    student_folder: Callable[..., Path], load_tiny: Load
+) -> None:
     folder = student_folder("llama", "chatml")
-    settings = StepSettings(student=str(folder), device="cpu", threads=1)
+    settings = StepSettings(student=str(folder), device="cpu", threads=1, lora=LoraSettings(dropout=0.0))
     long = build(load_tiny("llama", "chatml"), teachers=8, rationale_tokens=600)
-    found = measure_memory(CONTENDERS["released"], long, settings)
-    # Log-probabilities alone are 8 rows of more than 600 positions of more than 400 words.
-    assert found.step_bytes > 2 * 8 * 600 * 400 * 4
-    assert 50e6 < found.before_bytes < found.peak_bytes <= found.whole_peak_bytes
-    assert found.loss > 0.0
+    with ProcessRunner(settings) as runner:
+        runner.prepare("long", CONTENDERS["released"], long)
+        runner.prepare("short", CONTENDERS["ours"], Work((tiny.question(),), ""))
+        turns = [runner.turn("long"), runner.turn("short")]
+        # A contender that cannot be had is an answer, not an end.
+        with pytest.raises(ConfigError, match=r"Did you mean 'ours'"):
+            runner.prepare("odd", replace(CONTENDERS["ours"], name="our"), long)
+        again = runner.turn("short")
+    # Log-probabilities and probabilities are 8 rows of more than 600 positions of more than 400 words.
+    assert turns[0].memory.step_bytes > 2 * 8 * 600 * 400 * 4
+    assert (
+        50e6 < turns[0].memory.before_bytes < turns[0].memory.peak_bytes <= turns[0].memory.whole_peak_bytes
+    )
+    assert turns[0].seconds > turns[1].seconds > 0.0
+    assert again.loss == turns[1].loss
 
 
-def test_a_process_that_fails_says_why(student_folder: Callable[..., Path]) -> None:
+def test_a_process_that_cannot_begin_says_why() -> None:
     settings = StepSettings(student="no-such-folder/really/not", device="cpu")
-    asked = {
-        "settings": settings.model_dump(mode="json"),
-        "work": Work((tiny.question(),), "").to_data(),
-        "contender": "ours",
-    }
-    with pytest.raises(
-        ConfigError, match=r"memory of it could not be measured: .* status 1: student 'no-such"
-    ):
-        measure_command(asked, "it")
+    with pytest.raises(ConfigError, match="no such folder"), ProcessRunner(settings):
+        pytest.fail("it began")
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL; memory may have run out"),
+        ("raise ValueError('no luck')", "ended with status 1: ValueError: no luck"),
+        ("print('half a', end='')", "ended with status 0: no message"),
+    ],
+)
+def test_a_process_that_dies_is_an_error(command: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = subprocess.Popen
+
+    def other(words: list[str], **options: Any) -> Any:
+        return start([words[0], "-c", command], **options)
+
+    monkeypatch.setattr("compact_bench.bench.runners.subprocess.Popen", other)
+    settings = StepSettings(student="tiny", device="cpu")
+    with pytest.raises(ConfigError, match=text), ProcessRunner(settings):
+        pytest.fail("it began")
 
 
 # ------------------------------------------------------------------------------------------------ command
 
 
 def test_the_command_measures_without_any_download(tmp_path: Path, capsys: Capture, monkeypatch: Any) -> None:
-    monkeypatch.setattr("compact_bench.bench.ceiling.SQUARE", {"cpu": 64})
-    monkeypatch.setattr("compact_bench.bench.ceiling.LEAST_SECONDS", 0.001)
+    monkeypatch.setattr(
+        bench_step, "__kwdefaults__", {**bench_step.__kwdefaults__, "open_runner": LocalRunner}
+    )
     place, file = tmp_path / "out", tmp_path / "deep" / "step.json"
     words = ["bench", "step", "--synthetic", "--rationale-tokens", "12", "--teachers", "2", "--repeats", "1"]
-    words += ["--no-memory", "--contenders", "ours,released", "--device", "cpu", "--offline"]
+    words += ["--contenders", "ours,released", "--device", "cpu", "--offline"]
     words += ["--set", "train.head=at_once", "--dropout", "0", "--output", str(place), "--json", str(file)]
     done = run_command(capsys, *words)
     assert done.code == 0, done.err
@@ -192,7 +225,7 @@ def test_wrong_input_is_one_clear_error(
         # As many teachers would take long to write down; a small machine shows the same.
         words = ["--teachers", "2"]
         monkeypatch.setattr("compact_bench.bench.need.available_memory_bytes", lambda: 10_000_000)
-    done = run_command(capsys, "bench", "step", "--synthetic", "--no-memory", "--offline", *words)
+    done = run_command(capsys, "bench", "step", "--synthetic", "--offline", *words)
     assert done.code == code
     assert text in " ".join(done.err.replace("│", " ").split())
     assert done.out == ""
