@@ -44,8 +44,8 @@ class CompactReleased:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place on raw texts."""
-        longest = context.settings.train.max_length_tokens
-        objective = ReleasedObjective.for_student(student, self.config, longest)
+        settings = context.settings.train
+        objective = ReleasedObjective.for_student(student, self.config, settings.max_length_tokens, settings)
         return train(student, questions, objective, context)
 
 

@@ -77,7 +77,7 @@ def explain(
         backward: whether to leave the loss's gradients on the student's parameters; older gradients are
             dropped first.
         max_length_tokens: longest row; "paper" refuses longer ones, "released" cuts them.
-        layout: how "paper" runs its forward pass; the numbers are the same.
+        layout: how the forward pass runs; the numbers are the same.
 
     Raises:
         ConfigError: the variant or a setting is unknown.
@@ -116,11 +116,11 @@ def _compute(
     longest: int,
     layout: Literal["auto", "packed", "padded"],
 ) -> tuple[EncodedQuestion, QuestionResult]:
+    train = TrainSettings(max_length_tokens=longest, layout=layout)
     if variant == "released":
-        released = ReleasedObjective.for_student(student, config, longest)
+        released = ReleasedObjective.for_student(student, config, longest, train)
         encoded = released.encode(student, question)
         return encoded, released.question(student, encoded)
-    train = TrainSettings(max_length_tokens=longest, layout=layout)
     objective = PaperObjective.for_student(student, config, train)
     encoded = objective.encode(student, question)
     states = branch_hidden(student, [encoded], layout)[0]

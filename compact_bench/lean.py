@@ -52,9 +52,15 @@ def _forward(
     return y.addmm_(inner, b.t(), alpha=scale), inner, mask, factor
 
 
-def _backward(grad: Tensor, x: Tensor, ctx: Any, needs_x: bool) -> tuple[Tensor | None, Tensor, Tensor]:
+def _backward(
+    ctx: Any,
+    grad: Tensor,
+    x: Tensor,
+    saved: tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None],
+    needs_x: bool,
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """Derivatives by x, A and B."""
-    weight, a, b, inner, mask = ctx.saved_tensors[-5:]
+    weight, a, b, inner, mask = saved
     inner_grad = grad.mm(b).mul_(ctx.scale)
     a_grad = inner_grad.t().mm(_dropped(x, mask, ctx.factor))
     b_grad = grad.t().mm(inner).mul_(ctx.scale)
@@ -88,7 +94,8 @@ class _AdaptedLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_grad, a_grad, b_grad = _backward(grads[0], ctx.saved_tensors[0], ctx, ctx.needs_input_grad[0])
+        x, *saved = ctx.saved_tensors
+        x_grad, a_grad, b_grad = _backward(ctx, grads[0], x, tuple(saved), ctx.needs_input_grad[0])
         return x_grad, None, None, a_grad, b_grad, None, None
 
 
@@ -113,9 +120,10 @@ class _GatedAdaptedLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        gate, up = ctx.saved_tensors[:2]
+        # Once only: recomputed activations are handed out a single time.
+        gate, up, *saved = ctx.saved_tensors
         activated = silu(gate)
-        x_grad, a_grad, b_grad = _backward(grads[0], activated * up, ctx, needs_x=True)
+        x_grad, a_grad, b_grad = _backward(ctx, grads[0], activated * up, tuple(saved), needs_x=True)
         assert x_grad is not None
         up_grad = activated.mul_(x_grad)
         gate_grad = torch.ops.aten.silu_backward(x_grad.mul_(up), gate)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from compact_bench.layout import StudentLayout
-from compact_bench.packing_plan import AttentionCall, PackedRow, PackingPlan, Tail, lay_out, make_plan
+from compact_bench.packing_plan import AttentionCall, PackedRow, PackingPlan, lay_out, make_plan
 
-__all__ = ["PackedRow", "packed_attention", "packed_hidden", "packing_reason"]
+__all__ = ["PackedRow", "packed_attention", "packed_hidden", "packed_states", "packing_reason"]
 
 _NAME = "compact_bench_packed"
 
@@ -67,7 +67,7 @@ def _register() -> None:
 
 
 def packed_hidden(model: nn.Module, layout: StudentLayout, rows: Sequence[PackedRow]) -> list[list[Tensor]]:
-    """Hidden states after the final norm, of all tails of all rows, from one forward pass.
+    """Hidden states after the final norm where tails are predicted, from one forward pass.
 
     Args:
         model: a student's model that `packing_reason` has nothing against.
@@ -77,6 +77,26 @@ def packed_hidden(model: nn.Module, layout: StudentLayout, rows: Sequence[Packed
     Returns:
         Per row and tail Float[Tensor, "T+1 hidden"]: the last prompt token, then the tail (and its
         filler), so that state j predicts token j of the tail.
+    """
+    return [
+        [torch.cat([prompt[-1:], tail]) for tail in tails]
+        for prompt, tails in packed_states(model, layout, rows)
+    ]
+
+
+def packed_states(
+    model: nn.Module, layout: StudentLayout, rows: Sequence[PackedRow]
+) -> list[tuple[Tensor, list[Tensor]]]:
+    """Hidden states after the final norm of all tokens, from one forward pass.
+
+    Args:
+        model: a student's model that `packing_reason` has nothing against.
+        layout: its layout.
+        rows: at least one.
+
+    Returns:
+        Per row Float[Tensor, "P hidden"] of the prompt, and per tail Float[Tensor, "T hidden"] with its
+        filler behind it.
     """
     device = next(model.parameters()).device
     ids, positions, tails = lay_out(rows)
@@ -90,16 +110,12 @@ def packed_hidden(model: nn.Module, layout: StudentLayout, rows: Sequence[Packed
             use_cache=False,
             packing_plan=plan,
         )
-    hidden = output.last_hidden_state[0]
-    return [[_states(hidden, tail) for tail in of_row] for of_row in tails]
-
-
-def _states(hidden: Tensor, tail: Tail) -> Tensor:
-    last = tail.prompt_start + tail.prompt - 1
-    stop = tail.start + tail.length + tail.filler
-    if tail.start == last + 1:
-        return hidden[last:stop]
-    return torch.cat([hidden[last : last + 1], hidden[tail.start : stop]])
+    sizes = [
+        [len(row.prompt), *(tail.length + tail.filler for tail in of_row)]
+        for row, of_row in zip(rows, tails, strict=True)
+    ]
+    pieces = iter(output.last_hidden_state[0].split([size for of_row in sizes for size in of_row]))
+    return [(next(pieces), [next(pieces) for _ in of_row[1:]]) for of_row in sizes]
 
 
 def _attention(

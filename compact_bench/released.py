@@ -7,18 +7,20 @@ logits for log-probabilities, keys repeated number by number, consistency over a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from compact_bench.answers import extract_answer, same_answer
 from compact_bench.branches import EncodedBranch, EncodedQuestion
-from compact_bench.errors import DataError, Fault
-from compact_bench.losses import symmetric_kl
+from compact_bench.errors import ConfigError, DataError, Fault
+from compact_bench.head import choose_head_way, label_values
 from compact_bench.objectives import QuestionResult, WeightingConfig
+from compact_bench.packing import PackedRow, packed_states, packing_reason
 from compact_bench.records import Question, Rationale
+from compact_bench.released_consistency import SMALLEST_PAIR_WEIGHT, row_consistency
 from compact_bench.scores import (
     adaptability,
     consensus,
@@ -28,6 +30,7 @@ from compact_bench.scores import (
     thinking_token_ids,
     token_mask,
 )
+from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
 from compact_bench.trainer import StepLoss
 
@@ -35,9 +38,6 @@ __all__ = ["MARKER", "SMALLEST_PAIR_WEIGHT", "PaddedRows", "ReleasedObjective"]
 
 MARKER = "<|im_start|>assistant\n"
 """The only assistant marker the released code knows; other students supervise the whole row."""
-
-SMALLEST_PAIR_WEIGHT = 1e-4
-"""Pairs of teachers whose weights' product is below this take no part in the consistency term."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,26 @@ class ReleasedObjective:
         config: coefficients; `sft_reduction` is always the token mean here.
         thinking_ids: ids of the thinking tokens of this student.
         max_length_tokens: where rows are cut, silently.
+        train: the loop's settings (layout, head).
     """
 
     config: WeightingConfig
     thinking_ids: tuple[int, ...]
     max_length_tokens: int = 2560
+    train: TrainSettings = field(default_factory=TrainSettings)
 
     @classmethod
     def for_student(
-        cls, student: Student, config: WeightingConfig, max_length_tokens: int = 2560
+        cls,
+        student: Student,
+        config: WeightingConfig,
+        max_length_tokens: int = 2560,
+        train: TrainSettings | None = None,
     ) -> ReleasedObjective:
         """The objective with this student's thinking tokens looked up."""
         words = config.thinking_words
         ids = thinking_token_ids(student.tokenizer, *(() if words is None else (words,)))
-        return cls(config, ids, max_length_tokens)
+        return cls(config, ids, max_length_tokens, train or TrainSettings())
 
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
         """The padded rows of a question's raw texts."""
@@ -158,37 +164,41 @@ class ReleasedObjective:
             question: what `encode` returned.
         """
         rows: PaddedRows = question.padded
-        ids, mask = rows.input_ids.to(student.device), rows.attention_mask.to(student.device)
-        backbone = student.layout.backbone(student.model)
-        with student.autocast():
-            hidden = backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        logits = student.layout.logits(student.model, hidden)
-        log_probs = torch.log_softmax(logits, dim=-1)
-        supervised = self._supervised(log_probs, ids, mask, rows.starts)
+        ids, lengths = rows.input_ids.to(student.device), rows.attention_mask.sum(dim=1).tolist()
+        hidden, shared = _hidden(student, rows, self.train.layout)
+        supervised = self._supervised(student, hidden, rows, lengths)
         config = self.config
         with torch.no_grad():
             gains, adapt = self._adaptability(student, hidden, ids, rows.gold_ids)
-            last = hidden[torch.arange(len(ids), device=ids.device), mask.sum(dim=1) - 1]
+            last = hidden[
+                torch.arange(len(ids), device=ids.device), torch.tensor(lengths, device=ids.device) - 1
+            ]
             queries, keys = student.layout.queries_and_keys(student.model, last, norms=False)
             attention = released_consensus_attention(queries.to(adapt.dtype), keys.to(adapt.dtype))
             agree, hard = consensus(attention), supervised.detach()
             weights = config.weights(adapt, agree, hard)
         consistency = weights.new_zeros(())
         if config.lambda_consistency > 0:
-            consistency = _consistency(log_probs, mask, weights)
+            consistency = row_consistency(student, hidden, lengths, shared, weights)
         loss = (weights * supervised).sum() + config.lambda_consistency * consistency
         return QuestionResult(
             adapt, agree, hard, weights, supervised, consistency, loss, list(gains), attention
         )
 
-    @staticmethod
-    def _supervised(log_probs: Tensor, ids: Tensor, mask: Tensor, starts: Sequence[int]) -> Tensor:
+    def _supervised(
+        self, student: Student, hidden: Tensor, rows: PaddedRows, lengths: Sequence[int]
+    ) -> Tensor:
         """Token mean over the unpadded tokens from each row's start on; position p predicts token p + 1."""
-        losses = -log_probs[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-        places = torch.arange(ids.shape[1] - 1, device=ids.device)
-        first = (torch.tensor(list(starts), device=ids.device) - 1).clamp(min=0)
-        counted = (places[None, :] >= first[:, None]).to(losses.dtype) * mask[:, 1:].to(losses.dtype)
-        return (losses * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
+        states, labels, counts = [], [], []
+        for k, length in enumerate(lengths):
+            first = max(rows.starts[k], 1)
+            states.append(hidden[k, first - 1 : length - 1])
+            labels.append(rows.input_ids[k, first:length])
+            counts.append(len(labels[-1]))
+        way = choose_head_way(student, sum(counts), self.train)
+        values = label_values(student, torch.cat(states), torch.cat(labels).to(hidden.device), way=way)
+        pieces = values.losses.split(counts)
+        return torch.stack([piece.sum() / max(len(piece), 1) for piece in pieces])
 
     def _adaptability(
         self, student: Student, hidden: Tensor, ids: Tensor, gold_ids: Sequence[int]
@@ -204,22 +214,53 @@ class ReleasedObjective:
         return gains, adaptability(gains, mask)
 
 
-def _pair_term(first: Tensor, second: Tensor) -> Tensor:
-    return symmetric_kl(first, second).mean()
+def _hidden(
+    student: Student, rows: PaddedRows, wanted: Literal["auto", "packed", "padded"]
+) -> tuple[Tensor, int]:
+    """Hidden states of the padded batch, padding included, and how many positions all rows share.
+
+    Packed, the tokens with which all rows begin are computed once, and padding as what it is there: tokens
+    that see their row and are seen by nothing.
+
+    Returns:
+        Float[Tensor, "teachers tokens hidden"] after the final norm, and the number of shared positions.
+    """
+    ids, lengths = rows.input_ids.tolist(), rows.attention_mask.sum(dim=1).tolist()
+    shared = _shared_tokens(ids, min(lengths))
+    reason = packing_reason(student.model, student.layout) or _filler_reason(student, len(ids[0]), lengths)
+    if not reason and not shared:
+        reason = "the rows of a question do not begin with the same token"
+    if wanted == "packed" and reason:
+        raise ConfigError(f"train.layout=packed cannot be had: {reason}. Use train.layout=auto.")
+    with student.autocast():
+        if not reason and wanted != "padded":
+            row = PackedRow(
+                tuple(ids[0][:shared]),
+                tuple(tuple(of_row[shared:length]) for of_row, length in zip(ids, lengths, strict=True)),
+                tuple(tuple(of_row[length:]) for of_row, length in zip(ids, lengths, strict=True)),
+            )
+            ((prompt, tails),) = packed_states(student.model, student.layout, [row])
+            return torch.stack([torch.cat([prompt, tail]) for tail in tails]), shared
+        backbone = student.layout.backbone(student.model)
+        output = backbone(
+            input_ids=rows.input_ids.to(student.device),
+            attention_mask=rows.attention_mask.to(student.device),
+            use_cache=False,
+        )
+    states: Tensor = output.last_hidden_state
+    return states, 0
 
 
-def _consistency(log_probs: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
-    """Weighted symmetric KL over the positions where both rows are unpadded; rows are right-padded."""
-    total = weights.new_zeros(())
-    lengths = mask.sum(dim=1).tolist()
-    for k in range(len(lengths)):
-        for j in range(k + 1, len(lengths)):
-            pair = weights[k] * weights[j]
-            if float(pair) < SMALLEST_PAIR_WEIGHT:
-                continue
-            both = min(lengths[k], lengths[j])
-            first, second = log_probs[k, :both], log_probs[j, :both]
-            # Recomputed in the backward pass: full-vocabulary copies of every pair do not fit small machines.
-            term = checkpoint(_pair_term, first, second, use_reentrant=False)
-            total = total + pair * term
-    return total
+def _filler_reason(student: Student, width: int, lengths: Sequence[int]) -> str:
+    window = getattr(student.layout.backbone(student.model).config, "sliding_window", None)
+    if window is not None and width > window and min(lengths) < width:
+        return f"padding lies beyond the attention window of {window} tokens"
+    return ""
+
+
+def _shared_tokens(ids: Sequence[Sequence[int]], longest: int) -> int:
+    """With how many tokens, up to `longest`, all rows begin."""
+    for place in range(longest):
+        if any(row[place] != ids[0][place] for row in ids):
+            return place
+    return longest

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("losses", "head"),
     ("lean", "kernels"),
     ("trainer",),
-    ("objectives", "released"),
+    ("objectives", "released_consistency", "released"),
     ("checkpoints", "trackers", "loop", "final_weights"),
     ("registry", "checks"),
     ("compact",),
