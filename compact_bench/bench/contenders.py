@@ -22,11 +22,22 @@ from compact_bench.trainer import Objective
 
 __all__ = ["CONTENDERS", "Contender", "Pass", "choose_contenders", "padded_shapes"]
 
-Pass = Callable[[], float]
-"""One forward and backward pass over all questions of a step; returns the loss, leaves gradients."""
-
 Rows = Literal["packed", "rows", "released"]
 """Which products a contender's useful work consists of; see `flops`."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A contender's forward and backward pass over all questions of a step.
+
+    Attributes:
+        run: makes it; returns the loss and leaves gradients.
+        sample: the loss of one question, where the pass is made as training here makes it: with all that
+            makes steps fast. None for the others, which are measured without anything of it.
+    """
+
+    run: Callable[[], float]
+    sample: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +83,10 @@ def _together(student: Student, objective: Objective, work: Work) -> Pass:
         loss.backward()
         return float(loss.detach())
 
-    return run
+    return Pass(run, partial(_loss_of_one, objective, student, encoded[0]))
 
 
-def _one_by_one(losses: Sequence[Callable[[], Tensor]]) -> Pass:
+def _one_by_one(losses: Sequence[Callable[[], Tensor]]) -> Callable[[], float]:
     """One question after the other, gradients accumulated: the released algorithm's step."""
 
     def run() -> float:
@@ -105,7 +116,8 @@ def _loss_of_one(objective: Objective, student: Student, question: EncodedQuesti
 def _released_packed(student: Student, work: Work, settings: StepSettings) -> Pass:
     objective = ReleasedObjective.for_student(student, WeightingConfig(), settings.train.max_length_tokens)
     encoded = [objective.encode(student, question) for question in work.questions]
-    return _one_by_one([partial(_loss_of_one, objective, student, question) for question in encoded])
+    losses = [partial(_loss_of_one, objective, student, question) for question in encoded]
+    return Pass(_one_by_one(losses), losses[0])
 
 
 def _released(student: Student, work: Work, settings: StepSettings) -> Pass:
@@ -117,7 +129,8 @@ def _released(student: Student, work: Work, settings: StepSettings) -> Pass:
             f"logit soft-capping, got one of type {student.layout.family}. Leave it out of --contenders."
         )
     rows = [objective.encode(student, question).padded for question in work.questions]
-    return _one_by_one([partial(reference_loss, student, r, objective.thinking_ids, config) for r in rows])
+    losses = [partial(reference_loss, student, r, objective.thinking_ids, config) for r in rows]
+    return Pass(_one_by_one(losses))
 
 
 def _sft(student: Student, work: Work, settings: StepSettings) -> Pass:
@@ -141,7 +154,7 @@ def _sft(student: Student, work: Work, settings: StepSettings) -> Pass:
         loss.backward()
         return float(loss.detach())
 
-    return run
+    return Pass(run)
 
 
 def padded_shapes(student: Student, work: Work, max_length_tokens: int) -> list[tuple[int, int]]:

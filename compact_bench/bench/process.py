@@ -40,7 +40,8 @@ class _Answering:
             gpu = self._stepper.student.device.type == "cuda"
             prepared = self._prepared[asked["turn"]]
             step, memory = peak_during(lambda: self._stepper.turn(prepared), gpu=gpu)
-            return Turn(seconds=step.seconds, loss=step.loss, memory=memory).model_dump_json()
+            turn = Turn(seconds=step.seconds, loss=step.loss, memory=memory, path=step.path)
+            return turn.model_dump_json()
         (contender,) = choose_contenders([asked["contender"]])
         self._prepared[asked["name"]] = self._stepper.prepare(contender, Work.from_data(asked["work"]))
         return "{}"

@@ -30,6 +30,7 @@ class ContenderResult(Strict):
         share_of_square, share_of_shapes: useful operations per second over the ceiling that was measured in
             the same round, the median over rounds.
         loss: of the step, which all contenders of one objective must share where dropout is off.
+        path: layout and kernels that computed it, where they are ours.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ContenderResult(Strict):
     share_of_square: float
     share_of_shapes: float
     loss: float
+    path: dict[str, str]
 
 
 class CeilingResult(Strict):

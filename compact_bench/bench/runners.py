@@ -32,11 +32,13 @@ class Turn(Strict):
         seconds: of the timed step.
         loss: of that step.
         memory: during both. Only a process's first turn tells what a fresh process takes.
+        path: what computed it where that is ours; see `TimedStep`.
     """
 
     seconds: float
     loss: float
     memory: Memory
+    path: dict[str, str]
 
 
 class Runner(Protocol):

@@ -45,12 +45,13 @@ class StepSamples:
 
     Attributes:
         seconds: of the timed step, a value a round.
-        loss: of the last one.
+        loss, path: of the last one.
         memory: of a fresh process's first turn, or None before it.
     """
 
     seconds: list[float] = field(default_factory=list)
     loss: float = 0.0
+    path: dict[str, str] = field(default_factory=dict)
     memory: Memory | None = None
 
     def take(self, runner: Runner, name: str, keep: bool = True) -> None:
@@ -62,7 +63,7 @@ class StepSamples:
             keep: whether its time counts.
         """
         done = runner.turn(name)
-        self.loss = done.loss
+        self.loss, self.path = done.loss, done.path
         if self.memory is None:
             self.memory = done.memory
         if keep:
@@ -139,11 +140,7 @@ def bench_step(
     Raises:
         ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended.
     """
-    if repeats < 1 or not contenders:
-        raise ConfigError(
-            "bench step: expected at least one repeat and one contender, "
-            f"got {repeats} and {len(contenders)}."
-        )
+    _check_counts(repeats, contenders)
     facts = work_facts(student, work, settings.train.max_length_tokens)
     padded = padded_shapes(student, work, settings.train.max_length_tokens)
     check_memory(student, contenders, facts, padded)
@@ -160,7 +157,7 @@ def bench_step(
             runner.prepare(contender.name, contender, work)
             acts[contender.name] = partial(samples[contender.name].take, runner, contender.name)
         in_turn(acts | {CEILING: partial(rates.take, ceiling)}, repeats, clock, amounts)
-    results = [contender_result(c, flops[c.rows], facts, samples[c.name], rates) for c in contenders]
+    results = tuple(contender_result(c, flops[c.rows], facts, samples[c.name], rates) for c in contenders)
     return StepResult(
         settings=settings,
         compute=student.compute,
@@ -168,7 +165,7 @@ def bench_step(
         work=facts,
         flops=flops,
         ceiling=ceiling_result(rates),
-        contenders=tuple(results),
+        contenders=results,
         ratios=ratios(
             {c.name: c.samples_seconds for c in results},
             {c.name: c.memory.peak_bytes for c in results},
@@ -176,6 +173,14 @@ def bench_step(
         ),
         provenance=provenance_of(student),
     )
+
+
+def _check_counts(repeats: int, contenders: Sequence[Contender]) -> None:
+    if repeats < 1 or not contenders:
+        raise ConfigError(
+            "bench step: expected at least one repeat and one contender, "
+            f"got {repeats} and {len(contenders)}."
+        )
 
 
 def provenance_of(student: Student) -> dict[str, Any]:
@@ -233,4 +238,5 @@ def contender_result(
         share_of_square=spread([a / b for a, b in zip(speeds, rates.square, strict=True)]).median,
         share_of_shapes=spread([a / b for a, b in zip(speeds, rates.shapes, strict=True)]).median,
         loss=samples.loss,
+        path=samples.path,
     )

@@ -16,8 +16,8 @@ from compact_bench.bench.settings import StepSettings
 from compact_bench.bench.work import Work
 from compact_bench.errors import NumericalError
 from compact_bench.hardware import choose_compute_dtype
+from compact_bench.kernels import fast_step
 from compact_bench.layout import base_model
-from compact_bench.packing import packed_attention, packing_reason
 from compact_bench.students import Student, attach_lora, load_student
 
 __all__ = ["Prepared", "Stepper", "TimedStep", "open_student"]
@@ -45,11 +45,11 @@ class Prepared:
 
     Attributes:
         contender: who steps.
-        run: its forward and backward pass.
+        work: its forward and backward pass.
     """
 
     contender: Contender
-    run: Pass
+    work: Pass
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,12 @@ class TimedStep:
     Attributes:
         seconds: forward and backward pass, clipping, AdamW, gradients dropped.
         loss: before the update.
+        path: what computed it where that is ours: layout and kernels, as in a run's record; else empty.
     """
 
     seconds: float
     loss: float
+    path: dict[str, str]
 
 
 class Stepper:
@@ -98,7 +100,7 @@ class Stepper:
             NumericalError: the loss or the gradient norm is not finite.
         """
         torch.manual_seed(self._settings.seed)
-        with _as_in_training(self.student, prepared.contender):
+        with self._as_in_training(prepared) as path:
             # What the first step has allocated, compiled or cached is there in the second.
             self._step(prepared)
             self._wait()
@@ -113,31 +115,31 @@ class Stepper:
                 f"contender {prepared.contender.name}: expected a finite loss and gradient norm, "
                 f"got {loss} and {norm}. Use --dtype float32."
             )
-        return TimedStep(seconds, loss)
+        return TimedStep(seconds, loss, path)
 
     def _step(self, prepared: Prepared) -> tuple[float, float]:
         """One step, as the training loop makes it; returns loss and gradient norm."""
-        loss = prepared.run()
+        loss = prepared.work.run()
         norm = float(nn.utils.clip_grad_norm_(self._trained, self._settings.train.clip_norm))
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return loss, norm
 
+    @contextmanager
+    def _as_in_training(self, prepared: Prepared) -> Iterator[dict[str, str]]:
+        """What the training loop sets up once: fast steps where they are ours, and recomputed activations."""
+        path: dict[str, str] = {}
+        with ExitStack() as stack:
+            if prepared.work.sample is not None:
+                fast = fast_step(self.student, self._settings.train, prepared.work.sample)
+                path = stack.enter_context(fast).facts()
+            if prepared.contender.checkpointed:
+                stack.enter_context(_checkpointing(self.student))
+            yield path
+
     def _wait(self) -> None:
         if self.student.device.type == "cuda":
             torch.cuda.synchronize(self.student.device)
-
-
-@contextmanager
-def _as_in_training(student: Student, contender: Contender) -> Iterator[None]:
-    """What the loop sets up once: attention that knows packed rows, and recomputed activations."""
-    with ExitStack() as stack:
-        # The others are measured without anything of ours, though it would pass their calls on.
-        if contender.rows == "packed" and not packing_reason(student.model, student.layout):
-            stack.enter_context(packed_attention(student.model, student.layout))
-        if contender.checkpointed:
-            stack.enter_context(_checkpointing(student))
-        yield
 
 
 @contextmanager

@@ -81,7 +81,12 @@ def step_notes(result: StepResult) -> list[str]:
         + ", ".join(f"{kind} {flops / GIGA:.1f}" for kind, flops in result.flops.items())
         + " (padded: all that the released algorithm's padded rows compute).",
     ]
-    return notes
+    paths = {c.name: c.path for c in result.contenders if c.path}
+    return [*notes, *(f"{name}: {', '.join(_told(path))}." for name, path in paths.items())]
+
+
+def _told(path: Mapping[str, str]) -> list[str]:
+    return [f"{key.replace('_', ' ')} {value}" for key, value in path.items() if value]
 
 
 def machine_note(settings: StepSettings, compute: str, provenance: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from compact_bench.cli import options as o
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from compact_bench.bench.scaling import ScalingResult
     from compact_bench.bench.settings import StepSettings
     from compact_bench.bench.work import Work
-    from compact_bench.figures import Drawing
     from compact_bench.students import Student
 
 __all__ = ["app"]
@@ -189,12 +189,6 @@ def scaling(
     _quieten(mirror, offline, threads)
     from compact_bench.bench.contenders import choose_contenders
     from compact_bench.bench.scaling import Scale, bench_scaling, parse_axes
-    from compact_bench.bench.scaling_report import (
-        axis_table,
-        growth_sentences,
-        scaling_drawings,
-        scaling_markdown,
-    )
     from compact_bench.bench.stepping import open_student
     from compact_bench.progress import open_display
 
@@ -203,6 +197,7 @@ def scaling(
     settings = _settings(name, device, dtype, lora, dropout, overrides, threads)
     loaded = open_student(settings)
     make = _work_maker(loaded, suite, synthetic)
+    base = Scale(teachers=teachers, rationale_tokens=rationale_tokens, questions_per_step=questions_per_step)
     with open_display(o.status(), quiet=quiet) as display:
         result = bench_scaling(
             loaded,
@@ -211,20 +206,10 @@ def scaling(
             chosen,
             axes,
             display,
-            base=Scale(
-                teachers=teachers,
-                rationale_tokens=rationale_tokens,
-                questions_per_step=questions_per_step,
-            ),
+            base=base,
             repeats=repeats,
         )
-    _write(result, "bench_scaling", scaling_markdown(result), json_file, output)
-    for file, drawing in scaling_drawings(result).items() if output is not None else ():
-        _write_drawing(output, file, drawing)
-    for one in result.axes if not quiet else ():
-        o.out().print(axis_table(one))
-        for sentence in growth_sentences(one):
-            o.out().print(sentence, markup=False)
+    _give_scaling(result, json_file, output, quiet)
 
 
 def _write(result: BaseModel, name: str, markdown: str, json_file: Path | None, output: Path | None) -> None:
@@ -239,12 +224,24 @@ def _write(result: BaseModel, name: str, markdown: str, json_file: Path | None, 
         write_atomic(output / f"{name}.md", markdown.encode())
 
 
-def _write_drawing(folder: Path | None, name: str, drawing: Drawing) -> None:
+def _give_scaling(result: ScalingResult, json_file: Path | None, output: Path | None, quiet: bool) -> None:
+    from compact_bench.bench.scaling_report import (
+        axis_table,
+        growth_sentences,
+        scaling_drawings,
+        scaling_markdown,
+    )
     from compact_bench.store_files import write_atomic
 
-    if folder is not None:
-        write_atomic(folder / f"{name}.png", drawing.png)
-        write_atomic(folder / f"{name}.svg", drawing.svg)
+    _write(result, "bench_scaling", scaling_markdown(result), json_file, output)
+    if output is not None:
+        for name, drawing in scaling_drawings(result).items():
+            write_atomic(output / f"{name}.png", drawing.png)
+            write_atomic(output / f"{name}.svg", drawing.svg)
+    for one in result.axes if not quiet else ():
+        o.out().print(axis_table(one))
+        for sentence in growth_sentences(one):
+            o.out().print(sentence, markup=False)
 
 
 def _quieten(mirror: Path | None, offline: bool, threads: int) -> None:

@@ -39,7 +39,7 @@ class LocalRunner:
 
     def turn(self, name: str) -> Turn:
         step, memory = peak_during(lambda: self._stepper.turn(self._prepared[name]))
-        return Turn(seconds=step.seconds, loss=step.loss, memory=memory)
+        return Turn(seconds=step.seconds, loss=step.loss, memory=memory, path=step.path)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -111,7 +111,7 @@ def test_every_contender_steps_from_the_same_weights(student_folder: Callable[..
 def test_plain_rows_have_the_loss_of_their_labels(load_tiny: Load) -> None:
     student = load_tiny("llama", "chatml")
     settings = StepSettings(student="tiny")
-    found = CONTENDERS["sft"].make(student, WORK, settings)()
+    found = CONTENDERS["sft"].make(student, WORK, settings).run()
     from compact_bench.branches import encode_question
 
     losses = []
@@ -129,11 +129,11 @@ def test_plain_rows_have_the_loss_of_their_labels(load_tiny: Load) -> None:
 def test_released_questions_are_stepped_one_by_one(load_tiny: Load) -> None:
     student = load_tiny("llama", "chatml")
     settings = StepSettings(student="tiny")
-    both = CONTENDERS["released"].make(student, WORK, settings)()
+    both = CONTENDERS["released"].make(student, WORK, settings).run()
     together = gradients(student)
     alone = []
     for question in WORK.questions:
-        alone.append(CONTENDERS["released"].make(student, Work((question,), ""), settings)())
+        alone.append(CONTENDERS["released"].make(student, Work((question,), ""), settings).run())
     summed = gradients(student)
     assert both == pytest.approx(sum(alone) / 2, rel=1e-6)
     for name, gradient in together.items():
@@ -216,6 +216,7 @@ def test_the_result_holds_what_was_measured(result: StepResult) -> None:
     )
     assert {"code", "packages", "hardware", "device"} <= set(result.provenance)
     assert result.contender("nobody") is None
+    assert ours.path["layout"] == "packed" and result.contenders[-1].path == {}
 
 
 def test_a_result_reads_back_as_it_was(result: StepResult) -> None:
