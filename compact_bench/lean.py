@@ -21,6 +21,8 @@ __all__ = ["adapted_linear", "gated_adapted_linear", "lean_layers", "rms_norm"]
 # Norms that are weight * x / sqrt(mean(x^2) + eps), computed in float32.
 _NORMS = {"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm"}
 _CHOICES = 2**16
+# A norm's output carries what it was made of here, for the layer that reads it.
+_MADE_OF = "_compact_bench_made_of"
 
 
 def _keep_mask(x: Tensor, dropout: float) -> tuple[Tensor | None, float]:
@@ -75,10 +77,13 @@ def _backward(
 
 
 class _AdaptedLinear(torch.autograd.Function):
+    """Of a norm's output only what it was made of is kept, which the norm keeps anyway."""
+
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
+        normed: tuple[Tensor, Tensor, Tensor] | None,
         weight: Tensor,
         bias: Tensor | None,
         a: Tensor,
@@ -87,16 +92,18 @@ class _AdaptedLinear(torch.autograd.Function):
         dropout: float,
     ) -> Tensor:
         y, inner, mask, ctx.factor = _forward(x, weight, bias, a, b, scale, dropout)
-        ctx.save_for_backward(x, weight, a, b, inner, mask)
+        ctx.save_for_backward(*(normed or (x, None, None)), weight, a, b, inner, mask)
         ctx.scale = scale
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, *saved = ctx.saved_tensors
+        x, norm_weight, inverse, *saved = ctx.saved_tensors
+        if inverse is not None:
+            x = _normed(x, norm_weight, inverse).view(len(grads[0]), -1)
         x_grad, a_grad, b_grad = _backward(ctx, grads[0], x, tuple(saved), ctx.needs_input_grad[0])
-        return x_grad, None, None, a_grad, b_grad, None, None
+        return x_grad, None, None, None, a_grad, b_grad, None, None
 
 
 class _GatedAdaptedLinear(torch.autograd.Function):
@@ -130,14 +137,16 @@ class _GatedAdaptedLinear(torch.autograd.Function):
         return gate_grad, up_grad, None, None, a_grad, b_grad, None, None
 
 
+def _normed(x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
+    scaled: Tensor = x * inverse
+    return scaled.mul_(weight)
+
+
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+    def forward(ctx: Any, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight, inverse)
-        normed: Tensor = x * inverse
-        return normed.mul_(weight)
+        return _normed(x, weight, inverse)
 
     @staticmethod
     @once_differentiable
@@ -172,7 +181,8 @@ def adapted_linear(
         Float[Tensor, "... out"].
     """
     run: Any = _AdaptedLinear.apply  # torch leaves it untyped
-    y: Tensor = run(x.reshape(-1, x.shape[-1]), weight, bias, a, b, scale, dropout)
+    normed = getattr(x, _MADE_OF, None)
+    y: Tensor = run(x.reshape(-1, x.shape[-1]), normed, weight, bias, a, b, scale, dropout)
     return y.view(*x.shape[:-1], -1)
 
 
@@ -206,8 +216,12 @@ def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         weight: Float[Tensor, "hidden"].
         epsilon: floor under the mean square.
     """
+    with torch.no_grad():
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
     run: Any = _RMSNorm.apply
-    y: Tensor = run(x, weight, epsilon)
+    y: Tensor = run(x, weight, inverse)
+    setattr(y, _MADE_OF, (x.detach(), weight.detach(), inverse))
     return y
 
 

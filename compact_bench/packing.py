@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from compact_bench.layout import StudentLayout
-from compact_bench.packing_plan import AttentionCall, PackedRow, PackingPlan, lay_out, make_plan
+from compact_bench.packing_plan import PackedRow, PackingPlan, lay_out, make_plan
 
 __all__ = ["PackedRow", "packed_attention", "packed_hidden", "packed_states", "packing_reason"]
 
@@ -100,7 +100,7 @@ def packed_states(
     """
     device = next(model.parameters()).device
     ids, positions, tails = lay_out(rows)
-    plan = make_plan([tail for of_row in tails for tail in of_row], len(ids), device)
+    plan = make_plan([tail for of_row in tails for tail in of_row], len(ids), layout.kv_heads, device)
     with packed_attention(model, layout):
         output = layout.backbone(model)(
             input_ids=torch.tensor([ids], device=device),
@@ -159,25 +159,30 @@ def _attention(
             **options,
         )[0]
         return found, None
+    heads, width = query.shape[1], query.shape[-1]
+    # Query heads that share a key head lie behind each other, so that keys are read in place, not repeated.
+    by_head = [_by_token_and_key_head(tensor, key.shape[1]) for tensor in (query, key, value)]
+    group = heads // key.shape[1]
     outputs = []
     for call in packing_plan.calls:
         mask = call.mask(sliding_window)
-        of_rows = scaled_dot_product_attention(
-            _rows(query, call.queries, call),
-            _rows(key, call.keys, call),
-            _rows(value, call.keys, call),
+        queries = by_head[0].index_select(0, call.queries).view(call.rows, -1, group, width)
+        keys, values = (part.index_select(0, call.keys).view(call.rows, -1, width) for part in by_head[1:])
+        found = scaled_dot_product_attention(
+            queries.transpose(1, 2),
+            keys[:, None].expand(-1, group, -1, -1),
+            values[:, None].expand(-1, group, -1, -1),
             attn_mask=mask,
             is_causal=mask is None,
             dropout_p=dropout,
             scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
         )
-        outputs.append(of_rows.transpose(1, 2).flatten(0, 1))
+        outputs.append(found.transpose(1, 2).reshape(-1, group * width))
     together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return together.index_select(0, packing_plan.outputs)[None], None
+    return together.index_select(0, packing_plan.outputs).view(1, -1, heads, width), None
 
 
-def _rows(heads: Tensor, places: Tensor, call: AttentionCall) -> Tensor:
-    """Float[Tensor, "rows heads tokens head_dim"] out of the one long row of all tokens."""
-    chosen = heads[0].transpose(0, 1).index_select(0, places)
-    return chosen.view(call.rows, -1, *chosen.shape[1:]).transpose(1, 2)
+def _by_token_and_key_head(heads: Tensor, kv_heads: int) -> Tensor:
+    """Float[Tensor, "tokens*kv_heads group*head_dim"] of Float[Tensor, "1 heads tokens head_dim"]."""
+    tokens = heads.shape[2]
+    return heads[0].transpose(0, 1).reshape(tokens * kv_heads, -1)

@@ -57,8 +57,11 @@ class Tail:
 class AttentionCall:
     """One attention call: rows of queries over rows of keys, padded on the right by repeating.
 
+    There is a row for every tail and key head. Tokens are addressed per key head: token n of key head h is
+    at n * kv_heads + h.
+
     Attributes:
-        queries, keys: Int[Tensor, "rows*queries"] and Int[Tensor, "rows*keys"], places in the long row.
+        queries, keys: Int[Tensor, "rows*queries"] and Int[Tensor, "rows*keys"], addresses in the long row.
         rows: how many rows.
         positions: Int[Tensor, "rows queries"], place of each query in its row of keys.
         limits: Int[Tensor, "rows"], keys from here on are not seen; None where causality is enough.
@@ -105,8 +108,8 @@ class PackingPlan:
     """The attention calls of one forward pass.
 
     Attributes:
-        calls: their outputs, one behind the other, hold every token's own.
-        outputs: Int[Tensor, "tokens"], where it is there.
+        calls: their outputs, one behind the other, hold every token's own for every key head.
+        outputs: Int[Tensor, "tokens*kv_heads"], where it is there.
     """
 
     calls: tuple[AttentionCall, ...]
@@ -138,7 +141,7 @@ def lay_out(rows: Sequence[PackedRow]) -> tuple[list[int], list[int], list[list[
     return ids, positions, tails
 
 
-def make_plan(tails: Sequence[Tail], tokens: int, device: torch.device) -> PackingPlan:
+def make_plan(tails: Sequence[Tail], tokens: int, kv_heads: int, device: torch.device) -> PackingPlan:
     """Choose the attention calls.
 
     Long tails are computed with their prompt before them: its queries are computed again for every tail,
@@ -147,10 +150,11 @@ def make_plan(tails: Sequence[Tail], tokens: int, device: torch.device) -> Packi
     Args:
         tails: of all rows.
         tokens: length of the long row.
+        kv_heads: key heads of every layer.
         device: where the plan's tensors go.
     """
     whole = sum(tail.prompt for tail in tails) <= 2 * sum(tail.length for tail in tails)
-    builder = _Builder(tokens, device)
+    builder = _Builder(tokens, kv_heads, device)
     if whole:
         builder.add_all(tails, lambda t: t.prompt + t.length, _whole)
     else:
@@ -158,7 +162,7 @@ def make_plan(tails: Sequence[Tail], tokens: int, device: torch.device) -> Packi
         builder.add_all(list(prompts.values()), lambda t: t.prompt, _whole)
         builder.add_all([t for t in tails if t.length], lambda t: t.prompt + t.length, _alone)
     builder.add_all([t for t in tails if t.filler], lambda t: t.prompt + t.length, _filler)
-    return PackingPlan(tuple(builder.calls), builder.outputs.to(device))
+    return PackingPlan(tuple(builder.calls), builder.outputs.flatten().to(device))
 
 
 # Per row of a call: the queries' places, and the first one's position among the row's keys.
@@ -181,9 +185,10 @@ def _filler(tail: Tail) -> tuple[list[int], int]:
 class _Builder:
     """Collects calls, and where tokens find their outputs."""
 
-    def __init__(self, tokens: int, device: torch.device) -> None:
+    def __init__(self, tokens: int, kv_heads: int, device: torch.device) -> None:
         self.calls: list[AttentionCall] = []
-        self.outputs = torch.zeros(tokens, dtype=torch.long)
+        self.outputs = torch.zeros(tokens, kv_heads, dtype=torch.long)
+        self._heads = torch.arange(kv_heads)
         self._device = device
         self._offset = 0
 
@@ -204,22 +209,28 @@ class _Builder:
         keys = [tail.tokens for tail in bucket]
         found = [queries_of(tail) for tail in bucket]
         width = max(len(queries) for queries, _ in found)
+        heads = len(self._heads)
         for row, (queries, _) in enumerate(found):
-            places = torch.arange(len(queries)) + self._offset + row * width
-            self.outputs[torch.tensor(queries, dtype=torch.long)] = places
-        self._offset += width * len(bucket)
+            places = torch.arange(len(queries))[:, None] + (row * heads + self._heads) * width
+            self.outputs[torch.tensor(queries, dtype=torch.long)] = places + self._offset
+        self._offset += width * len(bucket) * heads
         positions = [list(range(first, first + len(queries))) for queries, first in found]
         limits = torch.tensor([len(row) for row in keys]) if queries_of is _filler else None
         self.calls.append(
             AttentionCall(
-                queries=_rectangle([queries for queries, _ in found]).flatten().to(self._device),
-                keys=_rectangle(keys).flatten().to(self._device),
-                rows=len(bucket),
-                positions=_rectangle(positions).to(self._device),
-                limits=None if limits is None else limits.to(self._device),
+                queries=self._addresses([queries for queries, _ in found]),
+                keys=self._addresses(keys),
+                rows=len(bucket) * heads,
+                positions=_rectangle(positions).repeat_interleave(heads, dim=0).to(self._device),
+                limits=None if limits is None else limits.repeat_interleave(heads).to(self._device),
                 square=queries_of is _whole,
             )
         )
+
+    def _addresses(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Rows of tokens as rows of addresses, one row per key head."""
+        of_rows = _rectangle(tokens)[:, None, :] * len(self._heads) + self._heads[:, None]
+        return of_rows.flatten().to(self._device)
 
 
 def _rectangle(rows: Sequence[Sequence[int]]) -> Tensor:
