@@ -26,7 +26,7 @@ __all__ = ["HeadValues", "HeadWay", "branch_values", "choose_head_way", "label_v
 
 HeadWay = Literal["single_pass", "recomputed", "at_once"]
 
-_PIECE_BYTES = 96 * 2**20
+_PIECE_BYTES = 64 * 2**20
 """Logits computed at a time: enough rows for a fast matrix product, few enough to stay out of the way."""
 
 
