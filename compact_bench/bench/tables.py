@@ -38,6 +38,7 @@ def step_table(result: StepResult) -> Table:
     """
     head, rows = _cells(result)
     table = Table(*head)
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
@@ -81,12 +82,15 @@ def step_notes(result: StepResult) -> list[str]:
         + ", ".join(f"{kind} {flops / GIGA:.1f}" for kind, flops in result.flops.items())
         + " (padded: all that the released algorithm's padded rows compute).",
     ]
-    paths = {c.name: c.path for c in result.contenders if c.path}
-    return [*notes, *(f"{name}: {', '.join(_told(path))}." for name, path in paths.items())]
+    by_path: dict[str, list[str]] = {}
+    for contender in result.contenders:
+        if contender.path:
+            by_path.setdefault(_told(contender.path), []).append(contender.name)
+    return [*notes, *(f"{', '.join(names)}: {path}." for path, names in by_path.items())]
 
 
-def _told(path: Mapping[str, str]) -> list[str]:
-    return [f"{key.replace('_', ' ')} {value}" for key, value in path.items() if value]
+def _told(path: Mapping[str, str]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in path.items() if value)
 
 
 def machine_note(settings: StepSettings, compute: str, provenance: Mapping[str, Any]) -> str:
