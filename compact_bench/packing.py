@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from compact_bench.layout import StudentLayout
-from compact_bench.packing_plan import PackedRow, PackingPlan, lay_out, make_plan
+from compact_bench.packing_plan import AttentionCall, PackedRow, PackingPlan, lay_out, make_plan
 
 __all__ = ["PackedRow", "packed_attention", "packed_hidden", "packed_states", "packing_reason"]
 
@@ -159,27 +159,40 @@ def _attention(
             **options,
         )[0]
         return found, None
-    heads, width = query.shape[1], query.shape[-1]
-    # Query heads that share a key head lie behind each other, so that keys are read in place, not repeated.
-    by_head = [_by_token_and_key_head(tensor, key.shape[1]) for tensor in (query, key, value)]
-    group = heads // key.shape[1]
-    outputs = []
-    for call in packing_plan.calls:
-        mask = call.mask(sliding_window)
-        queries = by_head[0].index_select(0, call.queries).view(call.rows, -1, group, width)
-        keys, values = (part.index_select(0, call.keys).view(call.rows, -1, width) for part in by_head[1:])
-        found = scaled_dot_product_attention(
-            queries.transpose(1, 2),
-            keys[:, None].expand(-1, group, -1, -1),
-            values[:, None].expand(-1, group, -1, -1),
-            attn_mask=mask,
-            is_causal=mask is None,
-            dropout_p=dropout,
-            scale=scaling,
-        )
-        outputs.append(found.transpose(1, 2).reshape(-1, group * width))
+    outputs = [
+        _one_call(call, query, key, value, dropout, scaling, call.mask(sliding_window))
+        for call in packing_plan.calls
+    ]
     together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return together.index_select(0, packing_plan.outputs).view(1, -1, heads, width), None
+    return together.index_select(0, packing_plan.outputs).view(1, -1, query.shape[1], query.shape[-1]), None
+
+
+def _one_call(
+    call: AttentionCall,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout: float,
+    scaling: float | None,
+    mask: Tensor | None,
+) -> Tensor:
+    """Outputs of one call's rows, Float[Tensor, "rows*queries group*head_dim"]."""
+    width, group = query.shape[-1], query.shape[1] // key.shape[1]
+    # Query heads that share a key head lie behind each other, so that keys are read in place, not repeated.
+    queries, keys, values = (
+        _by_token_and_key_head(heads, key.shape[1]).index_select(0, places).unflatten(0, (call.rows, -1))
+        for heads, places in ((query, call.queries), (key, call.keys), (value, call.keys))
+    )
+    found = scaled_dot_product_attention(
+        queries.unflatten(-1, (group, width)).transpose(1, 2),
+        keys[:, None].expand(-1, group, -1, -1),
+        values[:, None].expand(-1, group, -1, -1),
+        attn_mask=mask,
+        is_causal=mask is None,
+        dropout_p=dropout,
+        scale=scaling,
+    )
+    return found.transpose(1, 2).reshape(-1, group * width)
 
 
 def _by_token_and_key_head(heads: Tensor, kv_heads: int) -> Tensor:

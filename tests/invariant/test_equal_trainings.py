@@ -88,6 +88,79 @@ def test_packed_is_padded(student_folder: Folders, tmp_path: Path, kind: str) ->
     same_tables(packed, padded)
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "phi"])
+def test_packed_is_padded_for_the_released_variant(
+    student_folder: Folders, tmp_path: Path, kind: str
+) -> None:
+    """Its padding counts in its scores, so that packed rows must compute it too."""
+    folder, questions = student_folder(kind, "chatml"), tiny.questions(8, teachers=4)
+    packed, padded = (
+        train_tiny(
+            folder,
+            tmp_path / layout,
+            questions,
+            settings(layout=layout, questions_per_step=2),
+            "compact_released",
+        )
+        for layout in ("packed", "padded")
+    )
+    same_training(packed, padded)
+    same_tables(packed, padded)
+    assert packed.report.extra["step"]["layout"] == "packed"
+    assert padded.report.extra["step"]["layout"] == "padded"
+
+
+@pytest.mark.parametrize("lora", [True, False], ids=["lora", "full"])
+@pytest.mark.parametrize("method", ["compact", "uniform", "compact_released"])
+def test_logits_in_pieces_or_at_once(
+    student_folder: Folders, tmp_path: Path, method: str, lora: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compact_bench.head._PIECE_BYTES", 4 * 512 * 7)
+    monkeypatch.setattr("compact_bench.released_consistency._PIECE_BYTES", 4 * 512 * 200)
+    folder, questions = student_folder("llama_untied", "chatml"), tiny.questions(6, teachers=3)
+    # A head that trains itself has no single pass.
+    ways = ["at_once", "recomputed", "single_pass" if lora else "auto"]
+    first, *others = (
+        train_tiny(
+            folder,
+            tmp_path / way,
+            questions,
+            settings(head=way, lora=lora, learning_rate=2e-3 if lora else 5e-4, logits_memory_mib=0),
+            method,
+        )
+        for way in ways
+    )
+    for other in others:
+        same_training(first, other)
+        same_tables(first, other)
+
+
+def test_a_single_pass_needs_a_frozen_head(student_folder: Folders, tmp_path: Path) -> None:
+    folder, questions = student_folder("llama", "chatml"), tiny.questions(2, teachers=2)
+    with pytest.raises(ConfigError, match=r"head=single_pass cannot be had: the head trains itself"):
+        train_tiny(folder, tmp_path, questions, settings(head="single_pass", lora=False))
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "phi3"])
+def test_lean_layers_are_plain_ones(student_folder: Folders, tmp_path: Path, kind: str) -> None:
+    folder, questions = student_folder(kind, "chatml"), tiny.questions(6, teachers=3)
+    lean, plain = (
+        train_tiny(folder, tmp_path / kernels, questions, settings(kernels=kernels))
+        for kernels in ("auto", "plain")
+    )
+    assert (lean.report.extra["step"]["kernels"], plain.report.extra["step"]["kernels"]) == ("lean", "plain")
+    same_training(lean, plain)
+    same_tables(lean, plain)
+
+
+def test_rows_that_cannot_be_packed_are_reported(student_folder: Folders, tmp_path: Path) -> None:
+    folder = student_folder("gemma2", "gemma")
+    trained = train_tiny(folder, tmp_path, tiny.questions(2, teachers=2), settings(epochs=1))
+    step = trained.report.extra["step"]
+    assert step["layout"] == "padded"
+    assert "eager" in step["layout_reason"]
+
+
 def test_packed_is_padded_for_uniform_and_whole_weights(student_folder: Folders, tmp_path: Path) -> None:
     folder, questions = student_folder("llama_untied", "llama3"), tiny.questions(8, teachers=3)
     packed, padded = (

@@ -70,23 +70,29 @@ def exported(suite: Path, store: Path, method: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("method", "one", "other"),
     [
-        (("questions_per_step=1", "accumulation=8"), ("questions_per_step=8", "accumulation=1")),
-        (("layout=packed",), ("layout=padded",)),
+        ("compact", ("questions_per_step=1", "accumulation=8"), ("questions_per_step=8", "accumulation=1")),
+        ("compact", ("layout=packed",), ("layout=padded",)),
+        ("compact_released", ("layout=packed",), ("layout=padded",)),
+        ("compact", ("head=single_pass",), ("head=at_once",)),
+        ("compact", ("head=recomputed",), ("head=at_once",)),
+        ("compact", ("gradient_checkpointing=true",), ("kernels=plain",)),
     ],
-    ids=["1x8", "layout"],
+    ids=["1x8", "layout", "released-layout", "single-pass", "recomputed", "kernels"],
 )
-def test_equal_trainings(suite: Path, tmp_path: Path, one: tuple[str, ...], other: tuple[str, ...]) -> None:
+def test_equal_trainings(
+    suite: Path, tmp_path: Path, method: str, one: tuple[str, ...], other: tuple[str, ...]
+) -> None:
     both = [
-        run(suite, tmp_path / name, "compact", "epochs=3", *changes)
+        run(suite, tmp_path / name, method, "epochs=3", *changes)
         for name, changes in (("one", one), ("other", other))
     ]
     assert both[0]["training"]["optimiser_steps"] == both[1]["training"]["optimiser_steps"] > 0
     assert both[0]["training"]["final_loss"] == pytest.approx(both[1]["training"]["final_loss"], rel=1e-5)
     assert both[0]["weights"]["final"] != both[0]["weights"]["base"]
     assert both[0]["probes"]["weight_change"] > 1e-4
-    first, second = (exported(suite, tmp_path / name, "compact") for name in ("one", "other"))
+    first, second = (exported(suite, tmp_path / name, method) for name in ("one", "other"))
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         assert float((tensor - second[name]).norm()) <= 1e-4 * float(second[name].norm()), name
