@@ -4,5 +4,5 @@ from __future__ import annotations
 
 __all__ = ["RESULTS_VERSION"]
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Raised by hand whenever a code change can move a result; every run then counts as missing again."""
