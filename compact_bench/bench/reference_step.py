@@ -45,7 +45,8 @@ def reference_loss(
     # No name holds the logits, so that they are freed once their log-probabilities are there.
     log_probs = F.log_softmax(head(hidden.to(head.weight.dtype)).float(), dim=-1)
 
-    losses = -log_probs[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+    # Position p predicts token p + 1; the last one's prediction is cut off among losses, not among logits.
+    losses = -log_probs.gather(-1, ids.roll(-1, dims=1)[:, :, None]).squeeze(-1)[:, :-1]
     places = torch.arange(1, ids.shape[1], device=ids.device)
     supervised_tokens = (places >= torch.tensor(rows.starts, device=ids.device)[:, None]) * mask[:, 1:]
     supervised = (losses * supervised_tokens).sum(dim=1) / supervised_tokens.sum(dim=1)
@@ -90,15 +91,16 @@ def _consistency(log_probs: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
     """Both directions of the KL divergence of every pair, over the positions where both rows are unpadded."""
     total = weights.new_zeros(())
     lengths = mask.sum(dim=1).tolist()
-    # One set of probabilities serves all pairs; what a pair keeps are its two differences.
-    probs = log_probs.exp()
+    # One set of probabilities serves all pairs; what a pair keeps are its two differences. Rows are taken
+    # apart once, so that the gradient of a pair is of its rows' size.
+    rows, probs = log_probs.unbind(), log_probs.exp().unbind()
     for k in range(len(lengths)):
         for j in range(k + 1, len(lengths)):
             pair = weights[k] * weights[j]
             if pair < 1e-4:
                 continue
             both = min(lengths[k], lengths[j])
-            difference = log_probs[k, :both] - log_probs[j, :both]
-            kl = ((probs[k, :both] - probs[j, :both]) * difference).sum(dim=-1)
+            difference = rows[k][:both] - rows[j][:both]
+            kl = ((probs[k][:both] - probs[j][:both]) * difference).sum(dim=-1)
             total = total + pair * kl.mean()
     return total
