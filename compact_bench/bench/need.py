@@ -13,7 +13,7 @@ from compact_bench.doctor import available_memory_bytes
 from compact_bench.errors import ConfigError
 from compact_bench.students import Student
 
-__all__ = ["check_memory", "free_bytes", "needed_bytes", "shortage"]
+__all__ = ["check_memory", "free_bytes", "needed_bytes", "resting_bytes", "shortage"]
 
 LIBRARIES_BYTES = 500_000_000
 """What the interpreter and the libraries take on the CPU."""
@@ -46,16 +46,24 @@ def needed_bytes(
         facts: of the work.
         padded: rows and width of every question's padded batch.
     """
-    parameters = list(student.model.parameters())
-    loaded = sum(p.numel() * p.element_size() for p in parameters)
-    # Gradients in the weights' type, two moments of the optimiser.
-    loaded += sum(p.numel() * p.element_size() * 3 for p in parameters if p.requires_grad)
-    libraries = 0 if student.device.type == "cuda" else LIBRARIES_BYTES
     width = 2 if student.compute == "bfloat16" else 4
     tokens, positions, copies = _passed(contender, facts, padded)
     vocabulary = int(student.layout.head(student.model).weight.shape[0])
     step = width * _activations(student, contender, tokens) + 4 * vocabulary * positions * copies
-    return int(libraries + loaded + SLACK * step)
+    return resting_bytes(student) + int(SLACK * step)
+
+
+def resting_bytes(student: Student) -> int:
+    """About what a process takes between its turns: libraries, weights, gradients and the optimiser's state.
+
+    Args:
+        student: as it is trained.
+    """
+    parameters = list(student.model.parameters())
+    loaded = sum(p.numel() * p.element_size() for p in parameters)
+    # Gradients in the weights' type, two moments of the optimiser.
+    loaded += sum(p.numel() * p.element_size() * 3 for p in parameters if p.requires_grad)
+    return loaded if student.device.type == "cuda" else loaded + LIBRARIES_BYTES
 
 
 def _passed(
@@ -95,18 +103,25 @@ def _activations(student: Student, contender: Contender, tokens: int) -> int:
 
 
 def shortage(
-    student: Student, contender: Contender, facts: WorkFacts, padded: Sequence[tuple[int, int]]
+    student: Student,
+    contender: Contender,
+    facts: WorkFacts,
+    padded: Sequence[tuple[int, int]],
+    others: int = 0,
 ) -> str:
     """Why there is too little memory for a contender, or "".
 
     Args:
         student, contender, facts, padded: as in `needed_bytes`.
+        others: processes that rest meanwhile.
     """
     free = free_bytes(student.device)
     needed = needed_bytes(student, contender, facts, padded)
-    if free is None or needed <= free:
+    resting = others * resting_bytes(student)
+    if free is None or needed + resting <= free:
         return ""
-    return f"needs about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free"
+    beside = f" beside {resting / GIB:.1f} GiB of the other contenders" if others else ""
+    return f"needs about {needed / GIB:.1f} GiB{beside}, {free / GIB:.1f} GiB are free"
 
 
 def check_memory(
@@ -124,7 +139,8 @@ def check_memory(
     Raises:
         ConfigError: memory is too little for some of them, with how much each needs.
     """
-    short = {c.name: reason for c in contenders if (reason := shortage(student, c, facts, padded))}
+    others = len(contenders) - 1
+    short = {c.name: reason for c in contenders if (reason := shortage(student, c, facts, padded, others))}
     if short:
         raise ConfigError(
             "too little memory: "

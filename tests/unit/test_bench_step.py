@@ -282,5 +282,10 @@ def test_too_little_memory_is_said_before_anything_is_measured(
         ConfigError, match=r"too little memory: ours needs about 0\.\d GiB, 0\.4 GiB are free"
     ):
         measured(settings, ["ours"])
+    # Alone the contender fits into this; another's process rests beside it.
+    monkeypatch.setattr("compact_bench.bench.need.available_memory_bytes", lambda: 900_000_000)
+    with pytest.raises(ConfigError, match=r"released needs about 0\.\d GiB beside 0\.5 GiB of the other"):
+        measured(settings, ["ours", "released"])
+    assert measured(settings, ["released"]).repeats == 3
     monkeypatch.setattr("compact_bench.bench.need.available_memory_bytes", lambda: None)
     assert measured(settings, ["ours"], replace(WORK, questions=WORK.questions[:1])).repeats == 3
