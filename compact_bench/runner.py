@@ -204,7 +204,9 @@ def _evaluate(
 
     def on_progress(event: EvalProgress) -> None:
         done = event.index if event.state in ("done", "cached") else event.index - 1
-        report(done, event.total, f"{event.task} ({event.state})")
+        within = f" {event.done} of {event.requests}" if event.requests else ""
+        why = f", plain harness: {event.reason}" if event.reason else ""
+        report(done, event.total, f"{event.task} ({event.state}{within}{why})")
 
     groups = settings.eval.groups
     wanted = {b.task for b in bench.spec.benchmarks if groups is None or b.group in groups}

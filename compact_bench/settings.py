@@ -108,7 +108,9 @@ class EvalSettings(Strict):
     Attributes:
         items_per_task: the first n items of every task, or None for all.
         max_new_tokens: longest generation.
-        batch_size: rows per batch; part of what a result depends on.
+        batch_size: rows per batch, or sequences decoded together; part of what a result depends on.
+        engine: "fast" encodes a shared context once and refills decoding slots as sequences end, "harness"
+            is lm-evaluation-harness as it is, "vllm" lets vLLM write the generations.
         drift_passages: neutral passages used by the drift probe, or None for all.
         validation_questions: validation questions used for nats, or None for all.
         groups: groups of benchmarks that are evaluated, or None for all.
@@ -117,6 +119,7 @@ class EvalSettings(Strict):
     items_per_task: Positive | None = None
     max_new_tokens: Positive = 256
     batch_size: Positive = 25
+    engine: Literal["fast", "harness", "vllm"] = "fast"
     drift_passages: Positive | None = None
     validation_questions: Positive | None = None
     groups: tuple[Group, ...] | None = None

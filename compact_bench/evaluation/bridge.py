@@ -21,6 +21,7 @@ from compact_bench.answers import extract_answer
 from compact_bench.chat import prompt_ids
 from compact_bench.errors import ConfigError, NumericalError
 from compact_bench.evaluation.cache import CacheEntry
+from compact_bench.evaluation.engines import EnginePath, Engines, choose_path
 from compact_bench.evaluation.guards import (
     quiet_harness,
     read_only,
@@ -30,10 +31,10 @@ from compact_bench.evaluation.guards import (
 from compact_bench.evaluation.results import EvalProgress, TaskResult
 from compact_bench.evaluation.task_files import (
     check_rows,
+    generation_options,
     is_generation,
     limited,
     task_texts,
-    template_knows_thinking,
     write_task_folder,
 )
 from compact_bench.records import fingerprint
@@ -42,7 +43,7 @@ from compact_bench.settings import EvalSettings
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Evaluable", "evaluate", "task_dependencies", "task_key"]
+__all__ = ["Evaluable", "evaluate", "task_dependencies", "task_key", "task_path"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -56,10 +57,11 @@ class Evaluable(Protocol):
 
 @dataclass(frozen=True)
 class _Job:
-    """One task to evaluate: its rows, its cache entry, and what the entry's key was made of."""
+    """One task to evaluate: its rows, what evaluates it, its cache entry, and what its key was made of."""
 
     task: str
     rows: Rows
+    path: EnginePath
     entry: CacheEntry
     depends_on: Mapping[str, Any]
 
@@ -114,12 +116,13 @@ def _evaluate_all(
     on_progress: Callable[[EvalProgress], None],
 ) -> dict[str, TaskResult]:
     results: dict[str, TaskResult] = {}
-    harness: Any = None
+    engines = Engines(student.model, student.tokenizer, settings)
     vocabulary = _tokenizer_hash(student.tokenizer)
     for index, (task, all_rows) in enumerate(benchmarks.items(), 1):
         rows = limited(all_rows, settings)
+        path = task_path(student, task, settings)
         depends_on = task_dependencies(student, task, rows, settings, vocabulary)
-        job = _Job(task, rows, CacheEntry(cache_dir, weights_hash, task_key(depends_on)), depends_on)
+        job = _Job(task, rows, path, CacheEntry(cache_dir, weights_hash, task_key(depends_on)), depends_on)
         report = _reporter(on_progress, job, index, len(benchmarks))
         result, state = job.entry.load(), "cached"
         if result is None:
@@ -127,11 +130,24 @@ def _evaluate_all(
                 result = job.entry.load()
                 if result is None:
                     report("running", None)
-                    harness = harness or _make_harness(student, settings)
+                    harness = engines.get(path, partial(report, "running", None))
                     result, state = _evaluate_task(student, job, settings, harness), "done"
         report(state, result)
         results[task] = result
     return results
+
+
+def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePath:
+    """What evaluates a task: the engine asked for, or the plain harness with the reason.
+
+    Args:
+        student: gives the model.
+        task: task name.
+        settings: the engine asked for.
+    """
+    options = generation_options(task, settings)
+    generation = is_generation(task)
+    return choose_path(student.model, settings.engine, generation=generation, options=options)
 
 
 def task_dependencies(
@@ -154,6 +170,7 @@ def task_dependencies(
         "answer_rule": _sha(rule),
         "items": fingerprint([dict(row) for row in rows], 32),
         "batch_size": settings.batch_size,
+        "engine": _engine_mark(task_path(student, task, settings)),
         "chat_template": _sha(str(tokenizer.chat_template)),
         "tokenizer": tokenizer_hash or _tokenizer_hash(tokenizer),
         "decoding": _decoding(model) if is_generation(task) else {},
@@ -161,6 +178,10 @@ def task_dependencies(
         "device": parameter.device.type,
         "versions": {name: importlib.metadata.version(name) for name in ("lm_eval", "torch", "transformers")},
     }
+
+
+def _engine_mark(path: EnginePath) -> str:
+    return f"vllm {importlib.metadata.version('vllm')}" if path.engine == "vllm" else path.engine
 
 
 def _tokenizer_hash(tokenizer: Any) -> str:
@@ -190,10 +211,19 @@ def _sha(text: str) -> str:
 
 def _reporter(
     on_progress: Callable[[EvalProgress], None], job: _Job, index: int, total: int
-) -> Callable[[Any, TaskResult | None], None]:
-    def report(state: Literal["running", "waiting", "done", "cached"], result: TaskResult | None) -> None:
-        seconds = result.seconds if result is not None else 0.0
-        on_progress(EvalProgress(job.task, index, total, state, len(job.rows), seconds, result))
+) -> Callable[..., None]:
+    def report(
+        state: Literal["running", "waiting", "done", "cached"],
+        result: TaskResult | None,
+        done: int = 0,
+        requests: int = 0,
+    ) -> None:
+        seconds, reason = result.seconds if result is not None else 0.0, job.path.reason
+        on_progress(
+            EvalProgress(
+                job.task, index, total, state, len(job.rows), seconds, result, done, requests, reason
+            )
+        )
 
     return report
 
@@ -212,16 +242,6 @@ def _locked(lock_file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _make_harness(student: Evaluable, settings: EvalSettings) -> Any:
-    from lm_eval.models.huggingface import HFLM
-
-    thinking = {"enable_thinking": False} if template_knows_thinking(student.tokenizer.chat_template) else {}
-    with quiet_harness(), read_only(student.model):
-        return HFLM(
-            pretrained=student.model, tokenizer=student.tokenizer, batch_size=settings.batch_size, **thinking
-        )
 
 
 def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harness: Any) -> TaskResult:
@@ -263,6 +283,8 @@ def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harnes
         cache_key=job.entry.key,
         seconds=time.monotonic() - started,
         others={name: float(scores[f"{name},none"]) for name in other_metrics},
+        engine=job.path.engine,
+        engine_reason=job.path.reason,
     )
     job.entry.save(result, items, job.depends_on)
     return result

@@ -23,6 +23,8 @@ class TaskResult:
         cache_key: name of the cache entry, from all that the result depends on.
         seconds: wall time of the evaluation when it was made.
         others: the task's other metrics ("acc", "states_answer").
+        engine: what evaluated it: "fast", the plain "harness", or "vllm".
+        engine_reason: why the plain harness although the fast engine was asked for, or "".
     """
 
     task: str
@@ -34,6 +36,8 @@ class TaskResult:
     cache_key: str
     seconds: float
     others: Mapping[str, float] = field(default_factory=dict)
+    engine: str = "harness"
+    engine_reason: str = ""
 
     def plain(self) -> dict[str, Any]:
         """The result as JSON data, as run records hold it."""
@@ -56,22 +60,27 @@ class TaskResult:
             cache_key=data["cache_key"],
             seconds=float(data["seconds"]),
             others={name: float(x) for name, x in data["others"].items()},
+            engine=str(data["engine"]),
+            engine_reason=str(data["engine_reason"]),
         )
 
 
 @dataclass(frozen=True)
 class EvalProgress:
-    """Where an evaluation stands; one before and one after every task.
+    """Where an evaluation stands; one before and one after every task, and some within.
 
     Attributes:
         task: the task the event is about.
         index: its place, from 1.
         total: tasks in all.
-        state: "running" before a task is computed, "waiting" while another process computes it, "done"
-            after it was computed, "cached" when it was found.
+        state: "running" before and while a task is computed, "waiting" while another process computes it,
+            "done" after it was computed, "cached" when it was found.
         items: items of the task.
         seconds: wall time of the task (0 before it is computed, the stored time when cached).
         result: the result, for "done" and "cached".
+        done: requests answered so far, of `requests`; 0 of 0 where that is not known.
+        requests: requests of the task.
+        reason: why the plain harness evaluates it although the fast engine was asked for, or "".
     """
 
     task: str
@@ -81,3 +90,6 @@ class EvalProgress:
     items: int
     seconds: float = 0.0
     result: TaskResult | None = None
+    done: int = 0
+    requests: int = 0
+    reason: str = ""

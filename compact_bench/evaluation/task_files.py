@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from compact_bench.answers import answer_problem
 from compact_bench.errors import ConfigError, DataError, Fault, UnknownNameError
 from compact_bench.evaluation.cache import write_text_atomically
@@ -17,6 +19,7 @@ from compact_bench.settings import EvalSettings
 
 __all__ = [
     "check_rows",
+    "generation_options",
     "is_generation",
     "limited",
     "lm_eval_command",
@@ -62,6 +65,27 @@ def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
     for base in _INCLUDE.findall(text):
         texts[base] = _LONGEST.sub(rf"\g<1>{settings.max_new_tokens}", _read(base))
     return texts
+
+
+def generation_options(task: str, settings: EvalSettings) -> dict[str, Any]:
+    """A generation task's decoding settings, or an empty dictionary for a choice task.
+
+    Args:
+        task: task name.
+        settings: gives the longest generation.
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    text = task_texts(task, settings).get("_generation.yaml")
+    return dict(yaml.load(text, Loader=_PlainLoader)["generation_kwargs"]) if text else {}
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads the harness's files without its functions."""
+
+
+_PlainLoader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
