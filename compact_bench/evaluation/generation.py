@@ -23,16 +23,12 @@ from compact_bench.packing import packing_reason
 __all__ = ["generate", "generation_reason"]
 
 _NAME = "compact_bench_decoding"
-# Settings that say nothing about greedy decoding, and what others must be for it.
+# Settings that greedy decoding does not read, and values at which others change nothing.
 _IRRELEVANT = {
     "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "max_length", "max_new_tokens",
-    "max_gen_toks", "until", "temperature", "top_k", "top_p", "use_cache", "cache_implementation",
+    "max_gen_toks", "until", "temperature", "top_k", "top_p", "use_cache",
 }  # fmt: skip
-_PLAIN: dict[str, tuple[Any, ...]] = {
-    "do_sample": (False, None),
-    "num_beams": (1, None),
-    "repetition_penalty": (1, 1.0, None),
-}
+_NEUTRAL: dict[str, Any] = {"num_beams": 1, "repetition_penalty": 1.0}
 
 
 def generation_reason(model: Any, options: Mapping[str, Any]) -> str:
@@ -52,7 +48,8 @@ def generation_reason(model: Any, options: Mapping[str, Any]) -> str:
         return "the student has layers with sliding-window attention, whose cache is another one"
     own = model.generation_config.to_diff_dict()
     for name, value in {**own, **options}.items():
-        if name in _IRRELEVANT or name.startswith("_") or value in _PLAIN.get(name, ()):
+        off = value is None or value is False or value == _NEUTRAL.get(name)
+        if off or name in _IRRELEVANT or name.startswith("_"):
             continue
         return f"generation setting {name}={value!r} is not plain greedy decoding"
     return ""
