@@ -1,7 +1,8 @@
-"""Commands that measure speed and memory: bench step, bench scaling."""
+"""Commands that measure speed and memory: bench step, bench scaling, bench eval."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,6 @@ app = typer.Typer(
 )
 
 BENCH_SUITE = "svamp"
-PROFILE = "full"
 
 Student_ = Annotated[
     str,
@@ -212,6 +212,71 @@ def scaling(
     _give_scaling(result, json_file, output, quiet)
 
 
+@app.command("eval", epilog="Example: compact-bench bench eval --tasks csqa --items 100")
+def evaluation(
+    student: Student_ = "",
+    suite: o.SuiteName = BENCH_SUITE,
+    tasks: Annotated[
+        str,
+        typer.Option(
+            "--tasks",
+            rich_help_panel=o.RUN,
+            help="As a,b. Default: csqa and svamp, or the suite's first of each kind.",
+        ),
+    ] = "",
+    items: Annotated[int, typer.Option("--items", min=1, rich_help_panel=o.RUN, help="Of every task.")] = 32,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, rich_help_panel=o.RUN, help="Longest generation.")
+    ] = 160,
+    batch_sizes: Annotated[
+        str,
+        typer.Option(
+            "--batch-sizes", rich_help_panel=o.RUN, help="Each engine is measured at its best of them."
+        ),
+    ] = "8,16,32",
+    dtype: Dtype = "",
+    repeats: Repeats = 3,
+    json_file: JsonFile = None,
+    output: OutputFolder = None,
+    mirror: o.Mirror = None,
+    offline: o.Offline = False,
+    threads: BenchThreads = 0,
+    device: o.Device = "auto",
+    quiet: o.Quiet = False,
+) -> None:
+    """Evaluation by the harness as it is and by the fast engine: items per second, and what differs."""
+    _quieten(mirror, offline, threads)
+    from compact_bench.bench.eval_report import eval_markdown, eval_notes, eval_table
+    from compact_bench.bench.evaluating import bench_eval, choose_tasks
+    from compact_bench.bench.stepping import open_student
+    from compact_bench.progress import open_display
+    from compact_bench.workbench import Workbench
+
+    sizes = _numbers("--batch-sizes", batch_sizes)
+    name = _student_name(student, suite, synthetic=False)
+    loaded = open_student(_settings(name, device, dtype, False, None, (), threads))
+    data = Workbench(o.make_request(suite=suite, profile=_largest_profile(suite), student=name)).data
+    chosen = choose_tasks(data.benchmarks, o.csv_names(tasks), items)
+    with open_display(o.status(), quiet=quiet) as display:
+        result = bench_eval(
+            loaded, chosen, display, max_new_tokens=max_new_tokens, batch_sizes=sizes, repeats=repeats
+        )
+    _write(result, "bench_eval", eval_markdown(result), json_file, output)
+    if not quiet:
+        o.out().print(eval_table(result))
+        for note in eval_notes(result):
+            o.out().print(note, markup=False)
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    from compact_bench.errors import ConfigError
+
+    parts = o.csv_names(text)
+    if not parts or not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(f"{option}: expected whole numbers of at least 1 as 8,16,32, got {text!r}.")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
 def _write(result: BaseModel, name: str, markdown: str, json_file: Path | None, output: Path | None) -> None:
     """The JSON where it is wanted, and JSON and table in the folder."""
     from compact_bench.store_files import write_atomic
@@ -259,6 +324,14 @@ def _student_name(student: str, suite: str, synthetic: bool) -> str:
     return student or (LAB_STUDENT if synthetic else load_spec(suite).student)
 
 
+def _largest_profile(suite: str) -> str:
+    """The profile with most training questions."""
+    from compact_bench.suites import load_spec
+
+    profiles = load_spec(suite).profiles
+    return max(profiles, key=lambda name: profiles[name].questions or math.inf)
+
+
 def _settings(
     student: str,
     device: str,
@@ -298,7 +371,7 @@ def _work_maker(student: Student, suite: str, synthetic: bool) -> Callable[[int,
         )
     from compact_bench.workbench import Workbench
 
-    request = o.make_request(suite=suite, profile=PROFILE, student=student.name)
+    request = o.make_request(suite=suite, profile=_largest_profile(suite), student=student.name)
     questions = Workbench(request).data.training
     return lambda teachers, count, tokens: suite_work(
         questions,
