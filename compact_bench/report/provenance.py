@@ -22,7 +22,8 @@ def provenance_markdown(runs: Sequence[RunRecord]) -> list[str]:
         runs: in the order in which they are listed.
     """
     facts = [
-        flat({name: value for name, value in run.provenance.items() if name not in VOLATILE}) for run in runs
+        flat({name: value for name, value in run.provenance.items() if name not in VOLATILE}) | _paths(run)
+        for run in runs
     ]
     names = sorted({name for fact in facts for name in fact})
     shared, differing = [], []
@@ -40,3 +41,18 @@ def provenance_markdown(runs: Sequence[RunRecord]) -> list[str]:
     if differing:
         lines += ["", "The runs differ in:", "", *differing]
     return lines
+
+
+def _paths(run: RunRecord) -> dict[str, str]:
+    """What computed a run's training steps and evaluations, with the reason where it is not the fast way."""
+    step = run.training.get("extra", {}).get("step")
+    training = "none"
+    if step is not None:
+        why = f" ({step['layout_reason']})" if step["layout_reason"] else ""
+        training = f"{step['layout']} rows{why}, {step['kernels']} layers"
+    engines = {
+        result["engine"] + (f" ({result['engine_reason']})" if result.get("engine_reason") else "")
+        for result in run.evaluations.values()
+        if "engine" in result
+    }
+    return {"training step": training, "evaluation engine": ", ".join(sorted(engines)) or "none"}
