@@ -40,18 +40,19 @@ def _keep_mask(x: Tensor, dropout: float) -> tuple[Tensor | None, float]:
     return mask.view(x.shape), _CHOICES / (_CHOICES - dropped)
 
 
-def _dropped(x: Tensor, mask: Tensor | None, factor: float) -> Tensor:
-    return x if mask is None else (x * mask).mul_(factor)
+def _dropped(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Without dropout's factor, which the adapter's scale takes along."""
+    return x if mask is None else x * mask
 
 
 def _forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, dropout: float
 ) -> tuple[Tensor, Tensor, Tensor | None, float]:
-    """x W' + bias + scale * drop(x) A' B', and what its derivative needs."""
+    """x W' + bias + scale * drop(x) A' B', and what its derivative needs: x A', the mask, the whole scale."""
     mask, factor = _keep_mask(x, dropout)
-    inner = _dropped(x, mask, factor).mm(a.t())
+    inner = _dropped(x, mask).mm(a.t())
     y = x.mm(weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
-    return y.addmm_(inner, b.t(), alpha=scale), inner, mask, factor
+    return y.addmm_(inner, b.t(), alpha=scale * factor), inner, mask, scale * factor
 
 
 def _backward(
@@ -64,7 +65,7 @@ def _backward(
     """Derivatives by x, A and B."""
     weight, a, b, inner, mask = saved
     inner_grad = grad.mm(b).mul_(ctx.scale)
-    a_grad = inner_grad.t().mm(_dropped(x, mask, ctx.factor))
+    a_grad = inner_grad.t().mm(_dropped(x, mask))
     b_grad = grad.t().mm(inner).mul_(ctx.scale)
     if not needs_x:
         return None, a_grad, b_grad
@@ -72,7 +73,7 @@ def _backward(
     if mask is None:
         x_grad.addmm_(inner_grad, a)
     else:
-        x_grad.add_(inner_grad.mm(a).mul_(mask), alpha=ctx.factor)
+        x_grad.add_(inner_grad.mm(a).mul_(mask))
     return x_grad, a_grad, b_grad
 
 
@@ -91,9 +92,8 @@ class _AdaptedLinear(torch.autograd.Function):
         scale: float,
         dropout: float,
     ) -> Tensor:
-        y, inner, mask, ctx.factor = _forward(x, weight, bias, a, b, scale, dropout)
+        y, inner, mask, ctx.scale = _forward(x, weight, bias, a, b, scale, dropout)
         ctx.save_for_backward(*(normed or (x, None, None)), weight, a, b, inner, mask)
-        ctx.scale = scale
         return y
 
     @staticmethod
@@ -119,9 +119,8 @@ class _GatedAdaptedLinear(torch.autograd.Function):
         scale: float,
         dropout: float,
     ) -> Tensor:
-        y, inner, mask, ctx.factor = _forward(silu(gate).mul_(up), weight, bias, a, b, scale, dropout)
+        y, inner, mask, ctx.scale = _forward(silu(gate).mul_(up), weight, bias, a, b, scale, dropout)
         ctx.save_for_backward(gate, up, weight, a, b, inner, mask)
-        ctx.scale = scale
         return y
 
     @staticmethod
