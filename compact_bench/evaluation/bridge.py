@@ -141,13 +141,18 @@ def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePa
     """What evaluates a task: the engine asked for, or the plain harness with the reason.
 
     Args:
-        student: gives the model.
+        student: gives model and tokenizer.
         task: task name.
         settings: the engine asked for.
     """
     options = generation_options(task, settings)
-    generation = is_generation(task)
-    return choose_path(student.model, settings.engine, generation=generation, options=options)
+    return choose_path(
+        student.model,
+        student.tokenizer,
+        settings.engine,
+        generation=is_generation(task),
+        options=options,
+    )
 
 
 def task_dependencies(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from compact_bench.errors import ConfigError, StudentError
 from compact_bench.evaluation.generation import generation_reason
 from compact_bench.evaluation.guards import quiet_harness, read_only
+from compact_bench.evaluation.stopping import stopping_reason
 from compact_bench.evaluation.task_files import template_knows_thinking
 from compact_bench.layout import find_layout
 from compact_bench.packing import packing_reason
@@ -37,12 +38,18 @@ class EnginePath:
 
 
 def choose_path(
-    model: Any, wanted: Literal["fast", "harness", "vllm"], *, generation: bool, options: Mapping[str, Any]
+    model: Any,
+    tokenizer: Any,
+    wanted: Literal["fast", "harness", "vllm"],
+    *,
+    generation: bool,
+    options: Mapping[str, Any],
 ) -> EnginePath:
     """How a task is evaluated.
 
     Args:
         model: the student's model.
+        tokenizer: its tokenizer.
         wanted: the setting `eval.engine`; vLLM only generates, options are scored by the fast engine.
         generation: whether the student writes answers.
         options: the task's generation settings.
@@ -61,6 +68,7 @@ def choose_path(
         reason = str(error)
     if generation and not reason:
         reason = generation_reason(model, options)
+        reason = reason or stopping_reason(model, tokenizer, options.get("until", ()))
     return EnginePath("harness", reason) if reason else EnginePath("fast")
 
 
@@ -133,10 +141,10 @@ class Engines:
 
     def _vllm(self) -> Any:
         """vLLM on a temporary copy of the merged student, which it has read when it is there."""
-        from lm_eval.models.vllm_causallms import VLLM
+        from compact_bench.evaluation.vllm_model import GreedyVLLM
 
         with tempfile.TemporaryDirectory(prefix="compact_bench_vllm_") as folder:
             for part in (self._model, self._tokenizer):
                 part.save_pretrained(Path(folder))
-            load = partial(VLLM, pretrained=folder, max_gen_toks=self._settings.max_new_tokens)
+            load = partial(GreedyVLLM, pretrained=folder, max_gen_toks=self._settings.max_new_tokens)
             return load(dtype=str(self._model.dtype).removeprefix("torch."), **self._thinking())

@@ -23,10 +23,11 @@ from compact_bench.packing import packing_reason
 __all__ = ["generate", "generation_reason"]
 
 _NAME = "compact_bench_decoding"
-# Settings that greedy decoding does not read, and values at which others change nothing.
+# Settings that greedy decoding does not read, and values at which others change nothing. A student's own
+# max_new_tokens goes before the task's longest generation in transformers, so it is not among them.
 _IRRELEVANT = {
-    "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "max_length", "max_new_tokens",
-    "max_gen_toks", "until", "temperature", "top_k", "top_p", "use_cache",
+    "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "max_length", "max_gen_toks",
+    "until", "temperature", "top_k", "top_p", "use_cache",
 }  # fmt: skip
 _NEUTRAL: dict[str, Any] = {"num_beams": 1, "repetition_penalty": 1.0}
 

@@ -10,6 +10,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 
 from compact_bench.evaluation.choices import Continuation, score_continuations
 from compact_bench.evaluation.generation import generate
+from compact_bench.evaluation.stopping import is_over, stop_ids
 from compact_bench.layout import StudentLayout
 
 __all__ = ["FastModel"]
@@ -31,13 +32,11 @@ class FastModel(HFLM):  # type: ignore[misc]  # lm_eval has no type hints
     def _loglikelihood_tokens(
         self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        if any(len(context) + len(tokens) > self.max_length for _, context, tokens in requests):
-            # The harness cuts such contexts on the left.
-            found: list[tuple[float, bool]] = super()._loglikelihood_tokens(
-                requests, disable_tqdm, override_bs
-            )
-            return found
-        wanted = [Continuation(tuple(context), tuple(tokens)) for _, context, tokens in requests]
+        wanted = []
+        for _, context, tokens in requests:
+            # As the harness cuts what is too long: on the left, and the last token is only predicted.
+            whole = (*context, *tokens)[-(self.max_length + 1) :]
+            wanted.append(Continuation(whole[: -len(tokens)], tuple(tokens)))
         return score_continuations(
             self.model,
             self._layout,
@@ -71,27 +70,14 @@ class FastModel(HFLM):  # type: ignore[misc]  # lm_eval has no type hints
             )[0][0].tolist()
             for context in contexts
         ]
-        known = self.model.generation_config.eos_token_id
         generated = generate(
             self.model,
             prompts,
-            stop_ids=[known] if isinstance(known, int) else list(known or []),
+            stop_ids=stop_ids(self.model),
             max_new_tokens=longest,
             slots=int(self.batch_size),
-            finished=self._stops(until),
+            # The end token itself is among the stop ids.
+            finished=is_over(self.tok_decode, [stop for stop in until if stop != eos]),
             on_done=self.on_done,
         )
         return [postprocess_generated_text(self.tok_decode(ids), until, None) for ids in generated]
-
-    def _stops(self, until: Sequence[str]) -> Callable[[Sequence[int]], bool]:
-        """Whether a stop sequence stands at the end of new tokens, looked for as the harness does."""
-        # Two tokens more than it takes, since the student may write it in other tokens.
-        lengths = [len(self.tokenizer.encode(text, add_special_tokens=False)) + 2 for text in until]
-
-        def finished(new: Sequence[int]) -> bool:
-            return any(
-                text in self.tokenizer.decode(list(new[-length:]))
-                for text, length in zip(until, lengths, strict=True)
-            )
-
-        return finished
