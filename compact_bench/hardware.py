@@ -17,10 +17,11 @@ __all__ = [
     "choose_weight_dtype",
     "cpu_has_native_bf16",
     "keep_freed_memory",
+    "return_freed_memory",
 ]
 
 # glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -88,11 +89,11 @@ def choose_compute_dtype(
 def keep_freed_memory() -> Iterator[None]:
     """Freed memory stays with this process inside, and goes back to the system at the end.
 
-    glibc gives every large tensor pages of its own and returns them, so that each step pays for all its
-    pages again: a tenth of a training step and more. Elsewhere than with glibc nothing happens.
+    glibc gives large tensors pages of their own and returns them, so that each step pays for all its pages
+    again: a tenth of a training step and more. Elsewhere than with glibc nothing happens.
     """
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+    libc = _glibc()
+    if libc is None:
         yield
         return
     libc.mallopt(_M_MMAP_MAX, 0)
@@ -103,3 +104,27 @@ def keep_freed_memory() -> Iterator[None]:
         libc.mallopt(_M_MMAP_MAX, 65536)
         libc.mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
         libc.malloc_trim(0)
+
+
+@contextmanager
+def return_freed_memory() -> Iterator[None]:
+    """Every large tensor has pages of its own inside and returns them: the lowest peak, at a price in time.
+
+    What stays from each layer would otherwise lie between what was freed around it, and the holes do not fit
+    what comes next. Elsewhere than with glibc nothing happens.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    libc.mallopt(_M_MMAP_THRESHOLD, 2**20)
+    try:
+        yield
+    finally:
+        # Where glibc's own rule ends up once a process has freed large blocks.
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compact_bench.errors import ConfigError, NumericalError
-from compact_bench.hardware import keep_freed_memory
+from compact_bench.hardware import keep_freed_memory, return_freed_memory
 from compact_bench.layout import base_model
 from compact_bench.lean import lean_layers
 from compact_bench.packing import packed_attention, packing_reason
@@ -72,7 +72,9 @@ def fast_step(student: Student, settings: TrainSettings, sample: Callable[[], Te
         elif kernels == "liger":
             stack.enter_context(_liger(student, sample))
         if student.device.type == "cpu":
-            stack.enter_context(keep_freed_memory())
+            # Who recomputes activations wants memory more than time.
+            low = settings.gradient_checkpointing
+            stack.enter_context(return_freed_memory() if low else keep_freed_memory())
         yield StepPath("padded" if reason else "packed", reason, kernels)
 
 

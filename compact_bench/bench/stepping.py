@@ -131,7 +131,9 @@ class Stepper:
         path: dict[str, str] = {}
         with ExitStack() as stack:
             if prepared.work.sample is not None:
-                fast = fast_step(self.student, self._settings.train, prepared.work.sample)
+                recomputed = {"gradient_checkpointing": prepared.contender.checkpointed}
+                train = self._settings.train.model_copy(update=recomputed)
+                fast = fast_step(self.student, train, prepared.work.sample)
                 path = stack.enter_context(fast).facts()
             if prepared.contender.checkpointed:
                 stack.enter_context(_checkpointing(self.student))
