@@ -117,7 +117,7 @@ def return_freed_memory() -> Iterator[None]:
     if libc is None:
         yield
         return
-    libc.mallopt(_M_MMAP_THRESHOLD, 2**20)
+    libc.mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
     try:
         yield
     finally:
