@@ -24,7 +24,7 @@ from compact_bench.packing import packing_reason
 __all__ = ["generate", "generation_reason"]
 
 _NAME = "compact_bench_decoding"
-# Prompts read in one pass; more are no faster, and need memory.
+# Tokens of prompts read in one pass, padding included: a bound on memory.
 _READ_TOKENS = 4096
 # Settings that greedy decoding does not read, and values at which others change nothing. A student's own
 # max_new_tokens goes before the task's longest generation in transformers, so it is not among them.
