@@ -9,8 +9,8 @@ import torch
 from compact_bench.bench.contenders import Contender
 from compact_bench.bench.flops import linear_shapes
 from compact_bench.bench.work import WorkFacts
+from compact_bench.doctor import available_memory_bytes
 from compact_bench.errors import ConfigError
-from compact_bench.hardware import available_memory_bytes
 from compact_bench.students import Student
 
 __all__ = ["check_memory", "free_bytes", "needed_bytes", "resting_bytes", "shortage"]

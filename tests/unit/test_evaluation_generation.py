@@ -24,8 +24,8 @@ GREEDY: dict[str, Any] = {
 }
 
 
-def load(student_folder: Folders, kind: str, dtype: str = "float64") -> Student:
-    return load_student(str(student_folder(kind, "chatml")), dtype=dtype, device="cpu")
+def load(student_folder: Folders, kind: str) -> Student:
+    return load_student(str(student_folder(kind, "chatml")), dtype="float64", device="cpu")
 
 
 def prompts(count: int, seed: int = 5) -> list[list[int]]:
@@ -66,80 +66,6 @@ def test_tokens_are_transformers_own(student_folder: Folders, kind: str, slots: 
     assert len({len(tokens) for tokens in expected}) > 1
     got = generate(student.model, wanted, stop_ids=stops, max_new_tokens=12, slots=slots, finished=never)
     assert got == expected
-
-
-@pytest.mark.parametrize("kind", ["llama", "qwen3", "phi3"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_shared_beginning_is_computed_once(student_folder: Folders, kind: str, dtype: str) -> None:
-    student = load(student_folder, kind, dtype)
-    # One prompt is the beginning of all others, two are the same.
-    shared = prompts(1, seed=2)[0] + [9, 8, 7]
-    wanted = [shared + own for own in prompts(7)] + [shared, shared]
-    seen: list[int] = []
-
-    def count(module: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
-        seen.append(inputs[0].shape[0] * inputs[0].shape[1])
-
-    expected = one_by_one(student, wanted, [], 6)
-    handle = student.layout.backbone(student.model).layers[0].mlp.register_forward_hook(count)
-    got = generate(student.model, wanted, stop_ids=[], max_new_tokens=6, slots=9, finished=never)
-    handle.remove()
-    assert got == expected
-    longest = max(map(len, wanted)) - len(shared) + 1
-    assert seen == [len(shared) - 1, 9 * longest, *[9] * 5]
-
-
-def test_long_prompts_are_read_in_several_passes(
-    student_folder: Folders, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    student = load(student_folder, "llama")
-    wanted = [[5 + n, *prompt] for n, prompt in enumerate(prompts(9))]
-    expected = one_by_one(student, wanted, [], 4)
-    monkeypatch.setattr("compact_bench.evaluation.generation._READ_TOKENS", 60)
-    rows: list[tuple[int, ...]] = []
-    handle = (
-        student.layout.backbone(student.model)
-        .layers[0]
-        .mlp.register_forward_hook(lambda module, inputs, output: rows.append(tuple(inputs[0].shape[:2])))
-    )
-    got = generate(student.model, wanted, stop_ids=[], max_new_tokens=4, slots=9, finished=never)
-    handle.remove()
-    assert got == expected
-    assert max(count * tokens for count, tokens in rows) <= 60
-    assert sum(tokens > 1 for _, tokens in rows) > 1
-
-
-@pytest.mark.parametrize(("free", "laid_out"), [(2**40, True), (1000, False), (None, False)])
-def test_weights_are_laid_out_where_memory_allows(
-    student_folder: Folders, monkeypatch: pytest.MonkeyPatch, free: int | None, laid_out: bool
-) -> None:
-    student = load(student_folder, "qwen2", "float32")
-    monkeypatch.setattr("compact_bench.evaluation.generation.available_memory_bytes", lambda: free)
-    inside: list[bool] = []
-    linear = student.layout.backbone(student.model).layers[0].self_attn.q_proj
-
-    def look(new: Sequence[int]) -> bool:
-        inside.append("forward" in vars(linear))
-        return False
-
-    wanted = prompts(5)
-    expected = one_by_one(student, wanted, [], 6)
-    got = generate(student.model, wanted, stop_ids=[], max_new_tokens=6, slots=3, finished=look)
-    assert got == expected
-    assert set(inside) == {laid_out}
-    assert not any("forward" in vars(module) for module in student.model.modules())
-
-
-def test_an_error_leaves_the_student_as_before(student_folder: Folders) -> None:
-    student = load(student_folder, "llama", "float32")
-
-    def fail(new: Sequence[int]) -> bool:
-        raise KeyError("stop")
-
-    with pytest.raises(KeyError, match="stop"):
-        generate(student.model, prompts(3), stop_ids=[], max_new_tokens=3, slots=2, finished=fail)
-    assert student.layout.backbone(student.model).config._attn_implementation == "sdpa"
-    assert not any("forward" in vars(module) for module in student.model.modules())
 
 
 def test_what_ends_a_sequence_is_asked_after_every_token(student_folder: Folders) -> None:
