@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compact_bench.store import Store
-from tests.tiny_suite import write_tiny_suite
 from tests.unit.command import Done, run_command
 
 Capture = pytest.CaptureFixture[str]
@@ -24,15 +23,6 @@ LABELS = {
     ("compact", ""),
     ("compact_released", ""),
 }
-
-
-@pytest.fixture
-def suite(student_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COMPACT_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COMPACT_BENCH_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("COMPACT_BENCH_OFFLINE", "1")
-    monkeypatch.chdir(tmp_path)
-    return write_tiny_suite(tmp_path / "suite", str(student_folder()))
 
 
 def reproduce(capsys: Capture, suite: Path, *more: str) -> Done:

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from compact_bench.records import RunRecord
 from compact_bench.store import Store
-from tests.tiny_suite import write_tiny_suite
 from tests.unit.command import Done, run_command
 
 Capture = pytest.CaptureFixture[str]
 RATES = (5e-4, 1e-3, 2e-3)
-
-
-@pytest.fixture
-def suite(student_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COMPACT_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COMPACT_BENCH_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("COMPACT_BENCH_OFFLINE", "1")
-    monkeypatch.chdir(tmp_path)
-    return write_tiny_suite(tmp_path / "suite", str(student_folder()))
 
 
 def tune(capsys: Capture, suite: Path, *more: str, command: str = "reproduce") -> Done:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,19 +14,9 @@ from compact_bench.records import RunRecord
 from compact_bench.store import Store
 from compact_bench.store_files import key_hash
 from compact_bench.workbench import Request, Workbench
-from tests.tiny_suite import write_tiny_suite
 from tests.unit.command import run_command
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def suite(student_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COMPACT_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COMPACT_BENCH_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("COMPACT_BENCH_OFFLINE", "1")
-    monkeypatch.chdir(tmp_path)
-    return write_tiny_suite(tmp_path / "suite", str(student_folder()))
 
 
 def say_what_is_right(suite: Path) -> None:
