@@ -44,8 +44,7 @@ class CompactReleased:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place on raw texts."""
-        settings = context.settings.train
-        objective = ReleasedObjective.for_student(student, self.config, settings.max_length_tokens, settings)
+        objective = ReleasedObjective.for_student(student, self.config, context.settings.train)
         return train(student, questions, objective, context)
 
 

@@ -118,7 +118,7 @@ def _compute(
 ) -> tuple[EncodedQuestion, QuestionResult]:
     train = TrainSettings(max_length_tokens=longest, layout=layout)
     if variant == "released":
-        released = ReleasedObjective.for_student(student, config, longest, train)
+        released = ReleasedObjective.for_student(student, config, train)
         encoded = released.encode(student, question)
         return encoded, released.question(student, encoded)
     objective = PaperObjective.for_student(student, config, train)

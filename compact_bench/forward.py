@@ -13,7 +13,7 @@ from compact_bench.errors import ConfigError
 from compact_bench.packing import PackedRow, packed_hidden, packing_reason
 from compact_bench.students import Student
 
-__all__ = ["branch_hidden", "choose_layout", "packed_row", "shares_prompt"]
+__all__ = ["branch_hidden", "choose_layout", "layout_for", "packed_row", "shares_prompt"]
 
 Layout = Literal["packed", "padded"]
 
@@ -41,6 +41,19 @@ def choose_layout(
     reason = packing_reason(student.model, student.layout)
     if not reason and not all(shares_prompt(q) for q in questions):
         reason = "the branches of a question do not share their prompt's tokens"
+    return layout_for(wanted, reason)
+
+
+def layout_for(wanted: Literal["auto", "packed", "padded"], reason: str) -> Layout:
+    """The layout that a setting and a reason against packing leave.
+
+    Args:
+        wanted: the setting `train.layout`.
+        reason: why rows cannot be packed, or "".
+
+    Raises:
+        ConfigError: "packed" was asked for and cannot be had.
+    """
     if wanted == "packed" and reason:
         raise ConfigError(f"train.layout=packed cannot be had: {reason}. Use train.layout=auto.")
     return "padded" if reason or wanted == "padded" else "packed"

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from compact_bench.branches import EncodedQuestion
 from compact_bench.errors import ConfigError
 from compact_bench.losses import token_log_losses
+from compact_bench.scores import gold_log_probability
 from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
 
@@ -168,12 +169,7 @@ def _values(student: Student, hidden: Tensor, labels: Tensor, gold: Tensor) -> t
     losses, normaliser = token_log_losses(logits, labels)
     with torch.no_grad():
         at_gold = logits.gather(-1, gold.clamp(min=0)) - normaliser[:, None]
-        return losses, _mean_at_gold(at_gold, gold)
-
-
-def _mean_at_gold(at_gold: Tensor, gold: Tensor) -> Tensor:
-    there = gold >= 0
-    return (at_gold * there).sum(dim=-1) / there.sum(dim=-1)
+        return losses, gold_log_probability(at_gold, gold >= 0)
 
 
 class _SinglePass(torch.autograd.Function):
@@ -205,7 +201,7 @@ class _SinglePass(torch.autograd.Function):
             # The largest probability is at least 1/vocabulary, so that its logarithm is exact enough.
             normaliser = highest - probabilities.amax(dim=-1, keepdim=True).log()
             losses[piece] = (normaliser - at_label)[:, 0]
-            information[piece] = _mean_at_gold(at_gold - normaliser, gold[piece])
+            information[piece] = gold_log_probability(at_gold - normaliser, gold[piece] >= 0)
             if gradient is not None:
                 torch.mm(probabilities.to(weight.dtype), weight, out=gradient[piece])
         if gradient is not None:

@@ -19,7 +19,7 @@ from compact_bench.packing import packed_attention, packing_reason
 from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
 
-__all__ = ["StepPath", "check_kernels", "fast_step"]
+__all__ = ["StepPath", "check_kernels", "fast_step", "recomputed_activations"]
 
 Kernels = Literal["plain", "lean", "liger"]
 
@@ -52,7 +52,7 @@ def fast_step(student: Student, settings: TrainSettings, sample: Callable[[], Te
 
     Args:
         student: its `compute` is set already.
-        settings: `layout` and `kernels`.
+        settings: `layout`, `kernels` and `gradient_checkpointing`.
         sample: the loss of a question, for the check of kernels that other people wrote.
 
     Raises:
@@ -71,11 +71,33 @@ def fast_step(student: Student, settings: TrainSettings, sample: Callable[[], Te
             stack.enter_context(lean_layers(student.model))
         elif kernels == "liger":
             stack.enter_context(_liger(student, sample))
+        if settings.gradient_checkpointing:
+            stack.enter_context(recomputed_activations(student))
         if student.device.type == "cpu":
             # Who recomputes activations wants memory more than time.
             low = settings.gradient_checkpointing
             stack.enter_context(return_freed_memory() if low else keep_freed_memory())
         yield StepPath("padded" if reason else "packed", reason, kernels)
+
+
+@contextmanager
+def recomputed_activations(student: Student) -> Iterator[None]:
+    """The backward pass computes each layer's activations again inside, instead of keeping them.
+
+    Args:
+        student: in training mode while it steps.
+    """
+    model = base_model(student.model)
+    model.enable_input_require_grads()
+    # transformers renamed the methods; the old names warn, the new ones are not in every version we allow.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
+    enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        disable()
+        model.disable_input_require_grads()
 
 
 def _choose(student: Student, settings: TrainSettings) -> Kernels:

@@ -34,8 +34,7 @@ class StudentLayout:
         fused: whether queries, keys and values are one projection (Phi-3), which is sliced.
         normed: names of the query and key norms, or None.
         softcap: final logit soft-capping value, or None.
-        packable: whether branches may share one prompt in one row.
-        packing_reason: why not, or "".
+        packing_reason: why branches of this family cannot share one prompt in one row, or "".
     """
 
     family: str
@@ -45,7 +44,6 @@ class StudentLayout:
     fused: bool
     normed: tuple[str, str] | None
     softcap: float | None
-    packable: bool
     packing_reason: str
 
     def backbone(self, model: nn.Module) -> Any:
@@ -147,7 +145,6 @@ def find_layout(model: nn.Module) -> StudentLayout:
     kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
     head_dim = int(getattr(attention, "head_dim", 0) or config.hidden_size // heads)
     _check_widths(kind, attention, fused, heads, kv_heads, head_dim)
-    reason = _packing_reason(config)
     return StudentLayout(
         family=str(config.model_type),
         heads=heads,
@@ -156,8 +153,7 @@ def find_layout(model: nn.Module) -> StudentLayout:
         fused=fused,
         normed=next((n for n in _NORM_NAMES if all(hasattr(attention, part) for part in n)), None),
         softcap=getattr(config, "final_logit_softcapping", None),
-        packable=not reason,
-        packing_reason=reason,
+        packing_reason=_packing_reason(config),
     )
 
 

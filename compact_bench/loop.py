@@ -170,14 +170,6 @@ def _prepare(
             [[list(b.input_ids) for b in q.branches] for q in encoded],
         ]
     )
-    if settings.gradient_checkpointing:
-        model: Any = student.model
-        model.enable_input_require_grads()
-        # transformers renamed the method; the old name warns, the new one is not in every version we allow.
-        enable = (
-            getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        )
-        enable({"use_reentrant": False})
     torch.manual_seed(context.seed_for("dropout"))
     context.directory.mkdir(parents=True, exist_ok=True)
     state = load_latest(context.directory, identity, student.model, optimiser)

@@ -18,7 +18,14 @@ from torch.nn.functional import scaled_dot_product_attention
 from compact_bench.layout import StudentLayout
 from compact_bench.packing_plan import AttentionCall, PackedRow, PackingPlan, lay_out, make_plan
 
-__all__ = ["PackedRow", "packed_attention", "packed_hidden", "packed_states", "packing_reason"]
+__all__ = [
+    "PackedRow",
+    "attention_named",
+    "packed_attention",
+    "packed_hidden",
+    "packed_states",
+    "packing_reason",
+]
 
 _NAME = "compact_bench_packed"
 
@@ -49,9 +56,22 @@ def packed_attention(model: nn.Module, layout: StudentLayout) -> Iterator[None]:
         layout: its layout.
     """
     _register()
+    with attention_named(model, layout, _NAME):
+        yield
+
+
+@contextmanager
+def attention_named(model: nn.Module, layout: StudentLayout, name: str) -> Iterator[None]:
+    """A model computes attention by another registered function inside.
+
+    Args:
+        model: a student's model.
+        layout: its layout.
+        name: of a function that is registered with transformers' attention interface.
+    """
     config = layout.backbone(model).config
     before = config._attn_implementation
-    config._attn_implementation = _NAME
+    config._attn_implementation = name
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ logits for log-probabilities, keys repeated number by number, consistency over a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from compact_bench.answers import extract_answer, same_answer
 from compact_bench.branches import EncodedBranch, EncodedQuestion
-from compact_bench.errors import ConfigError, DataError, Fault
+from compact_bench.errors import DataError, Fault
+from compact_bench.forward import layout_for
 from compact_bench.head import choose_head_way, label_values
 from compact_bench.objectives import QuestionResult, WeightingConfig
 from compact_bench.packing import PackedRow, packed_states, packing_reason
@@ -73,27 +74,21 @@ class ReleasedObjective:
     Attributes:
         config: coefficients; `sft_reduction` is always the token mean here.
         thinking_ids: ids of the thinking tokens of this student.
-        max_length_tokens: where rows are cut, silently.
-        train: the loop's settings (layout, head).
+        train: the loop's settings: layout, head, and the longest row, where others are cut silently.
     """
 
     config: WeightingConfig
     thinking_ids: tuple[int, ...]
-    max_length_tokens: int = 2560
-    train: TrainSettings = field(default_factory=TrainSettings)
+    train: TrainSettings
 
     @classmethod
     def for_student(
-        cls,
-        student: Student,
-        config: WeightingConfig,
-        max_length_tokens: int = 2560,
-        train: TrainSettings | None = None,
+        cls, student: Student, config: WeightingConfig, train: TrainSettings | None = None
     ) -> ReleasedObjective:
         """The objective with this student's thinking tokens looked up."""
         words = config.thinking_words
         ids = thinking_token_ids(student.tokenizer, *(() if words is None else (words,)))
-        return cls(config, ids, max_length_tokens, train or TrainSettings())
+        return cls(config, ids, train or TrainSettings())
 
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
         """The padded rows of a question's raw texts."""
@@ -107,7 +102,7 @@ class ReleasedObjective:
                 return_tensors="pt",
                 padding=True,
                 truncation=True,
-                max_length=self.max_length_tokens,
+                max_length=self.train.max_length_tokens,
             )
         finally:
             tokenizer.padding_side, tokenizer.truncation_side = side, cut
@@ -165,7 +160,7 @@ class ReleasedObjective:
         """
         rows: PaddedRows = question.padded
         ids, lengths = rows.input_ids.to(student.device), rows.attention_mask.sum(dim=1).tolist()
-        hidden, shared = _hidden(student, rows, self.train.layout)
+        hidden, shared = _hidden(student, rows, lengths, self.train.layout)
         supervised = self._supervised(student, hidden, rows, lengths)
         config = self.config
         with torch.no_grad():
@@ -215,7 +210,10 @@ class ReleasedObjective:
 
 
 def _hidden(
-    student: Student, rows: PaddedRows, wanted: Literal["auto", "packed", "padded"]
+    student: Student,
+    rows: PaddedRows,
+    lengths: Sequence[int],
+    wanted: Literal["auto", "packed", "padded"],
 ) -> tuple[Tensor, int]:
     """Hidden states of the padded batch, padding included, and how many positions all rows share.
 
@@ -225,15 +223,13 @@ def _hidden(
     Returns:
         Float[Tensor, "teachers tokens hidden"] after the final norm, and the number of shared positions.
     """
-    ids, lengths = rows.input_ids.tolist(), rows.attention_mask.sum(dim=1).tolist()
+    ids = rows.input_ids.tolist()
     shared = _shared_tokens(ids, min(lengths))
     reason = packing_reason(student.model, student.layout) or _filler_reason(student, len(ids[0]), lengths)
     if not reason and not shared:
         reason = "the rows of a question do not begin with the same token"
-    if wanted == "packed" and reason:
-        raise ConfigError(f"train.layout=packed cannot be had: {reason}. Use train.layout=auto.")
     with student.autocast():
-        if not reason and wanted != "padded":
+        if layout_for(wanted, reason) == "packed":
             row = PackedRow(
                 tuple(ids[0][:shared]),
                 tuple(tuple(of_row[shared:length]) for of_row, length in zip(ids, lengths, strict=True)),

@@ -17,6 +17,7 @@ from compact_bench.branches import EncodedQuestion
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.objectives import PaperObjective, SupervisedObjective, WeightingConfig
 from compact_bench.released import ReleasedObjective
+from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
 from compact_bench.trainer import Objective
 
@@ -114,7 +115,7 @@ def _loss_of_one(objective: Objective, student: Student, question: EncodedQuesti
 
 
 def _released_packed(student: Student, work: Work, settings: StepSettings) -> Pass:
-    objective = ReleasedObjective.for_student(student, WeightingConfig(), settings.train.max_length_tokens)
+    objective = ReleasedObjective.for_student(student, WeightingConfig(), settings.train)
     encoded = [objective.encode(student, question) for question in work.questions]
     losses = [partial(_loss_of_one, objective, student, question) for question in encoded]
     return Pass(_one_by_one(losses), losses[0])
@@ -122,7 +123,7 @@ def _released_packed(student: Student, work: Work, settings: StepSettings) -> Pa
 
 def _released(student: Student, work: Work, settings: StepSettings) -> Pass:
     config = WeightingConfig()
-    objective = ReleasedObjective.for_student(student, config, settings.train.max_length_tokens)
+    objective = ReleasedObjective.for_student(student, config, settings.train)
     if student.layout.softcap is not None or student.layout.fused:
         raise ConfigError(
             "contender 'released' is written for students with separate query and key projections and no "
@@ -165,7 +166,9 @@ def padded_shapes(student: Student, work: Work, max_length_tokens: int) -> list[
         work: the work.
         max_length_tokens: where rows are cut.
     """
-    objective = ReleasedObjective.for_student(student, WeightingConfig(), max_length_tokens)
+    objective = ReleasedObjective.for_student(
+        student, WeightingConfig(), TrainSettings(max_length_tokens=max_length_tokens)
+    )
     shapes = [objective.encode(student, question).padded.input_ids.shape for question in work.questions]
     return [(int(rows), int(width)) for rows, width in shapes]
 

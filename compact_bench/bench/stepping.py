@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,8 +15,7 @@ from compact_bench.bench.settings import StepSettings
 from compact_bench.bench.work import Work
 from compact_bench.errors import NumericalError
 from compact_bench.hardware import choose_compute_dtype
-from compact_bench.kernels import fast_step
-from compact_bench.layout import base_model
+from compact_bench.kernels import fast_step, recomputed_activations
 from compact_bench.students import Student, attach_lora, load_student
 
 __all__ = ["Prepared", "Stepper", "TimedStep", "open_student"]
@@ -135,26 +133,10 @@ class Stepper:
                 train = self._settings.train.model_copy(update=recomputed)
                 fast = fast_step(self.student, train, prepared.work.sample)
                 path = stack.enter_context(fast).facts()
-            if prepared.contender.checkpointed:
-                stack.enter_context(_checkpointing(self.student))
+            elif prepared.contender.checkpointed:
+                stack.enter_context(recomputed_activations(self.student))
             yield path
 
     def _wait(self) -> None:
         if self.student.device.type == "cuda":
             torch.cuda.synchronize(self.student.device)
-
-
-@contextmanager
-def _checkpointing(student: Student) -> Iterator[None]:
-    """Activations are recomputed inside, as with the setting `train.gradient_checkpointing`."""
-    model: Any = base_model(student.model)
-    model.enable_input_require_grads()
-    # transformers renamed the methods; the old names warn, the new ones are not in every version we allow.
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
-    enable({"use_reentrant": False})
-    try:
-        yield
-    finally:
-        disable()
-        model.disable_input_require_grads()

@@ -121,7 +121,7 @@ def _evaluate_all(
     for index, (task, all_rows) in enumerate(benchmarks.items(), 1):
         rows = limited(all_rows, settings)
         path = task_path(student, task, settings)
-        depends_on = task_dependencies(student, task, rows, settings, vocabulary)
+        depends_on = task_dependencies(student, task, rows, settings, vocabulary, path)
         job = _Job(task, rows, path, CacheEntry(cache_dir, weights_hash, task_key(depends_on)), depends_on)
         report = _reporter(on_progress, job, index, len(benchmarks))
         result, state = job.entry.load(), "cached"
@@ -156,7 +156,12 @@ def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePa
 
 
 def task_dependencies(
-    student: Evaluable, task: str, rows: Rows, settings: EvalSettings, tokenizer_hash: str | None = None
+    student: Evaluable,
+    task: str,
+    rows: Rows,
+    settings: EvalSettings,
+    tokenizer_hash: str | None = None,
+    path: EnginePath | None = None,
 ) -> dict[str, Any]:
     """All that a result depends on besides the weights; never a name the user chose.
 
@@ -166,6 +171,7 @@ def task_dependencies(
         rows: the rows evaluated.
         settings: the longest generation counts for generation tasks only.
         tokenizer_hash: from an earlier call, because large tokenizers take a while.
+        path: what `task_path` gave, where it is known already.
     """
     model, tokenizer = student.model, student.tokenizer
     parameter = next(model.parameters())
@@ -175,7 +181,7 @@ def task_dependencies(
         "answer_rule": _sha(rule),
         "items": fingerprint([dict(row) for row in rows], 32),
         "batch_size": settings.batch_size,
-        "engine": _engine_mark(task_path(student, task, settings)),
+        "engine": _engine_mark(path or task_path(student, task, settings)),
         "chat_template": _sha(str(tokenizer.chat_template)),
         "tokenizer": tokenizer_hash or _tokenizer_hash(tokenizer),
         "decoding": _decoding(model) if is_generation(task) else {},

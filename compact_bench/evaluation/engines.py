@@ -6,7 +6,6 @@ import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,5 +145,9 @@ class Engines:
         with tempfile.TemporaryDirectory(prefix="compact_bench_vllm_") as folder:
             for part in (self._model, self._tokenizer):
                 part.save_pretrained(Path(folder))
-            load = partial(GreedyVLLM, pretrained=folder, max_gen_toks=self._settings.max_new_tokens)
-            return load(dtype=str(self._model.dtype).removeprefix("torch."), **self._thinking())
+            return GreedyVLLM(
+                pretrained=folder,
+                max_gen_toks=self._settings.max_new_tokens,
+                dtype=str(self._model.dtype).removeprefix("torch."),
+                **self._thinking(),
+            )

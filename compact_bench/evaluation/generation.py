@@ -8,17 +8,16 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from compact_bench.layout import StudentLayout, find_layout
-from compact_bench.packing import packing_reason
+from compact_bench.packing import attention_named, packing_reason
 
 __all__ = ["generate", "generation_reason"]
 
@@ -81,11 +80,14 @@ def generate(
     Returns:
         New tokens of each prompt, in order.
     """
+    from transformers import AttentionInterface
+
     if not prompts:
         return []
     capacity = max(len(prompt) for prompt in prompts) + max_new_tokens
     layout = find_layout(model)
-    with _decoding_attention(model, layout):
+    AttentionInterface.register(_NAME, _attention)
+    with attention_named(model, layout, _NAME):
         decoder = _Decoder(model, layout, min(slots, len(prompts)), capacity)
         # Long prompts first: what does not fit into memory fails at once.
         waiting = sorted(range(len(prompts)), key=lambda n: -len(prompts[n]))
@@ -106,20 +108,6 @@ def generate(
                     done += 1
                     on_done(done, len(prompts))
     return new
-
-
-@contextmanager
-def _decoding_attention(model: nn.Module, layout: StudentLayout) -> Iterator[None]:
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(_NAME, _attention)
-    config = layout.backbone(model).config
-    before = config._attn_implementation
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
 
 
 def _attention(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 __all__ = [
@@ -46,18 +46,23 @@ def thinking_token_ids(tokenizer: Any, words: Sequence[str] = THINKING_WORDS) ->
     return tuple(sorted(found))
 
 
-def gold_log_probability(log_probs_at_gold: Float[Tensor, "tokens gold"]) -> Float[Tensor, "tokens"]:
+def gold_log_probability(
+    log_probs_at_gold: Float[Tensor, "tokens gold"], there: Bool[Tensor, "tokens gold"] | None = None
+) -> Float[Tensor, "tokens"]:
     """I(t): mean log-probability of the gold answer's tokens, all read from the one hidden state at t.
 
     Args:
         log_probs_at_gold: Float[Tensor, "tokens gold"], nats.
+        there: which of them are gold tokens, where answers of several lengths lie side by side; None for all.
 
     Returns:
-        Float[Tensor, "tokens"], nats per gold token.
+        Float[Tensor, "tokens"], nats per gold token; nan where there is none.
 
     Source: Eq. 2.
     """
-    return log_probs_at_gold.mean(dim=-1)
+    if there is None:
+        return log_probs_at_gold.mean(dim=-1)
+    return (log_probs_at_gold * there).sum(dim=-1) / there.sum(dim=-1)
 
 
 def gold_mean_logit(
