@@ -11,8 +11,11 @@ from typing import Any, Literal
 __all__ = [
     "TRIAL",
     "Cell",
+    "Feedback",
+    "PeerReview",
     "Question",
     "Rationale",
+    "RationalePair",
     "RationaleTruth",
     "RunKey",
     "RunRecord",
@@ -59,6 +62,52 @@ class Rationale:
 
 
 @dataclass(frozen=True)
+class RationalePair:
+    """A right and a wrong text by one teacher that take a similar path.
+
+    Attributes:
+        teacher: whose they are.
+        chosen: the right one.
+        rejected: the wrong one.
+        origin: "corrupted" where the wrong one was made from the right one, "rectified" where the right one
+            was made from the wrong one.
+    """
+
+    teacher: str
+    chosen: str
+    rejected: str
+    origin: Literal["corrupted", "rectified"]
+
+
+@dataclass(frozen=True)
+class PeerReview:
+    """What one teacher holds of another's rationale.
+
+    Attributes:
+        author: the teacher whose rationale is scored.
+        reviewer: the teacher who scores it.
+        score: 1 (bad) to 5 (good), or None where the reviewer gave no valid score.
+    """
+
+    author: str
+    reviewer: str
+    score: int | None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a teacher says about a student's wrong answer.
+
+    Attributes:
+        teacher: who says it.
+        text: what; "{mistake}" in it stands for the student's answer.
+    """
+
+    teacher: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Question:
     """A question, its gold answer and the rationales of K teachers.
 
@@ -69,6 +118,10 @@ class Question:
         rationales: one per teacher, in the suite's teacher order; empty for test questions.
         source: where it came from ("file, row 3"), for messages.
         family: kind of question, where a suite tells kinds apart; "" elsewhere.
+        pairs: right and wrong texts on similar paths, where a data set has them.
+        reviews: the teachers' scores of one another's rationales, where a data set has them.
+        feedback: on a student's wrong answer, where a data set has it.
+        mistake: a student's wrong answer that was collected beforehand, or "".
     """
 
     id: str
@@ -77,6 +130,10 @@ class Question:
     rationales: tuple[Rationale, ...] = ()
     source: str = ""
     family: str = ""
+    pairs: tuple[RationalePair, ...] = ()
+    reviews: tuple[PeerReview, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    mistake: str = ""
 
     @property
     def teachers(self) -> tuple[str, ...]:

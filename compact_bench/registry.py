@@ -22,7 +22,17 @@ from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.settings import describe_validation_error
 from compact_bench.trainer import Method
 
-__all__ = ["ENTRY_POINT_GROUP", "MethodSource", "get_method", "make_method", "method_names", "method_sources"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "MethodSource",
+    "get_method",
+    "make_method",
+    "method_names",
+    "method_sources",
+    "method_variants",
+    "split_name",
+    "variant_config",
+]
 
 ENTRY_POINT_GROUP = "compact_bench.baselines"
 _PREFIX = "compact_bench_methods."
@@ -146,6 +156,51 @@ def _import(source: MethodSource) -> Any:
         sys.modules.pop(module_name, None)
         raise
     return module.METHOD
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Method and variant of a name as users write it.
+
+    Args:
+        name: "compact" or "compact[no-consensus]".
+
+    Raises:
+        ConfigError: brackets are not as in these.
+    """
+    method, bracket, rest = name.strip().partition("[")
+    if bracket and (not rest.endswith("]") or not rest[:-1] or not method):
+        raise ConfigError(f"method {name!r}: expected a name, or name[variant].")
+    return method, rest[:-1] if bracket else ""
+
+
+def method_variants(method: str) -> Mapping[str, Mapping[str, Any]]:
+    """Registered variants of a method: name -> values of its configuration.
+
+    Args:
+        method: registry name.
+
+    Raises:
+        UnknownNameError, ConfigError: see `get_method`.
+    """
+    found: Mapping[str, Mapping[str, Any]] = getattr(get_method(method), "variants", {})
+    return found
+
+
+def variant_config(method: str, variant: str) -> dict[str, Any]:
+    """The values that make a registered variant.
+
+    Args:
+        method: registry name.
+        variant: one of its variants, or "" for the method as it is.
+
+    Raises:
+        UnknownNameError: no such method or variant.
+        ConfigError: the method cannot be imported.
+    """
+    known = method_variants(method)
+    if variant and variant not in known:
+        raise UnknownNameError(f"variant of method {method!r}", variant, known)
+    return dict(known[variant]) if variant else {}
 
 
 def make_method(name: str, config: Mapping[str, Any] | None = None) -> Method:

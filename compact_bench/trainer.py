@@ -18,23 +18,48 @@ from compact_bench.records import Question
 from compact_bench.settings import RunSettings, Strict
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from compact_bench.branches import EncodedQuestion
     from compact_bench.students import Student
 
 __all__ = [
+    "Claim",
+    "CombinesGradients",
     "FitReport",
     "Method",
     "MethodCard",
     "Objective",
+    "OwnsParameters",
     "RunContext",
+    "StepAware",
     "StepLoss",
     "SuiteInfo",
     "derive_seed",
 ]
 
 Reproduction = Literal["reproduced", "not reproduced", "untested", "no reference"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a method's source claims, as a comparison of two rows of a table.
+
+    Attributes:
+        text: the claim in one sentence.
+        place: where the source makes it ("arXiv 2509.08814, abstract").
+        against: the row it is compared with ("uniform", "single_teacher[best]", "zero_shot").
+        group: column group whose mean is compared.
+        expected: on which side of `against` the method comes out by the claim.
+        row: the row the claim is about; "" for the method's own.
+    """
+
+    text: str
+    place: str
+    against: str
+    group: str = "in_distribution"
+    expected: Literal["above", "below"] = "above"
+    row: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,11 @@ class MethodCard:
         uses_gold: whether training reads gold answers.
         min_teachers: fewest teachers it works with.
         reproduction: status against the source's own claims.
+        short: name of its row in tables; "" for the title.
+        needs: what it needs of every question, in words.
+        extra_steps: "" where it never takes more optimiser steps than the schedule has (epochs times groups
+            of questions); else what it spends more, in one phrase.
+        claims: what its source claims, where that can be told by comparing rows.
     """
 
     title: str
@@ -58,6 +88,10 @@ class MethodCard:
     uses_gold: bool = False
     min_teachers: int = 1
     reproduction: Reproduction = "untested"
+    short: str = ""
+    needs: tuple[str, ...] = ()
+    extra_steps: str = ""
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,12 +103,18 @@ class SuiteInfo:
         teachers: names, in order.
         has_gold: whether questions have gold answers.
         has_truth: whether it is known of every rationale if it is really right.
+        has_pairs: whether there are right and wrong rationales on similar paths.
+        has_reviews: whether the teachers scored one another's rationales.
+        has_feedback: whether the teachers wrote feedback on students' mistakes.
     """
 
     name: str
     teachers: tuple[str, ...]
     has_gold: bool = True
     has_truth: bool = False
+    has_pairs: bool = False
+    has_reviews: bool = False
+    has_feedback: bool = False
 
 
 @dataclass
@@ -86,11 +126,14 @@ class StepLoss:
         rows: one dictionary per question and teacher (question_id, teacher, teacher_weight,
             supervised_loss, and the scores where there are any), kept as the steps table.
         metrics: scalars for the log.
+        seen: the questions with the branches that were really computed, for the counts of branches and
+            tokens; None where that is every branch of the batch.
     """
 
     loss: Tensor
     rows: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
+    seen: tuple[EncodedQuestion, ...] | None = None
 
 
 class Objective(Protocol):
@@ -102,6 +145,53 @@ class Objective(Protocol):
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """One forward pass; no backward."""
+        ...
+
+
+@runtime_checkable
+class StepAware(Protocol):
+    """An objective that wants to know where in the schedule it is."""
+
+    def begin_step(self, step: int, total: int) -> None:
+        """Called before every optimiser step.
+
+        Args:
+            step: from 0; after a resume, the step that is really next.
+            total: steps of the whole schedule.
+        """
+        ...
+
+
+@runtime_checkable
+class CombinesGradients(Protocol):
+    """An objective that makes the gradient of a step itself, of several losses, instead of one backward."""
+
+    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+        """Take in one forward pass of a step.
+
+        Args:
+            found: what `loss` returned.
+            share: the pass's share of the step, by which its losses are multiplied.
+            parameters: those that are trained.
+        """
+        ...
+
+    def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Write the step's gradient into `.grad` of every parameter and forget what was taken in."""
+        ...
+
+
+@runtime_checkable
+class OwnsParameters(Protocol):
+    """An objective with parameters of its own, trained and kept in checkpoints beside the student's.
+
+    Attributes:
+        parameters: by name; they get no weight decay.
+    """
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """By name; they get no weight decay."""
         ...
 
 
@@ -129,6 +219,7 @@ class RunContext:
         seed: the run's seed; use `seed_for`.
         log: called with a dictionary of metrics after every optimiser step.
         on_progress: called with (done, total, text) for the progress display.
+        validation: held-out questions to choose by; no method may train on them.
     """
 
     directory: Path
@@ -136,6 +227,7 @@ class RunContext:
     seed: int
     log: Callable[[Mapping[str, Any]], None] = lambda metrics: None
     on_progress: Callable[[int, int, str], None] = lambda done, total, text: None
+    validation: tuple[Question, ...] = ()
 
     def seed_for(self, axis: str) -> int:
         """Seed of one named axis."""
@@ -154,6 +246,7 @@ class FitReport:
         seconds: wall-clock time in the loop, over all of its processes' lives.
         final_loss: mean loss of the last epoch, or None.
         extra: anything else worth recording.
+        prompt_prefix: what stands before every question that the trained student is asked, "" for nothing.
     """
 
     optimiser_steps: int = 0
@@ -163,11 +256,16 @@ class FitReport:
     seconds: float = 0.0
     final_loss: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    prompt_prefix: str = ""
 
 
 @runtime_checkable
 class Method(Protocol):
-    """A distillation method. The constructor only stores the configuration."""
+    """A distillation method. The constructor only stores the configuration.
+
+    A class may also have `variants`: registered settings of it by name ("no-consensus": {"beta_consensus":
+    0.0}), which users and tables call "compact[no-consensus]".
+    """
 
     card: ClassVar[MethodCard]
     config_type: ClassVar[type[Strict]]
