@@ -20,7 +20,14 @@ from compact_bench.errors import DataError, Fault
 from compact_bench.records import Question, Rationale
 from compact_bench.students import Student
 
-__all__ = ["EncodedBranch", "EncodedQuestion", "encode_question", "gold_token_ids", "prompt_ids"]
+__all__ = [
+    "EncodedBranch",
+    "EncodedQuestion",
+    "encode_branch",
+    "encode_question",
+    "gold_token_ids",
+    "prompt_ids",
+]
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,13 @@ def encode_question(
         if not rationale.text.strip():
             faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", "empty text", question.id))
             continue
-        branch = _encode_branch(student, question, rationale)
+        branch = encode_branch(
+            student,
+            question.text,
+            rationale.text,
+            teacher=rationale.teacher,
+            gold_answer=question.gold_answer,
+        )
         if len(branch.input_ids) > max_length_tokens:
             problem = f"{len(branch.input_ids)} tokens, expected at most {max_length_tokens}"
             faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", problem, question.id))
@@ -156,9 +169,20 @@ def encode_question(
     )
 
 
-def _encode_branch(student: Student, question: Question, rationale: Rationale) -> EncodedBranch:
-    text = canonical_text(rationale.text)
-    row = encode_row(student.tokenizer, question.text, text)
+def encode_branch(
+    student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str
+) -> EncodedBranch:
+    """One branch of any prompt and target text.
+
+    Args:
+        student: gives tokenizer and chat template.
+        prompt: the user turn.
+        target: what the student is taught to say; read in its canonical form.
+        teacher: whose text it is.
+        gold_answer: the question's.
+    """
+    text = canonical_text(target)
+    row = encode_row(student.tokenizer, prompt, text)
     span = answer_span(text)
     positions: tuple[int, ...] = ()
     if span is not None:
@@ -166,11 +190,11 @@ def _encode_branch(student: Student, question: Question, rationale: Rationale) -
         positions = tuple(row.prompt_tokens + i for i in inside)
     answer = extract_answer(text) if span is not None else None
     return EncodedBranch(
-        teacher=rationale.teacher,
+        teacher=teacher,
         input_ids=row.input_ids,
         prompt_tokens=row.prompt_tokens,
         rationale_tokens=row.rationale_tokens,
         answer_positions=positions,
         predicted_answer=answer,
-        is_right=same_answer(answer, question.gold_answer),
+        is_right=same_answer(answer, gold_answer),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,16 @@ from torch import Tensor, nn
 
 from compact_bench.errors import StoreError
 
-__all__ = ["LoopState", "clear_checkpoints", "load_latest", "save_checkpoint"]
+__all__ = ["OWNED", "PARTS", "LoopState", "Part", "clear_checkpoints", "load_latest", "save_checkpoint"]
 
 _PREFIX = "checkpoint-"
+PARTS = "parts"
+"""Folder, in a run's, of trainings that are only a part of it, a folder each."""
+
+OWNED = "objective."
+"""Start of the names of parameters that are an objective's own."""
+
+Parameters = Mapping[str, nn.Parameter]
 
 
 @dataclass
@@ -32,7 +40,8 @@ class LoopState:
 
     Attributes:
         fingerprint: hash of what the loop was asked to do; another value is another run.
-        step: optimiser steps done.
+        step: optimiser steps done, counted from the start of the whole schedule.
+        start: the step at which this training began; 0 but for a later part of a run.
         branches, supervised_tokens, total_tokens: seen so far.
         seconds: time spent so far.
         epoch_losses: losses of the groups of the epoch under way.
@@ -42,6 +51,7 @@ class LoopState:
 
     fingerprint: str
     step: int = 0
+    start: int = 0
     branches: int = 0
     supervised_tokens: int = 0
     total_tokens: int = 0
@@ -51,15 +61,34 @@ class LoopState:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
-def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+@dataclass(frozen=True)
+class Part:
+    """A stretch of the schedule that is trained by itself.
+
+    A later part with the same folder goes on from the earlier one's optimiser, dropout and counters, with
+    the weights that the student has by then: branches of a student that are averaged in between are trained
+    so. A part with a folder of its own starts with a new optimiser.
+
+    Attributes:
+        folder: name of the part's folder of checkpoints, within the run's.
+        first_step: first step of the schedule, from 0.
+        end_step: the step after the last.
+    """
+
+    folder: str
+    first_step: int
+    end_step: int
+
+    def directory(self, run: Path) -> Path:
+        """Where its checkpoints and its steps table are."""
+        return run / PARTS / self.folder
 
 
-def _tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _tensors(parameters: Parameters, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     out = {"rng/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         out["rng/cuda"] = torch.cuda.get_rng_state()
-    for name, parameter in _trainable(model).items():
+    for name, parameter in parameters.items():
         out[f"model/{name}"] = parameter.detach().cpu().contiguous()
         for part, value in optimiser.state.get(parameter, {}).items():
             tensor = value if isinstance(value, Tensor) else torch.tensor(value)
@@ -68,14 +97,14 @@ def _tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Te
 
 
 def save_checkpoint(
-    directory: Path, state: LoopState, model: nn.Module, optimiser: torch.optim.Optimizer
+    directory: Path, state: LoopState, parameters: Parameters, optimiser: torch.optim.Optimizer
 ) -> None:
     """Write a checkpoint after an optimiser step, then remove the older ones.
 
     Args:
         directory: the run's directory.
         state: where the loop stands.
-        model: its trainable parameters are saved.
+        parameters: what is trained, by name.
         optimiser: its per-parameter state is saved.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -83,7 +112,7 @@ def save_checkpoint(
     draft = directory / f".{final.name}.{os.getpid()}.tmp"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    save_file(_tensors(model, optimiser), draft / "tensors.safetensors")
+    save_file(_tensors(parameters, optimiser), draft / "tensors.safetensors")
     plain = asdict(state)
     rows = plain.pop("rows")
     pd.DataFrame(rows).to_parquet(draft / "rows.parquet")
@@ -100,21 +129,28 @@ def save_checkpoint(
 
 
 def load_latest(
-    directory: Path, fingerprint: str, model: nn.Module, optimiser: torch.optim.Optimizer
+    directory: Path,
+    fingerprint: str,
+    parameters: Parameters,
+    optimiser: torch.optim.Optimizer,
+    *,
+    start: int = 0,
 ) -> LoopState:
     """Restore the newest checkpoint in place, or return a fresh state.
 
     Args:
         directory: the run's directory.
         fingerprint: hash of what the loop is asked to do.
-        model, optimiser: restored in place.
+        parameters, optimiser: restored in place.
+        start: where the training starts. Of a checkpoint that stands just there, which an earlier part of
+            the same training left, everything is restored but the parameters: these are the caller's.
 
     Raises:
         StoreError: the newest checkpoint is of another run, or unreadable.
     """
     found = sorted(directory.glob(f"{_PREFIX}*"))
     if not found:
-        return LoopState(fingerprint)
+        return LoopState(fingerprint, step=start, start=start)
     path = found[-1]
     try:
         plain = json.loads((path / "state.json").read_text())
@@ -129,9 +165,13 @@ def load_latest(
             f"{path}: expected a checkpoint of run {fingerprint}, got one of {state.fingerprint}; "
             "delete the folder or use another store."
         )
+    if state.step < start:
+        raise StoreError(f"{path}: expected a checkpoint of step {start} or later; delete the folder.")
     with torch.no_grad():
-        for name, parameter in _trainable(model).items():
-            parameter.copy_(tensors[f"model/{name}"])
+        for name, parameter in parameters.items():
+            # What the objective owns belongs to this training alone, and goes on in any case.
+            if state.step > start or name.startswith(OWNED):
+                parameter.copy_(tensors[f"model/{name}"])
             parts = {
                 part: tensors[f"optimiser/{part}/{name}"]
                 for part in ("step", "exp_avg", "exp_avg_sq")
@@ -150,7 +190,8 @@ def load_latest(
 
 
 def clear_checkpoints(directory: Path) -> None:
-    """Remove all checkpoints and drafts of a finished run."""
+    """Remove all checkpoints and drafts of a finished run, those of its parts too."""
+    shutil.rmtree(directory / PARTS, ignore_errors=True)
     for pattern in (f"{_PREFIX}*", f".{_PREFIX}*.tmp"):
         for path in directory.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)

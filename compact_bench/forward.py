@@ -13,35 +13,9 @@ from compact_bench.errors import ConfigError
 from compact_bench.packing import PackedRow, packed_hidden, packing_reason
 from compact_bench.students import Student
 
-__all__ = ["branch_hidden", "choose_layout", "layout_for", "packed_row", "shares_prompt"]
+__all__ = ["branch_hidden", "layout_for", "packed_row"]
 
 Layout = Literal["packed", "padded"]
-
-
-def shares_prompt(question: EncodedQuestion) -> bool:
-    """Whether all branches of a question start with the same prompt tokens."""
-    first = question.branches[0]
-    prompt = first.input_ids[: first.prompt_tokens]
-    return all(b.input_ids[: b.prompt_tokens] == prompt for b in question.branches)
-
-
-def choose_layout(
-    student: Student, questions: Sequence[EncodedQuestion], wanted: Literal["auto", "packed", "padded"]
-) -> Layout:
-    """The layout a forward pass takes.
-
-    Args:
-        student: whether it can pack at all stands in its layout.
-        questions: the questions of the step.
-        wanted: the setting `train.layout`.
-
-    Raises:
-        ConfigError: "packed" was asked for and cannot be had.
-    """
-    reason = packing_reason(student.model, student.layout)
-    if not reason and not all(shares_prompt(q) for q in questions):
-        reason = "the branches of a question do not share their prompt's tokens"
-    return layout_for(wanted, reason)
 
 
 def layout_for(wanted: Literal["auto", "packed", "padded"], reason: str) -> Layout:
@@ -60,8 +34,27 @@ def layout_for(wanted: Literal["auto", "packed", "padded"], reason: str) -> Layo
 
 
 def _packed(student: Student, questions: Sequence[EncodedQuestion]) -> list[list[Tensor]]:
+    groups = [_by_prompt(q) for q in questions]
+    rows = [
+        packed_row([q.branches[i] for i in group])
+        for q, of in zip(questions, groups, strict=True)
+        for group in of
+    ]
     with student.autocast():
-        return packed_hidden(student.model, student.layout, [packed_row(q.branches) for q in questions])
+        states = iter(packed_hidden(student.model, student.layout, rows))
+    found = []
+    for of_question in groups:
+        by_place = {i: s for group in of_question for i, s in zip(group, next(states), strict=True)}
+        found.append([by_place[i] for i in range(len(by_place))])
+    return found
+
+
+def _by_prompt(question: EncodedQuestion) -> list[list[int]]:
+    """Indices of the branches that share a prompt, prompt by prompt."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, branch in enumerate(question.branches):
+        groups.setdefault(branch.input_ids[: branch.prompt_tokens], []).append(index)
+    return list(groups.values())
 
 
 def packed_row(branches: Sequence[EncodedBranch]) -> PackedRow:
@@ -101,6 +94,8 @@ def branch_hidden(
 ) -> list[list[Tensor]]:
     """Hidden states after the final norm, where the losses and scores read them.
 
+    Branches of a question that have different prompts are packed prompt by prompt.
+
     Args:
         student: the student, in whatever mode it is.
         questions: the questions of the step.
@@ -110,6 +105,6 @@ def branch_hidden(
         Per question and branch Float[Tensor, "T+2 hidden"]: the last prompt token, the T rationale
         tokens, the end-of-turn token.
     """
-    if choose_layout(student, questions, wanted) == "padded":
+    if layout_for(wanted, packing_reason(student.model, student.layout)) == "padded":
         return _padded(student, questions)
     return _packed(student, questions)

@@ -160,7 +160,8 @@ def _train(
                 stream.write(json.dumps({"time": round(time.time(), 3), **_plain(metrics)}) + "\n")
                 stream.flush()
 
-            context = RunContext(directory, settings, key.seed, log, ticker.phase("training"))
+            progress, held_out = ticker.phase("training"), bench.data.validation
+            context = RunContext(directory, settings, key.seed, log, progress, held_out)
             report = method.fit(student, bench.data.training, context)
         save_final(student, bench.base.model, report, directory)
     clear_checkpoints(directory)
