@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from compact_bench.loop import train
 from compact_bench.objectives import PaperObjective, WeightingConfig
@@ -13,6 +13,31 @@ from compact_bench.students import Student
 from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
 
 __all__ = ["METHOD", "Compact"]
+
+_NO_BETAS = {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0}
+# The paper's ablation leaves scores out (section 4.5); the rest are this project's.
+_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "no-consensus": {"beta_consensus": 0.0},
+    "no-adaptability": {"beta_adaptability": 0.0},
+    "no-difficulty": {"beta_difficulty": 0.0},
+    "only-consensus": {"beta_adaptability": 0.0, "beta_difficulty": 0.0},
+    "only-adaptability": {"beta_consensus": 0.0, "beta_difficulty": 0.0},
+    "only-difficulty": {"beta_adaptability": 0.0, "beta_consensus": 0.0},
+    "no-consistency": {"lambda_consistency": 0.0},
+    "equal-weights": _NO_BETAS,
+    "temperature-0.25": {"temperature": 0.25},
+    "temperature-0.5": {"temperature": 0.5},
+    "temperature-2": {"temperature": 2.0},
+    "temperature-4": {"temperature": 4.0},
+    "beta-adaptability-0.5": {"beta_adaptability": 0.5},
+    "beta-adaptability-2": {"beta_adaptability": 2.0},
+    "beta-consensus-0.5": {"beta_consensus": 0.5},
+    "beta-consensus-2": {"beta_consensus": 2.0},
+    "beta-difficulty-0.25": {"beta_difficulty": 0.25},
+    "beta-difficulty-1": {"beta_difficulty": 1.0},
+    "lambda-0.01": {"lambda_consistency": 0.01},
+    "lambda-1": {"lambda_consistency": 1.0},
+}
 
 _OURS = (
     "rationales are stripped of outer white space and their answers written canonically, for every method",
@@ -48,6 +73,7 @@ class Compact:
         reproduction="untested",
     )
     config_type: ClassVar[type[Strict]] = WeightingConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
 
     def __init__(self, config: WeightingConfig) -> None:
         self.config = config

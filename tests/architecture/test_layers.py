@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lean", "kernels"),
     ("trainer",),
     ("objectives", "released_consistency", "released"),
-    ("checkpoints", "trackers", "loop", "parts", "final_weights"),
+    ("averaging", "checkpoints", "trackers", "loop", "parts", "final_weights"),
     ("registry", "checks"),
     ("compact",),
     ("explaining",),

@@ -1,0 +1,111 @@
+"""Best teacher by validation: a student per teacher, of which the best on held-out questions stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from compact_bench.averaging import restore, trained_weights
+from compact_bench.errors import ConfigError
+from compact_bench.loop import Part, schedule_steps, train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.parts import joined_report
+from compact_bench.probes import answer_nats
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+__all__ = ["METHOD", "BestTeacher", "BestTeacherConfig"]
+
+
+class BestTeacherConfig(Strict):
+    """Settings of the choice among single teachers.
+
+    Attributes:
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+class BestTeacher:
+    """argmin over teachers k of the validation nats of the student distilled from k alone."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Best teacher by validation: one student per teacher, the best on held-out questions stays",
+        short="Best teacher by validation",
+        source="none; what one does who has validation questions and no idea which teacher to trust",
+        ours=(
+            "judged by nats per gold-answer token on the validation questions, mean of after the question "
+            "and after a right held-out rationale, as tables choose the best single teacher, but for every "
+            "seed by itself; right is a rationale whose answer is the gold one",
+            "the steps table has all students' steps; those that were not chosen have weight 0",
+        ),
+        uses_gold=True,
+        needs=("validation questions with gold answers",),
+        reproduction="no reference",
+        extra_steps="a whole schedule for each of the K teachers, so K times the optimiser steps, each on "
+        "one rationale per question",
+    )
+    config_type: ClassVar[type[Strict]] = BestTeacherConfig
+
+    def __init__(self, config: BestTeacherConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers."""
+        return None if suite.has_gold else "the choice needs gold answers, which this suite lacks"
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Raises:
+            ConfigError: there is no validation question.
+        """
+        held_out = _without_truth(context.validation[: context.settings.eval.validation_questions])
+        if not held_out:
+            raise ConfigError(
+                "best_teacher: expected validation questions to choose by, got none. "
+                "Hold some out with training.validation_questions of the suite."
+            )
+        teachers = sorted({teacher for question in questions for teacher in question.teachers})
+        total = schedule_steps(context.settings.train, len(questions))
+        start = trained_weights(student.model)
+        best, best_nats, nats, parts = start, float("inf"), {}, []
+        for index, teacher in enumerate(teachers):
+            restore(student.model, start)
+            part = Part(f"branch-{index}", 0, total)
+            objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
+            parts.append((part, train(student, questions, objective, _named(context, teacher), part)))
+            found = answer_nats(student, held_out)
+            measures = [found["after_question"], found["after_rationale"]]
+            known = [value for value in measures if value is not None]
+            nats[teacher] = sum(known) / len(known)
+            if nats[teacher] < best_nats:
+                best, best_nats = trained_weights(student.model), nats[teacher]
+        restore(student.model, best)
+        chosen = min(nats, key=lambda teacher: (nats[teacher], teacher))
+        weighed = [(*part, float(teacher == chosen)) for part, teacher in zip(parts, teachers, strict=True)]
+        report = joined_report(context.directory, weighed)
+        return replace(report, extra={**report.extra, "validation_nats": nats, "chosen": chosen})
+
+
+def _without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
+    """The questions as a method may see them: no suite's knowledge of which rationales are really right."""
+    return tuple(
+        replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
+    )
+
+
+def _named(context: RunContext, teacher: str) -> RunContext:
+    """The context with the teacher's name in its messages."""
+    return replace(
+        context,
+        log=lambda metrics: context.log({"teacher": teacher, **metrics}),
+        on_progress=lambda done, total, text: context.on_progress(done, total, f"{teacher}, {text}"),
+    )
+
+
+METHOD = BestTeacher

@@ -1,0 +1,73 @@
+"""The best teacher by validation is the single-teacher student that does best on held-out questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from compact_bench.errors import ConfigError
+from compact_bench.loop import STEPS_FILE
+from compact_bench.probes import answer_nats
+from compact_bench.registry import make_method
+from compact_bench.students import attach_lora, load_student
+from compact_bench.trainer import RunContext
+from tests import tiny
+from tests.invariant.support import settings, train_tiny
+
+Folders = Callable[..., Path]
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_the_chosen_student_is_its_teachers_alone(
+    student_folder: Folders, tmp_path: Path, lora: bool
+) -> None:
+    folder, every = student_folder("llama", "chatml"), tiny.questions(12, teachers=3)
+    questions, held_out = every[:8], every[8:]
+    values = settings(lora=lora, learning_rate=1e-2)
+    student = load_student(str(folder), dtype="float32", device="cpu")
+    attach_lora(student, values.lora, seed=5)
+    context = RunContext(tmp_path / "best", values, seed=7, validation=held_out)
+    report = make_method("best_teacher").fit(student, questions, context)
+    singles = {
+        t: train_tiny(folder, tmp_path / t, questions, values, "single_teacher", {"teacher": t})
+        for t in ("ada", "bob", "cyd")
+    }
+    nats = {}
+    for teacher, trained in singles.items():
+        found = answer_nats(trained.student, held_out)
+        assert found["after_rationale"] is not None
+        nats[teacher] = (found["after_question"] + found["after_rationale"]) / 2
+    assert report.extra["validation_nats"] == pytest.approx(nats)
+    chosen = min(nats, key=lambda teacher: nats[teacher])
+    assert report.extra["chosen"] == chosen
+    expected = singles[chosen].weights()
+    for name, parameter in student.model.named_parameters():
+        if parameter.requires_grad:
+            assert torch.equal(parameter, expected[name]), name
+    steps = pd.read_parquet(tmp_path / "best" / STEPS_FILE)
+    assert set(steps[steps["teacher_weight"] == 1.0]["teacher"]) == {chosen}
+    assert report.branches == len(steps) == 3 * len(singles["ada"].steps)
+    assert report.optimiser_steps == 3 * singles["ada"].report.optimiser_steps
+
+
+def test_what_is_really_right_is_not_read(student_folder: Folders, tmp_path: Path) -> None:
+    folder, every = student_folder("llama", "chatml"), tiny.questions(8, teachers=2)
+    reports = []
+    for name, truth in (("right", True), ("wrong", False)):
+        held_out = tiny.with_truth(every[4:], lambda n, k, truth=truth: truth)
+        student = load_student(str(folder), dtype="float32", device="cpu")
+        context = RunContext(tmp_path / name, settings(lora=False), seed=7, validation=held_out)
+        reports.append(make_method("best_teacher").fit(student, every[:4], context))
+    assert reports[0].extra["validation_nats"] == reports[1].extra["validation_nats"]
+
+
+def test_without_validation_questions_it_says_so(student_folder: Folders, tmp_path: Path) -> None:
+    student = load_student(str(student_folder("llama", "chatml")), dtype="float32", device="cpu")
+    context = RunContext(tmp_path, settings(lora=False), seed=7)
+    with pytest.raises(ConfigError, match="validation questions"):
+        make_method("best_teacher").fit(student, tiny.questions(4), replace(context, validation=()))
