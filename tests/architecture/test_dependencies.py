@@ -28,7 +28,7 @@ def declared() -> dict[str, Requirement]:
 def imported() -> set[str]:
     """Top-level names of other distributions that the shipped code imports."""
     tops = {item.target.split(".")[0] for source in sources(PACKAGE, "baselines") for item in imports(source)}
-    return tops - set(sys.stdlib_module_names) - {PACKAGE, "__future__"}
+    return tops - set(sys.stdlib_module_names) - {PACKAGE, "baselines", "__future__"}
 
 
 def test_what_the_code_imports_is_declared() -> None:

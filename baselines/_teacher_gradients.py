@@ -1,0 +1,210 @@
+"""One gradient per teacher and step, combined by a rule that weighs them by their inner products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from compact_bench.branches import EncodedQuestion, encode_question
+from compact_bench.errors import NumericalError
+from compact_bench.forward import branch_hidden
+from compact_bench.head import branch_values
+from compact_bench.records import Question
+from compact_bench.settings import TrainSettings
+from compact_bench.students import Student
+from compact_bench.trainer import StepLoss, derive_seed
+
+__all__ = ["OURS", "GradientRule", "TeacherGradients", "TeacherLosses", "conflicts", "inner_products"]
+
+OURS = (
+    "one objective per teacher: the mean over the step's questions of its rationales' token-mean losses; a "
+    "teacher that has none for a question adds nothing, one that has none in the whole step no gradient",
+    "gradients are those of a whole optimiser step (accumulated), by all trained parameters together, before "
+    "clipping; with adapters by A and B",
+    "`teacher_weight` in the steps table is a teacher's share of the gradients' weights, which need not sum "
+    "to 1; `gradient_weight` is the weight itself",
+    "gradients are computed one teacher after another, each through its own rationales only, so that no part "
+    "of the graph is walked twice; K gradients of all trained parameters are kept in memory",
+)
+"""What every method that uses this file does of its own."""
+
+
+class GradientRule(Protocol):
+    """How the gradients of a step are weighed. A frozen dataclass: its repr is part of a run's identity."""
+
+    def weights(self, gramian: Tensor, seed: int) -> Tensor:
+        """Weights w of d = sum_k w_k g_k.
+
+        Args:
+            gramian: Float[Tensor, "teachers teachers"], inner products of the gradients, divided by the mean
+                of their squared norms; float64, on the CPU, teachers in the order of their names.
+            seed: differs from step to step.
+
+        Returns:
+            Float[Tensor, "teachers"], none below 0.
+        """
+        ...
+
+
+@dataclass
+class TeacherLosses(StepLoss):
+    """The losses of one forward pass, also by teacher.
+
+    Attributes:
+        by_teacher: teacher -> sum of its rationales' losses over the number of questions.
+    """
+
+    by_teacher: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class TeacherGradients:
+    """Per-teacher losses whose gradients a rule combines, once per optimiser step.
+
+    Attributes:
+        train: the loop's settings.
+        rule: the rule.
+        seed: the run's seed of the rule's random choices.
+        reduction: "mean" or "sum" over a branch's tokens.
+    """
+
+    train: TrainSettings
+    rule: GradientRule
+    seed: int
+    reduction: Literal["mean", "sum"] = "mean"
+    _step: int = field(default=0, init=False, repr=False)
+    _found: list[TeacherLosses] = field(default_factory=list, init=False, repr=False)
+    _gradients: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    def begin_step(self, step: int, total: int) -> None:
+        """Remember the step and forget one that was broken off."""
+        self._step = step
+        self._found, self._gradients = [], {}
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of all teachers."""
+        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> TeacherLosses:
+        """The uniform loss, and each teacher's own, from one forward pass per teacher."""
+        losses: dict[tuple[str, str], Tensor] = {}
+        teachers = sorted({b.teacher for q in batch for b in q.branches})
+        for teacher in teachers:
+            own = [only_teacher(q, teacher) for q in batch if any(b.teacher == teacher for b in q.branches)]
+            states = branch_hidden(student, own, self.train.layout)
+            values = branch_values(student, own, states, self.train, with_gold=False)
+            for question, (value,) in zip(own, values, strict=True):
+                reduce = Tensor.mean if self.reduction == "mean" else Tensor.sum
+                losses[question.question_id, teacher] = reduce(value.losses)
+        by_teacher = {
+            teacher: torch.stack([loss for (_, name), loss in losses.items() if name == teacher]).sum()
+            / len(batch)
+            for teacher in teachers
+        }
+        means = [torch.stack([losses[q.question_id, b.teacher] for b in q.branches]).mean() for q in batch]
+        return TeacherLosses(torch.stack(means).mean(), _rows(batch, losses), by_teacher=by_teacher)
+
+    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+        """Add every teacher's gradient of this pass to its gradient of the step."""
+        assert isinstance(found, TeacherLosses)
+        self._found.append(found)
+        for teacher, loss in found.by_teacher.items():
+            # The graphs of teachers are separate, and each is needed just once.
+            new = torch.autograd.grad(loss * share, list(parameters), materialize_grads=True)
+            if teacher not in self._gradients:
+                self._gradients[teacher] = list(new)
+                continue
+            for total, gradient in zip(self._gradients[teacher], new, strict=True):
+                total += gradient
+
+    def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Weigh the teachers' gradients and complete the rows of the step with the weights.
+
+        Raises:
+            NumericalError: a gradient is not finite, or too large to be squared.
+        """
+        teachers = sorted(self._gradients)
+        gradients = [self._gradients[teacher] for teacher in teachers]
+        products = inner_products(gradients)
+        if not torch.isfinite(products).all():
+            raise NumericalError(
+                f"step {self._step + 1}: expected finite inner products of the gradients of "
+                f"{', '.join(teachers)}, got {products.tolist()}. Lower train.learning_rate."
+            )
+        size = products.diagonal().mean()
+        seed = derive_seed(self.seed, f"step {self._step}")
+        weights = self.rule.weights(products / size.clamp(min=torch.finfo(size.dtype).tiny), seed)
+        for parameter, *of_teachers in zip(parameters, *gradients, strict=True):
+            combined = torch.zeros_like(of_teachers[0])
+            for weight, gradient in zip(weights.tolist(), of_teachers, strict=True):
+                combined.add_(gradient, alpha=weight)
+            parameter.grad = combined
+        total = float(weights.sum())
+        by_teacher = dict(zip(teachers, weights.tolist(), strict=True))
+        # The loop reads rows and metrics after this, so that what is only known now can still enter them.
+        for found in self._found:
+            found.metrics |= {"gradient_weights_sum": total, **conflicts(products)}
+            for row in found.rows:
+                weight = by_teacher[row["teacher"]]
+                row["gradient_weight"] = weight
+                row["teacher_weight"] = weight / total if total > 0 else 0.0
+        self._found, self._gradients = [], {}
+
+
+def only_teacher(question: EncodedQuestion, teacher: str) -> EncodedQuestion:
+    """A question with the branches of one teacher.
+
+    Args:
+        question: the question.
+        teacher: the teacher.
+    """
+    return replace(question, branches=tuple(b for b in question.branches if b.teacher == teacher))
+
+
+def inner_products(gradients: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Inner products of gradients that lie in pieces, Float[Tensor, "gradients gradients"], float64, CPU.
+
+    Args:
+        gradients: of every gradient its pieces, one per parameter, in the same order.
+    """
+    found = torch.zeros(len(gradients), len(gradients), dtype=torch.float64)
+    for pieces in zip(*gradients, strict=True):
+        rows = torch.stack([piece.flatten() for piece in pieces])
+        rows = rows.float() if rows.element_size() < 4 else rows
+        found += (rows @ rows.T).double().cpu()
+    return found
+
+
+def conflicts(products: Tensor) -> dict[str, float]:
+    """How far gradients oppose each other: share of pairs with a negative product, smallest cosine.
+
+    Args:
+        products: Float[Tensor, "gradients gradients"]; one gradient has no pairs and gives nothing.
+    """
+    if len(products) < 2:
+        return {}
+    norms = products.diagonal().sqrt()
+    lengths = (norms[:, None] * norms[None, :]).clamp(min=torch.finfo(products.dtype).tiny)
+    pairs = torch.triu(torch.ones_like(products, dtype=torch.bool), diagonal=1)
+    return {
+        "conflict_share": float((products[pairs] < 0).double().mean()),
+        "smallest_gradient_cosine": float((products / lengths)[pairs].min()),
+    }
+
+
+def _rows(batch: Sequence[EncodedQuestion], losses: dict[tuple[str, str], Tensor]) -> list[dict[str, Any]]:
+    return [
+        {
+            "question_id": question.question_id,
+            "teacher": branch.teacher,
+            "is_right": branch.is_right,
+            "teacher_weight": 1.0 / len(question.branches),
+            "supervised_loss": float(losses[question.question_id, branch.teacher].detach()),
+        }
+        for question in batch
+        for branch in question.branches
+    ]

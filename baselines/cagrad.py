@@ -1,0 +1,91 @@
+"""CAGrad over teachers: near the mean gradient, the direction that is best for the worst-off teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from compact_bench.loop import train
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+from ._teacher_gradients import OURS, TeacherGradients
+
+__all__ = ["METHOD", "CAGrad", "CAGradConfig", "CAGradRule"]
+
+
+class CAGradConfig(Strict):
+    """Settings of CAGrad.
+
+    Attributes:
+        c: radius of the ball around the mean gradient, in units of its norm; 0 is the mean itself.
+        rescale: divide the result by 1 + c^2.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    c: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    rescale: bool = False
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True)
+class CAGradRule:
+    """d = g_0 + c |g_0| g_w / |g_w|, w = argmin over the simplex of g_w g_0 + c |g_0| |g_w|, g_0 the mean.
+
+    Attributes:
+        c: radius.
+        rescale: divide d by 1 + c^2.
+    """
+
+    c: float
+    rescale: bool
+
+    def weights(self, gramian: Tensor, seed: int) -> Tensor:
+        """Weights of the gradients; all 0 where some convex combination of them vanishes."""
+        from torchjd.aggregation import CAGradWeighting
+
+        found: Tensor = CAGradWeighting(self.c)(gramian)
+        return found / (1 + self.c**2) if self.rescale else found
+
+
+class CAGrad:
+    """d = g_0 + c |g_0| g_w / |g_w|."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="CAGrad over teachers: conflict-averse gradients",
+        source="arXiv 2110.14048, Algorithm 1, as in torchjd 0.18.0 (CAGradWeighting)",
+        ours=(
+            *OURS,
+            "the source's tasks are teachers here; whether their rationales conflict enough is unknown",
+            "c = 0.5 is the default of LibMTL at 4336804, which divides by 1 + c^2 afterwards; torchjd does "
+            "not, and neither does this method unless rescale is set",
+        ),
+        min_teachers=1,
+        reproduction="no reference",
+        short="CAGrad",
+        needs=("rationales",),
+    )
+    config_type: ClassVar[type[Strict]] = CAGradConfig
+
+    def __init__(self, config: CAGradConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        rule = CAGradRule(self.config.c, self.config.rescale)
+        seed = context.seed_for("cagrad")
+        objective = TeacherGradients(context.settings.train, rule, seed, self.config.sft_reduction)
+        return train(student, questions, objective, context)
+
+
+METHOD = CAGrad

@@ -1,0 +1,94 @@
+"""PCGrad over teachers: each teacher's gradient loses what opposes another teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from compact_bench.loop import train
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+from ._teacher_gradients import OURS, TeacherGradients
+
+__all__ = ["METHOD", "PCGrad", "PCGradConfig", "PCGradRule"]
+
+
+class PCGradConfig(Strict):
+    """Settings of PCGrad.
+
+    Attributes:
+        divide_by_teachers: divide the sum of the projected gradients by their number, so that teachers who
+            agree give the uniform gradient; the source sums.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    divide_by_teachers: bool = True
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True)
+class PCGradRule:
+    """For each k, over j != k in random order: where g'_k g_j < 0, g'_k -= (g'_k g_j / |g_j|^2) g_j.
+
+    Attributes:
+        divide_by_teachers: mean of the g'_k instead of their sum.
+    """
+
+    divide_by_teachers: bool
+
+    def weights(self, gramian: Tensor, seed: int) -> Tensor:
+        """Weights of the gradients; `seed` decides the orders."""
+        from torchjd.aggregation import PCGradWeighting
+
+        # The library draws its orders from the global generator of the CPU.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            found = PCGradWeighting()(gramian)
+        return found / len(gramian) if self.divide_by_teachers else found
+
+
+class PCGrad:
+    """d = sum_k g'_k / K."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="PCGrad over teachers: conflicting gradients are projected",
+        source="arXiv 2001.06782, Algorithm 1, as in torchjd 0.18.0 (PCGradWeighting)",
+        deviations=(
+            "the sum over teachers is divided by K, so that clipping sees gradients of the same size as for "
+            "the other methods; divide_by_teachers=false gives the source's sum",
+        ),
+        ours=(
+            *OURS,
+            "the source's tasks are teachers here; whether their rationales conflict enough is unknown",
+            "the random orders depend on the run's seed and the step, over teachers sorted by name",
+        ),
+        min_teachers=1,
+        reproduction="no reference",
+        short="PCGrad",
+        needs=("rationales",),
+    )
+    config_type: ClassVar[type[Strict]] = PCGradConfig
+
+    def __init__(self, config: PCGradConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        rule = PCGradRule(self.config.divide_by_teachers)
+        seed = context.seed_for("pcgrad")
+        objective = TeacherGradients(context.settings.train, rule, seed, self.config.sft_reduction)
+        return train(student, questions, objective, context)
+
+
+METHOD = PCGrad
