@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -145,6 +146,8 @@ def _import(source: MethodSource) -> Any:
     module_name = _PREFIX + source.name
     if module_name in sys.modules:
         return sys.modules[module_name].METHOD
+    assert source.path is not None
+    _package().__path__ = [str(source.path.parent)]
     spec = importlib.util.spec_from_file_location(module_name, source.path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{source.path} is no Python module")
@@ -156,6 +159,14 @@ def _import(source: MethodSource) -> Any:
         sys.modules.pop(module_name, None)
         raise
     return module.METHOD
+
+
+def _package() -> ModuleType:
+    """The package that method files are modules of, so that `from ._helpers import ...` finds theirs.
+
+    The folder has another name in a wheel than in a checkout, so that they cannot say an absolute one.
+    """
+    return sys.modules.setdefault(_PREFIX[:-1], ModuleType(_PREFIX[:-1]))
 
 
 def split_name(name: str) -> tuple[str, str]:
