@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("losses", "head"),
     ("lean", "kernels"),
     ("trainer",),
-    ("objectives", "released_consistency", "released"),
+    ("choosing", "objectives", "released_consistency", "released"),
     ("averaging", "checkpoints", "trackers", "loop", "parts", "final_weights"),
     ("registry", "checks"),
     ("compact",),

@@ -1,0 +1,109 @@
+"""All rationales as plain data: every rationale is a training example of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from compact_bench.branches import EncodedQuestion
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+
+__all__ = ["METHOD", "AllRationales", "AllRationalesConfig"]
+
+
+class AllRationalesConfig(Strict):
+    """Settings of training on all rationales.
+
+    Attributes:
+        group: examples per optimiser step: "rationales" takes K times as many examples as other methods take
+            questions, and so as many steps; "questions" takes as many examples, and so K times the steps.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    group: Literal["rationales", "questions"] = "rationales"
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """The loss of examples, each a question with one of its rationales.
+
+    Attributes:
+        inner: the loss of one rationale.
+        counts: question id -> how many examples it makes.
+    """
+
+    inner: SupervisedObjective
+    counts: Mapping[str, int] = field(repr=False)
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """The one branch of an example."""
+        return self.inner.encode(student, question)
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """Mean over the examples; a rationale's weight in the table is its share of its question."""
+        found = self.inner.loss(student, batch)
+        for row in found.rows:
+            row["teacher_weight"] = 1.0 / self.counts[row["question_id"]]
+        return found
+
+
+class AllRationales:
+    """L = mean over all (question, rationale) pairs of L_SFT, shuffled as pairs."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="All rationales as plain data: every rationale a training example of its own",
+        short="All rationales as data",
+        source="arXiv 2212.10071 (Fine-tune-CoT, diverse reasoning): several rationales of a question are "
+        "added to the training data as samples of their own; there they are one teacher's",
+        deviations=("no filter by correctness; right_filter shows what that does",),
+        ours=(
+            "a step has K times as many examples as other methods have questions, so that steps, tokens and "
+            "learning rate are those of uniform; the source's step is group=questions (variant more-steps)",
+            "pairs are shuffled, so a question's rationales stand in different steps: the order of questions "
+            "is its own",
+            "K is the largest number of rationales that a question has",
+        ),
+        needs=("a rationale",),
+        min_teachers=1,
+        reproduction="no reference",
+        extra_steps="none as it is; its variant more-steps takes K times the optimiser steps, each on a K-th "
+        "of the tokens",
+    )
+    config_type: ClassVar[type[Strict]] = AllRationalesConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"more-steps": {"group": "questions"}}
+
+    def __init__(self, config: AllRationalesConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        examples = [example for question in questions for example in _examples(question)]
+        counts = {question.id: len(question.rationales) for question in questions}
+        settings = context.settings
+        if self.config.group == "rationales":
+            factor = max(counts.values(), default=1)
+            larger = {"accumulation": settings.train.accumulation * max(1, factor)}
+            settings = settings.model_copy(update={"train": settings.train.model_copy(update=larger)})
+        inner = SupervisedObjective(settings.train, None, self.config.sft_reduction)
+        return train(student, examples, _Examples(inner, counts), replace(context, settings=settings))
+
+
+def _examples(question: Question) -> list[Question]:
+    """The question once per rationale; as it is where it has none, so that encoding says so."""
+    # By name, so that the order of a question's rationales does not matter.
+    rationales = sorted(question.rationales, key=lambda r: r.teacher)
+    return [replace(question, rationales=(rationale,)) for rationale in rationales] or [question]
+
+
+METHOD = AllRationales

@@ -1,0 +1,170 @@
+"""Difficulty curriculum: rationales that the base student finds easy first, all of them in the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from compact_bench.branches import EncodedQuestion
+from compact_bench.choosing import ChosenBranches
+from compact_bench.errors import DataError, NumericalError
+from compact_bench.evaluation.guards import read_only
+from compact_bench.forward import branch_hidden
+from compact_bench.head import branch_values
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.records import Question
+from compact_bench.scores import difficulty
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+__all__ = ["METHOD", "Curriculum", "CurriculumConfig"]
+
+
+class CurriculumConfig(Strict):
+    """Settings of the curriculum.
+
+    Attributes:
+        initial_share: share of all rationales, the easiest ones, that is used at the first step, in (0, 1].
+        full_at: share of the schedule's steps after which all rationales are used, in (0, 1].
+        pacing: "root" grows fast at first, as the square root of the step; "linear" evenly.
+        order: "easy_first", or "hard_first" as a control.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    initial_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    full_at: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    pacing: Literal["root", "linear"] = "root"
+    order: Literal["easy_first", "hard_first"] = "easy_first"
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+    def share(self, step: int, total: int) -> float:
+        """Share of the rationales that a step may use.
+
+        Args:
+            step: optimiser step, from 0.
+            total: steps of the whole schedule.
+
+        Source: arXiv 1903.09848, the linear and the square-root competence.
+        """
+        done, first = step / (self.full_at * total), self.initial_share
+        if done >= 1.0:
+            return 1.0
+        if self.pacing == "linear":
+            return first + done * (1.0 - first)
+        return math.sqrt(first**2 + done * (1.0 - first**2))
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Which rationales a step may use.
+
+    Attributes:
+        config: the pacing.
+        places: question id -> teacher -> place of the rationale among all, in (0, 1], the first ones low.
+    """
+
+    config: CurriculumConfig
+    places: Mapping[str, Mapping[str, float]] = field(repr=False)
+
+    def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
+        """The teachers within the step's share, but always the question's first."""
+        places, share = self.places[question.question_id], self.config.share(step, total)
+        first = min(places.values())
+        return [name for name, place in places.items() if place <= max(share, first)]
+
+
+class Curriculum:
+    """L = mean of L_SFT over the rationales of a question that are easy enough for the step."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Difficulty curriculum: rationales the base student finds easy first, all of them later",
+        short="Difficulty curriculum",
+        source="arXiv 1903.09848 (competence-based curriculum; there for translation, with sentence length "
+        "and word rarity as difficulty): the linear and square-root pacing",
+        deviations=(
+            "the source draws batches from the easiest examples; here every question stays in its step, in "
+            "every method's order, and the curriculum decides on its rationales only",
+        ),
+        ours=(
+            "difficulty is COMPACT's, the token mean of the rationale's loss, under the untrained student",
+            "places are among all rationales of all training questions; a question of which none is within "
+            "the share yet is trained on its easiest one",
+            "equal weights over a question's rationales within the share; the others are not computed, so it "
+            "sees fewer tokens than uniform until full_at",
+            "initial share 1 %, all rationales from half of the schedule on",
+            "the losses before training are computed again when a killed run goes on; they are no part of "
+            "the token counts",
+        ),
+        needs=("a rationale",),
+        min_teachers=1,
+        reproduction="no reference",
+    )
+    config_type: ClassVar[type[Strict]] = CurriculumConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"hard-first": {"order": "hard_first"}}
+
+    def __init__(self, config: CurriculumConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Raises:
+            NumericalError: the student's loss of a rationale is not finite before training.
+        """
+        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        places = self._places(student, questions, inner, context)
+        return train(student, questions, ChosenBranches(inner, _Pace(self.config, places)), context)
+
+    def _places(
+        self,
+        student: Student,
+        questions: Sequence[Question],
+        inner: SupervisedObjective,
+        context: RunContext,
+    ) -> dict[str, dict[str, float]]:
+        """Question id -> teacher -> place among all rationales, in (0, 1]."""
+        found: list[tuple[float, str, str]] = []
+        with read_only(student.model):
+            for number, question in enumerate(questions):
+                context.on_progress(number, len(questions), "difficulty of the rationales")
+                # Training names all faulty questions at once; it is what meets them next.
+                with suppress(DataError):
+                    found += _difficulties(student, inner.encode(student, question), inner)
+        sign = 1.0 if self.config.order == "easy_first" else -1.0
+        places: dict[str, dict[str, float]] = {}
+        ordered = sorted((sign * value, question, teacher) for value, question, teacher in found)
+        for number, (_, question_id, teacher) in enumerate(ordered, 1):
+            places.setdefault(question_id, {})[teacher] = number / len(ordered)
+        return places
+
+
+def _difficulties(
+    student: Student, question: EncodedQuestion, inner: SupervisedObjective
+) -> list[tuple[float, str, str]]:
+    """(difficulty in nats per token, question id, teacher) of every branch."""
+    states = branch_hidden(student, [question], inner.train.layout)
+    (values,) = branch_values(student, [question], states, inner.train, with_gold=False)
+    found = [
+        (float(difficulty(v.losses)), question.question_id, b.teacher)
+        for b, v in zip(question.branches, values, strict=True)
+    ]
+    if not all(math.isfinite(value) for value, _, _ in found):
+        raise NumericalError(
+            f"question {question.question_id}: expected a finite loss of every rationale, got "
+            f"{', '.join(f'{teacher} {value}' for value, _, teacher in found)}. Use train.dtype=float32."
+        )
+    return found
+
+
+METHOD = Curriculum

@@ -1,0 +1,91 @@
+"""Majority filter: equal weights over the rationales whose answer most teachers give; no gold answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from compact_bench.answers import same_answer
+from compact_bench.branches import EncodedQuestion
+from compact_bench.choosing import ChosenBranches
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+__all__ = ["METHOD", "MajorityFilter", "MajorityFilterConfig"]
+
+
+class MajorityFilterConfig(Strict):
+    """Settings of the filter.
+
+    Attributes:
+        ties: of answers that equally many teachers give, "keep" takes all of them and "drop" none.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    ties: Literal["keep", "drop"] = "keep"
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True)
+class _Majority:
+    """What states the answer that most teachers give."""
+
+    ties: Literal["keep", "drop"]
+
+    def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
+        """The teachers who are in the majority."""
+        answers = {b.teacher: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
+        votes = {
+            name: sum(same_answer(other, answer) for other in answers.values())
+            for name, answer in answers.items()
+        }
+        most = max(votes.values(), default=0)
+        chosen = [name for name, count in votes.items() if count == most]
+        return chosen if len(chosen) == most or self.ties == "keep" else []
+
+
+class MajorityFilter:
+    """L = 1/M * sum over the M rationales with the majority answer of L_SFT."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Majority filter: only rationales whose answer most teachers give (no gold answer)",
+        short="Majority filter",
+        source="arXiv 2210.11610 (self-improvement): fine-tuning on the rationales whose answer is the most "
+        "frequent one; there one model's own samples vote, here the teachers",
+        deviations=(
+            "the source drops what has no consistent answer; here a question without a usable rationale "
+            "stays in its step with loss 0, so that steps and order are every method's",
+            "none of the source's changes of prompt formats",
+        ),
+        ours=(
+            "a majority is the largest number of teachers, not more than half of them; of tied answers all "
+            "are kept (ties=drop keeps none)",
+            "rationales that state no answer do not vote and are left out",
+            "equal weights over what is left of a question; what is left out is not computed",
+            "two teachers who differ are a tie, so with K = 2 and ties=keep it is uniform where both answer",
+        ),
+        needs=("rationales of several teachers",),
+        min_teachers=1,
+        reproduction="no reference",
+    )
+    config_type: ClassVar[type[Strict]] = MajorityFilterConfig
+
+    def __init__(self, config: MajorityFilterConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        return train(student, questions, ChosenBranches(inner, _Majority(self.config.ties)), context)
+
+
+METHOD = MajorityFilter

@@ -1,0 +1,77 @@
+"""Right-answer filter: equal weights over the rationales whose answer is the gold answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from compact_bench.branches import EncodedQuestion
+from compact_bench.choosing import ChosenBranches
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+__all__ = ["METHOD", "RightFilter", "RightFilterConfig"]
+
+
+class RightFilterConfig(Strict):
+    """Settings of the filter.
+
+    Attributes:
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True)
+class _RightAnswer:
+    """What states the gold answer after "The answer is"."""
+
+    def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
+        """The teachers whose answer is right."""
+        return [branch.teacher for branch in question.branches if branch.is_right]
+
+
+class RightFilter:
+    """L = 1/R * sum over the R rationales with the gold answer of L_SFT; 0 where none has it."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Right-answer filter: only rationales whose answer is the gold answer",
+        short="Right-answer filter",
+        source="the usual filter of rationale distillation: arXiv 2212.10071 (Fine-tune-CoT, step 2: samples "
+        "are filtered by the correctness of the final prediction), with one teacher there",
+        deviations=(
+            "the source drops a question without a right rationale; here it stays in its step with loss 0, "
+            "so that steps and order are every method's",
+        ),
+        ours=(
+            "equal weights over what is left of a question, so that every question counts the same",
+            "the answer is what follows the last 'The answer is'; a rationale that states none is left out",
+            "a rationale that is left out is not computed: fewer tokens than uniform in as many steps",
+        ),
+        uses_gold=True,
+        needs=("a rationale", "the gold answer"),
+        min_teachers=1,
+        reproduction="no reference",
+    )
+    config_type: ClassVar[type[Strict]] = RightFilterConfig
+
+    def __init__(self, config: RightFilterConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers."""
+        return None if suite.has_gold else "the filter needs gold answers, which this suite lacks"
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        return train(student, questions, ChosenBranches(inner, _RightAnswer()), context)
+
+
+METHOD = RightFilter
