@@ -38,11 +38,13 @@ class Outcome:
         records: of all runs that have one.
         executed: how many runs this process or another executed meanwhile.
         interrupted: whether the user stopped it.
+        broken: what is wrong with methods that could not even be planned.
     """
 
     records: tuple[RunRecord, ...]
     executed: int
     interrupted: bool = False
+    broken: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:

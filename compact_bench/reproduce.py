@@ -1,95 +1,145 @@
-"""A table from nothing, in one command: plan, run what is missing, write the tables from the records."""
+"""Tables from nothing, in one command: plan, run what is missing, write the tables from the records."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
+from compact_bench.errors import ConfigError
 from compact_bench.executing import Outcome, Part, execute_plan, show_plan
+from compact_bench.further_rows import AskedTable, ask_tables, methods_option, settled, with_found
 from compact_bench.planning import (
-    check_methods,
+    PlannedRun,
     plan_method,
     plan_table,
     plan_tuning,
     table_records,
     trial_runs,
 )
-from compact_bench.registry import get_method
-from compact_bench.table_spec import TableSpec, load_table_spec
-from compact_bench.tables import build_table
+from compact_bench.records import RunRecord
+from compact_bench.registry import get_method, split_name, variant_config
+from compact_bench.store_files import key_hash
+from compact_bench.table_spec import load_table_spec
+from compact_bench.tables import Table, build_table
+from compact_bench.tuning import Tuning
 from compact_bench.workbench import Request, Workbench
 
-__all__ = ["Outcome", "report_table", "reproduce_table", "run_method"]
+__all__ = ["Outcome", "TablesRequest", "report_tables", "reproduce_tables", "run_method"]
 
 
-def reproduce_table(
+@dataclass(frozen=True)
+class TablesRequest:
+    """What a command was asked to show, and where its files go.
+
+    Attributes:
+        tables: names or TOML files of the tables; one RESULTS.md holds them all.
+        output: folder of the written files.
+        methods: see `ask_tables`; the written tables show every row, whichever are run.
+        tune: whether every row that trains first tries the same learning rates on the validation split, and
+            then runs with the one it chose.
+        figures: folder of the pictures, relative to `output`; "" for the same.
+    """
+
+    tables: Sequence[str]
+    output: Path
+    methods: Sequence[str] = ()
+    tune: bool = False
+    figures: str = ""
+
+
+def reproduce_tables(
     request: Request,
-    table: str,
+    asked: TablesRequest,
     *,
-    methods: Sequence[str] = (),
-    output: Path,
     console: Console,
     quiet: bool = False,
     dry_run: bool = False,
     workers: int = 0,
-    tune: bool = False,
-    figures: str = "",
 ) -> Outcome:
-    """Plan a table, run what is missing, and write its files.
+    """Plan tables, run what is missing, and write their files.
 
     Args:
         request: suite, profile, seeds, student, settings, folders.
-        table: a table's name or TOML file.
-        methods: only these rows' runs; the written table still shows every row.
-        output: folder of the written files.
-        figures: folder of the pictures, relative to `output`; "" for the same.
+        asked: which tables and rows, and where the files go.
         console: for the plan, progress and messages.
-        quiet: whether to print nothing.
+        quiet: whether to print nothing but warnings.
         dry_run: show the plan only.
         workers: runs at a time; 0 chooses by student and machine.
-        tune: whether every row that trains first tries the same learning rates on the validation split, and
-            then runs with the one it chose.
 
     Returns:
-        The records of the table's runs; an interruption is part of the outcome, not an exception.
+        The records of the tables' runs; an interruption is part of the outcome, not an exception.
 
     Raises:
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
-    spec = load_table_spec(table)
-    check_methods(spec, methods)
+    tables = _asked_tables(asked)
     bench = Workbench(request)
     _announce(bench, console, quiet)
+    tables = tuple(settled(bench, table) for table in tables)
+    broken = _warned(tables, console)
     trials: list[Part] = []
-    tuning = plan_tuning(bench, spec, methods) if tune else None
+    tuning = plan_tuning(bench, tables[0].spec, tables[0].planned) if asked.tune else None
     if tuning:
         trials.append(Part(bench, trial_runs(tuning), "Tuning"))
-    runs = Part(bench, plan_table(bench, spec, methods, tuning.chosen if tuning else None))
+    runs = Part(bench, _plan(bench, tables, tuning))
     if dry_run:
         return show_plan([*trials, runs], console, workers=workers)
     if tuning:
         tried = execute_plan(trials, console, quiet=quiet, workers=workers, later=[runs])
         if tried.interrupted:
-            _write(bench, spec, output, console, quiet, tune, figures)
+            _write(bench, tables, asked, console, quiet)
             return tried
-        chosen = plan_tuning(bench, spec, methods).chosen
-        runs = Part(bench, plan_table(bench, spec, methods, chosen))
+        runs = Part(bench, _plan(bench, tables, plan_tuning(bench, tables[0].spec, tables[0].planned)))
     outcome = execute_plan([runs], console, quiet=quiet, workers=workers)
-    _write(bench, spec, output, console, quiet, tune, figures)
-    return outcome
+    _write(bench, tables, asked, console, quiet)
+    return replace(outcome, broken=broken)
+
+
+def _asked_tables(asked: TablesRequest) -> tuple[AskedTable, ...]:
+    specs = [load_table_spec(name) for name in dict.fromkeys(asked.tables)]
+    if not specs:
+        raise ConfigError("--table: expected a table, got none. `compact-bench list tables` shows them.")
+    if asked.tune and len(specs) > 1:
+        raise ConfigError(
+            f"--tune: expected one table, got {', '.join(asked.tables)}; tune each with its own --output."
+        )
+    return ask_tables(specs, asked.methods)
+
+
+def _warned(tables: Sequence[AskedTable], console: Console) -> tuple[str, ...]:
+    """Problems of broken methods, each told once."""
+    wanted = [
+        table.problems[row.asked_as]
+        for table in tables
+        for row in table.wanted
+        if row.asked_as in table.problems
+    ]
+    found = tuple(dict.fromkeys(wanted))
+    for problem in found:
+        console.print(f"Warning: its row stays empty, as it {problem}", markup=False, soft_wrap=True)
+    return found
+
+
+def _plan(bench: Workbench, tables: Sequence[AskedTable], tuning: Tuning | None) -> list[PlannedRun]:
+    """The runs of all tables, each once, seed by seed, so that partial tables have whole seeds."""
+    rates = tuning.chosen if tuning else None
+    found = [run for table in tables for run in plan_table(bench, table.spec, table.planned, rates)]
+    once = {run.key.hash: run for run in reversed(found)}
+    return [run for seed in bench.seeds for run in reversed(once.values()) if run.key.seed == seed]
 
 
 def run_method(
-    request: Request, method: str, *, console: Console, quiet: bool = False, workers: int = 0
+    request: Request, name: str, *, console: Console, quiet: bool = False, workers: int = 0
 ) -> Outcome:
     """Run one method on every seed (and teacher, where it asks for one).
 
     Args:
         request: suite, profile, seeds, student, settings, folders.
-        method: registry name.
+        name: of a method or of a registered variant ("compact[no-consensus]").
         console: for the plan, progress and messages.
         quiet: whether to print nothing.
         workers: runs at a time; 0 chooses by student and machine.
@@ -99,30 +149,25 @@ def run_method(
     """
     bench = Workbench(request)
     # A mistyped name must not be answered by a download first.
-    get_method(method)
+    variant_config(*split_name(name))
     _announce(bench, console, quiet)
-    return execute_plan([Part(bench, plan_method(bench, method))], console, quiet=quiet, workers=workers)
+    return execute_plan([Part(bench, plan_method(bench, name))], console, quiet=quiet, workers=workers)
 
 
-def report_table(
-    request: Request,
-    table: str,
-    *,
-    output: Path,
-    console: Console,
-    quiet: bool,
-    tune: bool = False,
-    figures: str = "",
-) -> None:
-    """Write a table's files from the records that are there; runs nothing.
+def report_tables(request: Request, asked: TablesRequest, *, console: Console, quiet: bool) -> None:
+    """Write tables' files from the records that are there; runs nothing.
 
     Args:
-        request, table, output, console, quiet, tune, figures: as in `reproduce_table`.
+        request, asked, console, quiet: as in `reproduce_tables`.
 
     Raises:
         CompactBenchError: a name, setting or folder is wrong.
     """
-    _write(Workbench(request), load_table_spec(table), output, console, quiet, tune, figures)
+    tables = _asked_tables(asked)
+    bench = Workbench(request)
+    tables = tuple(settled(bench, table) for table in tables)
+    _warned(tables, console)
+    _write(bench, tables, asked, console, quiet)
 
 
 def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
@@ -132,40 +177,30 @@ def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
 
 
 def _write(
-    bench: Workbench,
-    spec: TableSpec,
-    output: Path,
-    console: Console,
-    quiet: bool,
-    tune: bool,
-    figures: str,
+    bench: Workbench, tables: Sequence[AskedTable], asked: TablesRequest, console: Console, quiet: bool
 ) -> None:
     from compact_bench.report import ReportFacts, write_results
 
-    tuning = plan_tuning(bench, spec) if tune else None
-    records = table_records(bench, spec, tuning.chosen if tuning else None)
-    table = build_table(
-        spec,
-        records,
-        bench.spec,
-        teachers=bench.teachers,
-        profile=bench.request.profile,
-        seeds=bench.seeds,
-        has_truth=bench.suite_info.has_truth,
-    )
-    own = bench.request.student in (None, bench.spec.student)
+    tuning = plan_tuning(bench, tables[0].spec, tables[0].rows) if asked.tune else None
+    # Methods that were not asked for were not tuned either.
+    shown = tables if tuning else [settled(bench, with_found(bench, table)) for table in tables]
+    rates = tuning.chosen if tuning else None
+    found = [table_records(bench, table.spec, table.rows, rates) for table in shown]
+    records = list({key_hash(record.key): record for same in found for record in same}.values())
+    suites_own = bench.request.student in (None, bench.spec.student)
     titles = {teacher.name: teacher.title for teacher in bench.spec.teachers}
     facts = ReportFacts(
-        command=command_line(bench, spec.number, tune=tune),
+        command=command_line(bench, shown, tune=asked.tune),
         suite_title=bench.spec.title,
         profile_note=bench.profile.note,
         card=bench.spec.card,
-        student=bench.spec.student_title if own else bench.student_name,
+        student=bench.spec.student_title if suites_own else bench.student_name,
         teachers={name: titles.get(name, "") for name in bench.teachers},
         tuning=tuning,
-        figures=figures,
+        figures=asked.figures,
     )
-    written = write_results([table], records, output, facts)
+    built = [_built(bench, table, own) for table, own in zip(shown, found, strict=True)]
+    written = write_results(built, records, asked.output, facts)
     if not quiet:
         console.print(
             f"Written from {len(records)} run record(s): {written.markdown}, {written.csv.name} and "
@@ -175,18 +210,35 @@ def _write(
         )
 
 
-def command_line(bench: Workbench, table: str, *, tune: bool = False) -> str:
+def _built(bench: Workbench, asked: AskedTable, records: Sequence[RunRecord]) -> Table:
+    methods = {row.method for row in asked.rows}
+    return build_table(
+        asked.spec,
+        records,
+        bench.spec,
+        teachers=bench.teachers,
+        profile=bench.request.profile,
+        seeds=bench.seeds,
+        has_truth=bench.suite_info.has_truth,
+        problems=asked.problems,
+        extra_steps={name: get_method(name).card.extra_steps for name in methods},
+    )
+
+
+def command_line(bench: Workbench, tables: Sequence[AskedTable], *, tune: bool = False) -> str:
     """The command that makes these results, without the folders, which results do not depend on.
 
     Args:
         bench: suite, profile, seeds and settings.
-        table: the table's number.
+        tables: what is shown.
         tune: whether learning rates are tuned.
     """
     asked = bench.request
-    words = ["compact-bench", "reproduce", "--table", table, "--suite", asked.suite]
-    words += ["--profile", asked.profile, "--seeds", ",".join(map(str, bench.seeds))]
+    words = ["compact-bench", "reproduce", "--table", ",".join(table.spec.number for table in tables)]
+    words += ["--suite", asked.suite, "--profile", asked.profile]
+    words += ["--seeds", ",".join(map(str, bench.seeds))]
     for option, value in (
+        ("--methods", methods_option(tables)),
         ("--student", asked.student),
         ("--rationales", asked.rationales),
         ("--teachers", ",".join(asked.teachers)),

@@ -120,11 +120,11 @@ def expand_rows(
         if row.kind == "each_teacher":
             rows += [_teacher_row(row, teacher, planned) for teacher in teachers]
         elif row.kind == "best_teacher":
-            name = _label(row.method, "best" + row.variant_suffix)
+            name = _label(row.method, "best" + row.suffix)
             rows.append(PlannedRow(name, row.title, row.kind, row.method, planned=planned))
         else:
-            name = _label(row.method, row.variant_suffix)
-            rows.append(PlannedRow(name, row.title, row.kind, row.method, row.variant_suffix, planned))
+            name = _label(row.method, row.suffix)
+            rows.append(PlannedRow(name, row.title, row.kind, row.method, row.suffix, planned))
     return rows
 
 
@@ -133,7 +133,7 @@ def _label(method: str, variant: str) -> str:
 
 
 def _teacher_row(row: RowSpec, teacher: str, planned: bool) -> PlannedRow:
-    variant = teacher + row.variant_suffix
+    variant = teacher + row.suffix
     title = row.title.replace("{variant}", teacher)
     return PlannedRow(_label(row.method, variant), title, "each_teacher", row.method, variant, planned)
 
@@ -165,6 +165,7 @@ def fill_rows(
     teachers: Sequence[str],
     profile: str | None,
     has_truth: bool = False,
+    problems: Mapping[str, str] | None = None,
 ) -> list[RowRuns]:
     """Every row with its runs; rows without any say why, methods without a row get one at the end.
 
@@ -173,6 +174,7 @@ def fill_rows(
         records: runs of one suite and profile, under one set of settings.
         teachers: names, in the suite's order; teachers that only records know follow.
         profile, has_truth: see `expand_rows`.
+        problems: name of a row or method -> why it can have no runs.
 
     Raises:
         ConfigError: two records claim the same method, variant and seed.
@@ -182,8 +184,9 @@ def fill_rows(
     known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
     extra = sorted(set(by_run) - known)
     rows += [PlannedRow(_label(m, v), _label(m, v), "extra", m, v) for m, v in extra]
+    why = {row.name: (problems or {}).get(row.name) or (problems or {}).get(row.method, "") for row in rows}
     filled = [
-        _with_runs(row, by_run.get((row.method, row.variant), []))
+        _with_runs(row, by_run.get((row.method, row.variant), []), why[row.name])
         for row in rows
         if row.planned or (row.method, row.variant) in by_run
     ]
@@ -214,25 +217,25 @@ def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecor
 
 def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Sequence[str]) -> list[str]:
     names = list(teachers)
-    suffixes = {row.method: row.variant_suffix for row in spec.rows if row.kind == "each_teacher"}
-    ends = [row.variant_suffix for row in spec.rows if row.variant_suffix]
+    by_teacher = {row.method for row in spec.rows if row.kind == "each_teacher"}
+    ends = _ends(spec)
     for record in records:
         variant = str(record.key["variant"])
-        if record.key["method"] in suffixes and variant:
+        if record.key["method"] in by_teacher and variant:
             name = next((variant.removesuffix(end) for end in ends if variant.endswith(end)), variant)
             if name not in names:
                 names.append(name)
     return names
 
 
-def _with_runs(row: PlannedRow, records: Sequence[RunRecord]) -> RowRuns:
+def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str = "") -> RowRuns:
     runs = {int(r.key["seed"]): r for r in records if r.status == "done"}
     others = tuple(r for r in records if r.status != "done")
     note = ""
     if runs and others:
         missing = "; ".join(f"seed {r.key['seed']} {_status_text(r)}" for r in others)
         note = f"{row.title}: {missing}."
-    return RowRuns(row, runs, others, note=note)
+    return RowRuns(row, runs, others, note=note, problem=problem)
 
 
 def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
@@ -242,7 +245,7 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
         for row in rows
         if row.row.kind == "each_teacher"
         and row.row.method == template.method
-        and _suffix_of(spec, row.row.variant) == template.variant_suffix
+        and _suffix_of(spec, row.row.variant) == template.suffix
     }
     chosen = choose_teacher(
         spec.selection, {name: list(row.runs.values()) for name, row in candidates.items()}
@@ -259,5 +262,9 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
 
 
 def _suffix_of(spec: TableSpec, variant: str) -> str:
-    ends = [row.variant_suffix for row in spec.rows if row.variant_suffix]
-    return next((end for end in ends if variant.endswith(end)), "")
+    return next((end for end in _ends(spec) if variant.endswith(end)), "")
+
+
+def _ends(spec: TableSpec) -> list[str]:
+    """What runs of a named teacher may have behind the teacher's name."""
+    return [row.suffix for row in spec.rows if row.suffix and row.kind != "method"]

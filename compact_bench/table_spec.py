@@ -35,6 +35,7 @@ class RowSpec(Strict):
         title: how the row is named; "{variant}" stands for the teacher.
         kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
             the teacher that the table's `selection` chooses.
+        variant: a registered variant of the method ("no-consensus"), whose values its runs have.
         variant_suffix: end of the runs' variant, which tells further rows of one method apart.
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
         epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
@@ -46,12 +47,31 @@ class RowSpec(Strict):
     method: str
     title: str
     kind: Literal["method", "each_teacher", "best_teacher"] = "method"
+    variant: str = ""
     variant_suffix: str = ""
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     epochs_times_teachers: bool = False
     profiles: tuple[str, ...] = ()
     always_with: Literal["", "truth"] = ""
     requires: Literal["", "truth"] = ""
+
+    @model_validator(mode="after")
+    def _one_suffix(self) -> RowSpec:
+        if self.variant and self.variant_suffix:
+            raise ValueError("expected either variant or variant_suffix")
+        return self
+
+    @property
+    def suffix(self) -> str:
+        """What the runs' variant ends in: it stands alone, or behind the teacher's name."""
+        if not self.variant:
+            return self.variant_suffix
+        return self.variant if self.kind == "method" else f":{self.variant}"
+
+    @property
+    def asked_as(self) -> str:
+        """What the row's runs are asked for by on the command line ("compact[no-consensus]")."""
+        return f"{self.method}[{self.variant}]" if self.variant else self.method
 
     def planned_in(self, profile: str | None, has_truth: bool) -> bool:
         """Whether `reproduce` runs this row.
@@ -173,6 +193,8 @@ class TableSpec(Strict):
         reference: method that the other rows are compared with.
         selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
         selection_text: the same in words.
+        further_rows: whether runs that the store has of methods without a row get one ("found"), or only
+            those that are asked for by name ("asked").
         rows, groups, comparisons, controls, paper: see there.
     """
 
@@ -182,6 +204,7 @@ class TableSpec(Strict):
     reference: str
     selection: tuple[str, ...] = ()
     selection_text: str = ""
+    further_rows: Literal["found", "asked"] = "found"
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
     comparisons: tuple[ComparisonSpec, ...] = ()
@@ -191,7 +214,7 @@ class TableSpec(Strict):
     @model_validator(mode="after")
     def _names_are_unique(self) -> TableSpec:
         columns = [column.name for group in self.groups for column in group.columns]
-        rows = [(row.method, row.kind, row.variant_suffix) for row in self.rows]
+        rows = [(row.method, row.kind, row.suffix) for row in self.rows]
         groups = [group.name for group in self.groups]
         for what, names in (("column", columns), ("row", rows), ("group", groups)):
             twice = sorted({str(name) for name in names if names.count(name) > 1})  # type: ignore[arg-type]
@@ -203,11 +226,14 @@ class TableSpec(Strict):
 
     @model_validator(mode="after")
     def _pairs_are_of_rows_and_groups(self) -> TableSpec:
-        methods = {row.method for row in self.rows}
+        exact = {row.asked_as for row in self.rows if row.kind == "method" and not row.variant_suffix}
+        by_teacher = {row.method for row in self.rows if row.kind != "method" or row.variant_suffix}
         planned = [(pair.row, pair.against) for pair in self.comparisons]
         pairs = planned + [(pair.row, pair.against) for pair in self.controls]
         # A row is called after its method ("single_teacher[best]"); teachers are the suite's to name.
-        unknown = sorted({name for pair in pairs for name in pair if name.partition("[")[0] not in methods})
+        unknown = sorted(
+            {n for pair in pairs for n in pair if n not in exact and n.partition("[")[0] not in by_teacher}
+        )
         if unknown:
             raise ValueError(f"comparisons and controls: no row is called {', '.join(unknown)}")
         same = sorted({row for row, against in pairs if row == against})

@@ -153,6 +153,8 @@ def build_table(
     profile: str | None = None,
     seeds: Sequence[int] = (),
     has_truth: bool = False,
+    problems: Mapping[str, str] | None = None,
+    extra_steps: Mapping[str, str] | None = None,
 ) -> Table:
     """Build a table from run records.
 
@@ -165,6 +167,8 @@ def build_table(
         profile: which profile; None takes the records' own.
         seeds: seeds that were asked for; a row that lacks one is named in the notes.
         has_truth: whether the suite knows which rationales are right; rows and groups may require it.
+        problems: name of a row or method -> why it can have no runs.
+        extra_steps: method -> what it spends beyond the schedule, by its card.
 
     Raises:
         ConfigError: the records are of several profiles and none was asked for, or two of them claim the
@@ -173,7 +177,7 @@ def build_table(
     mine = [r for r in records if r.key.get("suite") == suite.name]
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.get("profile") == profile]
-    rows = fill_rows(spec, mine, teachers, profile or None, has_truth)
+    rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
     columns = _columns(spec, suite, has_truth)
     groups = {
         group.name: (group, Benchmarks.of(_tasks(group, suite), rows))

@@ -34,11 +34,13 @@ __all__ = [
     "Store",
     "StudentName",
     "SuiteName",
+    "Tables",
     "Teachers",
     "Threads",
     "Tune",
     "Workers",
     "World",
+    "all_names",
     "csv_names",
     "make_request",
     "out",
@@ -77,7 +79,19 @@ StudentName = Annotated[
     ),
 ]
 MethodNames = Annotated[
-    str, typer.Option("--methods", rich_help_panel=RUN, help="Only these methods, as a,b,c.")
+    str,
+    typer.Option(
+        "--methods",
+        rich_help_panel=RUN,
+        help="Only these methods, as a,b[variant],c; those without a row get one. table: all of the table's, "
+        "all: these and every other registered method.",
+    ),
+]
+Tables = Annotated[
+    list[str],
+    typer.Option(
+        "--table", rich_help_panel=RUN, help="Table, or tables as 2,5: names or TOML files; may be repeated."
+    ),
 ]
 Overrides = Annotated[
     list[str],
@@ -185,6 +199,11 @@ def _console(stderr: bool) -> Console:
 def csv_names(text: str) -> tuple[str, ...]:
     """The names in "a,b, c"; empty for ""."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def all_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """The names in an option that takes several, as a,b or repeated; each once."""
+    return tuple(dict.fromkeys(name for text in texts for name in csv_names(text)))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -39,9 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(
-    table: Annotated[
-        str, typer.Option("--table", rich_help_panel=o.RUN, help="Table to reproduce: a name or a TOML file.")
-    ] = "2",
+    table: o.Tables = ["2"],  # noqa: B006
     suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",
@@ -81,26 +79,18 @@ def reproduce(
         threads=threads,
         device=device,
     )
-    from compact_bench.reproduce import reproduce_table
+    from compact_bench.reproduce import TablesRequest, reproduce_tables
 
+    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures)
     end_with(
-        reproduce_table(
-            request,
-            table,
-            methods=o.csv_names(methods),
-            output=output,
-            figures=figures,
-            console=o.status(),
-            quiet=quiet,
-            dry_run=dry_run,
-            workers=workers,
-            tune=tune,
-        )
+        reproduce_tables(request, asked, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
     )
 
 
 def run(
-    method: Annotated[str, typer.Argument(help="Method name; `compact-bench list methods` shows them.")],
+    method: Annotated[
+        str, typer.Argument(help="Method, or METHOD[VARIANT]; `compact-bench list methods` shows them.")
+    ],
     suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",
@@ -147,12 +137,11 @@ def run(
 
 
 def report(
-    table: Annotated[
-        str, typer.Option("--table", rich_help_panel=o.RUN, help="Table to write: a name or a TOML file.")
-    ] = "2",
+    table: o.Tables = ["2"],  # noqa: B006
     suite: o.SuiteName = o.DEFAULT_SUITE,
     profile: o.Profile = "lite",
     seeds: o.Seeds = "",
+    methods: o.MethodNames = "",
     student: o.StudentName = "",
     overrides: o.Overrides = [],  # noqa: B006
     world: o.World = [],  # noqa: B006
@@ -184,9 +173,10 @@ def report(
         threads=0,
         device="auto",
     )
-    from compact_bench.reproduce import report_table
+    from compact_bench.reproduce import TablesRequest, report_tables
 
-    report_table(request, table, output=output, console=o.status(), quiet=quiet, tune=tune, figures=figures)
+    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures)
+    report_tables(request, asked, console=o.status(), quiet=quiet)
 
 
 def prefetch(
@@ -226,5 +216,5 @@ def end_with(outcome: Outcome) -> None:
     if outcome.interrupted:
         typer.echo("Interrupted. The same command continues where it stopped.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
-    if outcome.failed:
+    if outcome.failed or outcome.broken:
         raise typer.Exit(1)

@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("progress", "listing", "estimate"),
     ("workbench",),
-    ("planning", "prefetching", "runner"),
+    ("planning", "further_rows", "prefetching", "runner"),
     ("attempts", "job_queue"),
     ("worker", "worker_process"),
     ("launch",),
