@@ -11,7 +11,7 @@ from compact_bench.records import Question
 from compact_bench.released import ReleasedObjective
 from compact_bench.settings import Strict
 from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, SuiteInfo
 
 __all__ = ["METHOD", "CompactReleased"]
 
@@ -30,6 +30,18 @@ class CompactReleased:
         uses_gold=True,
         min_teachers=1,
         reproduction="untested",
+        short="COMPACT (released code)",
+        needs=("gold answers",),
+        claims=tuple(
+            Claim(
+                f"COMPACT, by its authors' code, is above {name} {group.replace('_', ' ')}", place, row, group
+            )
+            for row, name, place in (
+                ("zero_shot", "zero-shot", "arXiv 2601.13992v1, section 4.2 (main results)"),
+                ("uniform", "equal weights (Direct Avg.)", "arXiv 2601.13992v1, section 4.5, Figure 5"),
+            )
+            for group in ("in_distribution", "out_of_distribution")
+        ),
     )
     config_type: ClassVar[type[Strict]] = WeightingConfig
 

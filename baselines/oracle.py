@@ -42,6 +42,7 @@ class Oracle:
         ),
         min_teachers=1,
         reproduction="no reference",
+        short="Oracle (right rationales only; a bound)",
     )
     config_type: ClassVar[type[Strict]] = OracleConfig
 

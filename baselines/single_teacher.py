@@ -37,6 +37,7 @@ class SingleTeacher:
         ours=("sees about 1/K of the tokens of a multi-teacher method in the same number of steps",),
         min_teachers=1,
         reproduction="untested",
+        short="Single teacher",
     )
     config_type: ClassVar[type[Strict]] = SingleTeacherConfig
 

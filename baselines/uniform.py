@@ -10,7 +10,7 @@ from compact_bench.objectives import SupervisedObjective
 from compact_bench.records import Question
 from compact_bench.settings import Strict
 from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, SuiteInfo
 
 __all__ = ["METHOD", "Uniform", "UniformConfig"]
 
@@ -34,6 +34,16 @@ class Uniform:
         ours=("supervised tokens and reduction are COMPACT's, so that only the weights differ",),
         min_teachers=1,
         reproduction="untested",
+        short="Uniform weights",
+        claims=tuple(
+            Claim(
+                f"Direct Avg. is above the base model {group.replace('_', ' ')}",
+                "arXiv 2601.13992v1, section 4.5, Figure 5 (Qwen2.5-1.5B)",
+                "zero_shot",
+                group,
+            )
+            for group in ("in_distribution", "out_of_distribution")
+        ),
     )
     config_type: ClassVar[type[Strict]] = UniformConfig
 

@@ -25,6 +25,7 @@ class ZeroShot:
         source="arXiv 2601.13992v1, section 4.1 (there the -Instruct model, here the student itself)",
         min_teachers=0,
         reproduction="no reference",
+        short="Zero-shot (the student itself)",
     )
     config_type: ClassVar[type[Strict]] = ZeroShotConfig
 

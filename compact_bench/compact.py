@@ -10,7 +10,7 @@ from compact_bench.objectives import PaperObjective, WeightingConfig
 from compact_bench.records import Question
 from compact_bench.settings import Strict
 from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, SuiteInfo
 
 __all__ = ["METHOD", "Compact"]
 
@@ -60,6 +60,46 @@ _OURS = (
     "beta1, beta2, beta3, tau, lambda and epsilon are the released code's; the paper does not state its own",
 )
 
+_PAPER = "arXiv 2601.13992v1"
+_ABLATION = f"{_PAPER}, section 4.5, Figure 5 (Qwen2.5-1.5B)"
+_BOTH = {"in_distribution": "in distribution", "out_of_distribution": "out of distribution"}
+_MAIN_RESULTS = tuple(
+    Claim(f"COMPACT is above {name} {where}", f"{_PAPER}, section 4.2 (main results)", row, group)
+    for row, name in {
+        "zero_shot": "zero-shot",
+        "sbs_kd[vanilla]": "SbS-KD (vanilla CoT distillation)",
+        "mcc_kd": "MCC-KD",
+        "edit": "EDIT",
+        "mot": "MoT",
+        "committee": "Committee",
+    }.items()
+    for group, where in _BOTH.items()
+)
+_ABLATIONS = tuple(
+    Claim(text, place, row, group)
+    for text, place, row, group in (
+        ("without consensus it loses 4.60 %", _ABLATION, "compact[no-consensus]", "in_distribution"),
+        ("without consensus it loses 5.51 %", _ABLATION, "compact[no-consensus]", "out_of_distribution"),
+        (
+            "without adaptability it loses 9.65 %",
+            _ABLATION,
+            "compact[no-adaptability]",
+            "out_of_distribution",
+        ),
+        ("without difficulty it loses 2.80 %", _ABLATION, "compact[no-difficulty]", "in_distribution"),
+        ("without difficulty it loses 8.60 %", _ABLATION, "compact[no-difficulty]", "out_of_distribution"),
+        (
+            "without difficulty the student forgets",
+            f"{_PAPER}, section 4.5, Figure 6 (b)",
+            "compact[no-difficulty]",
+            "retention",
+        ),
+        ("it is above equal weights (Direct Avg.)", _ABLATION, "uniform", "in_distribution"),
+        ("it is above equal weights (Direct Avg.)", _ABLATION, "uniform", "out_of_distribution"),
+    )
+)
+"""A loss is relative to the full method; what the paper does not state is no claim here."""
+
 
 class Compact:
     """The paper's method."""
@@ -71,6 +111,9 @@ class Compact:
         uses_gold=True,
         min_teachers=1,
         reproduction="untested",
+        short="COMPACT (paper)",
+        needs=("gold answers",),
+        claims=(*_MAIN_RESULTS, *_ABLATIONS),
     )
     config_type: ClassVar[type[Strict]] = WeightingConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
