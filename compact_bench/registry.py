@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compact_bench.errors import ConfigError, UnknownNameError
+from compact_bench.records import fingerprint
 from compact_bench.settings import describe_validation_error
 from compact_bench.trainer import Method
 
@@ -27,6 +28,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "MethodSource",
     "get_method",
+    "import_method",
     "make_method",
     "method_names",
     "method_sources",
@@ -119,7 +121,22 @@ def get_method(name: str) -> type[Any]:
     sources = method_sources()
     if name not in sources:
         raise UnknownNameError("method", name, sources)
-    source = sources[name]
+    return import_method(sources[name])
+
+
+def import_method(source: MethodSource) -> type[Any]:
+    """Import a method from where it is, registered or not.
+
+    Args:
+        source: its name, and its file or entry point.
+
+    Returns:
+        A class that satisfies `trainer.Method`.
+
+    Raises:
+        ConfigError: its module cannot be imported or holds no method; the file or package is named.
+    """
+    name = source.name
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
     try:
         found = _import(source)
@@ -143,7 +160,8 @@ def _import(source: MethodSource) -> Any:
         return getattr(loaded, "METHOD", loaded)
     if source.origin == "compact_bench":
         return importlib.import_module("compact_bench.compact").METHOD
-    module_name = _PREFIX + source.name
+    # A file that is not registered may have the name of a method that is.
+    module_name = _PREFIX + source.name if source.origin == "baselines" else _unregistered(source)
     if module_name in sys.modules:
         return sys.modules[module_name].METHOD
     assert source.path is not None
@@ -159,6 +177,10 @@ def _import(source: MethodSource) -> Any:
         sys.modules.pop(module_name, None)
         raise
     return module.METHOD
+
+
+def _unregistered(source: MethodSource) -> str:
+    return f"{_PREFIX}file_{fingerprint(str(source.path), 8)}_{source.name}"
 
 
 def _package() -> ModuleType:
