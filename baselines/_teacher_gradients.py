@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from compact_bench.branches import EncodedQuestion, encode_question
 from compact_bench.errors import NumericalError
-from compact_bench.forward import branch_hidden
-from compact_bench.head import branch_values
 from compact_bench.records import Question
 from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
 from compact_bench.trainer import StepLoss, derive_seed
+
+from ._weighing import Reduction, branch_losses, branch_rows
 
 __all__ = ["OURS", "GradientRule", "TeacherGradients", "TeacherLosses", "conflicts", "inner_products"]
 
@@ -75,7 +75,7 @@ class TeacherGradients:
     train: TrainSettings
     rule: GradientRule
     seed: int
-    reduction: Literal["mean", "sum"] = "mean"
+    reduction: Reduction = "mean"
     _step: int = field(default=0, init=False, repr=False)
     _found: list[TeacherLosses] = field(default_factory=list, init=False, repr=False)
     _gradients: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
@@ -95,18 +95,16 @@ class TeacherGradients:
         teachers = sorted({b.teacher for q in batch for b in q.branches})
         for teacher in teachers:
             own = [only_teacher(q, teacher) for q in batch if any(b.teacher == teacher for b in q.branches)]
-            states = branch_hidden(student, own, self.train.layout)
-            values = branch_values(student, own, states, self.train, with_gold=False)
-            for question, (value,) in zip(own, values, strict=True):
-                reduce = Tensor.mean if self.reduction == "mean" else Tensor.sum
-                losses[question.question_id, teacher] = reduce(value.losses)
+            found = branch_losses(student, own, self.train, self.reduction)
+            losses |= {(q.question_id, teacher): loss for q, (loss,) in zip(own, found, strict=True)}
         by_teacher = {
             teacher: torch.stack([loss for (_, name), loss in losses.items() if name == teacher]).sum()
             / len(batch)
             for teacher in teachers
         }
-        means = [torch.stack([losses[q.question_id, b.teacher] for b in q.branches]).mean() for q in batch]
-        return TeacherLosses(torch.stack(means).mean(), _rows(batch, losses), by_teacher=by_teacher)
+        in_order = [[losses[q.question_id, b.teacher] for b in q.branches] for q in batch]
+        loss = torch.stack([torch.stack(of_question).mean() for of_question in in_order]).mean()
+        return TeacherLosses(loss, branch_rows(batch, in_order), by_teacher=by_teacher)
 
     def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
         """Add every teacher's gradient of this pass to its gradient of the step."""
@@ -194,17 +192,3 @@ def conflicts(products: Tensor) -> dict[str, float]:
         "conflict_share": float((products[pairs] < 0).double().mean()),
         "smallest_gradient_cosine": float((products / lengths)[pairs].min()),
     }
-
-
-def _rows(batch: Sequence[EncodedQuestion], losses: dict[tuple[str, str], Tensor]) -> list[dict[str, Any]]:
-    return [
-        {
-            "question_id": question.question_id,
-            "teacher": branch.teacher,
-            "is_right": branch.is_right,
-            "teacher_weight": 1.0 / len(question.branches),
-            "supervised_loss": float(losses[question.question_id, branch.teacher].detach()),
-        }
-        for question in batch
-        for branch in question.branches
-    ]
