@@ -45,16 +45,16 @@ def test_fixed_losses_are_the_variances(student_folder: Folders, tmp_path: Path)
     trained = train_tiny(
         student_folder("llama", "chatml"),
         tmp_path,
-        tiny.questions(2, teachers=2),
+        tiny.questions(2, teachers=3),
         settings(learning_rate=1e-7, warmup_steps=0, epochs=60, accumulation=2, clip_norm=1e6),
         "uncertainty_weights",
         {"log_variance_rate": 0.1},
     )
     last = trained.steps[trained.steps["step"] == 60]
     losses = last.groupby("teacher")["supervised_loss"].mean()
-    assert losses.max() / losses.min() > 1.05, "these losses do not tell the teachers apart"
+    assert losses.max() / losses.min() > 1.04, "these losses do not tell the teachers apart"
     variances = trained.report.extra["variances"]
-    assert variances == pytest.approx(losses.to_dict(), rel=0.02)
+    assert variances == pytest.approx(losses.to_dict(), rel=0.01)
     weights = last.groupby("teacher")["teacher_weight"].first()
     inverse = {teacher: 1.0 / value for teacher, value in variances.items()}
     for teacher, weight in weights.items():
