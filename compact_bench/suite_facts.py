@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compact_bench.data.teacher_facts import all_have_feedback, all_reviewed, some_have_pairs
 from compact_bench.store_files import write_atomic
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SuiteFacts", "data_code_mark", "file_mark"]
 
+_KNOWN = ("has_truth", "has_pairs", "has_reviews", "has_feedback")
 _DATA_CODE = ("data/*.py", "lab/*.py", "chat.py", "answers.py")
 
 
@@ -26,16 +28,29 @@ class SuiteFacts:
         fingerprint: of the suite and its questions.
         teachers: names, in order.
         has_truth: whether it is known of every rationale if it is really right.
+        has_pairs: whether some training question has a right and a wrong rationale on a similar path.
+        has_reviews: whether every training question has the K(K-1) scores of K teachers on one another.
+        has_feedback: whether every training question has feedback on a student's wrong answer.
     """
 
     fingerprint: str
     teachers: tuple[str, ...]
     has_truth: bool
+    has_pairs: bool = False
+    has_reviews: bool = False
+    has_feedback: bool = False
 
     @classmethod
     def of(cls, data: SuiteData) -> SuiteFacts:
         """The facts of loaded data."""
-        return cls(data.fingerprint, data.training[0].teachers, data.has_truth)
+        return cls(
+            fingerprint=data.fingerprint,
+            teachers=data.training[0].teachers,
+            has_truth=data.has_truth,
+            has_pairs=some_have_pairs(data.training),
+            has_reviews=all_reviewed(data.training),
+            has_feedback=all_have_feedback(data.training),
+        )
 
     @classmethod
     def read(cls, path: Path) -> SuiteFacts | None:
@@ -43,7 +58,7 @@ class SuiteFacts:
         try:
             value = json.loads(path.read_bytes())
             teachers = tuple(map(str, value["teachers"]))
-            return cls(str(value["fingerprint"]), teachers, bool(value["has_truth"]))
+            return cls(str(value["fingerprint"]), teachers, **{name: bool(value[name]) for name in _KNOWN})
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -122,7 +122,14 @@ class Workbench:
     def suite_info(self) -> SuiteInfo:
         """What methods are told of the suite before they run."""
         facts = self._suite_facts
-        return SuiteInfo(name=self.spec.name, teachers=self.teachers, has_truth=facts.has_truth)
+        return SuiteInfo(
+            name=self.spec.name,
+            teachers=self.teachers,
+            has_truth=facts.has_truth,
+            has_pairs=facts.has_pairs,
+            has_reviews=facts.has_reviews,
+            has_feedback=facts.has_feedback,
+        )
 
     def settings_for(
         self, changes: Mapping[str, Mapping[str, Any]] | None = None, epochs_factor: int = 1

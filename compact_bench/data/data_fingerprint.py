@@ -14,7 +14,7 @@ __all__ = ["data_fingerprint"]
 
 
 def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question]) -> str:
-    """Hash of a suite's definition, its questions and rationales, and its benchmark files or items.
+    """Hash of a suite's definition, its questions and all said about them, and its benchmark files or items.
 
     Args:
         spec: the suite.
@@ -42,7 +42,14 @@ def _contents(question: Question) -> list[Any]:
     """All of a question that runs depend on; what most suites do not know is left out there."""
     told = [[r.teacher, r.text, *([asdict(r.truth)] if r.truth else [])] for r in question.rationales]
     family = [question.family] if question.family else []
-    return [question.id, question.text, question.gold_answer, told, *family]
+    beyond: dict[str, Any] = {
+        name: list(map(asdict, said))
+        for name in ("pairs", "reviews", "feedback")
+        if (said := getattr(question, name))
+    }
+    if question.mistake:
+        beyond["mistake"] = question.mistake
+    return [question.id, question.text, question.gold_answer, told, *family, *([beyond] if beyond else [])]
 
 
 def _benchmark_contents(spec: SuiteSpec, benchmark: BenchmarkSpec) -> list[Any]:

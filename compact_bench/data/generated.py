@@ -15,7 +15,9 @@ __all__ = ["generated_benchmark", "generated_questions"]
 
 
 def generated_questions(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[Question, ...]:
-    """All questions of a suite's world, training and validation together, with the chosen rationales.
+    """All questions of a suite's world, training and validation together, with what the chosen teachers say.
+
+    Reviews need two chosen teachers, the author and the reviewer.
 
     Args:
         spec: a suite with `training.world`.
@@ -28,10 +30,20 @@ def generated_questions(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[Qu
     world = spec.training.world
     assert world is not None
     names = [teacher.name for teacher, _ in spec.choose_teachers(wanted)] or list(TEACHERS)
-    return tuple(
-        dataclasses.replace(question, rationales=tuple(by_name[name] for name in names))
-        for question in training_questions(world)
-        if (by_name := {rationale.teacher: rationale for rationale in question.rationales})
+    return tuple(_said_by(question, names) for question in training_questions(world))
+
+
+def _said_by(question: Question, names: Sequence[str]) -> Question:
+    """A question with these teachers only, in this order."""
+    by_name = {rationale.teacher: rationale for rationale in question.rationales}
+    return dataclasses.replace(
+        question,
+        rationales=tuple(by_name[name] for name in names),
+        pairs=tuple(pair for name in names for pair in question.pairs if pair.teacher == name),
+        reviews=tuple(
+            r for name in names for r in question.reviews if r.author == name and r.reviewer in names
+        ),
+        feedback=tuple(said for name in names for said in question.feedback if said.teacher == name),
     )
 
 

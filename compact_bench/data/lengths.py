@@ -1,4 +1,4 @@
-"""Rows and rationales that are longer than a student or a suite allows."""
+"""Rows and rationales, or texts of pairs, that are longer than a student or a suite allows."""
 
 from __future__ import annotations
 
@@ -39,17 +39,20 @@ def _too_long(
 ) -> list[Fault]:
     faults = []
     # No token is shorter than a byte, so most rows need no tokenizer; the margin is for the end of turn.
-    longest = max((len(r.text.encode()) for r in question.rationales), default=0) + 16
+    texts = [(r.teacher, "rationale", r.text) for r in question.rationales]
+    texts += [(p.teacher, "chosen text", p.chosen) for p in question.pairs]
+    texts += [(p.teacher, "rejected text", p.rejected) for p in question.pairs]
+    longest = max((len(text.encode()) for _, _, text in texts), default=0) + 16
     if longest <= limit and not whole_row:
         return []
     prompt_tokens = count_tokens(question.text, "")
     if whole_row and prompt_tokens + longest <= limit:
         return []
-    for rationale in question.rationales:
-        tokens = count_tokens(question.text, rationale.text) - (0 if whole_row else prompt_tokens)
+    for teacher, kind, text in texts:
+        tokens = count_tokens(question.text, text) - (0 if whole_row else prompt_tokens)
         if tokens > limit:
-            what = "row (prompt and rationale)" if whole_row else "rationale"
+            what = f"row (prompt and {kind})" if whole_row else kind
             problem = f"expected a {what} of at most {limit} tokens, got {tokens}"
-            where = places.get(rationale.teacher, question.source)
-            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", problem, question.id))
+            where = places.get(teacher, question.source)
+            faults.append(Fault(f"{where}, {kind} of {teacher!r}", problem, question.id))
     return faults

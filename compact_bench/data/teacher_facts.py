@@ -11,7 +11,15 @@ from typing import Any, TypedDict
 from compact_bench.answers import answer_span, canonical_answer, extract_answer, same_answer
 from compact_bench.records import Question, Rationale
 
-__all__ = ["TeacherFacts", "all_true", "answer_counts", "teacher_facts"]
+__all__ = [
+    "TeacherFacts",
+    "all_have_feedback",
+    "all_reviewed",
+    "all_true",
+    "answer_counts",
+    "some_have_pairs",
+    "teacher_facts",
+]
 
 
 class TeacherFacts(TypedDict):
@@ -40,6 +48,37 @@ def all_true(questions: Sequence[Question]) -> bool:
         questions: a rationale set.
     """
     return all(r.truth is not None for question in questions for r in question.rationales)
+
+
+def some_have_pairs(questions: Sequence[Question]) -> bool:
+    """Whether a question has a right and a wrong rationale on a similar path; one is enough to learn from.
+
+    Args:
+        questions: a rationale set.
+    """
+    return any(question.pairs for question in questions)
+
+
+def all_reviewed(questions: Sequence[Question]) -> bool:
+    """Whether every teacher scored, validly or not, every other's rationale; one teacher has no reviewer.
+
+    Args:
+        questions: a rationale set.
+    """
+    return all(
+        (given := {(r.author, r.reviewer) for r in q.reviews})
+        and given >= {*itertools.permutations(q.teachers, 2)}
+        for q in questions
+    )
+
+
+def all_have_feedback(questions: Sequence[Question]) -> bool:
+    """Whether every question has feedback on a student's wrong answer.
+
+    Args:
+        questions: a rationale set.
+    """
+    return all(question.feedback for question in questions)
 
 
 def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:

@@ -60,6 +60,10 @@ def check_words(
         where = question.source or f"question {question.id!r}"
         texts = {"question": question.text, "gold answer": question.gold_answer}
         texts |= {f"rationale of {r.teacher!r}": r.text for r in question.rationales}
+        texts |= {f"pair of {p.teacher!r}": f"{p.chosen} {p.rejected}" for p in question.pairs}
+        # What stands for the mistake is replaced before a student reads it.
+        texts |= {f"feedback of {f.teacher!r}": f.text.replace("{mistake}", "") for f in question.feedback}
+        texts |= {"mistake": question.mistake}
         faults += _faults(where, question.id, texts, find)
     for task, rows in benchmarks.items():
         for row in rows:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from compact_bench.errors import DataError, Fault, UnknownNameError
 from compact_bench.lab.families import COVERED, FAMILIES, UNCOVERED
+from compact_bench.lab.peers import feedback, pairs, reviews
 from compact_bench.lab.problems import Problem, right_chain
 from compact_bench.lab.settings import WorldSettings
 from compact_bench.lab.skills import SKILLS, SkillItem, skill_item
@@ -55,10 +56,10 @@ def split_of(text: str) -> Split:
 
 
 def training_questions(world: WorldSettings) -> tuple[Question, ...]:
-    """The pool of training and validation questions, with the four teachers' rationales.
+    """The pool of training and validation questions, with all that the four teachers say about them.
 
     Args:
-        world: seed, number, lengths and error rates.
+        world: seed, number, lengths and rates.
 
     Raises:
         DataError: the world has not that many questions of these lengths.
@@ -75,6 +76,9 @@ def training_questions(world: WorldSettings) -> tuple[Question, ...]:
                 rationales=rationales(problem, world),
                 source=f"lab, {family}, {steps} steps",
                 family=family,
+                pairs=pairs(problem, world),
+                reviews=reviews(problem, world),
+                feedback=feedback(problem),
             )
         )
     return tuple(found)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from compact_bench.settings import Strict
 
@@ -12,6 +12,8 @@ __all__ = ["WorldSettings"]
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 Length = Annotated[int, Field(ge=1, le=7)]
+
+_UNSAID = {"review_error_rate", "review_invalid_rate"}
 
 
 class WorldSettings(Strict):
@@ -26,6 +28,10 @@ class WorldSettings(Strict):
         weak_error_rate: the same in the families they are bad at, where they follow a wrong rule.
         ponder_error_rate: share of wrong rationales of ponder, who is right and long-winded.
         slip_rate: share of wrong rationales of breezy, who slips in one step and reasons on from there.
+        review_error_rate: share of reviews that take a right rationale for a wrong one, or a wrong one for a
+            right one. This and the next are left out of the settings as written down where they are the
+            default.
+        review_invalid_rate: share of reviews without a valid score.
     """
 
     seed: Annotated[int, Field(ge=0)] = 1
@@ -38,6 +44,14 @@ class WorldSettings(Strict):
     weak_error_rate: Rate = 0.85
     ponder_error_rate: Rate = 0.05
     slip_rate: Rate = 0.5
+    review_error_rate: Rate = 0.15
+    review_invalid_rate: Rate = 0.02
+
+    @model_serializer(mode="wrap")
+    def _unsaid_at_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        defaults = {name: type(self).model_fields[name].default for name in _UNSAID}
+        return {name: value for name, value in data.items() if value != defaults.get(name, ...)}
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> WorldSettings:

@@ -11,7 +11,7 @@ from compact_bench.lab.problems import Chain, Problem, right_chain, slipped_chai
 from compact_bench.lab.settings import WorldSettings
 from compact_bench.records import Rationale, RationaleTruth
 
-__all__ = ["STRONG_FAMILIES", "STYLES", "TEACHERS", "rationales", "seeded", "told"]
+__all__ = ["STRONG_FAMILIES", "STYLES", "TEACHERS", "rationales", "seeded", "teacher_chain", "told"]
 
 TEACHERS: Mapping[str, str] = {
     "abacus": "terse; good at ring and count, follows a wrong rule in order and lookup",
@@ -77,7 +77,7 @@ def rationales(problem: Problem, world: WorldSettings) -> tuple[Rationale, ...]:
 
 
 def _rationale(teacher: str, problem: Problem, world: WorldSettings) -> Rationale:
-    chain, style = _chain(teacher, problem, world), STYLES[teacher]
+    chain, style = teacher_chain(teacher, problem, world), STYLES[teacher]
     truth = RationaleTruth(
         is_right=chain.first_wrong_step is None,
         first_wrong_step=chain.first_wrong_step,
@@ -87,7 +87,14 @@ def _rationale(teacher: str, problem: Problem, world: WorldSettings) -> Rational
     return Rationale(teacher, told(chain.said, chain.answer, style), truth)
 
 
-def _chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
+def teacher_chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
+    """The chain that a teacher tells in its rationale.
+
+    Args:
+        teacher: one of `TEACHERS`.
+        problem: a question of a covered family.
+        world: seed and rates.
+    """
     family = FAMILIES[problem.family]
     rng = seeded("rationale", world.seed, teacher, problem.text)
     inclination = rng.random()

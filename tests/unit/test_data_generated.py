@@ -15,7 +15,7 @@ from compact_bench.data.suite_data import SuiteData, load_suite_data
 from compact_bench.data.teacher_facts import teacher_facts
 from compact_bench.errors import DataError, UnknownNameError
 from compact_bench.lab import TEACHERS, WorldSettings
-from compact_bench.records import Question, Rationale, RationaleTruth
+from compact_bench.records import Feedback, PeerReview, Question, Rationale, RationalePair, RationaleTruth
 from compact_bench.report.teachers import teacher_tables, teachers_markdown
 from compact_bench.suites import SuiteSpec, load_spec, with_world
 from tests.tiny_suite import write_tiny_lab
@@ -84,6 +84,24 @@ def test_the_fingerprint_of_a_suite_without_truth_is_what_it_was() -> None:
     assert data_fingerprint(load_spec("svamp"), questions, questions) == "f00d196e2ffdc9e9"
 
 
+def test_the_fingerprint_covers_pairs_reviews_feedback_and_mistakes() -> None:
+    from compact_bench.data.data_fingerprint import data_fingerprint
+
+    spec = load_spec("svamp").model_copy(update={"benchmarks": ()})
+    plain = Question("q", "How many?", "2", (Rationale("ann", "The answer is 2"),))
+    pair = RationalePair("ann", "The answer is 2", "The answer is 3", "corrupted")
+    made = [
+        plain,
+        dataclasses.replace(plain, pairs=(pair,)),
+        dataclasses.replace(plain, pairs=(dataclasses.replace(pair, origin="rectified"),)),
+        dataclasses.replace(plain, reviews=(PeerReview("ann", "bob", 3),)),
+        dataclasses.replace(plain, reviews=(PeerReview("ann", "bob", None),)),
+        dataclasses.replace(plain, feedback=(Feedback("ann", "No."),)),
+        dataclasses.replace(plain, mistake="3"),
+    ]
+    assert len({data_fingerprint(spec, [question], []) for question in made}) == len(made)
+
+
 def test_more_than_the_world_has_is_refused(spec: SuiteSpec) -> None:
     uncovered = spec.benchmarks[0].model_copy(update={"task": "lab_uncovered", "items": 40})
     spec = with_world(spec, ("shortest_steps=1", "longest_steps=1"))
@@ -100,6 +118,18 @@ def test_rows_longer_than_the_longest_stop_or_are_dropped(spec: SuiteSpec) -> No
         load(spec, count_tokens=count_words, max_length_tokens=70)
     data = load(spec, count_tokens=count_words, max_length_tokens=70, on_fault="drop")
     assert data.excluded and len(data.training) + len(data.validation) < 12
+
+
+def test_rows_of_pairs_are_held_against_the_longest_too(spec: SuiteSpec) -> None:
+    def count(question: str, text: str) -> int:
+        return 500 if text.startswith("Clearly") and text not in own else 20
+
+    own = {r.text for q in generated_questions(spec) for r in q.rationales}
+    with pytest.raises(
+        DataError, match=r"(chosen|rejected) text of 'breezy': expected a row \(prompt and"
+    ) as caught:
+        load(spec, count_tokens=count, max_length_tokens=100)
+    assert all("text of 'breezy'" in str(fault) for fault in caught.value.faults)
 
 
 def test_a_users_rationales_replace_the_worlds(spec: SuiteSpec, tmp_path: Path) -> None:

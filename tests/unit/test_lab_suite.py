@@ -89,7 +89,11 @@ def test_worlds_are_different_data(suite: Path, tmp_path: Path) -> None:
 def test_what_is_known_of_a_set_is_remembered(suite: Path, tmp_path: Path) -> None:
     assert Workbench(request_of(suite, tmp_path)).suite_info.has_truth
     again = Workbench(request_of(suite, tmp_path))
-    assert again.suite_info.has_truth and "data" not in vars(again)
+    info = again.suite_info
+    assert info.has_truth and info.has_pairs and info.has_reviews and info.has_feedback
+    assert "data" not in vars(again)
+    alone = Workbench(request_of(suite, tmp_path, teachers=("ponder",))).suite_info
+    assert alone.has_pairs and alone.has_feedback and not alone.has_reviews
 
 
 def test_rationales_of_the_lab_are_whole_words_with_answers(suite: Path, tmp_path: Path) -> None:
