@@ -143,10 +143,12 @@ def _life(
     before = _weights(base_student().model)
     outside = GlobalState.now()
     with warnings.catch_warnings():
+        # What the constructor does is another check's.
+        method = subject.make()
         disturb_generators(disturbed)
         standing, inside = generator_states(), GlobalState.now()
         try:
-            fit = _watched(subject, student, world, context, before)
+            fit = _watched(method, student, world, context, before)
             fit.changes, fit.generators = inside.changes(), generator_states()
             fit.drawn = [name for name, state in fit.generators.items() if state != standing[name]]
         finally:
@@ -160,9 +162,8 @@ def _life(
 
 
 def _watched(
-    subject: Subject, student: Student, world: World, context: RunContext, before: dict[str, Tensor]
+    method: Any, student: Student, world: World, context: RunContext, before: dict[str, Tensor]
 ) -> Fit:
-    method = subject.make()
     shared = _shared_state(student, world, context)
     flags = {name: p.requires_grad for name, p in student.model.named_parameters()}
     watch = Watch(folder=context.directory)
