@@ -29,7 +29,7 @@ from compact_bench.settings import Strict, TrainSettings
 from compact_bench.students import Student
 from compact_bench.trainer import StepLoss
 
-__all__ = ["PaperObjective", "QuestionResult", "SupervisedObjective", "WeightingConfig"]
+__all__ = ["PaperObjective", "QuestionResult", "SupervisedObjective", "WeightingConfig", "span_log_probs"]
 
 
 class WeightingConfig(Strict):
@@ -114,12 +114,24 @@ class QuestionResult:
         ]
 
 
-def _span_log_probs(
-    student: Student, branches: Sequence[EncodedBranch], states: Sequence[Tensor]
+def span_log_probs(
+    student: Student,
+    branches: Sequence[EncodedBranch],
+    states: Sequence[Tensor],
+    temperature: float = 1.0,
 ) -> list[Tensor | None]:
     """Per branch the distributions Float[Tensor, "span vocab"] that predict its answer span's tokens.
 
-    None where the branch takes no part in consistency. Only these few rows of logits are kept.
+    Only these few rows of logits are kept.
+
+    Args:
+        student: for its head.
+        branches: of one question.
+        states: per branch Float[Tensor, "T+2 hidden"] from `branch_hidden`.
+        temperature: by which logits are divided.
+
+    Returns:
+        Log-probabilities per branch; None for one that is not right, and for all where fewer than two are.
     """
     # State i of a branch predicts its token prompt + i.
     rows = [
@@ -131,7 +143,8 @@ def _span_log_probs(
     part = [row for row in rows if row is not None and len(row)]
     if len(part) < 2:
         return [None] * len(rows)
-    together = torch.log_softmax(student.layout.logits(student.model, torch.cat(part)), dim=-1)
+    logits = student.layout.logits(student.model, torch.cat(part))
+    together = torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=-1)
     pieces = iter(together.split([len(row) for row in part]))
     return [next(pieces) if row is not None and len(row) else None for row in rows]
 
@@ -262,7 +275,7 @@ class PaperObjective:
         supervised = torch.stack([reduce(v.losses) for v in values])
         loss, consistency = (weights * supervised).sum(), weights.new_zeros(())
         if config.lambda_consistency:
-            consistency = consistency_loss(_span_log_probs(student, question.branches, states), weights)
+            consistency = consistency_loss(span_log_probs(student, question.branches, states), weights)
             loss = loss + config.lambda_consistency * consistency
         return QuestionResult(adapt, agree, hard, weights, supervised, consistency, loss, gains, attention)
 

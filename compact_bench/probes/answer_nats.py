@@ -16,7 +16,7 @@ from compact_bench.forward import branch_hidden
 from compact_bench.records import Question, Rationale
 from compact_bench.students import Student
 
-__all__ = ["AnswerNats", "answer_nats"]
+__all__ = ["AnswerNats", "answer_nats", "span_nats"]
 
 _NO_LIMIT = 1 << 30
 
@@ -66,7 +66,7 @@ def answer_nats(student: Student, questions: Sequence[Question]) -> AnswerNats:
     used = 0
     with read_only(student.model):
         for question in questions:
-            first, *rest = _nats(exact, _as_branches(exact, question))
+            first, *rest = span_nats(exact, _as_branches(exact, question))
             direct.append(first)
             reasoned.append(sum(rest) / len(rest) if rest else None)
             used += len(rest)
@@ -103,7 +103,13 @@ def _is_right(rationale: Rationale, stated: str, question: Question) -> bool:
     return answers_right if rationale.truth is None else answers_right and rationale.truth.is_right
 
 
-def _nats(student: Student, encoded: EncodedQuestion) -> list[float]:
+def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
+    """Per branch the mean negative log-likelihood of its answer span's tokens, in nats.
+
+    Args:
+        student: read only; the caller sees to its mode.
+        encoded: branches that all have an answer span.
+    """
     (hidden_states,) = branch_hidden(student, [encoded])
     found = []
     for branch, hidden in zip(encoded.branches, hidden_states, strict=True):

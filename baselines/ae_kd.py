@@ -1,0 +1,114 @@
+"""AE-KD over teachers: MGDA whose weights may not exceed a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from compact_bench.errors import NumericalError
+from compact_bench.loop import train
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+from ._teacher_gradients import OURS, TeacherGradients
+
+__all__ = ["AEKD", "METHOD", "AEKDConfig", "AEKDRule"]
+
+
+class AEKDConfig(Strict):
+    """Settings of AE-KD.
+
+    Attributes:
+        largest_weight: C, the most that one teacher may weigh, in (0, 1]: 1 is MGDA, 1/K or less the mean.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    largest_weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True)
+class AEKDRule:
+    """a = argmin |sum_k a_k g_k|^2 over a_k in [0, C] that sum to 1.
+
+    Attributes:
+        largest_weight: C; where K * C < 1 no such weights exist, and all are 1/K.
+    """
+
+    largest_weight: float
+
+    def weights(self, gramian: Tensor, seed: int) -> Tensor:
+        """Weights of the gradients, which sum to 1.
+
+        Raises:
+            NumericalError: the solver finds no minimum.
+        """
+        from scipy.optimize import minimize
+
+        count = len(gramian)
+        equal = torch.full((count,), 1.0 / count, dtype=gramian.dtype)
+        if self.largest_weight * count <= 1.0:
+            return equal
+        products = gramian.numpy()
+        found = minimize(
+            lambda a: float(a @ products @ a),
+            equal.numpy(),
+            jac=lambda a: 2.0 * products @ a,
+            method="SLSQP",
+            bounds=[(0.0, self.largest_weight)] * count,
+            constraints={"type": "eq", "fun": lambda a: a.sum() - 1.0, "jac": lambda a: a * 0.0 + 1.0},
+            options={"ftol": 1e-12, "maxiter": 200},
+        )
+        if not found.success:
+            raise NumericalError(
+                f"AE-KD: expected weights of {count} gradients, the solver says: {found.message}. "
+                f"The gradients' inner products are {products.tolist()}."
+            )
+        weights = torch.from_numpy(found.x).clamp(0.0, self.largest_weight)
+        return weights / weights.sum()
+
+
+class AEKD:
+    """d = sum_k a_k g_k of least norm, a on the simplex and at most C."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="AE-KD over teachers: the shortest combination of gradients with bounded weights",
+        short="AE-KD (bounded MGDA)",
+        source="Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space (NeurIPS "
+        "2020), known from its code only: AnTuo1998/AE-KD at 68f490e",
+        deviations=(
+            "the source takes gradients at the student's logits, which image classifiers share; texts of "
+            "different teachers share no logits, so these are gradients of the trained parameters",
+            "the source solves it as a one-class support vector machine with nu = 1/(C*K), which has the "
+            "same solution; here SLSQP of scipy",
+            "the source weighs distillation 0.9 against 0.1 of the label's loss at temperature 4; rationales "
+            "are all the supervision here, and have no temperature",
+        ),
+        ours=OURS,
+        needs=("rationales",),
+        reproduction="no reference",
+    )
+    config_type: ClassVar[type[Strict]] = AEKDConfig
+
+    def __init__(self, config: AEKDConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        rule, seed = AEKDRule(self.config.largest_weight), context.seed_for("ae_kd")
+        objective = TeacherGradients(context.settings.train, rule, seed, self.config.sft_reduction)
+        return train(student, questions, objective, context)
+
+
+METHOD = AEKD

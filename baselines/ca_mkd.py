@@ -1,0 +1,136 @@
+"""CA-MKD for rationales: a teacher weighs more where its rationale leads the student to the gold answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from compact_bench.answers import ANSWER_PHRASE, answer_span, canonical_answer, canonical_text
+from compact_bench.branches import encode_question
+from compact_bench.errors import DataError, NumericalError
+from compact_bench.evaluation.guards import read_only
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.probes.answer_nats import span_nats
+from compact_bench.records import Question
+from compact_bench.settings import Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+
+__all__ = ["CAMKD", "METHOD", "CAMKDConfig", "confidence_weights"]
+
+
+class CAMKDConfig(Strict):
+    """Settings of CA-MKD.
+
+    Attributes:
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+def confidence_weights(nats: Tensor) -> Tensor:
+    """w_k = (1 - softmax_k(nats)) / (K - 1): the lower the loss, the higher the weight.
+
+    Args:
+        nats: Float[Tensor, "teachers"], losses of the gold answer, two or more.
+
+    Returns:
+        Float[Tensor, "teachers"], which sum to 1; 1/K each where the losses are equal.
+    """
+    return (1.0 - torch.softmax(nats, dim=0)) / (len(nats) - 1)
+
+
+class CAMKD:
+    """L = sum_k w_k L_SFT,k with w_k by how well the untrained student tells the gold answer after r_k."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="CA-MKD for rationales: confidence-aware teacher weights",
+        short="CA-MKD (confidence weights)",
+        source="arXiv 2201.00007 and Rorozhl/CA-MKD at c2f39a9, for image classifiers: the weights only",
+        deviations=(
+            "the source weighs by the cross-entropy of a teacher's logits; a text has none, so it is the "
+            "untrained student's -log p(gold answer | question, rationale up to its answer)",
+            "the source distils logits at temperature 4 and, from the second epoch, features; here the loss "
+            "of a rationale takes their place",
+            "no division by K: the weights sum to 1, so that losses are of the size of the other methods'",
+        ),
+        ours=(
+            "weights are computed once, before training; a killed run computes them again",
+            "a rationale without an answer is read to its end",
+            "a question of which only one rationale is there gives it all the weight",
+        ),
+        uses_gold=True,
+        min_teachers=2,
+        needs=("a gold answer", "rationales of two teachers"),
+        reproduction="no reference",
+    )
+    config_type: ClassVar[type[Strict]] = CAMKDConfig
+
+    def __init__(self, config: CAMKDConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers and two teachers."""
+        if not suite.has_gold:
+            return "the confidence in a rationale needs gold answers, which this suite lacks"
+        if len(suite.teachers) < 2:
+            return "teachers are weighed against each other, and this suite has only one"
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Raises:
+            NumericalError: the student's loss of a gold answer is not finite.
+        """
+        weights = {}
+        with read_only(student.model):
+            for number, question in enumerate(questions):
+                context.on_progress(number, len(questions), "confidence in the rationales")
+                # Training names all faulty questions at once; it is what meets them next.
+                with suppress(DataError):
+                    weights[question.id] = _weights(student, question, context)
+        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
+        return train(student, questions, objective, context)
+
+
+def _weights(student: Student, question: Question, context: RunContext) -> dict[str, float]:
+    """Teacher -> weight in one question."""
+    if len(question.rationales) == 1:
+        return {question.teachers[0]: 1.0}
+    gold = canonical_answer(question.gold_answer)
+    # By name, so that the order of a question's rationales does not move a bit.
+    told = [
+        replace(r, text=_up_to_the_answer(r.text) + gold)
+        for r in sorted(question.rationales, key=lambda r: r.teacher)
+    ]
+    limit = context.settings.train.max_length_tokens
+    encoded = encode_question(student, question, rationales=told, max_length_tokens=limit)
+    per_token = span_nats(student, encoded)
+    nats = torch.tensor(
+        [n * len(b.answer_ids) for n, b in zip(per_token, encoded.branches, strict=True)],
+        dtype=torch.float64,
+    )
+    if not bool(nats.isfinite().all()):
+        raise NumericalError(
+            f"question {question.id}: expected finite losses of the gold answer, got {nats.tolist()}. "
+            "Use train.dtype=float32."
+        )
+    weights = confidence_weights(nats).tolist()
+    return dict(zip((b.teacher for b in encoded.branches), weights, strict=True))
+
+
+def _up_to_the_answer(text: str) -> str:
+    text = canonical_text(text)
+    span = answer_span(text)
+    return text[: span[0]] if span is not None else f"{text} {ANSWER_PHRASE} "
+
+
+METHOD = CAMKD

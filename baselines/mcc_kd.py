@@ -1,0 +1,183 @@
+"""MCC-KD: two diverse right rationales of a question, and agreement of the student on their answers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.choosing import ChosenBranches, draw
+from compact_bench.forward import branch_hidden
+from compact_bench.head import HeadValues, branch_values
+from compact_bench.loop import train
+from compact_bench.losses import symmetric_kl
+from compact_bench.objectives import span_log_probs
+from compact_bench.records import Question
+from compact_bench.settings import Rate, Strict, TrainSettings
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+
+__all__ = ["METHOD", "MccKd", "MccKdConfig", "PairObjective"]
+
+
+class MccKdConfig(Strict):
+    """Settings of MCC-KD.
+
+    Attributes:
+        alpha: factor of the KL term.
+        temperature: by which both sides' logits are divided.
+        max_similarity: share of the distinct tokens that two rationales may have in common to count as
+            diverse, in [0, 1].
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    alpha: Annotated[float, Field(ge=0.0)] = 0.01
+    temperature: Rate = 1.3
+    max_similarity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+
+def similarity(one: EncodedBranch, other: EncodedBranch) -> float:
+    """Jaccard similarity of two rationales as sets of tokens, in [0, 1]."""
+    a, b = (set(x.input_ids[x.prompt_tokens : x.prompt_tokens + x.rationale_tokens]) for x in (one, other))
+    return len(a & b) / len(a | b)
+
+
+@dataclass(frozen=True)
+class _DiversePair:
+    """Two teachers whose answers are right and whose texts differ."""
+
+    seed: int
+    max_similarity: float
+
+    def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
+        """Both names; one or none where no more of them are right."""
+        right = sorted((b for b in question.branches if b.is_right), key=lambda b: b.teacher)
+        if len(right) < 2:
+            return [branch.teacher for branch in right]
+        alike = {
+            f"{a.teacher}\n{b.teacher}": (similarity(a, b), (a.teacher, b.teacher))
+            for a, b in itertools.combinations(right, 2)
+        }
+        most = max(self.max_similarity, min(value for value, _ in alike.values()))
+        diverse = [name for name, (value, _) in alike.items() if value <= most]
+        return alike[draw(diverse, self.seed, step, question.question_id)][1]
+
+
+@dataclass(frozen=True)
+class PairObjective:
+    """Mean supervised loss of a question's one or two branches, and alpha times the KL between two.
+
+    Attributes:
+        config: coefficients.
+        train: the loop's settings.
+    """
+
+    config: MccKdConfig
+    train: TrainSettings
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of all teachers."""
+        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """Mean of the questions' losses."""
+        states = branch_hidden(student, batch, self.train.layout)
+        values = branch_values(student, batch, states, self.train, with_gold=False)
+        totals: list[Tensor] = []
+        rows: list[dict[str, Any]] = []
+        for question, of_branches, found in zip(batch, states, values, strict=True):
+            loss, own = self._question(student, question, of_branches, found)
+            totals.append(loss)
+            rows += own
+        return StepLoss(torch.stack(totals).mean(), rows)
+
+    def _question(
+        self,
+        student: Student,
+        question: EncodedQuestion,
+        states: Sequence[Tensor],
+        values: Sequence[HeadValues],
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        config = self.config
+        reduce = Tensor.mean if config.sft_reduction == "mean" else Tensor.sum
+        losses = torch.stack([reduce(v.losses) for v in values])
+        loss, agreement = losses.mean(), losses.new_zeros(())
+        if config.alpha and len(question.branches) == 2:
+            first, second = span_log_probs(student, question.branches, states, config.temperature)
+            if first is not None and second is not None and first.shape == second.shape:
+                agreement = 0.5 * symmetric_kl(first, second).mean()
+                loss = loss + config.alpha * agreement
+        rows = [
+            {
+                "question_id": question.question_id,
+                "teacher": branch.teacher,
+                "is_right": branch.is_right,
+                "teacher_weight": 1.0 / len(question.branches),
+                "supervised_loss": value,
+                "consistency_loss": float(agreement.detach()),
+            }
+            for branch, value in zip(question.branches, losses.tolist(), strict=True)
+        ]
+        return loss, rows
+
+
+class MccKd:
+    """L = 1/2 (NLL_a + NLL_b) + alpha * 1/2 (KL(P_a || P_b) + KL(P_b || P_a)) on the answer span."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="MCC-KD: diverse right rationales, and agreement of the student on their answers",
+        short="MCC-KD",
+        source="arXiv 2310.14747; loss and coefficients as in homzer/MCC-KD at b7b780d (script of December "
+        "2023); the later commit 86d263e cannot run. The full text was not at hand",
+        deviations=(
+            "the released code slices logits at the answer's own tokens; here the positions that predict "
+            "them are read (one earlier)",
+            "the later commit divides one side's logits by the temperature; here both sides' are",
+            "learning rate, epochs, batch and adapters are the suite's, as for every method; the source "
+            "keeps the best checkpoint on development data, here the last one is kept",
+            "the source's rationales are samples of one teacher; here they are the suite's teachers'",
+        ),
+        ours=(
+            "the source's criterion of diversity was never released: two rationales count as diverse where "
+            "their sets of tokens have a Jaccard similarity of at most 0.8 (the threshold of an unrelated "
+            "helper of the released code); where no pair has, the least similar one is taken",
+            "a pair is drawn for every question and step, all diverse pairs being alike",
+            "a question with one right rationale is trained on that one alone, without KL; one without any "
+            "stays in its step with loss 0",
+            "a pair whose answer spans differ in tokens has no KL, as in COMPACT's consistency",
+            "right is a rationale that states the gold answer after the last 'The answer is'",
+            "alpha 0.01 and temperature 1.3 as in the script for GSM8K; other data sets' are not known",
+        ),
+        uses_gold=True,
+        needs=("two rationales with the gold answer", "an answer span"),
+        min_teachers=2,
+        reproduction="untested",
+    )
+    config_type: ClassVar[type[Strict]] = MccKdConfig
+
+    def __init__(self, config: MccKdConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers and two teachers."""
+        if not suite.has_gold:
+            return "right rationales are found by gold answers, which this suite lacks"
+        if len(suite.teachers) < 2:
+            return f"pairs need rationales of at least two teachers, this suite has {len(suite.teachers)}"
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        pair = _DiversePair(context.seed_for("pair"), self.config.max_similarity)
+        objective = ChosenBranches(PairObjective(self.config, context.settings.train), pair)
+        return train(student, questions, objective, context)
+
+
+METHOD = MccKd

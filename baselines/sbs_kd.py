@@ -1,0 +1,208 @@
+"""SbS-KD, Distilling step-by-step: the label and the rationale as two tasks, told apart by a prefix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from compact_bench.answers import ANSWER_PHRASE, canonical_answer
+from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.data.vocabulary import unknown_finder
+from compact_bench.errors import ConfigError, UnknownNameError
+from compact_bench.forward import branch_hidden
+from compact_bench.head import branch_values
+from compact_bench.loop import train
+from compact_bench.records import Question, Rationale
+from compact_bench.settings import Strict, TrainSettings
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+
+__all__ = ["METHOD", "SbsKd", "SbsKdConfig", "SbsObjective"]
+
+LABEL = ""
+"""Stands for a teacher in the branch of the label, which no teacher wrote."""
+
+
+class SbsKdConfig(Strict):
+    """Settings of SbS-KD.
+
+    Attributes:
+        alpha: share of the label's loss, in [0, 1]; the rationales' is 1 - alpha.
+        label_prefix: text before the question that asks for the label, in training and in evaluation.
+        rationale_prefix: text before the question that asks for a rationale.
+        teacher: the teacher whose rationales are used; None for the mean over all.
+        sft_reduction: "mean" or "sum" over the supervised tokens of a label or a rationale.
+    """
+
+    alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    label_prefix: str = "predict: "
+    rationale_prefix: str = "explain: "
+    teacher: str | None = None
+    sft_reduction: Literal["mean", "sum"] = "mean"
+
+    @model_validator(mode="after")
+    def _tasks_differ(self) -> SbsKdConfig:
+        if 0.0 < self.alpha < 1.0 and self.label_prefix == self.rationale_prefix:
+            raise ValueError(
+                f"label_prefix and rationale_prefix: expected two different texts where both tasks are "
+                f"trained, got {self.label_prefix!r} twice"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class SbsObjective:
+    """alpha * label loss + (1 - alpha) * mean of the rationales' losses; what has no share is not computed.
+
+    Attributes:
+        config: shares and prefixes.
+        train: the loop's settings.
+    """
+
+    config: SbsKdConfig
+    train: TrainSettings
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """The label's branch, then those of the rationales, each task behind its own prompt."""
+        config = self.config
+        label = Rationale(LABEL, f"{ANSWER_PHRASE} {canonical_answer(question.gold_answer)}.")
+        told = [r for r in question.rationales if config.teacher in (None, r.teacher)]
+        tasks = [
+            encode_question(
+                student,
+                replace(question, text=prefix + question.text),
+                rationales=texts,
+                max_length_tokens=self.train.max_length_tokens,
+            )
+            for prefix, texts in ((config.label_prefix, [label]), (config.rationale_prefix, told))
+        ]
+        return replace(tasks[0], branches=tuple(branch for task in tasks for branch in task.branches))
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """Mean of the questions' losses."""
+        seen = tuple(self._computed(question) for question in batch)
+        states = branch_hidden(student, seen, self.train.layout)
+        values = branch_values(student, seen, states, self.train, with_gold=False)
+        reduce = Tensor.mean if self.config.sft_reduction == "mean" else Tensor.sum
+        totals: list[Tensor] = []
+        rows: list[dict[str, Any]] = []
+        for question, computed, of_branches in zip(batch, seen, values, strict=True):
+            losses = torch.stack([reduce(v.losses) for v in of_branches])
+            shares = {b.teacher: self._share(question, b) for b in question.branches}
+            weights = losses.new_tensor([shares[b.teacher] for b in computed.branches])
+            totals.append((losses * weights).sum())
+            known = dict(zip((b.teacher for b in computed.branches), losses.tolist(), strict=True))
+            rows += [
+                {
+                    "question_id": question.question_id,
+                    "teacher": branch.teacher,
+                    "is_right": branch.is_right,
+                    "teacher_weight": shares[branch.teacher],
+                    "supervised_loss": known.get(branch.teacher, math.nan),
+                    "label_loss": known.get(LABEL, math.nan),
+                }
+                for branch in question.branches
+                if branch.teacher != LABEL
+            ]
+        return StepLoss(torch.stack(totals).mean(), rows, seen=seen)
+
+    def _share(self, question: EncodedQuestion, branch: EncodedBranch) -> float:
+        """Share of a branch in its question's loss; a question's shares sum to 1."""
+        alpha = self.config.alpha
+        return alpha if branch.teacher == LABEL else (1.0 - alpha) / (len(question.branches) - 1)
+
+    def _computed(self, question: EncodedQuestion) -> EncodedQuestion:
+        return replace(
+            question, branches=tuple(b for b in question.branches if self._share(question, b) > 0.0)
+        )
+
+
+class SbsKd:
+    """L = alpha NLL(label | label prefix, x) + (1 - alpha) mean_k NLL(rationale_k | rationale prefix, x)."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="SbS-KD: Distilling step-by-step, label and rationale as two tasks told apart by a prefix",
+        short="SbS-KD",
+        source="arXiv 2305.02301; loss, prefixes and alpha as in google-research/distilling-step-by-step at "
+        "ef94426 (run.py, model_utils.py, train_utils.py). The full text was not at hand",
+        deviations=(
+            "the paper adds lambda times the rationale loss, lambda unknown; the code's convex weights are "
+            "used, with its recommended alpha 0.5",
+            "the label is 'The answer is <gold>.' in the suite's form, so that every method's answers are "
+            "read by one rule; the source's label is the bare one (on SVAMP an equation)",
+            "a decoder behind its chat template, with the prefix in the user's turn; the source's is T5",
+            "learning rate, batch and steps are the suite's, as for every method (source: 5e-5, 64, 10,000)",
+        ),
+        ours=(
+            "several teachers: the mean of their rationale losses, which the source does not define; "
+            "teacher=NAME takes one teacher as the source does",
+            "evaluation asks with the label's prefix only, so the student answers without a rationale: "
+            "benchmarks and validation nats are read that way, drift is measured on plain text",
+            "a suite may give other prefixes where the student's vocabulary is closed, as lab does",
+            "variant vanilla: arXiv 2601.13992 describes its SbS-KD baseline as vanilla CoT distillation "
+            "from one teacher and does not name the teacher; it is plain fine-tuning on rationales without "
+            "prefixes: single_teacher where teacher is set, else uniform",
+            "a task with share 0 is not computed",
+        ),
+        uses_gold=True,
+        needs=("a rationale", "the gold answer (variant vanilla does not train on it)"),
+        min_teachers=1,
+        reproduction="untested",
+    )
+    config_type: ClassVar[type[Strict]] = SbsKdConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "vanilla": {"alpha": 0.0, "label_prefix": "", "rationale_prefix": ""}
+    }
+    # Words of the lab's small vocabulary, which checks are made in.
+    example_config: ClassVar[Mapping[str, Any]] = {"label_prefix": "answer: ", "rationale_prefix": "think: "}
+
+    def __init__(self, config: SbsKdConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers, and the named teacher where there is one."""
+        teacher = self.config.teacher
+        if not suite.has_gold:
+            return "the label task needs gold answers, which this suite lacks"
+        if teacher is not None and teacher not in suite.teachers:
+            return f"suite {suite.name!r} has no teacher {teacher!r}, only {', '.join(suite.teachers)}"
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Raises:
+            ConfigError: the student's tokenizer does not know every word of a prefix.
+            UnknownNameError: a question has no rationale of the teacher.
+        """
+        teacher = self.config.teacher
+        for question in questions:
+            if teacher is not None and teacher not in question.teachers:
+                raise UnknownNameError(f"teacher of question {question.id!r}", teacher, question.teachers)
+        _check_prefixes(student, self.config)
+        report = train(student, questions, SbsObjective(self.config, context.settings.train), context)
+        return replace(report, prompt_prefix=self.config.label_prefix)
+
+
+def _check_prefixes(student: Student, config: SbsKdConfig) -> None:
+    """Refuse prefixes that a closed vocabulary would turn into one and the same unknown token."""
+    find = unknown_finder(student.tokenizer)
+    names = ("label_prefix", "rationale_prefix")
+    texts = {name: str(getattr(config, name)) for name in names}
+    unknown = {name: words for name, text in texts.items() if find is not None and (words := find(text))}
+    if unknown:
+        told = "; ".join(f"{texts[n]!r} with {', '.join(map(repr, w))}" for n, w in unknown.items())
+        raise ConfigError(
+            f"method sbs_kd: expected prefixes in words that student {student.name!r} knows, got {told}. "
+            f"Give others with --set method.{next(iter(unknown))}='...' or under [method_settings.sbs_kd] in "
+            "the suite's file."
+        )
+
+
+METHOD = SbsKd
