@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from compact_bench.branches import EncodedQuestion, encode_question
+from compact_bench.choosing import only
 from compact_bench.errors import NumericalError
 from compact_bench.records import Question
 from compact_bench.settings import TrainSettings
@@ -94,7 +95,7 @@ class TeacherGradients:
         losses: dict[tuple[str, str], Tensor] = {}
         teachers = sorted({b.teacher for q in batch for b in q.branches})
         for teacher in teachers:
-            own = [only_teacher(q, teacher) for q in batch if any(b.teacher == teacher for b in q.branches)]
+            own = [q for q in (only(q, [teacher]) for q in batch) if q.branches]
             found = branch_losses(student, own, self.train, self.reduction)
             losses |= {(q.question_id, teacher): loss for q, (loss,) in zip(own, found, strict=True)}
         by_teacher = {
@@ -151,16 +152,6 @@ class TeacherGradients:
                 row["gradient_weight"] = weight
                 row["teacher_weight"] = weight / total if total > 0 else 0.0
         self._found, self._gradients = [], {}
-
-
-def only_teacher(question: EncodedQuestion, teacher: str) -> EncodedQuestion:
-    """A question with the branches of one teacher.
-
-    Args:
-        question: the question.
-        teacher: the teacher.
-    """
-    return replace(question, branches=tuple(b for b in question.branches if b.teacher == teacher))
 
 
 def inner_products(gradients: Sequence[Sequence[Tensor]]) -> Tensor:

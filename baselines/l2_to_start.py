@@ -1,0 +1,140 @@
+"""Uniform distillation with an L2 penalty on the distance from the starting weights (L2-SP)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from compact_bench.averaging import adapted_layers, trained_weights
+from compact_bench.branches import EncodedQuestion
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.records import Question
+from compact_bench.settings import NonNegative, Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+
+from ._weighing import Reduction
+
+__all__ = ["METHOD", "L2Objective", "L2ToStart", "L2ToStartConfig", "squared_distance"]
+
+
+class L2ToStartConfig(Strict):
+    """Settings of the penalty.
+
+    Attributes:
+        alpha: the penalty is alpha/2 times the squared distance of all trained weights from their start; 0
+            is uniform weighting itself, with its weight decay.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    alpha: NonNegative = 0.01
+    sft_reduction: Reduction = "mean"
+
+
+def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
+    """|theta - theta_0|^2 of the weights that the student computes with, with gradient.
+
+    An adapter moves its layer's weight by s*B@A, whose squared norm is s^2 <B'B, AA'>: products of the
+    adapter's rank only. Adapters start at B = 0.
+
+    Args:
+        model: the student's model.
+        start: the values at the start of trained parameters that are no part of an adapter.
+    """
+    total: Tensor | None = None
+    for _, layer in adapted_layers(model):
+        for name in layer.active_adapters:
+            a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+            piece = layer.scaling[name] ** 2 * ((b.T @ b) * (a @ a.T)).sum()
+            total = piece if total is None else total + piece
+    own = dict(model.named_parameters())
+    for name, value in start.items():
+        piece = (own[name] - value).square().sum()
+        total = piece if total is None else total + piece
+    assert total is not None
+    return total
+
+
+@dataclass
+class L2Objective:
+    """An objective plus alpha/2 * squared distance from the start, once per optimiser step.
+
+    Attributes:
+        inner: the objective.
+        alpha: weight of the penalty.
+        start: see `squared_distance`.
+    """
+
+    inner: SupervisedObjective
+    alpha: float
+    start: Mapping[str, Tensor] = field(repr=False)
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """As the inner objective."""
+        return self.inner.encode(student, question)
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """The passes of a step have shares that sum to 1, and so has the penalty."""
+        found = self.inner.loss(student, batch)
+        distance = squared_distance(student.model, self.start)
+        metrics = {**found.metrics, "distance_from_start": float(distance.detach().sqrt())}
+        return replace(found, loss=found.loss + 0.5 * self.alpha * distance, metrics=metrics)
+
+
+class L2ToStart:
+    """L = 1/K * sum_k L_SFT,k + alpha/2 * |theta - theta_0|^2."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Uniform distillation + L2 penalty on leaving the start (L2-SP)",
+        short="L2 to start",
+        source="arXiv 1802.01483 (L2-SP), as in Transfer-Learning-Library at c11a06f, "
+        "tllib/regularization/delta.py",
+        deviations=(
+            "every weight of a student has a start, so that the source's second penalty, on new layers, has "
+            "nothing to act on",
+        ),
+        ours=(
+            "alpha = 0.01; the source's values are for image classifiers",
+            "adapters: the distance is |s*B@A|, of the weights that the student computes with",
+            "ordinary weight decay is off, as the penalty stands in its place (alpha = 0 keeps it)",
+        ),
+        min_teachers=1,
+        reproduction="no reference",
+        needs=("rationales",),
+    )
+    config_type: ClassVar[type[Strict]] = L2ToStartConfig
+
+    def __init__(self, config: L2ToStartConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place."""
+        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        if not self.config.alpha:
+            return train(student, questions, inner, context)
+        loop = context.settings.train.model_copy(update={"weight_decay": 0.0})
+        settings = context.settings.model_copy(update={"train": loop})
+        objective = L2Objective(replace(inner, train=loop), self.config.alpha, _start(student.model))
+        return train(student, questions, objective, replace(context, settings=settings))
+
+
+def _start(model: nn.Module) -> dict[str, Tensor]:
+    """Values of trained parameters that are no part of an adapter."""
+    adapters = {id(parameter) for _, layer in adapted_layers(model) for parameter in _parts(layer)}
+    names = {name for name, p in model.named_parameters() if p.requires_grad and id(p) not in adapters}
+    return {name: value for name, value in trained_weights(model).items() if name in names}
+
+
+def _parts(layer: nn.Module) -> list[nn.Parameter]:
+    return [p for name, p in layer.named_parameters() if name.startswith(("lora_A.", "lora_B."))]
+
+
+METHOD = L2ToStart
