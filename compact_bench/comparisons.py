@@ -6,12 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.records import RunRecord
-from compact_bench.stats import ALPHA, POWER, Precision, estimate, holm, permutation_p_value, precision
+from compact_bench.stats import (
+    ALPHA,
+    POWER,
+    Precision,
+    Sample,
+    estimate,
+    holm,
+    permutation_p_value,
+    precision,
+)
 from compact_bench.table_cells import Benchmarks, group_sample, item_ids
 from compact_bench.table_rows import RowRuns
 from compact_bench.table_spec import ComparisonSpec, GroupSpec, TableSpec
 
-__all__ = ["Comparison", "Groups", "compare", "compare_rows", "few_seeds_note"]
+__all__ = ["Comparison", "Groups", "compare", "compare_rows", "few_seeds_note", "paired_samples"]
 
 ENOUGH_SEEDS = 5
 Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
@@ -232,16 +241,10 @@ def compare(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) 
             return replace(empty, reason=f"{side.row.title}: {side.empty_reason}")
     if measured[0] == measured[1]:
         return replace(empty, reason="both rows are the same runs")
-    ours, theirs = _paired_runs(row, against)
-    if not ours:
-        return replace(empty, reason="no seed in common")
-    common = _common_items(ours + theirs, benchmarks)
-    left, right = group_sample(ours, common), group_sample(theirs, common)
-    if isinstance(left, str) or isinstance(right, str):
-        reason = left if isinstance(left, str) else str(right)
-        return replace(empty, reason=reason)
-    if left.seeds != right.seeds or left.tasks.keys() != right.tasks.keys():
-        return replace(empty, reason="not every seed has the same tasks on both sides")
+    pair = paired_samples(row, against, benchmarks)
+    if isinstance(pair, str):
+        return replace(empty, reason=pair)
+    left, right = pair
     difference = left.minus(right)
     result = estimate(difference)
     return replace(
@@ -255,6 +258,25 @@ def compare(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) 
         seeds=result.seeds,
         items=result.items,
     )
+
+
+def paired_samples(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> tuple[Sample, Sample] | str:
+    """Scores of two rows with the same seeds, tasks and items; or why there are none.
+
+    Args:
+        row, against: rows with runs. A row that was never trained has the same scores under every seed.
+        benchmarks: of the group.
+    """
+    ours, theirs = _paired_runs(row, against)
+    if not ours:
+        return "no seed in common"
+    common = _common_items(ours + theirs, benchmarks)
+    left, right = group_sample(ours, common), group_sample(theirs, common)
+    if isinstance(left, str) or isinstance(right, str):
+        return left if isinstance(left, str) else str(right)
+    if left.seeds != right.seeds or left.tasks.keys() != right.tasks.keys():
+        return "not every seed has the same tasks on both sides"
+    return left, right
 
 
 def _paired_runs(row: RowRuns, against: RowRuns) -> tuple[list[RunRecord], list[RunRecord]]:

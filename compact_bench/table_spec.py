@@ -113,7 +113,8 @@ class GroupSpec(Strict):
         name: group name; of a benchmark group, the group that the suite's benchmarks name.
         title: heading.
         short: heading where there is little room.
-        kind: "benchmarks" takes the suite's benchmarks of this group, "measures" the columns below.
+        kind: "benchmarks" takes the suite's benchmarks of this group, "measures" the columns below, "changes"
+            has a column for every compared group: its mean relative to the reference row's, minus 1.
         mean: whether a column with the mean over the group's benchmarks is added.
         compared: whether the mean is compared with the reference row.
         columns: measures.
@@ -124,7 +125,7 @@ class GroupSpec(Strict):
     name: str
     title: str
     short: str = ""
-    kind: Literal["benchmarks", "measures"]
+    kind: Literal["benchmarks", "measures", "changes"]
     mean: bool = False
     compared: bool = False
     columns: tuple[MeasureSpec, ...] = ()
@@ -175,12 +176,14 @@ class PaperSpec(Strict):
         version: which version of the paper.
         place: where in it.
         values: column name -> value in inner units; a column not here is "not available".
+        groups: names of the column groups that show the row; empty for all.
     """
 
     title: str
     version: str
     place: str
     values: dict[str, float] = Field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
 
 class TableSpec(Strict):

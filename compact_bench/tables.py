@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from compact_bench.comparisons import Comparison, compare_rows, few_seeds_note
+from compact_bench.comparisons import Comparison, Groups, compare_rows
 from compact_bench.controls import Control, measure_controls
 from compact_bench.errors import ConfigError
 from compact_bench.records import Cell, RunRecord
-from compact_bench.stats import Sample
 from compact_bench.table_cells import (
     Benchmarks,
     benchmark_sample,
@@ -19,26 +18,17 @@ from compact_bench.table_cells import (
     group_sample,
     measure_cell,
 )
+from compact_bench.table_changes import change_cell
+from compact_bench.table_notes import cost_notes, table_notes
 from compact_bench.table_rows import RowRuns, fill_rows, value_at
 from compact_bench.table_spec import GroupSpec, TableSpec
 
 __all__ = ["BenchmarkLike", "Column", "Row", "SuiteLike", "Table", "build_table"]
 
+CHANGE = "_change"
+"""End of the name of a column of changes, behind the name of its benchmark group."""
 LEVELS = (("chance", "Chance"), ("majority", "Majority answer"))
-SMOKE_NOTE = (
-    "Profile smoke only proves that the pipe works: a few questions, a few items. **The numbers are "
-    "meaningless** and must not be quoted."
-)
-CELL_NOTE = (
-    "A cell is the mean over seeds and items with a 95 % percentile interval of a crossed bootstrap: seeds "
-    "and items are resampled independently, with the same draws for every row. With one seed the interval is "
-    "over items only and says nothing about training again."
-)
-TOKENS_NOTE = (
-    "Every method sees the same questions in the same order for the same number of steps, so a single "
-    "teacher sees about 1/K of the tokens of a method that reads all K teachers."
-)
-Unit = Literal["accuracy", "nats", "ratio", "share", "steps", "tokens", "seconds"]
+Unit = Literal["accuracy", "change", "nats", "ratio", "share", "steps", "tokens", "seconds"]
 
 
 class BenchmarkLike(Protocol):
@@ -82,7 +72,7 @@ class Column:
         name: unique name: the task, "<group>_mean", or the measure.
         title: as shown.
         group: name of its group.
-        unit: of its values; "accuracy" is in [0, 1].
+        unit: of its values; "accuracy" is in [0, 1], "change" a ratio minus 1.
         is_mean: whether it is a mean over the group's benchmarks.
     """
 
@@ -102,12 +92,14 @@ class Row:
         title: as shown.
         kind: "runs", "level" (chance, majority) or "paper".
         same_as: row that it repeats, or "".
+        groups: names of the column groups that show it; empty for all.
     """
 
     name: str
     title: str
     kind: Literal["runs", "level", "paper"]
     same_as: str = ""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,7 @@ class Table:
     """A whole table; every row has a cell in every column.
 
     Attributes:
-        number, title, numbering: see `TableSpec`.
+        number, title, numbering, reference: see `TableSpec`.
         suite, profile: what it is of.
         groups: the column groups, in order, with their notes.
         columns, rows: in order.
@@ -123,11 +115,15 @@ class Table:
         comparisons: the planned pairs, and the reference row against the others.
         controls: pairs whose difference is known beforehand.
         notes: sentences a reader needs, in order.
+        cost_notes: sentences about rows that cost more or less training than the reference.
+        filled: rows of runs with their runs, which everything above was computed from.
+        compared: the groups whose means are compared.
     """
 
     number: str
     title: str
     numbering: str
+    reference: str
     suite: str
     profile: str
     groups: tuple[GroupSpec, ...]
@@ -137,6 +133,9 @@ class Table:
     comparisons: tuple[Comparison, ...]
     controls: tuple[Control, ...]
     notes: tuple[str, ...]
+    cost_notes: tuple[str, ...]
+    filled: tuple[RowRuns, ...]
+    compared: Groups
 
     def columns_of(self, group: str) -> tuple[Column, ...]:
         """Columns of one group."""
@@ -178,33 +177,37 @@ def build_table(
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.get("profile") == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
-    columns = _columns(spec, suite, has_truth)
-    groups = {
-        group.name: (group, Benchmarks.of(_tasks(group, suite), rows))
-        for group in spec.groups
-        if group.kind == "benchmarks" and _tasks(group, suite)
-    }
-    cells: dict[tuple[str, str], Cell] = {}
-    for row in rows:
-        cells |= {(row.row.name, c.name): _cell(spec, row, c, groups) for c in columns}
+    columns, groups = _columns(spec, suite, has_truth), _groups(spec, suite, rows)
     levels = notes if notes is not None else _recorded_notes(mine)
-    cells |= _level_cells(levels, columns, groups) | _paper_cells(spec, columns)
+    cells = _run_cells(spec, rows, columns, groups)
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
     comparisons = compare_rows(spec, rows, compared)
     return Table(
         number=spec.number,
         title=spec.title,
         numbering=spec.numbering,
+        reference=spec.reference,
         suite=suite.name,
         profile=profile,
         groups=tuple(group for group in spec.groups if any(c.group == group.name for c in columns)),
         columns=columns,
         rows=_rows(spec, rows),
-        cells=cells,
+        cells=cells | _level_cells(levels, columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
         controls=measure_controls(spec.controls, rows, compared),
-        notes=_notes(profile, rows, groups, comparisons, seeds) + _paper_notes(spec),
+        notes=table_notes(spec, profile, rows, groups, comparisons, seeds),
+        cost_notes=cost_notes(spec.reference, rows, extra_steps or {}),
+        filled=tuple(rows),
+        compared=compared,
     )
+
+
+def _groups(spec: TableSpec, suite: SuiteLike, rows: Sequence[RowRuns]) -> Groups:
+    return {
+        group.name: (group, Benchmarks.of(_tasks(group, suite), rows))
+        for group in spec.groups
+        if group.kind == "benchmarks" and _tasks(group, suite)
+    }
 
 
 def _only_profile(records: Sequence[RunRecord]) -> str:
@@ -228,6 +231,9 @@ def _columns(spec: TableSpec, suite: SuiteLike, has_truth: bool) -> tuple[Column
         if group.kind == "measures":
             columns += [Column(m.name, m.title, group.name, m.unit) for m in group.columns]
             continue
+        if group.kind == "changes":
+            columns += _change_columns(spec, group, suite)
+            continue
         own = [b for b in suite.benchmarks if b.group == group.name]
         columns += [Column(b.task, b.title, group.name, "accuracy") for b in own]
         if group.mean and own:
@@ -236,10 +242,21 @@ def _columns(spec: TableSpec, suite: SuiteLike, has_truth: bool) -> tuple[Column
     return tuple(columns)
 
 
+def _change_columns(spec: TableSpec, group: GroupSpec, suite: SuiteLike) -> list[Column]:
+    compared = [other for other in spec.groups if other.compared and _tasks(other, suite)]
+    return [
+        Column(other.name + CHANGE, f"{other.short or other.title} mean, change", group.name, "change")
+        for other in compared
+    ]
+
+
 def _rows(spec: TableSpec, rows: Sequence[RowRuns]) -> tuple[Row, ...]:
     levels = [Row(name, title, "level") for name, title in LEVELS]
     runs = [Row(row.row.name, row.row.title, "runs", row.same_as) for row in rows]
-    paper = [Row(_paper_name(i), f"{p.title} ({p.version})", "paper") for i, p in enumerate(spec.paper)]
+    paper = [
+        Row(_paper_name(i), f"{p.title} ({p.version})", "paper", groups=p.groups)
+        for i, p in enumerate(spec.paper)
+    ]
     return (*levels, *runs, *paper)
 
 
@@ -247,10 +264,17 @@ def _paper_name(index: int) -> str:
     return f"paper_{index + 1}"
 
 
-def _cell(
-    spec: TableSpec, row: RowRuns, column: Column, groups: Mapping[str, tuple[GroupSpec, Benchmarks]]
-) -> Cell:
+def _run_cells(
+    spec: TableSpec, rows: Sequence[RowRuns], columns: Sequence[Column], groups: Groups
+) -> dict[tuple[str, str], Cell]:
+    reference = next((row for row in rows if row.row.name == spec.reference), None)
+    return {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
+
+
+def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, reference: RowRuns | None) -> Cell:
     name = row.row.name
+    if column.unit == "change":
+        return change_cell(row, reference, column.name, groups[column.name.removesuffix(CHANGE)][1])
     if row.empty_reason:
         return empty_cell(name, column.name, row.empty_reason)
     runs = list(row.runs.values())
@@ -285,7 +309,7 @@ def _level(notes: Mapping[str, Any], task: str, level: str) -> float | None:
 
 
 def _level_cells(
-    notes: Mapping[str, Any], columns: Sequence[Column], groups: Mapping[str, tuple[GroupSpec, Benchmarks]]
+    notes: Mapping[str, Any], columns: Sequence[Column], groups: Groups
 ) -> dict[tuple[str, str], Cell]:
     cells: dict[tuple[str, str], Cell] = {}
     for level, _ in LEVELS:
@@ -312,69 +336,3 @@ def _paper_cells(spec: TableSpec, columns: Sequence[Column]) -> dict[tuple[str, 
             reason = "" if value is not None else "not available"
             cells[name, column.name] = Cell(name, column.name, value, reason=reason)
     return cells
-
-
-def _notes(
-    profile: str,
-    rows: Sequence[RowRuns],
-    groups: Mapping[str, tuple[GroupSpec, Benchmarks]],
-    comparisons: Sequence[Comparison],
-    seeds: Sequence[int],
-) -> tuple[str, ...]:
-    found: list[str] = []
-    if profile == "smoke":
-        found.append(SMOKE_NOTE)
-    found.append(CELL_NOTE)
-    if groups:
-        found.append("A group's mean is the mean of its benchmarks' means.")
-    for group, benchmarks in groups.values():
-        for task, earlier, count in benchmarks.shared:
-            found.append(
-                f"{group.short or group.title} mean: {count} items of {task} also stand in {earlier} and are "
-                f"counted once, under {earlier}."
-            )
-    found += [row.note for row in rows if row.note]
-    found += _test_best_note(rows, groups)
-    found += _missing_seeds(rows, seeds)
-    if any(row.row.kind == "each_teacher" and row.runs for row in rows):
-        found.append(TOKENS_NOTE)
-    few = few_seeds_note([c.seeds for c in comparisons])
-    return (*found, few) if few else tuple(found)
-
-
-def _test_best_note(rows: Sequence[RowRuns], groups: Mapping[str, tuple[GroupSpec, Benchmarks]]) -> list[str]:
-    """Which single teacher the test items would have chosen, where the table's rule chose another."""
-    best = next((row for row in rows if row.row.kind == "best_teacher" and row.same_as), None)
-    group, benchmarks = next((pair for pair in groups.values() if pair[0].compared), (None, None))
-    if best is None or group is None or benchmarks is None:
-        return []
-    means: dict[str, float] = {}
-    titles = {row.row.name: row.row.title for row in rows}
-    for row in rows:
-        sample = group_sample(list(row.runs.values()), benchmarks)
-        if row.row.kind == "each_teacher" and row.runs and isinstance(sample, Sample):
-            means[row.row.name] = float(sample.seed_means.mean())
-    top = max(means, key=lambda name: means[name], default="")
-    if top in ("", best.same_as) or best.same_as not in means:
-        return []
-    return [
-        f"Of all single-teacher rows, {titles[top]} has the highest {group.short or group.title} mean on "
-        f"the test items ({means[top] * 100:.1f} %; the chosen one has {means[best.same_as] * 100:.1f} %). "
-        "No rule may choose by test items, but a method should be held against it too."
-    ]
-
-
-def _paper_notes(spec: TableSpec) -> tuple[str, ...]:
-    return tuple(
-        f"{p.title}: {p.version}, {p.place}; what is not known here is not available." for p in spec.paper
-    )
-
-
-def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:
-    found = []
-    for row in rows:
-        recorded = set(row.runs) | {int(r.key["seed"]) for r in row.others}
-        missing = [str(seed) for seed in seeds if seed not in recorded]
-        if row.runs and missing and not row.untrained and not row.same_as:
-            found.append(f"{row.row.title}: seed {', '.join(missing)} not run.")
-    return found

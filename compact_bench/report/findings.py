@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compact_bench.comparisons import Comparison
-from compact_bench.report.markdown import escaped, uncompared_sentences
-from compact_bench.tables import SMOKE_NOTE, Table
+from compact_bench.report.markdown import VERDICT_LEGEND, escaped, folded, uncompared_sentences, verdict_grid
+from compact_bench.table_notes import SMOKE_NOTE
+from compact_bench.tables import Table
 
 __all__ = ["findings_markdown"]
+
+PAIRS_IN_A_SENTENCE = 6
+SENTENCES_SHOWN = 24
 
 
 def findings_markdown(table: Table) -> list[str]:
@@ -24,12 +28,15 @@ def findings_markdown(table: Table) -> list[str]:
     if not told:
         return []
     lines = [SMOKE_NOTE, ""] if table.profile == "smoke" else []
+    uncompared = [f"- {escaped(text)}" for text in uncompared_sentences(told)]
     pairs = list(dict.fromkeys((c.row, c.against) for c in told))
     measured = sorted(
         (c for c in told if c.effect is not None), key=lambda c: pairs.index((c.row, c.against))
     )
     for row in dict.fromkeys(c.row for c in measured):
-        lines += [_in_short([c for c in measured if c.row == row]), ""]
+        own = [c for c in measured if c.row == row]
+        many = len({c.against for c in own}) > PAIRS_IN_A_SENTENCE
+        lines += [*(_as_grid(own) if many else [_in_short(own)]), ""]
     if measured:
         lines += [
             "In full, with differences of mean accuracy in percentage points (pp) and 95 % intervals in "
@@ -37,8 +44,10 @@ def findings_markdown(table: Table) -> list[str]:
             f"test agrees after Holm's correction over all {measured[0].family} comparisons of the table:",
             "",
         ]
-    sentences = [c.sentence for c in measured] + uncompared_sentences(told)
-    lines += [f"- {escaped(text)}" for text in sentences]
+    sentences = [f"- {escaped(c.sentence)}" for c in measured]
+    fold = len(sentences) > SENTENCES_SHOWN
+    lines += folded(f"{len(sentences)} comparisons in words", sentences) if fold else sentences
+    lines += ["", *uncompared] if fold and uncompared else uncompared
     precise = [c.detectable_sentence for c in measured if c.tells_detectable]
     if precise:
         lines += [
@@ -57,6 +66,12 @@ def findings_markdown(table: Table) -> list[str]:
             *(f"- {escaped(control.sentence)}" for control in table.controls),
         ]
     return lines
+
+
+def _as_grid(comparisons: Sequence[Comparison]) -> list[str]:
+    """One row's verdicts against many others."""
+    title = escaped(comparisons[0].row_title)
+    return [f"**{title}** minus the row. {VERDICT_LEGEND}", "", *verdict_grid(comparisons)]
 
 
 def _in_short(comparisons: Sequence[Comparison]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compact_bench.records import Cell
-from compact_bench.tables import Column, Table, Unit
+from compact_bench.tables import Column, Row, Table, Unit
 
-__all__ = ["Reasons", "cell_text", "column_items", "number_text", "row_seeds"]
+__all__ = ["Reasons", "cell_text", "column_items", "number_text", "row_seeds", "shown_rows"]
 
 SHORT_REASON = 20
 COUNTED: tuple[Unit, ...] = ("steps", "tokens", "seconds")
@@ -16,12 +16,17 @@ COUNTED: tuple[Unit, ...] = ("steps", "tokens", "seconds")
 def number_text(value: float, unit: Unit) -> str:
     """One number: percent with one decimal, nats with four, ratios with three digits, shares three decimals.
 
+    A change has its sign and, as papers state them, two decimals.
+
     Args:
         value: in inner units; accuracy in [0, 1].
         unit: of the column.
     """
     if unit == "accuracy":
         return f"{value * 100:.1f}"
+    if unit == "change":
+        # -0.0 would print as "-0.0".
+        return f"{value * 100 + 0.0:+.2f}"
     if unit == "ratio":
         return f"{value:.3g}"
     if unit == "nats":
@@ -57,6 +62,25 @@ def column_items(table: Table, column: Column) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
+def shown_rows(table: Table, columns: Sequence[Column]) -> list[Row]:
+    """The rows that have something to say in these columns.
+
+    Chance and the like say nothing where no cell of theirs is filled; a row of a paper may be told where it
+    belongs.
+
+    Args:
+        table: the table.
+        columns: some of its columns.
+    """
+    groups = {column.group for column in columns}
+    return [
+        row
+        for row in table.rows
+        if (not row.groups or groups & set(row.groups))
+        and (row.kind != "level" or any(table.cells[row.name, c.name].mean is not None for c in columns))
+    ]
+
+
 def row_seeds(table: Table, row: str, columns: Sequence[Column]) -> int | None:
     """How many seeds a row's cells of these columns are over; None where that differs or there are none."""
     counts = {table.cells[row, column.name].seeds for column in columns}
@@ -77,7 +101,7 @@ def cell_text(cell: Cell, unit: Unit, reasons: Reasons, *, items: int | None, se
         return reasons.short(cell.reason)
     text = number_text(cell.mean, unit)
     if cell.seed_sd is not None:
-        text += f" ± {number_text(cell.seed_sd, unit)}"
+        text += f" ± {number_text(cell.seed_sd, 'accuracy' if unit == 'change' else unit)}"
     if cell.low is not None and cell.high is not None and unit not in COUNTED:
         text += f" [{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]"
     differs = []

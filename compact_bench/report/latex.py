@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compact_bench.report.formatting import Reasons, cell_text, column_items, row_seeds
+from compact_bench.report.formatting import Reasons, cell_text, column_items, row_seeds, shown_rows
 from compact_bench.table_spec import GroupSpec
 from compact_bench.tables import Table
 
@@ -54,7 +54,7 @@ def _group_latex(table: Table, group: GroupSpec) -> list[str]:
     reasons = Reasons()
     items = {column.name: column_items(table, column) for column in columns}
     body = []
-    for row in table.rows:
+    for row in shown_rows(table, columns):
         seeds = row_seeds(table, row.name, columns)
         texts = [
             cell_text(

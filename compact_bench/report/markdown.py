@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from compact_bench.comparisons import Comparison
-from compact_bench.report.formatting import Reasons, cell_text, column_items, row_seeds
+from compact_bench.report.formatting import Reasons, cell_text, column_items, row_seeds, shown_rows
 from compact_bench.stats import ALPHA, POWER
 from compact_bench.tables import Column, Table
 
-__all__ = ["comparisons_markdown", "escaped", "grid", "table_markdown", "uncompared_sentences"]
+__all__ = [
+    "VERDICT_LEGEND",
+    "comparisons_markdown",
+    "escaped",
+    "folded",
+    "grid",
+    "is_long",
+    "table_markdown",
+    "uncompared_sentences",
+    "verdict_grid",
+]
+
+VERDICT_LEGEND = (
+    "Percentage points; bold where the interval leaves out 0 and the corrected test agrees, elsewhere no "
+    "difference is shown."
+)
+LONG_ROWS = 20
+"""A table with more rows shows its summary, and the rest on demand."""
 
 COMPARISON_HEAD = (
     "Difference",
@@ -24,6 +41,7 @@ COMPARISON_HEAD = (
 
 LEGEND = {
     "accuracy": "Percent: mean ± standard deviation over seeds [95 % interval]; n is the number of items.",
+    "change": "Percent of the reference row's mean: change ± standard deviation over seeds [95 % interval].",
     "nats": "Mean ± standard deviation over seeds [95 % interval]; n is the number of items.",
     "steps": "Mean ± standard deviation over seeds.",
 }
@@ -60,12 +78,83 @@ def table_markdown(table: Table, level: int = 2) -> list[str]:
     summary = _summary_columns(table)
     if summary:
         lines += ["", f"{mark}# Summary", "", *_columns_markdown(table, summary)]
+    if is_long(table) and (shorter := _against_reference(table)):
+        lines += ["", f"{mark}# Against the reference", "", *shorter]
     for group in table.groups:
-        lines += ["", f"{mark}# {group.title}", ""]
-        if group.note:
-            lines += [group.note, ""]
-        lines += _columns_markdown(table, table.columns_of(group.name))
+        columns = table.columns_of(group.name)
+        shown = [*([group.note, ""] if group.note else []), *_columns_markdown(table, columns)]
+        if table.cost_notes and any(column.unit == "steps" for column in columns):
+            shown += ["", *_costs_markdown(table)]
+        title = f"{group.title}, {len(shown_rows(table, columns))} rows"
+        fold = is_long(table) and group.kind != "changes"
+        lines += ["", f"{mark}# {group.title}", "", *(folded(title, shown) if fold else shown)]
     return lines
+
+
+def is_long(table: Table) -> bool:
+    """Whether a table has so many rows that a reader should see its summary first.
+
+    Args:
+        table: the table.
+    """
+    return sum(row.kind == "runs" for row in table.rows) > LONG_ROWS
+
+
+def folded(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines that a reader opens.
+
+    Args:
+        title: what is there to see.
+        lines: Markdown.
+    """
+    return ["<details>", f"<summary>{escaped(title)}</summary>", "", *lines, "", "</details>"]
+
+
+def _costs_markdown(table: Table) -> list[str]:
+    """The rows that cost more or less than the reference."""
+    head = "Rows whose budget is not the reference's, in means over seeds:"
+    listed = [f"- {escaped(text)}" for text in table.cost_notes]
+    if len(listed) > LONG_ROWS:
+        return folded(f"{len(listed)} rows whose budget is not the reference's", listed)
+    return [head, "", *listed]
+
+
+def _against_reference(table: Table) -> list[str]:
+    """The reference row minus every other, a line a row; the full comparisons stand below."""
+    rows = [row.name for row in table.rows if row.kind == "runs"]
+    found = [c for c in table.comparisons if c.row == table.reference and c.effect is not None]
+    found.sort(key=lambda c: rows.index(c.against))
+    if not found:
+        return []
+    title = escaped(found[0].row_title)
+    return [
+        f"{title} minus the row. {VERDICT_LEGEND} The rest stands under Comparisons.",
+        "",
+        *verdict_grid(found),
+    ]
+
+
+def verdict_grid(comparisons: Sequence[Comparison]) -> list[str]:
+    """One row against others, a line for each of them: effect and interval of every group, see the legend.
+
+    Args:
+        comparisons: of one row.
+    """
+    groups = list(dict.fromkeys(c.group for c in comparisons))
+    lines = []
+    for against in dict.fromkeys(c.against for c in comparisons):
+        own = {c.group: c for c in comparisons if c.against == against}
+        title = next(iter(own.values())).against_title
+        lines.append([title, *(_verdict_cell(own.get(group)) for group in groups)])
+    return grid(["Against", *groups], lines)
+
+
+def _verdict_cell(c: Comparison | None) -> str:
+    if c is None or c.effect is None:
+        return "not compared"
+    interval = "" if c.low is None or c.high is None else f" [{c.low * 100:+.1f}, {c.high * 100:+.1f}]"
+    effect = f"{c.effect * 100 + 0.0:+.1f}"
+    return f"**{effect}**{interval}" if c.shown else f"{effect}{interval}"
 
 
 def _summary_columns(table: Table) -> list[Column]:
@@ -82,11 +171,8 @@ def _columns_markdown(table: Table, columns: Sequence[Column]) -> list[str]:
         count = items[column.name] if column.unit not in ("steps", "tokens", "seconds") else None
         head.append(f"{column.title} (n = {count})" if count else column.title)
     rows = []
-    for row in table.rows:
+    for row in shown_rows(table, columns):
         cells = [(column, table.cells[row.name, column.name]) for column in columns]
-        # Chance and the like say nothing about columns that no cell of theirs fills.
-        if row.kind == "level" and all(cell.mean is None for _, cell in cells):
-            continue
         seeds = row_seeds(table, row.name, columns)
         texts = [
             cell_text(cell, column.unit, reasons, items=items[column.name], seeds=seeds)
@@ -100,11 +186,12 @@ def _columns_markdown(table: Table, columns: Sequence[Column]) -> list[str]:
     return lines
 
 
-def comparisons_markdown(comparisons: Sequence[Comparison]) -> list[str]:
+def comparisons_markdown(comparisons: Sequence[Comparison], *, fold: bool = False) -> list[str]:
     """What the numbers of a table's comparisons mean, and one table per group.
 
     Args:
         comparisons: of one table.
+        fold: whether the reader opens the groups' tables.
     """
     lines = [escaped(text) for text in uncompared_sentences(comparisons)]
     measured = [c for c in comparisons if c.effect is not None]
@@ -125,7 +212,9 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> list[str]:
     lines = [line for text in lines for line in (text, "")]
     for group in dict.fromkeys(c.group for c in measured):
         rows = [_comparison_cells(c) for c in measured if c.group == group]
-        lines += [f"#### {escaped(group)}", "", *grid(COMPARISON_HEAD, rows), ""]
+        shown = grid(COMPARISON_HEAD, rows)
+        shown = folded(f"{group}, {len(rows)} comparisons", shown) if fold else shown
+        lines += [f"#### {escaped(group)}", "", *shown, ""]
     return lines[:-1]
 
 

@@ -14,7 +14,7 @@ from compact_bench.records import RunRecord
 from compact_bench.report.csv_ import tables_csv
 from compact_bench.report.findings import findings_markdown
 from compact_bench.report.latex import tables_latex
-from compact_bench.report.markdown import comparisons_markdown, escaped, grid, table_markdown
+from compact_bench.report.markdown import comparisons_markdown, escaped, folded, grid, is_long, table_markdown
 from compact_bench.report.provenance import provenance_markdown
 from compact_bench.report.teachers import teachers_markdown
 from compact_bench.report.truth import truth_markdown
@@ -29,6 +29,7 @@ __all__ = ["ReportFacts", "WrittenResults", "render_results", "write_results"]
 
 EXCLUDED_SHOWN = 30
 LISTED_SHOWN = 6
+RUNS_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
     for table in tables:
         lines += ["", *table_markdown(table)]
         if table.comparisons:
-            lines += ["", "### Comparisons", "", *comparisons_markdown(table.comparisons)]
+            lines += ["", "### Comparisons", "", *_compared(table)]
     titles = {row.name: row.title for table in tables for row in table.rows}
     for title, section in (
         ("Do the weights go to the rationales that are right?", _truth(runs, titles, facts.figures)),
@@ -126,6 +127,10 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         if section:
             lines += ["", f"## {title}", "", *section]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _compared(table: Table) -> list[str]:
+    return comparisons_markdown(table.comparisons, fold=is_long(table))
 
 
 def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts) -> list[str]:
@@ -276,4 +281,6 @@ def _runs(runs: Sequence[RunRecord]) -> list[str]:
                 f"{weights[:12]}{base}",
             ]
         )
+    if len(rows) > RUNS_SHOWN:
+        return folded(f"{len(rows)} runs", grid(head, rows))
     return grid(head, rows) if rows else []
