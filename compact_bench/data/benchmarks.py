@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from compact_bench.answers import answer_problem, canonical_answer, parse_number
-from compact_bench.data.schema import SourceRow, content_id, text_problem
+from compact_bench.data.schema import SourceRow, content_id
 from compact_bench.data.splits import normalised
+from compact_bench.data.texts import text_problem
 from compact_bench.errors import Fault
 
 __all__ = ["FORMATS", "Benchmark", "benchmark_notes", "chance", "majority", "parse_benchmark", "shared_ids"]

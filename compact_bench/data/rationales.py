@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compact_bench.data.schema import SourceRow, text_problem
+from compact_bench.data.schema import SourceRow
 from compact_bench.data.splits import normalised
+from compact_bench.data.texts import text_problem
 from compact_bench.errors import ConfigError, DataError, Fault
 
 __all__ = ["HubSet", "Joined", "UpstreamFile", "UpstreamRules", "join_upstream", "read_hub_rows", "read_rows"]
@@ -180,11 +181,12 @@ def _renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, An
 def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
     """Arrow tables fill what a row lacks with nulls: a teacher that is null was not there."""
     plain = dict(row)
-    for name in ("rationales", "right"):
+    for name in ("rationales", "right", "feedback"):
         if isinstance(plain.get(name), Mapping):
             plain[name] = {k: v for k, v in plain[name].items() if not _absent(v)}
-    if not plain.get("right"):
-        plain.pop("right", None)
+    for name in ("right", "feedback"):
+        if not plain.get(name):
+            plain.pop(name, None)
     return plain
 
 

@@ -1,9 +1,9 @@
 """What a rationale set must be: questions with a gold answer and K named rationales, each fault reported.
 
-Two forms of a row are read: ours, {"id"?, "question", "gold_answer", "rationales", "right"?}, where the
-rationales are {teacher: text} or [{"teacher", "text"}, ...] and "right", where it is known, says of each
-teacher whether its reasoning is really right; and the released code's, {"Question", "CoT", "Answer"}, where
-the teachers have no names.
+Two forms of a row are read. Ours is {"id"?, "question", "gold_answer", "rationales", "right"?} and the
+optional fields of `said_beyond`: rationales are {teacher: text} or [{"teacher", "text"}, ...], and "right",
+where it is known, says of each teacher whether its reasoning is really right. The released code's is
+{"Question", "CoT", "Answer"}, where the teachers have no names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from compact_bench.answers import canonical_answer
 from compact_bench.data.lengths import CountTokens, length_faults
+from compact_bench.data.said_beyond import SaidBeyond, read_said_beyond
 from compact_bench.data.splits import normalised
+from compact_bench.data.texts import kind_of, text_problem
 from compact_bench.errors import DataError, Fault
 from compact_bench.records import Question, Rationale, RationaleTruth
 
@@ -26,7 +28,6 @@ __all__ = [
     "SourceRow",
     "content_id",
     "raise_or_drop",
-    "text_problem",
     "validate_questions",
 ]
 
@@ -61,6 +62,7 @@ class _Draft:
     rationales: dict[str, str] | None
     right: Mapping[str, bool] | None
     faults: list[Fault]
+    beyond: SaidBeyond = field(default_factory=SaidBeyond)
 
     def fault(self, problem: str, name: str = "", where: str = "") -> None:
         place = where or self.row.where
@@ -131,39 +133,10 @@ def raise_or_drop(faults: Sequence[Fault], on_fault: OnFault, source: str, left:
         raise DataError(f"{source}: expected a sound question, got none", faults, "correct the file.")
 
 
-def text_problem(value: Any) -> str | None:
-    """Why a value is no usable text ("expected text, got null"), or None."""
-    if value is None:
-        return "expected text, got null"
-    if isinstance(value, float) and math.isnan(value):
-        return "expected text, got NaN"
-    if not isinstance(value, str):
-        return f"expected text, got {_kind(value)}"
-    if not value.strip():
-        return "expected text, got an empty one"
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "expected valid Unicode, got a lone surrogate"
-    return None
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"the number {value!r}"
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    return "text" if isinstance(value, str) else "null" if value is None else type(value).__name__
-
-
 def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
     draft = _Draft(row, None, None, None, None, None, [])
     if not isinstance(row.data, Mapping):
-        draft.fault(f"expected an object with question, answer and rationales, got {_kind(row.data)}")
+        draft.fault(f"expected an object with question, answer and rationales, got {kind_of(row.data)}")
         return draft
     released = "Question" in row.data or "CoT" in row.data
     names = ("Question", "Answer", "CoT") if released else ("question", "gold_answer", "rationales")
@@ -178,6 +151,7 @@ def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
     else:
         draft.rationales = _named_rationales(draft, row.data["rationales"], teachers)
         draft.right = _right_field(draft, row.data.get("right"))
+        draft.beyond = read_said_beyond(row.data, draft.gold, teachers, draft.fault)
     return draft
 
 
@@ -217,7 +191,7 @@ def _gold_field(draft: _Draft, name: str) -> str | None:
 
 def _released_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, str] | None:
     if not isinstance(value, list):
-        draft.fault(f"expected a list of texts, got {_kind(value)}", "CoT")
+        draft.fault(f"expected a list of texts, got {kind_of(value)}", "CoT")
         return None
     if not value:
         draft.fault("expected at least one rationale, got an empty list", "CoT")
@@ -240,7 +214,7 @@ def _named_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dic
     elif isinstance(value, list):
         pairs = _listed_pairs(draft, value)
     else:
-        draft.fault(f"expected an object or a list, got {_kind(value)}", "rationales")
+        draft.fault(f"expected an object or a list, got {kind_of(value)}", "rationales")
         return None
     if not pairs:
         if not draft.faults or not value:
@@ -268,7 +242,7 @@ def _listed_pairs(draft: _Draft, value: list[Any]) -> list[tuple[str, Any, str]]
     for number, item in enumerate(value, 1):
         place = f"rationales[{number}]"
         if not isinstance(item, Mapping):
-            draft.fault(f"expected an object with teacher and text, got {_kind(item)}", place)
+            draft.fault(f"expected an object with teacher and text, got {kind_of(item)}", place)
         elif missing := [name for name in ("teacher", "text") if name not in item]:
             for name in missing:
                 draft.fault("expected it, got a rationale without it", f"{place}.{name}")
@@ -284,11 +258,11 @@ def _right_field(draft: _Draft, value: Any) -> Mapping[str, bool] | None:
     if value is None or draft.rationales is None:
         return None
     if not isinstance(value, Mapping):
-        draft.fault(f"expected an object of teacher and true or false, got {_kind(value)}", "right")
+        draft.fault(f"expected an object of teacher and true or false, got {kind_of(value)}", "right")
         return None
     for name in draft.rationales:
         if not isinstance(value.get(name), bool):
-            got = _kind(value[name]) if name in value else "nothing"
+            got = kind_of(value[name]) if name in value else "nothing"
             draft.fault(f"expected true or false, got {got}", f"right.{name}")
     return value
 
@@ -336,7 +310,17 @@ def _question(draft: _Draft, teachers: Sequence[str], drafts: Sequence[_Draft]) 
     right = draft.right
     truths = {name: RationaleTruth(right[name], None, 0, "") for name in order} if right else {}
     rationales = tuple(Rationale(name, draft.rationales[name], truths.get(name)) for name in order)
-    return Question(draft.id, draft.text, draft.gold, rationales, draft.row.where)
+    return Question(
+        id=draft.id,
+        text=draft.text,
+        gold_answer=draft.gold,
+        rationales=rationales,
+        source=draft.row.where,
+        pairs=draft.beyond.pairs,
+        reviews=draft.beyond.reviews,
+        feedback=draft.beyond.feedback,
+        mistake=draft.beyond.mistake,
+    )
 
 
 def _draft_length_faults(draft: _Draft, count_tokens: CountTokens, limit: int) -> list[Fault]:
@@ -344,5 +328,5 @@ def _draft_length_faults(draft: _Draft, count_tokens: CountTokens, limit: int) -
         return []
     sound = {name: text for name, text in draft.rationales.items() if text_problem(text) is None}
     rationales = tuple(Rationale(name, text) for name, text in sound.items())
-    question = Question(draft.id or "", draft.text, "", rationales, draft.row.where)
+    question = Question(draft.id or "", draft.text, "", rationales, draft.row.where, pairs=draft.beyond.pairs)
     return length_faults(question, count_tokens, limit, draft.row.places)
