@@ -34,6 +34,7 @@ __all__ = [
     "method_sources",
     "method_variants",
     "split_name",
+    "template_file",
     "variant_config",
 ]
 
@@ -65,6 +66,18 @@ def _baselines_folder() -> Path | None:
         if (folder / "zero_shot.py").is_file():
             return folder
     return None
+
+
+def template_file() -> Path:
+    """The file that new methods are made from.
+
+    Raises:
+        ConfigError: the installation lacks it.
+    """
+    folder = _baselines_folder()
+    if folder is None or not (folder / "_template.py").is_file():
+        raise ConfigError("the installation has no _template.py beside its baselines: install it again.")
+    return folder / "_template.py"
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from compact_bench import __version__
-from compact_bench.cli import benching, keeping, lab, looking, running, sweeping
+from compact_bench.cli import benching, keeping, lab, looking, methods, running, sweeping
 from compact_bench.errors import CompactBenchError
 
 __all__ = ["app", "main"]
@@ -53,6 +53,7 @@ running.register(app)
 sweeping.register(app)
 looking.register(app)
 keeping.register(app)
+methods.register(app)
 app.add_typer(lab.app, name="lab")
 app.add_typer(benching.app, name="bench")
 
