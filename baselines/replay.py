@@ -1,0 +1,164 @@
+"""Uniform distillation with replay: turns that the student wrote before training are mixed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from compact_bench.branches import EncodedQuestion
+from compact_bench.loop import train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.records import Question
+from compact_bench.settings import NonNegative, Rate, Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo, derive_seed
+
+from ._own_turns import Turns, TurnSettings, own_turns
+from ._weighing import Reduction
+
+__all__ = ["METHOD", "TURNS_FILE", "Replay", "ReplayConfig", "ReplayObjective"]
+
+TURNS_FILE = "own_turns.json"
+"""The student's turns, in the run's folder."""
+
+
+class ReplayConfig(Strict):
+    """Settings of replay.
+
+    Attributes:
+        ratio: replayed turns per training question; 0 is uniform weighting itself.
+        turns: how many turns the student writes before training.
+        temperature: at which it writes them.
+        question_tokens: longest question it writes.
+        answer_tokens: longest answer it writes.
+        sft_reduction: "mean" or "sum" over a text's supervised tokens, of turns too.
+    """
+
+    ratio: NonNegative = 0.5
+    turns: Annotated[int, Field(ge=1)] = 48
+    temperature: Rate = 1.0
+    question_tokens: Annotated[int, Field(ge=1)] = 64
+    answer_tokens: Annotated[int, Field(ge=1)] = 128
+    sft_reduction: Reduction = "mean"
+
+
+@dataclass
+class ReplayObjective:
+    """(sum of questions' losses + sum of replayed turns' losses) / ((1 + ratio) * questions).
+
+    Attributes:
+        inner: the loss of questions and turns.
+        ratio: expected number of turns per question.
+        seed: of the draws, which depend on it, the step and the question only.
+        mark: fingerprint of the turns.
+        turns: what is replayed.
+    """
+
+    inner: SupervisedObjective
+    ratio: float
+    seed: int
+    mark: str
+    turns: Sequence[EncodedQuestion] = field(repr=False)
+    _step: int = field(default=0, init=False, repr=False)
+
+    def begin_step(self, step: int, total: int) -> None:
+        """Keep the step, on which draws depend."""
+        self._step = step
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """As the inner objective."""
+        return self.inner.encode(student, question)
+
+    def drawn(self, question_id: str) -> list[EncodedQuestion]:
+        """The turns that go with a question in this step: `ratio` of them on average.
+
+        Args:
+            question_id: the question.
+        """
+        axis = f"{self._step}/{question_id}"
+        part, whole = math.modf(self.ratio)
+        count = int(whole) + (derive_seed(self.seed, axis) / 2**31 < part)
+        return [self.turns[derive_seed(self.seed, f"{axis}/{n}") % len(self.turns)] for n in range(count)]
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """One forward pass over the questions and their turns."""
+        replayed = [turn for question in batch for turn in self.drawn(question.question_id)]
+        both = (*batch, *replayed)
+        found = self.inner.loss(student, both)
+        of_questions = sum(len(question.branches) for question in batch)
+        losses = [row["supervised_loss"] for row in found.rows[of_questions:]]
+        metrics = {"replayed_turns_per_question": len(replayed) / len(batch)}
+        if self.ratio:
+            metrics["replay_loss"] = sum(losses) / (self.ratio * len(batch))
+        factor = len(both) / ((1.0 + self.ratio) * len(batch))
+        return StepLoss(found.loss * factor, found.rows[:of_questions], metrics, both)
+
+
+class Replay:
+    """Uniform distillation, with the untrained student's own turns beside the questions of every step."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Uniform distillation + replay of turns that the student wrote before training",
+        short="Self-generated replay",
+        source="replay beside each batch, averaged with it: experience replay as in mammoth at e75a491 "
+        "(er.py); turns drawn from the chat template's opening of a user turn: the idea of Magpie, arXiv "
+        "2406.08464. That student-generated replay nearly removes forgetting is reported of arXiv 2605.26097 "
+        "by third parties; its text was not at hand",
+        deviations=(
+            "experience replay keeps examples of earlier training; a student's are not to be had, so it "
+            "writes turns itself",
+            "Magpie filters what it draws; here every turn with a question and an answer is taken",
+        ),
+        ours=(
+            "half a turn per question, 48 turns at temperature 1: no source states a ratio",
+            "turns are written once and kept in the run's folder; which of them go with a question is drawn "
+            "anew in every step",
+            "the loss of a step is the mean over questions and turns (their expected number), a turn's being "
+            "that of a single rationale",
+        ),
+        min_teachers=1,
+        reproduction="no reference",
+        needs=("rationales",),
+    )
+    config_type: ClassVar[type[Strict]] = ReplayConfig
+
+    def __init__(self, config: ReplayConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Runs everywhere."""
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Raises:
+            DataError: the student writes too few turns.
+            StoreError: the run's folder holds another run's turns.
+        """
+        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        if not self.config.ratio:
+            return train(student, questions, inner, context)
+        turns = self._turns(student, context)
+        seed = context.seed_for("replay")
+        objective = ReplayObjective(inner, self.config.ratio, seed, turns.fingerprint, turns.encoded)
+        report = train(student, questions, objective, context)
+        return replace(report, extra={**report.extra, "own_turns": turns.fingerprint})
+
+    def _turns(self, student: Student, context: RunContext) -> Turns:
+        config = self.config
+        context.on_progress(0, 1, f"the student writes {config.turns} turns to replay")
+        return own_turns(
+            student,
+            TurnSettings(config.turns, config.temperature, config.question_tokens, config.answer_tokens),
+            context.seed_for("own turns"),
+            context.directory / TURNS_FILE,
+            context.settings.train.max_length_tokens,
+        )
+
+
+METHOD = Replay
