@@ -28,6 +28,8 @@ SMALL_PARAMETERS = 20_000_000
 MOST_AUTOMATIC_WORKERS = 4
 """Each takes most of a gigabyte."""
 ASSUMED_QUESTIONS, ASSUMED_ITEMS = 500, 300
+PLAN_ROWS = 24
+"""A plan of more rows does not list those that have nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,15 @@ def _show(parts: Sequence[Part], planned: _Planned, console: Console) -> None:
     head = f"{bench.spec.name}, profile {bench.request.profile}, student {bench.student_name}"
     table = RichTable("run", "seeds", "state", "estimate", title=Text(head), title_justify="left")
     for part in parts:
-        for title in dict.fromkeys(run.title for run in part.plan):
-            runs = [run for run in part.plan if run.title == title]
+        rows: dict[str, list[PlannedRun]] = {}
+        for run in part.plan:
+            rows.setdefault(run.title, []).append(run)
+        finished = [title for title, runs in rows.items() if all(run.state == "done" for run in runs)]
+        if len(rows) > PLAN_ROWS and finished:
+            text = f"{len(finished)} row(s) that have all their runs"
+            table.add_row(f"{part.title}: {text}" if part.title else text, "", "done", "")
+            rows = {title: runs for title, runs in rows.items() if title not in finished}
+        for title, runs in rows.items():
             for state in dict.fromkeys(run.state for run in runs):
                 same = [run for run in runs if run.state == state]
                 cost = sum(seconds.get(run.key.hash, 0.0) for run in same)

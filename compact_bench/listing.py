@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from compact_bench.errors import CompactBenchError, UnknownNameError
+from compact_bench.errors import ConfigError, UnknownNameError
+from compact_bench.listing_methods import field_pairs, method_card, methods_table, pairs_table
 from compact_bench.progress import duration
 from compact_bench.records import RunRecord
-from compact_bench.registry import get_method, method_names, method_sources
+from compact_bench.registry import get_method, method_names
 from compact_bench.report.teachers import majority_sentence, teacher_tables
 from compact_bench.settings import SECTIONS
 from compact_bench.store import Store
@@ -36,7 +36,7 @@ def names_table(kind: str, store: Path) -> Table:
         store: the store's folder.
     """
     makers: dict[str, Callable[[], Table]] = {
-        "methods": _methods,
+        "methods": methods_table,
         "suites": _suites,
         "students": _students,
         "tables": _tables,
@@ -44,17 +44,6 @@ def names_table(kind: str, store: Path) -> Table:
         "runs": lambda: _runs(store),
     }
     return makers[kind]()
-
-
-def _methods() -> Table:
-    table = Table("method", "from", "what it is", title="methods", title_justify="left")
-    for name in method_names():
-        try:
-            title = get_method(name).card.title
-        except CompactBenchError as error:
-            title = f"cannot be used: {error}"
-        table.add_row(name, method_sources()[name].origin, Text(title))
-    return table
 
 
 def _suites() -> Table:
@@ -119,7 +108,7 @@ def show_name(name: str, store: Path) -> RenderableType:
     """The card of whatever has this name.
 
     Args:
-        name: "settings", or a method, suite, table or run.
+        name: "settings", or a method, a variant of one ("compact[no-consensus]"), a suite, table or run.
         store: the store's folder.
 
     Raises:
@@ -127,8 +116,8 @@ def show_name(name: str, store: Path) -> RenderableType:
     """
     if name == "settings":
         return _settings_table()
-    if name in method_names():
-        return _method_card(name)
+    if name.partition("[")[0] in method_names():
+        return method_card(name)
     if name in suite_names() or name.endswith(".toml"):
         return _suite_card(load_spec(name))
     tables = table_names()
@@ -157,52 +146,20 @@ def record_json(name: str, store: Path) -> str:
     return json.dumps(asdict(Store(store).find_one(name)), indent=1, ensure_ascii=False)
 
 
-def _pairs(title: str, rows: Sequence[tuple[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False)
-    for name, value in rows:
-        lines = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        table.add_row(Text(name), Text(lines))
-    return table
-
-
-def _fields(prefix: str, model: type[BaseModel]) -> list[tuple[str, Any]]:
-    return [
-        (f"{prefix}.{name}", "required" if field.is_required() else json.dumps(field.default, default=str))
-        for name, field in model.model_fields.items()
-    ]
-
-
 def _settings_table() -> RenderableType:
     parts: list[RenderableType] = []
     for section, model in SECTIONS.items():
-        parts.append(_pairs(f"{section} (defaults)", _fields(section, model)))
+        parts.append(pairs_table(f"{section} (defaults)", field_pairs(section, model)))
         if model.__doc__:
             parts.append(Text(model.__doc__.strip() + "\n", style="dim"))
     for name in method_names():
-        fields = _fields("method", get_method(name).config_type)
+        try:
+            fields = field_pairs("method", get_method(name).config_type)
+        except ConfigError as error:
+            parts.append(Text(f"settings of method {name}: unknown, as {error}"))
+            continue
         if fields:
-            parts.append(_pairs(f"settings of method {name} (defaults)", fields))
-    return Group(*parts)
-
-
-def _method_card(name: str) -> RenderableType:
-    method = get_method(name)
-    card = method.card
-    rows = [
-        ("title", card.title),
-        ("source", card.source),
-        ("deviations", card.deviations or "none stated"),
-        ("ours", card.ours or "none stated"),
-        ("uses gold answers", "yes" if card.uses_gold else "no"),
-        ("fewest teachers", card.min_teachers),
-        ("reproduction", card.reproduction),
-        ("from", method_sources()[name].origin),
-    ]
-    parts: list[RenderableType] = [_pairs(f"method {name}", rows)]
-    fields = _fields("method", method.config_type)
-    if fields:
-        parts.append(_pairs("settings (defaults)", fields))
-        parts.append(Text((method.config_type.__doc__ or "").strip(), style="dim"))
+            parts.append(pairs_table(f"settings of method {name} (defaults)", fields))
     return Group(*parts)
 
 
@@ -258,7 +215,7 @@ def record_summary(record: RunRecord) -> RenderableType:
     """
     name = f"{run_name(record.key)}  ({key_hash(record.key)})"
     if record.status != "done":
-        return _pairs(name, [("state", record.status), ("reason", record.reason)])
+        return pairs_table(name, [("state", record.status), ("reason", record.reason)])
     training = record.training
     rows: list[tuple[str, Any]] = [
         ("student", record.key["student"]),
@@ -275,4 +232,4 @@ def record_summary(record: RunRecord) -> RenderableType:
     values = {name: record.probes.get(name) for name in ("drift_nats_per_token", "weight_change")}
     values |= {f"nats_{name}": nats.get(name) for name in ("after_question", "after_rationale")}
     rows += [(name, f"{value:.5f}") for name, value in values.items() if value is not None]
-    return _pairs(name, rows)
+    return pairs_table(name, rows)

@@ -128,8 +128,10 @@ def _plan(bench: Workbench, tables: Sequence[AskedTable], tuning: Tuning | None)
     """The runs of all tables, each once, seed by seed, so that partial tables have whole seeds."""
     rates = tuning.chosen if tuning else None
     found = [run for table in tables for run in plan_table(bench, table.spec, table.planned, rates)]
-    once = {run.key.hash: run for run in reversed(found)}
-    return [run for seed in bench.seeds for run in reversed(once.values()) if run.key.seed == seed]
+    once: dict[str, PlannedRun] = {}
+    for run in found:
+        once.setdefault(run.key.hash, run)
+    return [run for seed in bench.seeds for run in once.values() if run.key.seed == seed]
 
 
 def run_method(

@@ -60,7 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("sweep_spec", "sweep_results"),
     ("report",),
-    ("progress", "listing", "estimate"),
+    ("progress", "listing_methods", "listing", "estimate"),
     ("workbench",),
     ("planning", "further_rows", "prefetching", "runner"),
     ("attempts", "job_queue"),

@@ -154,3 +154,40 @@ def test_run_of_a_variant(packages: None, suite: Path, tmp_path: Path, capsys: C
     assert record.key["settings"]["method"]["beta_consensus"] == 0.0
     wrong = command(capsys, suite, "run", "compact[no-consenus]")
     assert wrong.code == 2 and "Did you mean 'no-consensus'" in wrong.err
+
+
+def test_list_and_show_tell_variants_origins_and_what_is_broken(
+    packages: None, suite: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    listed = run_command(capsys, "list", "methods")
+    lines = {line.split()[1]: line for line in listed.out.splitlines() if line.startswith("│ ")}
+    assert listed.code == 0
+    assert "twice-package" in lines["twice"] and "summed" in lines["twice"]
+    assert "unlucky-package" in lines["unlucky"] and "cannot be used" in lines["unlucky"]
+    assert "gold answers" in lines["compact"]
+    shown = run_command(capsys, "show", "twice[summed]")
+    assert shown.code == 0
+    for text in (
+        "variant summed sets",
+        "method.reduction",
+        "twice-package",
+        "twice[summed]",
+        "reduction=sum",
+    ):
+        assert text in shown.out
+    assert "Did you mean 'summed'" in run_command(capsys, "show", "twice[sumed]").err
+    broken = run_command(capsys, "show", "unlucky")
+    assert broken.code == 2 and "unlucky-package" in broken.err
+    assert run_command(capsys, "show", "settings").code == 0, "a broken method hides no other's settings"
+
+
+def test_a_long_plan_lists_only_what_is_to_do(
+    packages: None, suite: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    assert command(capsys, suite, "run", "zero_shot").code == 0
+    plan = command(capsys, suite, "reproduce", "--table", "5,2", "--dry-run")
+    assert plan.code == 0 and "1 row(s) that have all their runs" in plan.err
+    assert "Zero-shot" not in plan.err and "25 of 26 runs to do" in plan.err
+    short = command(capsys, suite, "reproduce", "--table", "2", "--dry-run")
+    assert "Zero-shot" in short.err
