@@ -13,7 +13,11 @@ import torch
 
 from compact_bench.checks import CHECKS, check_method
 from compact_bench.errors import UnknownNameError
-from tests.contract.broken_methods import BROKEN, Sound
+from tests.contract.broken_declarations import BROKEN_DECLARATIONS
+from tests.contract.broken_fits import BROKEN_FITS
+from tests.contract.sound_method import Sound
+
+BROKEN = {**BROKEN_DECLARATIONS, **BROKEN_FITS}
 
 UNCHECKED = {"import", "card", "configuration", "trains", "supports", "determinism"}
 """Checks without which others are not made."""
@@ -49,9 +53,6 @@ def test_a_sound_method_passes_and_nothing_is_left_behind() -> None:
     after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index]
     assert after == before
     assert (dict(os.environ), os.getcwd(), torch.get_num_threads(), torch.is_grad_enabled()) == state
-
-
-METHOD_FILE = "from tests.contract.broken_methods import Sound as METHOD\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Methods that say something wrong of themselves; everything else about them is in order."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any, ClassVar
+
+import torch
+from pydantic import ConfigDict
+
+from compact_bench.settings import Strict
+from compact_bench.trainer import MethodCard, SuiteInfo
+from tests.contract.sound_method import Config, Sound
+
+
+class WithoutFit:
+    card = Sound.card
+    config_type = Config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        return None
+
+
+class NoSource(Sound):
+    card = MethodCard(title="No source", source=" ")
+
+
+class LooseText(Sound):
+    card = MethodCard(title="Loose text", source="a test", deviations="one long sentence")  # type: ignore[arg-type]
+
+
+class Undocumented(Sound):
+    class Config(Strict):
+        """Settings, of which nothing is said."""
+
+        power: float = 1.0
+
+    config_type = Config
+
+
+class Thawed(Sound):
+    class Config(Strict):
+        """Settings.
+
+        Attributes:
+            power: a number.
+        """
+
+        model_config = ConfigDict(frozen=False)
+        power: float = 1.0
+
+    config_type = Config
+
+
+class Lax(Sound):
+    class Config(Strict):
+        """Nothing to set."""
+
+        model_config = ConfigDict(extra="ignore")
+
+    config_type = Config
+
+
+class BadVariant(Sound):
+    variants: ClassVar[dict[str, Any]] = {"strong": {"powr": 2.0}}
+
+
+class NeedsAnExample(Sound):
+    class Config(Strict):
+        """Settings.
+
+        Attributes:
+            strength: a number.
+        """
+
+        strength: float
+
+    config_type = Config
+
+
+class Computes(Sound):
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.table = [config.power] * 3
+
+
+class Counts(Sound):
+    made: ClassVar[list[Config]] = []
+
+    def __init__(self, config: Config) -> None:
+        type(self).made = [*self.made, config]
+        self.config = config
+
+
+class TouchesAFile(Sound):
+    def __init__(self, config: Config) -> None:
+        with tempfile.TemporaryFile():
+            self.config = config
+
+
+class SeedsEarly(Sound):
+    def __init__(self, config: Config) -> None:
+        torch.manual_seed(0)
+        self.config = config
+
+
+class AnswersFalse(Sound):
+    def supports(self, suite: SuiteInfo) -> str | None:
+        return False  # type: ignore[return-value]
+
+
+class SupportsRaises(Sound):
+    def supports(self, suite: SuiteInfo) -> str | None:
+        return None if suite.teachers[1] else "no second teacher"
+
+
+class TakesTooFew(Sound):
+    card = MethodCard(title="Two at least", source="a test", min_teachers=2)
+
+
+class HiddenGold(Sound):
+    def supports(self, suite: SuiteInfo) -> str | None:
+        return None if suite.has_gold else "it needs gold answers"
+
+
+class GoldWithoutReason(Sound):
+    card = MethodCard(title="Gold", source="a test", uses_gold=True)
+
+
+BROKEN_DECLARATIONS: dict[type[Any], tuple[str, str]] = {
+    WithoutFit: ("import", "no fit"),
+    NoSource: ("card", "card.source is empty"),
+    LooseText: ("card", "card.deviations must be a tuple"),
+    Undocumented: ("configuration", "does not say what power is"),
+    Thawed: ("configuration", "not frozen"),
+    Lax: ("configuration", "accepts an unknown setting"),
+    BadVariant: ("configuration", "variant 'strong'"),
+    NeedsAnExample: ("configuration", "example_config"),
+    Computes: ("constructor", "computes the attribute table"),
+    Counts: ("constructor", "class attribute made"),
+    TouchesAFile: ("constructor", "touches the file"),
+    SeedsEarly: ("constructor", "draws from torch"),
+    AnswersFalse: ("supports", "answered False"),
+    SupportsRaises: ("supports", "supports raised IndexError"),
+    TakesTooFew: ("supports", "accepts 1 teacher(s), card.min_teachers says 2"),
+    HiddenGold: ("supports", "set uses_gold=True"),
+    GoldWithoutReason: ("supports", "give a reason"),
+}
+"""Method -> the one check that refuses it, and a part of its message."""
