@@ -30,15 +30,15 @@ class MccKdConfig(Strict):
     """Settings of MCC-KD.
 
     Attributes:
-        alpha: factor of the KL term.
-        temperature: by which both sides' logits are divided.
+        agreement_weight: alpha, the factor of the KL term.
+        agreement_temperature: by which both sides' logits are divided.
         max_similarity: share of the distinct tokens that two rationales may have in common to count as
             diverse, in [0, 1].
         sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
-    alpha: Annotated[float, Field(ge=0.0)] = 0.01
-    temperature: Rate = 1.3
+    agreement_weight: Annotated[float, Field(ge=0.0)] = 0.01
+    agreement_temperature: Rate = 1.3
     max_similarity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
     sft_reduction: Literal["mean", "sum"] = "mean"
 
@@ -109,11 +109,11 @@ class PairObjective:
         reduce = Tensor.mean if config.sft_reduction == "mean" else Tensor.sum
         losses = torch.stack([reduce(v.losses) for v in values])
         loss, agreement = losses.mean(), losses.new_zeros(())
-        if config.alpha and len(question.branches) == 2:
-            first, second = span_log_probs(student, question.branches, states, config.temperature)
+        if config.agreement_weight and len(question.branches) == 2:
+            first, second = span_log_probs(student, question.branches, states, config.agreement_temperature)
             if first is not None and second is not None and first.shape == second.shape:
                 agreement = 0.5 * symmetric_kl(first, second).mean()
-                loss = loss + config.alpha * agreement
+                loss = loss + config.agreement_weight * agreement
         rows = [
             {
                 "question_id": question.question_id,

@@ -33,14 +33,14 @@ class SbsKdConfig(Strict):
     """Settings of SbS-KD.
 
     Attributes:
-        alpha: share of the label's loss, in [0, 1]; the rationales' is 1 - alpha.
+        label_share: alpha, the share of the label's loss, in [0, 1]; the rationales' is 1 - alpha.
         label_prefix: text before the question that asks for the label, in training and in evaluation.
         rationale_prefix: text before the question that asks for a rationale.
         teacher: the teacher whose rationales are used; None for the mean over all.
         sft_reduction: "mean" or "sum" over the supervised tokens of a label or a rationale.
     """
 
-    alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    label_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     label_prefix: str = "predict: "
     rationale_prefix: str = "explain: "
     teacher: str | None = None
@@ -48,7 +48,7 @@ class SbsKdConfig(Strict):
 
     @model_validator(mode="after")
     def _tasks_differ(self) -> SbsKdConfig:
-        if 0.0 < self.alpha < 1.0 and self.label_prefix == self.rationale_prefix:
+        if 0.0 < self.label_share < 1.0 and self.label_prefix == self.rationale_prefix:
             raise ValueError(
                 f"label_prefix and rationale_prefix: expected two different texts where both tasks are "
                 f"trained, got {self.label_prefix!r} twice"
@@ -114,7 +114,7 @@ class SbsObjective:
 
     def _share(self, question: EncodedQuestion, branch: EncodedBranch) -> float:
         """Share of a branch in its question's loss; a question's shares sum to 1."""
-        alpha = self.config.alpha
+        alpha = self.config.label_share
         return alpha if branch.teacher == LABEL else (1.0 - alpha) / (len(question.branches) - 1)
 
     def _computed(self, question: EncodedQuestion) -> EncodedQuestion:
@@ -157,7 +157,7 @@ class SbsKd:
     )
     config_type: ClassVar[type[Strict]] = SbsKdConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "vanilla": {"alpha": 0.0, "label_prefix": "", "rationale_prefix": ""}
+        "vanilla": {"label_share": 0.0, "label_prefix": "", "rationale_prefix": ""}
     }
     # Words of the lab's small vocabulary, which checks are made in.
     example_config: ClassVar[Mapping[str, Any]] = {"label_prefix": "answer: ", "rationale_prefix": "think: "}

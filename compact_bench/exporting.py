@@ -28,11 +28,13 @@ class Export:
         student_folder: reads with `from_pretrained`.
         task_folder: reads with `lm_eval --include_path`.
         command: evaluates the student exactly as the run was evaluated.
+        prompt_prefix: what the task files have in front of every question, as the run was asked; or "".
     """
 
     student_folder: Path
     task_folder: Path
     command: str
+    prompt_prefix: str = ""
 
 
 def export_run(bench: Workbench, record: RunRecord, folder: Path) -> Export:
@@ -47,7 +49,7 @@ def export_run(bench: Workbench, record: RunRecord, folder: Path) -> Export:
         ConfigError: the folder holds something.
         StoreError: the run is not done, or its weights are no longer what was evaluated.
     """
-    from compact_bench.evaluation import lm_eval_command, write_task_folder
+    from compact_bench.evaluation import asked_with, lm_eval_command, write_task_folder
     from compact_bench.students import save_student
 
     if record.status != "done":
@@ -57,14 +59,15 @@ def export_run(bench: Workbench, record: RunRecord, folder: Path) -> Export:
     student = _rebuild(bench, record)
     settings = RunSettings.model_validate(record.key["settings"])
     save_student(student, folder / "student")
-    tasks = {task: bench.data.benchmarks[task] for task in record.evaluations}
+    prefix = str(record.training.get("prompt_prefix", ""))
+    tasks = asked_with(prefix, {task: bench.data.benchmarks[task] for task in record.evaluations})
     task_folder = write_task_folder(folder / "tasks", tasks, settings.eval)
     dtype = str(student.dtype).removeprefix("torch.")
     command = lm_eval_command(
         folder / "student", task_folder, list(tasks), settings.eval, dtype, student.device.type
     )
     write_atomic(folder / "evaluate.sh", f"{command}\n".encode())
-    return Export(folder / "student", task_folder, command)
+    return Export(folder / "student", task_folder, command, prefix)
 
 
 def _rebuild(bench: Workbench, record: RunRecord) -> Student:

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -111,11 +111,10 @@ def _measured(
 ) -> RunRecord:
     settings = RunSettings.model_validate(key.settings)
     trained = _train(bench, key, settings, method, directory, ticker)
-    student, weights = trained.student, trained.weights_hash
-    # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
-    evaluations = {} if key.is_trial else _evaluate(bench, student, settings, weights, ticker)
-    probes = _probe(bench, student, settings, weights, ticker, TRIAL_PROBES if key.is_trial else None)
     report = trained.report
+    # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
+    evaluations = {} if key.is_trial else _evaluate(bench, trained, settings, ticker)
+    probes = _probe(bench, trained, settings, ticker, TRIAL_PROBES if key.is_trial else None)
     if report.optimiser_steps and bench.data.has_truth and not key.is_trial:
         probes["truth"] = _truth(bench, directory)
     training = {
@@ -132,7 +131,7 @@ def _measured(
         "done",
         started,
         training=training,
-        weights={"final": weights, "base": bench.base_hash},
+        weights={"final": trained.weights_hash, "base": bench.base_hash},
         evaluations={task: result.plain() for task, result in evaluations.items()},
         probes=probes,
     )
@@ -197,9 +196,9 @@ def seed_everything(seed: int) -> None:
 
 
 def _evaluate(
-    bench: Workbench, student: Student, settings: RunSettings, weights: str, ticker: Ticker
+    bench: Workbench, trained: _Trained, settings: RunSettings, ticker: Ticker
 ) -> Mapping[str, TaskResult]:
-    from compact_bench.evaluation import evaluate
+    from compact_bench.evaluation import asked_with, evaluate
 
     report = ticker.phase("evaluating")
 
@@ -211,11 +210,12 @@ def _evaluate(
 
     groups = settings.eval.groups
     wanted = {b.task for b in bench.spec.benchmarks if groups is None or b.group in groups}
+    benchmarks = {task: rows for task, rows in bench.data.benchmarks.items() if task in wanted}
     return evaluate(
-        student,
-        {task: rows for task, rows in bench.data.benchmarks.items() if task in wanted},
+        trained.student,
+        asked_with(trained.report.prompt_prefix, benchmarks),
         settings.eval,
-        weights_hash=weights,
+        weights_hash=trained.weights_hash,
         cache_dir=bench.store.evaluations_dir,
         on_progress=on_progress,
     )
@@ -223,16 +223,19 @@ def _evaluate(
 
 def _probe(
     bench: Workbench,
-    student: Student,
+    trained: _Trained,
     settings: RunSettings,
-    weights: str,
     ticker: Ticker,
     only: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:
     from compact_bench.probes import answer_nats, drift_nats_per_token, weight_change
 
     passages = bench.neutral_passages[: settings.eval.drift_passages]
-    validation = bench.data.validation[: settings.eval.validation_questions]
+    student, prefix = trained.student, trained.report.prompt_prefix
+    validation = [
+        replace(question, text=prefix + question.text)
+        for question in bench.data.validation[: settings.eval.validation_questions]
+    ]
     asked: list[tuple[str, Any, Callable[[], Any]]] = [
         ("drift", passages, lambda: drift_nats_per_token(bench.base, student, passages)),
         ("weight_change", None, lambda: weight_change(bench.base.model, student.model)),
@@ -244,7 +247,7 @@ def _probe(
         report(number, len(asked), name)
         if inputs == [] or (only is not None and name not in only):
             continue
-        mark = [name, weights, bench.base_hash, inputs, RESULTS_VERSION]
+        mark = [name, trained.weights_hash, bench.base_hash, inputs, RESULTS_VERSION]
         found[name] = _cached(bench.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
     if "drift" in found:
         drift = found["drift"]

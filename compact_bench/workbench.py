@@ -7,7 +7,6 @@ loads neither the student nor the data.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 from collections.abc import Mapping
@@ -20,8 +19,9 @@ from weakref import WeakValueDictionary
 from pydantic import ValidationError
 
 from compact_bench.errors import ConfigError, StoreError, UnknownNameError
+from compact_bench.method_settings import all_method_fields, check_method_settings
 from compact_bench.records import RunKey, RunRecord, fingerprint
-from compact_bench.registry import get_method, method_names
+from compact_bench.registry import get_method
 from compact_bench.settings import RunSettings, apply_overrides, describe_validation_error, merged
 from compact_bench.store import Store
 from compact_bench.store_files import run_name
@@ -97,6 +97,7 @@ class Workbench:
             raise UnknownNameError("profile", request.profile, self.spec.profiles)
         self.profile = self.spec.profiles[request.profile]
         self.settings_for()
+        check_method_settings(self.spec)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -136,6 +137,8 @@ class Workbench:
     ) -> RunSettings:
         """Defaults, then the profile's settings, then the user's, then those that make a table row.
 
+        What the suite gives single methods stands below all of these; see `key`.
+
         Args:
             changes: nested settings of the row.
             epochs_factor: how many times the epochs are trained (K for equal tokens).
@@ -145,7 +148,7 @@ class Workbench:
         """
         place = f"suite {self.spec.name}, profile {self.request.profile}"
         base = merged(RunSettings(), self.profile.settings, place)
-        asked = apply_overrides(base, self.request.overrides, _all_method_fields())
+        asked = apply_overrides(base, self.request.overrides, all_method_fields())
         settings = merged(asked, changes or {}, "table row")
         if epochs_factor == 1:
             return settings
@@ -173,7 +176,8 @@ class Workbench:
         """
         settings = self.settings_for(changes, epochs_factor)
         config_type = get_method(method).config_type
-        own = {k: v for k, v in settings.method.items() if k in config_type.model_fields}
+        asked = {k: v for k, v in settings.method.items() if k in config_type.model_fields}
+        own = {**self.spec.method_settings.get(method, {}), **asked}
         try:
             config = config_type.model_validate(own)
         except ValidationError as error:
@@ -362,12 +366,3 @@ def bench_of_record(record: RunRecord, request: Request) -> Workbench:
                 "The student's files or the suite's data changed since; give the old ones, or run it again."
             )
     return bench
-
-
-def _all_method_fields() -> list[str]:
-    """Fields of every method's configuration; a method that cannot be imported has none."""
-    fields: list[str] = []
-    for name in method_names():
-        with contextlib.suppress(ConfigError):
-            fields += get_method(name).config_type.model_fields
-    return fields

@@ -49,6 +49,9 @@ def export(
     out = o.out()
     out.print(f"student: {done.student_folder}", markup=False, soft_wrap=True)
     out.print(f"tasks:   {done.task_folder}", markup=False, soft_wrap=True)
+    if done.prompt_prefix:
+        text = f"This student expects {done.prompt_prefix!r} in front of a question; the tasks have it there."
+        out.print(text, markup=False, soft_wrap=True)
     out.print(
         "The same numbers, by the harness's own command line (where compact-bench is installed):",
         markup=False,

@@ -6,6 +6,7 @@ from compact_bench.evaluation.bridge import Evaluable, evaluate, task_dependenci
 from compact_bench.evaluation.cache import read_items
 from compact_bench.evaluation.results import EvalProgress, TaskResult
 from compact_bench.evaluation.task_files import (
+    asked_with,
     check_rows,
     is_generation,
     lm_eval_command,
@@ -17,6 +18,7 @@ __all__ = [
     "EvalProgress",
     "Evaluable",
     "TaskResult",
+    "asked_with",
     "check_rows",
     "evaluate",
     "is_generation",

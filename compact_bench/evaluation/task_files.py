@@ -18,6 +18,7 @@ from compact_bench.evaluation.cache import write_text_atomically
 from compact_bench.settings import EvalSettings
 
 __all__ = [
+    "asked_with",
     "check_rows",
     "generation_options",
     "is_generation",
@@ -114,6 +115,23 @@ def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
             faults += [Fault(where, problem, row_id) for problem in problems]
     if faults:
         raise DataError("benchmark rows are not as expected", faults, "correct or leave out these rows.")
+
+
+def asked_with(
+    prefix: str, benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """The same rows with a text in front of every question, for students that were trained to expect one.
+
+    Args:
+        prefix: the text; "" leaves the rows as they are.
+        benchmarks: task name -> rows.
+    """
+    if not prefix:
+        return benchmarks
+    return {
+        task: [{**row, "question": f"{prefix}{row['question']}"} for row in rows]
+        for task, rows in benchmarks.items()
+    }
 
 
 def write_task_folder(

@@ -4,7 +4,8 @@ A suite file may start from another with `extends = "svamp"`: what it does not s
 teachers, training questions and known faults excepted. Where the other suite's questions are generated and
 the file names no source of its own, training and teachers are taken over too, and `[training.world]` changes
 single settings of the world. `[groups]` says which benchmarks stand where; `[origins.NAME]` gives the
-repository and commit of files written as `{origin = "NAME", path = ...}`.
+repository and commit of files written as `{origin = "NAME", path = ...}`. `[method_settings.METHOD]` gives
+a method settings of its own, such as words that the suite's student knows.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _inherited(raw: dict[str, Any], where: str) -> dict[str, Any]:
     base = _inherited(_read(base_name)[1], base_name)
     kept = {key: value for key, value in base.items() if key not in _NOT_INHERITED}
     data = {**kept, **raw}
-    for table in ("origins", "profiles"):
+    for table in ("origins", "profiles", "method_settings"):
         if isinstance(raw.get(table), dict):
             data[table] = {**kept.get(table, {}), **raw[table]}
     return data | _inherited_world(base, raw)

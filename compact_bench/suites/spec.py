@@ -275,6 +275,8 @@ class SuiteSpec(Strict):
             them.
         benchmarks: in column order.
         known_faults: faults of the files that do not stop a run.
+        method_settings: method -> settings of its own that this suite needs to differ from the method's
+            defaults; profiles, users and table rows may change them again.
         profiles: name -> scale.
     """
 
@@ -289,6 +291,7 @@ class SuiteSpec(Strict):
     teachers: tuple[TeacherSpec, ...] = ()
     benchmarks: Annotated[tuple[BenchmarkSpec, ...], Field(min_length=1)]
     known_faults: tuple[KnownFault, ...] = ()
+    method_settings: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     profiles: Annotated[dict[Name, ProfileSpec], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -48,7 +48,7 @@ def pair_loss(student: Student, question: Question, **config: Any) -> tuple[Step
 def test_without_the_kl_it_is_fine_tuning_on_the_pair(load_tiny: Load) -> None:
     student = load_tiny("llama", "chatml")
     question = told("So we add. The answer is 15.", "Therefore 3 + 12 = 15. The answer is 15.")
-    found, encoded = pair_loss(student, question, alpha=0.0)
+    found, encoded = pair_loss(student, question, agreement_weight=0.0)
     plain = SupervisedObjective(TRAIN).loss(student, [encoded])
     assert float(found.loss.detach()) == pytest.approx(float(plain.loss.detach()), rel=1e-6)
     assert [row["teacher_weight"] for row in found.rows] == [0.5, 0.5]
@@ -60,7 +60,7 @@ def test_with_two_right_teachers_and_no_kl_it_is_uniform(student_folder: Folders
         q for q in tiny.questions(9, teachers=2) if q.rationales[1].text.endswith(f" {q.gold_answer}.")
     ]
     assert len(questions) > 4
-    pairs = train_tiny(folder, tmp_path / "pairs", questions, settings(), "mcc_kd", {"alpha": 0.0})
+    pairs = train_tiny(folder, tmp_path / "pairs", questions, settings(), "mcc_kd", {"agreement_weight": 0.0})
     uniform = train_tiny(folder, tmp_path / "uniform", questions, settings(), "uniform")
     same_training(pairs, uniform)
     assert set(pairs.steps["consistency_loss"]) == {0.0}
@@ -69,7 +69,7 @@ def test_with_two_right_teachers_and_no_kl_it_is_uniform(student_folder: Folders
 
 def test_equal_rationales_do_not_disagree(load_tiny: Load) -> None:
     question = told("So we add. The answer is 15.", "So we add. The answer is 15.")
-    found, encoded = pair_loss(load_tiny("llama", "chatml"), question, alpha=1.0)
+    found, encoded = pair_loss(load_tiny("llama", "chatml"), question, agreement_weight=1.0)
     assert found.rows[0]["consistency_loss"] == pytest.approx(0.0, abs=1e-9)
     assert encoded.branches[0].input_ids == encoded.branches[1].input_ids
 
@@ -78,7 +78,7 @@ def test_equal_rationales_do_not_disagree(load_tiny: Load) -> None:
 def test_the_formula_by_hand(load_tiny: Load, temperature: float) -> None:
     student = load_tiny("llama", "chatml")
     question = told("So we add. The answer is 15.", "First, 3. Second, 12 more. The answer is 15.")
-    found, encoded = pair_loss(student, question, alpha=0.7, temperature=temperature)
+    found, encoded = pair_loss(student, question, agreement_weight=0.7, agreement_temperature=temperature)
     negative, spans = [], []
     for branch in encoded.branches:
         ids = torch.tensor([branch.input_ids])
@@ -103,8 +103,8 @@ def test_the_formula_by_hand(load_tiny: Load, temperature: float) -> None:
 def test_the_order_of_a_pair_does_not_matter_and_both_sides_learn(load_tiny: Load) -> None:
     student = load_tiny("llama", "chatml")
     one, two = "So we add. The answer is 15.", "First, 3. Second, 12 more. The answer is 15."
-    first, _ = pair_loss(student, told(one, two), alpha=5.0)
-    second, _ = pair_loss(student, told(two, one), alpha=5.0)
+    first, _ = pair_loss(student, told(one, two), agreement_weight=5.0)
+    second, _ = pair_loss(student, told(two, one), agreement_weight=5.0)
     assert float(first.loss.detach()) == pytest.approx(float(second.loss.detach()), rel=1e-6)
     gradients = []
     for found in (first, second):
@@ -119,7 +119,7 @@ def test_the_order_of_a_pair_does_not_matter_and_both_sides_learn(load_tiny: Loa
 def test_spans_of_unequal_length_have_no_kl(load_tiny: Load) -> None:
     # Both are right, as the rule takes numbers that differ by less than 1e-4 for one.
     question = told("So we add. The answer is 15.", "So we add 12. The answer is 15.00001.")
-    found, encoded = pair_loss(load_tiny("llama", "chatml"), question, alpha=1.0)
+    found, encoded = pair_loss(load_tiny("llama", "chatml"), question, agreement_weight=1.0)
     assert all(branch.is_right for branch in encoded.branches)
     assert len({len(branch.answer_positions) for branch in encoded.branches}) == 2
     assert found.rows[0]["consistency_loss"] == 0.0
@@ -166,7 +166,7 @@ def test_questions_with_fewer_right_rationales_stay(student_folder: Folders, tmp
     ]
     together = settings(questions_per_step=3, accumulation=1, epochs=1)
     trained = train_tiny(
-        student_folder("llama", "chatml"), tmp_path, questions, together, "mcc_kd", {"alpha": 0.0}
+        student_folder("llama", "chatml"), tmp_path, questions, together, "mcc_kd", {"agreement_weight": 0.0}
     )
     steps = trained.steps
     assert trained.report.branches == len(steps) == 3
@@ -179,7 +179,7 @@ def test_questions_with_fewer_right_rationales_stay(student_folder: Folders, tmp
 def test_teacher_order_does_not_matter(student_folder: Folders, tmp_path: Path) -> None:
     folder, questions = student_folder("llama", "chatml"), tiny.questions(6, teachers=4)
     turned = tuple(replace(q, rationales=q.rationales[::-1]) for q in questions)
-    config = {"alpha": 1.0}
+    config = {"agreement_weight": 1.0}
     one = train_tiny(folder, tmp_path / "one", questions, settings(), "mcc_kd", config)
     two = train_tiny(folder, tmp_path / "two", turned, settings(), "mcc_kd", config)
     same_training(one, two)
@@ -193,7 +193,7 @@ def test_what_a_suite_must_have() -> None:
     for changes, word in (({"teachers": ("ada",)}, "two teachers"), ({"has_gold": False}, "gold")):
         assert word in (make_method("mcc_kd").supports(replace(suite, **changes)) or "")
     with pytest.raises(ConfigError, match="temperature"):
-        make_method("mcc_kd", {"temperature": 0})
+        make_method("mcc_kd", {"agreement_temperature": 0})
 
 
 def test_only_keeps_the_questions_own_order(load_tiny: Load) -> None:

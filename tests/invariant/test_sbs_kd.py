@@ -17,6 +17,7 @@ from compact_bench.students import Student
 from compact_bench.trainer import SuiteInfo
 from tests import tiny
 from tests.invariant.support import Trained, same_tables, same_training, settings, train_tiny
+from tests.tiny_suite import make_tiny_lab_student
 
 Folders = Callable[..., Path]
 VANILLA = variant_config("sbs_kd", "vanilla")
@@ -47,7 +48,7 @@ def test_without_a_label_it_is_uniform_behind_the_rationale_prompt(
 ) -> None:
     folder, questions = student_folder("llama", "chatml"), tiny.questions(6, teachers=3)
     quick, shared = settings(learning_rate=5e-4), {"sft_reduction": reduction}
-    told = train_tiny(folder, tmp_path / "sbs", questions, quick, "sbs_kd", {"alpha": 0.0, **shared})
+    told = train_tiny(folder, tmp_path / "sbs", questions, quick, "sbs_kd", {"label_share": 0.0, **shared})
     behind = asked_with("explain: ", questions)
     uniform = train_tiny(folder, tmp_path / "uniform", behind, quick, "uniform", shared)
     same_training(told, uniform)
@@ -57,7 +58,7 @@ def test_without_a_label_it_is_uniform_behind_the_rationale_prompt(
 
 def test_with_labels_alone_it_is_training_on_answers(student_folder: Folders, tmp_path: Path) -> None:
     folder, questions = student_folder("llama", "chatml"), tiny.questions(6, teachers=3)
-    label = train_tiny(folder, tmp_path / "sbs", questions, settings(), "sbs_kd", {"alpha": 1.0})
+    label = train_tiny(folder, tmp_path / "sbs", questions, settings(), "sbs_kd", {"label_share": 1.0})
     answers = labels(asked_with("predict: ", questions))
     plain = train_tiny(folder, tmp_path / "plain", answers, settings(), "uniform")
     same_training(label, plain)
@@ -71,7 +72,7 @@ def test_both_tasks_are_their_convex_sum(student_folder: Folders, tmp_path: Path
     found = {}
     for alpha in (0.0, 0.25, 1.0):
         place, once = tmp_path / str(alpha), settings(epochs=1)
-        found[alpha] = train_tiny(folder, place, questions, once, "sbs_kd", {"alpha": alpha})
+        found[alpha] = train_tiny(folder, place, questions, once, "sbs_kd", {"label_share": alpha})
     label, told = found[1.0].losses[0], found[0.0].losses[0]
     assert found[0.25].losses[0] == pytest.approx(0.25 * label + 0.75 * told, rel=1e-5)
     assert abs(label - told) > 0.1
@@ -127,20 +128,9 @@ def test_the_label_is_the_canonical_answer(load_tiny: Callable[..., Student]) ->
     assert all("explain: Mary" in student.tokenizer.decode(b.input_ids) for b in encoded.branches[1:])
 
 
-def lab_student(folder: Path) -> Path:
-    """A tiny student of the lab's small vocabulary."""
-    from compact_bench.lab.tokenizer import lab_tokenizer
-
-    tokenizer = lab_tokenizer()
-    model = tiny.make_model("llama", len(tokenizer))
-    model.save_pretrained(folder)  # type: ignore[operator]
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 def test_words_that_the_student_does_not_know_are_refused(tmp_path: Path) -> None:
     question = Question("q", "How many shells has Ada?", "3", (Rationale("ada", "The answer is 3."),))
-    folder = lab_student(tmp_path / "student")
+    folder = make_tiny_lab_student(tmp_path / "student")
     with pytest.raises(ConfigError) as caught:
         train_tiny(folder, tmp_path / "one", [question], settings(), "sbs_kd")
     for text in ("predict", "explain", "method.label_prefix", "[method_settings.sbs_kd]"):
@@ -153,9 +143,9 @@ def test_words_that_the_student_does_not_know_are_refused(tmp_path: Path) -> Non
 def test_wrong_settings_are_refused(student_folder: Folders, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two different texts"):
         make_method("sbs_kd", {"label_prefix": "explain: "})
-    make_method("sbs_kd", {"label_prefix": "explain: ", "alpha": 0.0})
-    with pytest.raises(ConfigError, match="alpha"):
-        make_method("sbs_kd", {"alpha": 1.5})
+    make_method("sbs_kd", {"label_prefix": "explain: ", "label_share": 0.0})
+    with pytest.raises(ConfigError, match="label_share"):
+        make_method("sbs_kd", {"label_share": 1.5})
     folder = student_folder("llama", "chatml")
     with pytest.raises(UnknownNameError, match="sum-0"):
         train_tiny(folder, tmp_path, tiny.questions(2), settings(), "sbs_kd", {"teacher": "eve"})
