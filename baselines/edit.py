@@ -1,0 +1,320 @@
+"""EDIT: fine-tuning on right and rectified rationales, then on the key steps of right and wrong pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from compact_bench.answers import answer_span, extract_answer, same_answer
+from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.errors import DataError
+from compact_bench.forward import branch_hidden
+from compact_bench.head import HeadValues, branch_values
+from compact_bench.loop import Part, schedule_steps, train
+from compact_bench.parts import joined_report
+from compact_bench.records import Question, Rationale, RationalePair
+from compact_bench.settings import Rate, Strict, TrainSettings
+from compact_bench.students import Student
+from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+
+from ._alignment import align
+
+__all__ = ["METHOD", "Edit", "EditConfig", "KeySteps", "RightTexts"]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class EditConfig(Strict):
+    """Settings of EDIT.
+
+    Attributes:
+        stage_1_share: share of the schedule's optimiser steps that fine-tune; the others learn key steps.
+        stage_2_rate_factor: learning rate of stage 2 as a multiple of the run's.
+        stage_2_weight_decay: weight decay of stage 2; stage 1 has the run's.
+        alpha: weight of the chosen text's tokens that the wrong one lacks or has otherwise.
+        beta: weight of the rejected text's tokens that the right one lacks or has otherwise; below 0, so that
+            they become less likely.
+        gamma: weight of the chosen text's other tokens.
+        rectified: whether right texts that were made from wrong ones, and their pairs, are used.
+    """
+
+    stage_1_share: Share = 0.6
+    stage_2_rate_factor: Rate = 0.025
+    stage_2_weight_decay: NonNegative = 0.0
+    alpha: NonNegative = 1.0
+    beta: Annotated[float, Field(le=0.0)] = -0.025
+    gamma: NonNegative = 0.0
+    rectified: bool = True
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text to train on.
+
+    Attributes:
+        branch: as tokens.
+        weights: one per supervised token.
+        share: share of a teacher's own rationale in its question's loss; 0 of another text.
+        chosen: whether it is to become likelier.
+    """
+
+    branch: EncodedBranch
+    weights: tuple[float, ...]
+    share: float
+    chosen: bool = True
+
+
+@dataclass(frozen=True)
+class _Texts(EncodedQuestion):
+    """A question with weighed texts.
+
+    Attributes:
+        texts: one per branch.
+        divisor: what the sum of their losses is divided by; 0 where there is only a place holder.
+    """
+
+    texts: tuple[_Text, ...] = ()
+    divisor: int = 0
+
+
+@dataclass(frozen=True)
+class _WeighedTexts:
+    """What both stages share: the sum over a question's texts of sum_t w_t NLL_t / T, divided by a number.
+
+    Attributes:
+        train: the loop's settings.
+        config: the method's.
+    """
+
+    train: TrainSettings
+    config: EditConfig
+
+    def encoded(
+        self, student: Student, question: Question, told: Sequence[tuple[str, str]]
+    ) -> EncodedQuestion:
+        """Branches of some texts; where there is none, of a first rationale that holds the question's place.
+
+        Args:
+            student: the student.
+            question: the question.
+            told: (teacher, text).
+
+        Raises:
+            DataError: a text is empty or too long.
+        """
+        texts = [Rationale(teacher, text) for teacher, text in told]
+        held = texts or [min(question.rationales, key=lambda rationale: rationale.teacher)]
+        return encode_question(
+            student, question, rationales=held, max_length_tokens=self.train.max_length_tokens
+        )
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """Mean over the questions; one without texts counts with loss 0 and is not computed."""
+        known = [question for question in batch if isinstance(question, _Texts)]
+        # A pass without any text computes one question at weight 0, so that its gradient is 0, not missing.
+        seen = tuple(question for question in known if question.divisor) or tuple(known[:1])
+        states = branch_hidden(student, seen, self.train.layout)
+        values = branch_values(student, seen, states, self.train, with_gold=False)
+        total, rows = [], []
+        for question, of_question in zip(seen, values, strict=True):
+            losses = [_weighed(t, v) for t, v in zip(question.texts, of_question, strict=True)]
+            total.append(torch.stack(losses).sum() / max(1, question.divisor))
+            rows += _rows(question, of_question)
+        return StepLoss(torch.stack(total).sum() / len(batch), rows, seen=seen)
+
+
+def _weighed(text: _Text, values: HeadValues) -> Tensor:
+    weights = values.losses.new_tensor(text.weights)
+    return (weights * values.losses).sum() / len(text.weights)
+
+
+def _rows(question: _Texts, values: Sequence[HeadValues]) -> list[dict[str, Any]]:
+    """A row per teacher: the mean loss of its chosen texts, and how much of them is its own rationale."""
+    found: dict[str, list[tuple[_Text, float]]] = {}
+    for text, value in zip(question.texts, values, strict=True):
+        if text.chosen:
+            found.setdefault(text.branch.teacher, []).append((text, float(value.losses.detach().mean())))
+    return [
+        {
+            "question_id": question.question_id,
+            "teacher": teacher,
+            "is_right": any(text.share > 0 for text, _ in own),
+            "teacher_weight": sum(text.share for text, _ in own),
+            "supervised_loss": sum(loss for _, loss in own) / len(own),
+        }
+        for teacher, own in found.items()
+    ]
+
+
+@dataclass(frozen=True)
+class RightTexts(_WeighedTexts):
+    """Stage 1: mean of L_SFT over a question's rationales with the gold answer and its rectified ones."""
+
+    def encode(self, student: Student, question: Question) -> _Texts:
+        """The texts of every teacher that are right."""
+        own, rectified = _right_texts(question, self.config)
+        found = self.encoded(student, question, [*own, *rectified])
+        shares = [*[1.0 / len(own) for _ in own], *[0.0 for _ in rectified]]
+        # A place holder has no share and no weight.
+        weight, shares = (1.0, shares) if shares else (0.0, [0.0])
+        texts = [
+            _Text(branch, (weight,) * branch.supervised_tokens, share)
+            for branch, share in zip(found.branches, shares, strict=True)
+        ]
+        return _texts(found, texts, len(own) + len(rectified))
+
+
+@dataclass(frozen=True)
+class KeySteps(_WeighedTexts):
+    """Stage 2 (KRSL): changed tokens of chosen texts become likelier, those of rejected ones less likely."""
+
+    def encode(self, student: Student, question: Question) -> _Texts:
+        """Both texts of every pair, and the weights of their tokens by one alignment."""
+        pairs = _pairs(question, self.config)
+        told = [(pair.teacher, text) for pair in pairs for text in (pair.chosen, pair.rejected)]
+        found = self.encoded(student, question, told)
+        if not pairs:
+            (holder,) = found.branches
+            return _texts(found, [_Text(holder, (0.0,) * holder.supervised_tokens, 0.0)], 0)
+        own = sum(pair.origin == "corrupted" for pair in pairs)
+        texts: list[_Text] = []
+        for pair, chosen, rejected in zip(pairs, found.branches[::2], found.branches[1::2], strict=True):
+            alignment = align(_labels(chosen), _labels(rejected))
+            config, share = self.config, 1.0 / own if pair.origin == "corrupted" else 0.0
+            up = tuple(config.alpha if c else config.gamma for c in alignment.chosen_changes)
+            down = tuple(config.beta if c else 0.0 for c in alignment.rejected_changes)
+            texts += [_Text(chosen, up, share), _Text(rejected, down, 0.0, chosen=False)]
+        return _texts(found, texts, len(pairs))
+
+
+def _right_texts(
+    question: Question, config: EditConfig
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(teacher, text) of the rationales that state the gold answer, and of the rectified ones."""
+    own = [(r.teacher, r.text) for r in question.rationales if _is_right(r.text, question.gold_answer)]
+    return own, [(p.teacher, p.chosen) for p in _pairs(question, config) if p.origin == "rectified"]
+
+
+def _is_right(text: str, gold: str) -> bool:
+    return answer_span(text) is not None and same_answer(extract_answer(text), gold)
+
+
+def _pairs(question: Question, config: EditConfig) -> list[RationalePair]:
+    return [pair for pair in question.pairs if config.rectified or pair.origin == "corrupted"]
+
+
+def _labels(branch: EncodedBranch) -> tuple[int, ...]:
+    return branch.input_ids[branch.prompt_tokens :]
+
+
+def _texts(found: EncodedQuestion, texts: Sequence[_Text], divisor: int) -> _Texts:
+    plain = {name: getattr(found, name) for name in ("question_id", "gold_answer", "gold_ids", "branches")}
+    return _Texts(**plain, texts=tuple(texts), divisor=divisor)
+
+
+class Edit:
+    """Stage 1: L_SFT of right and rectified texts. Stage 2: sum_t w_t NLL_t / T of pairs."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="EDIT: key reasoning steps of right and wrong rationales by minimum edit distance",
+        short="EDIT",
+        source="arXiv 2405.19737; C-W-D/CasCoD at 3468d15, edit_dis_precal.py, src/utils/method_utils.py and "
+        "shell/run_edit_step*.sh (the authors' EDIT repository holds a README only)",
+        deviations=(
+            "the two stages share the suite's optimiser steps as the source's 15 and 10 epochs do, so that "
+            "with one epoch a question is read by one of the stages only",
+            "learning rate, warm-up and batch are the suite's; stage 2 has the source's ratio of its two "
+            "rates (5e-6 to 2e-4); no decay of 0.95 per epoch",
+            "one alignment of chosen and rejected text marks both; the released code aligns each direction "
+            "by itself, and the two can disagree",
+            "texts are aligned without padding",
+        ),
+        ours=(
+            "with several teachers every teacher's texts count the same within a question, and questions "
+            "count the same",
+            "pairs are those of one teacher; one teacher's right rationale is never paired with another's "
+            "wrong one, which is no similar path",
+            "right means: states the gold answer after the last 'The answer is'",
+            "stage 2 starts with a new optimiser",
+            "a question without a text for a stage counts with loss 0 there; a set without any pair is "
+            "trained by stage 1 alone",
+            "in the steps table a teacher's weight is that of its own right rationale; rectified texts, "
+            "which are others, have weight 0 there though they train",
+            "every wrong rationale costs the teacher another answer, with the gold answer as hint, and every "
+            "right one a corrupted copy: data that other methods do not get",
+        ),
+        needs=("a right and a wrong rationale on a similar path", "the gold answer"),
+        uses_gold=True,
+        min_teachers=1,
+        reproduction="untested",
+        claims=(
+            Claim("beats fine-tuning on right rationales", "arXiv 2405.19737, as summarised", "right_filter"),
+            Claim("learning key steps helps", "arXiv 2405.19737, as summarised", "edit[no-key-steps]"),
+            Claim("rectified rationales help", "arXiv 2405.19737, as summarised", "edit[no-rectified]"),
+        ),
+    )
+    config_type: ClassVar[type[Strict]] = EditConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "no-key-steps": {"stage_1_share": 1.0},
+        "no-rectified": {"rectified": False},
+    }
+
+    def __init__(self, config: EditConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers and pairs."""
+        if not suite.has_gold:
+            return "EDIT tells right rationales by gold answers, which this suite lacks"
+        if not suite.has_pairs:
+            return (
+                "EDIT needs pairs of a right and a wrong rationale on a similar path, which this suite lacks"
+            )
+        return None
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place, stage after stage; a killed run goes on within its stage.
+
+        Raises:
+            DataError: no question has a text for stage 1, or one is too long.
+        """
+        config, settings = self.config, context.settings
+        if not any(any(_right_texts(question, config)) for question in questions):
+            raise DataError(
+                "EDIT: expected rationales with the gold answer, or rectified ones, got none",
+                mend="check the gold answers and how the rationales state theirs.",
+            )
+        total = schedule_steps(settings.train, len(questions))
+        has_pairs = any(_pairs(question, config) for question in questions)
+        end = round(config.stage_1_share * total) if has_pairs else total
+        second = replace(
+            context, settings=settings.model_copy(update={"train": self._second(settings.train)})
+        )
+        stages = (
+            (RightTexts(settings.train, config), context, Part("stage-1", 0, end)),
+            (KeySteps(second.settings.train, config), second, Part("stage-2", end, total)),
+        )
+        parts = [
+            (part, train(student, questions, objective, own, part), 1.0)
+            for objective, own, part in stages
+            if part.first_step < part.end_step
+        ]
+        report = joined_report(context.directory, parts)
+        # A loss with weights below 0 is no continuation of stage 1's.
+        return replace(report, final_loss=parts[-1][1].final_loss)
+
+    def _second(self, train_settings: TrainSettings) -> TrainSettings:
+        changes = {
+            "learning_rate": train_settings.learning_rate * self.config.stage_2_rate_factor,
+            "weight_decay": self.config.stage_2_weight_decay,
+        }
+        return train_settings.model_copy(update=changes)
+
+
+METHOD = Edit
