@@ -120,14 +120,17 @@ class TeacherGradients:
             for total, gradient in zip(self._gradients[teacher], new, strict=True):
                 total += gradient
 
+    def collected(self) -> dict[str, list[Tensor]]:
+        """Teacher -> its gradient of the step so far, in pieces, in the order of names."""
+        return {teacher: self._gradients[teacher] for teacher in sorted(self._gradients)}
+
     def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Weigh the teachers' gradients and complete the rows of the step with the weights.
 
         Raises:
             NumericalError: a gradient is not finite, or too large to be squared.
         """
-        teachers = sorted(self._gradients)
-        gradients = [self._gradients[teacher] for teacher in teachers]
+        teachers, gradients = list(self.collected()), list(self.collected().values())
         products = inner_products(gradients)
         if not torch.isfinite(products).all():
             raise NumericalError(

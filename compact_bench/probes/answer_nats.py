@@ -16,7 +16,7 @@ from compact_bench.forward import branch_hidden
 from compact_bench.records import Question, Rationale
 from compact_bench.students import Student
 
-__all__ = ["AnswerNats", "answer_nats", "span_nats"]
+__all__ = ["AnswerNats", "answer_branches", "answer_nats", "span_nats"]
 
 _NO_LIMIT = 1 << 30
 
@@ -66,7 +66,7 @@ def answer_nats(student: Student, questions: Sequence[Question]) -> AnswerNats:
     used = 0
     with read_only(student.model):
         for question in questions:
-            first, *rest = span_nats(exact, _as_branches(exact, question))
+            first, *rest = span_nats(exact, answer_branches(exact, question))
             direct.append(first)
             reasoned.append(sum(rest) / len(rest) if rest else None)
             used += len(rest)
@@ -86,8 +86,13 @@ def answer_nats(student: Student, questions: Sequence[Question]) -> AnswerNats:
     )
 
 
-def _as_branches(student: Student, question: Question) -> EncodedQuestion:
-    """The bare "The answer is <gold>", then every right rationale cut after its gold answer."""
+def answer_branches(student: Student, question: Question) -> EncodedQuestion:
+    """The bare "The answer is <gold>", then every right rationale cut after its gold answer.
+
+    Args:
+        student: gives tokenizer and chat template.
+        question: a held-out question.
+    """
     gold = canonical_answer(question.gold_answer)
     texts = [Rationale(teacher="", text=f"{ANSWER_PHRASE} {gold}")]
     for rationale in question.rationales:

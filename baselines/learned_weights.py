@@ -1,0 +1,313 @@
+"""Static teacher weights, learnt in a pilot by how far each teacher's gradient lowers a validation loss."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from compact_bench.averaging import restore, trained_weights
+from compact_bench.branches import EncodedBranch, EncodedQuestion
+from compact_bench.errors import ConfigError, StoreError
+from compact_bench.forward import branch_hidden
+from compact_bench.head import label_values
+from compact_bench.loop import Part, schedule_steps, train
+from compact_bench.objectives import SupervisedObjective
+from compact_bench.probes.answer_nats import answer_branches
+from compact_bench.records import Question
+from compact_bench.settings import Rate, Strict
+from compact_bench.students import Student
+from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo, derive_seed
+
+from ._teacher_gradients import TeacherGradients, inner_products
+from ._weighing import Reduction, moved
+
+__all__ = ["METHOD", "LearnedWeights", "LearnedWeightsConfig", "PilotObjective", "weight_slopes"]
+
+WEIGHTS_FILE = "learned_weights.json"
+"""What the pilot found, in the run's folder."""
+_COUNTS = ("optimiser_steps", "branches", "supervised_tokens", "total_tokens", "seconds")
+
+
+class LearnedWeightsConfig(Strict):
+    """Settings of learned weights.
+
+    Attributes:
+        pilot_share: optimiser steps of the pilot, as a share of the schedule's.
+        weight_rate: learning rate of phi (per AdamW step, about what one moves).
+        validation_batch: validation questions per step of the pilot.
+        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
+    """
+
+    pilot_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    weight_rate: Rate = 0.05
+    validation_batch: Annotated[int, Field(ge=1)] = 4
+    sft_reduction: Reduction = "mean"
+
+
+def weight_slopes(phi: Tensor, alignments: Tensor) -> Tensor:
+    """Slope of the validation loss by phi, per unit of the learning rate of theta.
+
+    One step theta - eta * sum_k a_k g_k with a = softmax(phi) changes the validation loss, to first order, by
+    -eta * sum_k a_k (g_k v).
+
+    Args:
+        phi: Float[Tensor, "teachers"].
+        alignments: Float[Tensor, "teachers"], inner products g_k v with the validation gradient.
+
+    Returns:
+        Float[Tensor, "teachers"], -a_j (g_j v - sum_k a_k g_k v).
+    """
+    weights = torch.softmax(phi, dim=0)
+    return -weights * (alignments - (weights * alignments).sum())
+
+
+@dataclass
+class GivenWeights:
+    """A rule that combines gradients by weights that are known before.
+
+    Attributes:
+        by_position: Float[Tensor, "teachers"], of the teachers of the step.
+    """
+
+    by_position: Tensor = field(repr=False)
+
+    def weights(self, gramian: Tensor, seed: int) -> Tensor:
+        """The weights."""
+        return self.by_position
+
+
+@dataclass
+class PilotObjective:
+    """Trains phi beside a student that learns sum_k softmax(phi)_k L_k.
+
+    Attributes:
+        inner: collects the teachers' gradients and combines them by the weights of the step.
+        validation: held-out questions.
+        rate: learning rate of phi.
+        batch: validation questions per step.
+        parameters: teacher -> phi * train.learning_rate / rate, which the loop trains.
+    """
+
+    inner: TeacherGradients
+    validation: Sequence[Question] = field(repr=False)
+    rate: float
+    batch: int
+    parameters: dict[str, nn.Parameter] = field(repr=False)
+    _student: Student | None = field(default=None, init=False, repr=False)
+    _chosen: list[EncodedQuestion] = field(default_factory=list, init=False, repr=False)
+    _encoded: dict[str, EncodedQuestion] = field(default_factory=dict, init=False, repr=False)
+    _step: int = field(default=0, init=False, repr=False)
+
+    def phi(self, teachers: Sequence[str]) -> Tensor:
+        """Float[Tensor, "teachers"], float64, without gradient."""
+        factor = self.rate / self.inner.train.learning_rate
+        return torch.stack([moved(self.parameters[t], factor).detach().double().cpu() for t in teachers])
+
+    def begin_step(self, step: int, total: int) -> None:
+        """Draw anew the validation questions, by the step alone."""
+        self._step, self._chosen = step, []
+        self.inner.begin_step(step, total)
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of all teachers."""
+        return self.inner.encode(student, question)
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """As the inner objective's; the first pass of a step counts what validation reads."""
+        self._student, first = student, not self._chosen
+        if first:
+            self._chosen = [self._held_out(student, question) for question in self._drawn()]
+        found = self.inner.loss(student, batch)
+        return replace(found, seen=(*batch, *self._chosen)) if first else found
+
+    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+        """Of the student's parameters only."""
+        self.inner.add_gradients(found, share, self._of_student(parameters))
+
+    def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Slopes of phi, and the student's gradient by the weights as they were."""
+        assert self._student is not None
+        own = self._of_student(parameters)
+        gradients = self.inner.collected()
+        teachers = list(gradients)
+        products = inner_products([*gradients.values(), self._validation_gradient(self._student, own)])
+        norms = products.diagonal().sqrt()
+        # In units that do not change while losses and gradients shrink.
+        size = (norms[:-1].mean() * norms[-1]).clamp(min=torch.finfo(norms.dtype).tiny)
+        phi = self.phi(teachers)
+        slopes = weight_slopes(phi, products[:-1, -1] / size)
+        assert isinstance(self.inner.rule, GivenWeights)
+        self.inner.rule.by_position = torch.softmax(phi, dim=0)
+        self.inner.settle_gradients(own)
+        by_teacher = dict(zip(teachers, slopes.tolist(), strict=True))
+        for teacher, parameter in self.parameters.items():
+            parameter.grad = torch.full_like(parameter, by_teacher.get(teacher, 0.0))
+
+    def _of_student(self, parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+        own = {id(parameter) for parameter in self.parameters.values()}
+        return [parameter for parameter in parameters if id(parameter) not in own]
+
+    def _drawn(self) -> list[Question]:
+        axis = f"validation {self._step}"
+        order = sorted(self.validation, key=lambda q: (derive_seed(self.inner.seed, f"{axis}/{q.id}"), q.id))
+        return order[: self.batch]
+
+    def _held_out(self, student: Student, question: Question) -> EncodedQuestion:
+        if question.id not in self._encoded:
+            self._encoded[question.id] = answer_branches(student, question)
+        return self._encoded[question.id]
+
+    def _validation_gradient(self, student: Student, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        training = student.model.training
+        student.model.eval()
+        try:
+            loss = self.validation_loss(student)
+            return list(torch.autograd.grad(loss, list(parameters), materialize_grads=True))
+        finally:
+            student.model.train(training)
+
+    def validation_loss(self, student: Student) -> Tensor:
+        """Nats per gold-answer token of the step's validation questions, as the probe `answer_nats` has them.
+
+        Mean of after the question and, where there is a right rationale, after rationales.
+        """
+        states = branch_hidden(student, self._chosen, self.inner.train.layout)
+        means = []
+        for question, of_branches in zip(self._chosen, states, strict=True):
+            first, *rest = (
+                self._span_nats(student, branch, state)
+                for branch, state in zip(question.branches, of_branches, strict=True)
+            )
+            means.append((first + torch.stack(rest).mean()) / 2 if rest else first)
+        return torch.stack(means).mean()
+
+    def _span_nats(self, student: Student, branch: EncodedBranch, state: Tensor) -> Tensor:
+        # State j predicts the rationale's token j.
+        rows = [place - branch.prompt_tokens for place in branch.answer_positions]
+        labels = torch.tensor(branch.answer_ids, device=state.device)
+        return label_values(student, state[rows], labels).losses.mean()
+
+
+class LearnedWeights:
+    """L = sum_k a_k L_SFT,k with a fixed a = softmax(phi) that a pilot has learnt on validation data."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Static teacher weights learnt on validation data in a pilot",
+        short="Learned weights",
+        source="none; a first-order hypergradient (one look-ahead step of SGD) on softmax weights",
+        ours=(
+            "phi is not trained on the training loss sum_k a_k L_k: its slope there is a_j (L_j - sum_k a_k "
+            "L_k), which drives all weight to the teacher with the lowest loss, right or wrong",
+            "the pilot trains a student on sum_k a_k L_k while AdamW raises phi_k with the inner product of "
+            "teacher k's gradient and the gradient of validation nats; that student is thrown away",
+            "validation loss: nats per gold-answer token, after the question and after right held-out "
+            "rationales (right: its answer is the gold one), as in the validation of tables",
+            "the run then trains from the start with fixed weights, over the teachers that a question has",
+        ),
+        uses_gold=True,
+        min_teachers=1,
+        reproduction="no reference",
+        needs=("rationales", "validation questions with gold answers"),
+        extra_steps="a pilot of half the schedule's steps (pilot_share), with validation questions in each",
+    )
+    config_type: ClassVar[type[Strict]] = LearnedWeightsConfig
+
+    def __init__(self, config: LearnedWeightsConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers of validation questions."""
+        return None if suite.has_gold else "weights are learnt on gold answers, which this suite lacks"
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Raises:
+            ConfigError: there is no validation question.
+            StoreError: the pilot's result in the run's folder is damaged.
+        """
+        if not context.validation:
+            raise ConfigError(
+                "learned_weights: expected validation questions to learn weights on, got none. "
+                "Hold some out with training.validation_questions of the suite."
+            )
+        path = context.directory / WEIGHTS_FILE
+        found = _read(path)
+        if found is None:
+            start = trained_weights(student.model)
+            found = self._pilot(student, questions, context)
+            restore(student.model, start)
+            _write(path, found)
+        weights = {q.id: _shares(found["weights"], q.teachers) for q in questions}
+        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
+        report = train(student, questions, objective, context)
+        return replace(
+            report,
+            **{name: getattr(report, name) + found["pilot"][name] for name in _COUNTS},
+            extra={**report.extra, "learned_weights": found["weights"], "pilot": found["pilot"]},
+        )
+
+    def _pilot(
+        self, student: Student, questions: Sequence[Question], context: RunContext
+    ) -> dict[str, dict[str, Any]]:
+        """The weights, and what they cost."""
+        loop = context.settings.train
+        teachers = sorted({teacher for question in questions for teacher in question.teachers})
+        own = {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
+        rule = GivenWeights(torch.empty(0))
+        seed = context.seed_for("learned weights")
+        inner = TeacherGradients(loop, rule, seed, self.config.sft_reduction)
+        held_out = _without_truth(context.validation[: context.settings.eval.validation_questions])
+        pilot = PilotObjective(inner, held_out, self.config.weight_rate, self.config.validation_batch, own)
+        steps = max(1, round(self.config.pilot_share * schedule_steps(loop, len(questions))))
+        named = replace(
+            context,
+            log=lambda metrics: context.log({"pilot": True, **metrics}),
+            on_progress=lambda done, total, text: context.on_progress(done, total, f"pilot, {text}"),
+        )
+        report = train(student, questions, pilot, named, Part("pilot", 0, steps))
+        weights = torch.softmax(pilot.phi(teachers), dim=0).tolist()
+        counts = {name: value for name, value in asdict(report).items() if name in _COUNTS}
+        return {"weights": dict(zip(teachers, weights, strict=True)), "pilot": counts}
+
+
+def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, float]:
+    total = sum(weights[teacher] for teacher in teachers)
+    return {teacher: weights[teacher] / total for teacher in teachers}
+
+
+def _without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
+    """The questions as a method may see them: no suite's knowledge of which rationales are really right."""
+    return tuple(
+        replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
+    )
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]] | None:
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        return {
+            "weights": {str(teacher): float(weight) for teacher, weight in found["weights"].items()},
+            "pilot": {name: found["pilot"][name] for name in _COUNTS},
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path}: the pilot's result cannot be read ({error}); delete the file.") from None
+
+
+def _write(path: Path, found: Mapping[str, Any]) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.write_text(json.dumps(found, indent=1))
+    os.replace(draft, path)
+
+
+METHOD = LearnedWeights
