@@ -20,7 +20,7 @@ from compact_bench.table_cells import Benchmarks, group_sample, item_ids
 from compact_bench.table_rows import RowRuns
 from compact_bench.table_spec import ComparisonSpec, GroupSpec, TableSpec
 
-__all__ = ["Comparison", "Groups", "compare", "compare_rows", "few_seeds_note", "paired_samples"]
+__all__ = ["Comparison", "Groups", "compare", "compare_rows", "corrected", "few_seeds_note", "paired_samples"]
 
 ENOUGH_SEEDS = 5
 Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
@@ -202,7 +202,7 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
             result = compare(by_name[pair.row], by_name[pair.against], group.short or group.title, benchmarks)
             told = pair in spec.comparisons or not spec.comparisons
             found.append(replace(result, in_words=told, tells_detectable=pair.detectable))
-    return _corrected(found)
+    return corrected(found)
 
 
 def _pairs(spec: TableSpec, names: Sequence[str]) -> list[ComparisonSpec]:
@@ -214,12 +214,16 @@ def _pairs(spec: TableSpec, names: Sequence[str]) -> list[ComparisonSpec]:
     return planned + [ComparisonSpec(row=spec.reference, against=name) for name in others]
 
 
-def _corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons with Holm's correction; those of the same runs count once."""
+def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons with Holm's correction; those of the same runs count once.
+
+    Args:
+        found: one family.
+    """
     tests = {(frozenset(c.measured), c.group): c.p_value for c in found if c.p_value is not None}
-    corrected = dict(zip(tests, holm(list(tests.values())), strict=True))
+    p_holm = dict(zip(tests, holm(list(tests.values())), strict=True))
     return tuple(
-        replace(c, p_holm=corrected.get((frozenset(c.measured), c.group)), family=max(1, len(tests)))
+        replace(c, p_holm=p_holm.get((frozenset(c.measured), c.group)), family=max(1, len(tests)))
         for c in found
     )
 

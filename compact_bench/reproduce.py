@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from compact_bench.claims import judge_claims
 from compact_bench.errors import ConfigError
 from compact_bench.executing import Outcome, Part, execute_plan, show_plan
 from compact_bench.further_rows import AskedTable, ask_tables, methods_option, settled, with_found
@@ -22,11 +24,14 @@ from compact_bench.planning import (
 )
 from compact_bench.records import RunRecord
 from compact_bench.registry import get_method, split_name, variant_config
-from compact_bench.store_files import key_hash
+from compact_bench.store_files import key_hash, write_atomic
 from compact_bench.table_spec import load_table_spec
 from compact_bench.tables import Table, build_table
 from compact_bench.tuning import Tuning
 from compact_bench.workbench import Request, Workbench
+
+if TYPE_CHECKING:
+    from compact_bench.report import ReportFacts
 
 __all__ = ["Outcome", "TablesRequest", "report_tables", "reproduce_tables", "run_method"]
 
@@ -42,6 +47,7 @@ class TablesRequest:
         tune: whether every row that trains first tries the same learning rates on the validation split, and
             then runs with the one it chose.
         figures: folder of the pictures, relative to `output`; "" for the same.
+        reproduction: file of the reproduction page, or None.
     """
 
     tables: Sequence[str]
@@ -49,6 +55,7 @@ class TablesRequest:
     methods: Sequence[str] = ()
     tune: bool = False
     figures: str = ""
+    reproduction: Path | None = None
 
 
 def reproduce_tables(
@@ -203,6 +210,8 @@ def _write(
     )
     built = [_built(bench, table, own) for table, own in zip(shown, found, strict=True)]
     written = write_results(built, records, asked.output, facts)
+    if asked.reproduction is not None:
+        _write_reproduction(bench, built, facts, asked.reproduction)
     if not quiet:
         console.print(
             f"Written from {len(records)} run record(s): {written.markdown}, {written.csv.name} and "
@@ -210,6 +219,22 @@ def _write(
             markup=False,
             soft_wrap=True,
         )
+
+
+def _write_reproduction(bench: Workbench, tables: Sequence[Table], facts: ReportFacts, path: Path) -> None:
+    from compact_bench.report.reproduction import ReproductionFacts, reproduction_markdown
+
+    note = f" ({facts.profile_note})" if facts.profile_note else ""
+    said = ReproductionFacts(
+        command=facts.command,
+        suite=f"{bench.spec.name}: {facts.suite_title}",
+        profile=f"{bench.request.profile}{note}",
+        student=facts.student,
+        smoke=bench.request.profile == "smoke",
+        seeds=bench.seeds,
+        command_of=lambda table, methods: _command(bench, table, ",".join(methods)),
+    )
+    write_atomic(path, reproduction_markdown(judge_claims(tables), said).encode())
 
 
 def _built(bench: Workbench, asked: AskedTable, records: Sequence[RunRecord]) -> Table:
@@ -235,12 +260,17 @@ def command_line(bench: Workbench, tables: Sequence[AskedTable], *, tune: bool =
         tables: what is shown.
         tune: whether learning rates are tuned.
     """
+    words = _command(bench, ",".join(table.spec.number for table in tables), methods_option(tables))
+    return f"{words} --tune" if tune else words
+
+
+def _command(bench: Workbench, table: str, methods: str) -> str:
     asked = bench.request
-    words = ["compact-bench", "reproduce", "--table", ",".join(table.spec.number for table in tables)]
+    words = ["compact-bench", "reproduce", "--table", table]
     words += ["--suite", asked.suite, "--profile", asked.profile]
     words += ["--seeds", ",".join(map(str, bench.seeds))]
     for option, value in (
-        ("--methods", methods_option(tables)),
+        ("--methods", methods),
         ("--student", asked.student),
         ("--rationales", asked.rationales),
         ("--teachers", ",".join(asked.teachers)),
@@ -251,5 +281,4 @@ def command_line(bench: Workbench, tables: Sequence[AskedTable], *, tune: bool =
         words += ["--world", change]
     for override in asked.overrides:
         words += ["--set", override]
-    words += ["--tune"] if tune else []
     return shlex.join(words)

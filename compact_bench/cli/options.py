@@ -30,6 +30,7 @@ __all__ = [
     "Profile",
     "Quiet",
     "Rationales",
+    "Reproduction",
     "Seeds",
     "Store",
     "StudentName",
@@ -148,6 +149,14 @@ Tune = Annotated[
 ]
 Output = Annotated[
     Path, typer.Option("--output", rich_help_panel=PLACE, help="Folder for RESULTS.md, .csv and .tex.")
+]
+Reproduction = Annotated[
+    Path | None,
+    typer.Option(
+        "--reproduction",
+        rich_help_panel=PLACE,
+        help="Also write the reproduction page to this file: methods' claims and what these runs say.",
+    ),
 ]
 Figures = Annotated[
     str,

@@ -54,6 +54,7 @@ def reproduce(
     store: o.Store = None,
     output: o.Output = Path("."),
     figures: o.Figures = "",
+    reproduction: o.Reproduction = None,
     offline: o.Offline = False,
     threads: o.Threads = 0,
     workers: o.Workers = 0,
@@ -81,7 +82,7 @@ def reproduce(
     )
     from compact_bench.reproduce import TablesRequest, reproduce_tables
 
-    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures)
+    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
     end_with(
         reproduce_tables(request, asked, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
     )
@@ -152,6 +153,7 @@ def report(
     store: o.Store = None,
     output: o.Output = Path("."),
     figures: o.Figures = "",
+    reproduction: o.Reproduction = None,
     offline: o.Offline = False,
     tune: o.Tune = False,
     quiet: o.Quiet = False,
@@ -175,7 +177,7 @@ def report(
     )
     from compact_bench.reproduce import TablesRequest, report_tables
 
-    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures)
+    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
     report_tables(request, asked, console=o.status(), quiet=quiet)
 
 

@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "tables",
         "tuning",
     ),
+    ("claims",),
     ("sweep_spec", "sweep_results"),
     ("report",),
     ("progress", "listing_methods", "listing", "estimate"),
