@@ -12,7 +12,7 @@ from compact_bench.objectives import SupervisedObjective
 from compact_bench.records import Question
 from compact_bench.settings import Strict
 from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
 
 __all__ = ["METHOD", "AllRationales", "AllRationalesConfig"]
 
@@ -72,7 +72,14 @@ class AllRationales:
         ),
         needs=("a rationale",),
         min_teachers=1,
-        reproduction="no reference",
+        reproduction="untested",
+        claims=(
+            Claim(
+                "several rationales of a question teach more than one",
+                "arXiv 2212.10071, abstract",
+                "single_teacher[best]",
+            ),
+        ),
         extra_steps="none as it is; its variant more-steps takes K times the optimiser steps, each on a K-th "
         "of the tokens",
     )

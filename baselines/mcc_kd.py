@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,7 +21,7 @@ from compact_bench.objectives import span_log_probs
 from compact_bench.records import Question
 from compact_bench.settings import Rate, Strict, TrainSettings
 from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
 
 __all__ = ["METHOD", "MccKd", "MccKdConfig", "PairObjective"]
 
@@ -159,8 +159,20 @@ class MccKd:
         needs=("two rationales with the gold answer", "an answer span"),
         min_teachers=2,
         reproduction="untested",
+        claims=(
+            Claim(
+                "better in distribution than distillation without it", "arXiv 2310.14747, abstract", "uniform"
+            ),
+            Claim(
+                "generalises better to other data sets",
+                "arXiv 2310.14747, abstract",
+                "uniform",
+                group="out_of_distribution",
+            ),
+        ),
     )
     config_type: ClassVar[type[Strict]] = MccKdConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"no-agreement": {"agreement_weight": 0.0}}
 
     def __init__(self, config: MccKdConfig) -> None:
         self.config = config

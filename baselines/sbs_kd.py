@@ -21,7 +21,7 @@ from compact_bench.loop import train
 from compact_bench.records import Question, Rationale
 from compact_bench.settings import Strict, TrainSettings
 from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
 
 __all__ = ["METHOD", "SbsKd", "SbsKdConfig", "SbsObjective"]
 
@@ -148,16 +148,25 @@ class SbsKd:
             "variant vanilla: arXiv 2601.13992 describes its SbS-KD baseline as vanilla CoT distillation "
             "from one teacher and does not name the teacher; it is plain fine-tuning on rationales without "
             "prefixes: single_teacher where teacher is set, else uniform",
-            "a task with share 0 is not computed",
+            "a task with share 0 is not computed; variant label-only is the source's fine-tuning on labels",
         ),
         uses_gold=True,
         needs=("a rationale", "the gold answer (variant vanilla does not train on it)"),
         min_teachers=1,
         reproduction="untested",
+        claims=(
+            Claim("beats training on labels alone", "arXiv 2305.02301, abstract", "sbs_kd[label-only]"),
+            Claim(
+                "label and rationale as two tasks beat the answer at the end of the rationale",
+                "arXiv 2305.02301, ablation, as third parties summarise it",
+                "sbs_kd[vanilla]",
+            ),
+        ),
     )
     config_type: ClassVar[type[Strict]] = SbsKdConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "vanilla": {"label_share": 0.0, "label_prefix": "", "rationale_prefix": ""}
+        "vanilla": {"label_share": 0.0, "label_prefix": "", "rationale_prefix": ""},
+        "label-only": {"label_share": 1.0},
     }
     # Words of the lab's small vocabulary, which checks are made in.
     example_config: ClassVar[Mapping[str, Any]] = {"label_prefix": "answer: ", "rationale_prefix": "think: "}

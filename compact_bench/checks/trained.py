@@ -87,7 +87,8 @@ def _table(table: pd.DataFrame, fit: Fit, world: World) -> list[str]:
             f"teacher weights must be shares of a question's loss, from 0 to 1; {len(wrong)} are not, the "
             f"first is {wrong.iloc[0]}"
         )
-    if not bool(table["supervised_loss"].map(math.isfinite).all()):
+    # Of a rationale that has no share in the loss it may not be known.
+    if not bool(table.loc[weights > 0, "supervised_loss"].map(math.isfinite).all()):
         problems.append("supervised losses in the steps table are not finite")
     said = dict(fit.report.extra.get("mean_teacher_weights", {}))
     means = weights.groupby(table["teacher"]).mean()
@@ -99,8 +100,16 @@ def _table(table: pd.DataFrame, fit: Fit, world: World) -> list[str]:
     return problems
 
 
-def budget(fit: Fit, card: MethodCard, world: World) -> list[str]:
-    """Whether more is spent than is said."""
+def budget(fit: Fit, whole: Fit | None, card: MethodCard, world: World) -> list[str]:
+    """Whether more is spent than is said.
+
+    Args:
+        fit: with adapters.
+        whole: of all weights, with a row for every branch, so that tokens are read just as often as they are
+            reported; None where it failed.
+        card: the method's.
+        world: its world.
+    """
     report, settings = fit.report, run_settings(lora=True).train
     allowed, problems = schedule_steps(settings, len(world.questions)), []
     if fit.optimiser_steps != report.optimiser_steps:
@@ -114,11 +123,13 @@ def budget(fit: Fit, card: MethodCard, world: World) -> list[str]:
             f"{most} updates of the weights, the schedule has {allowed} (epochs times groups of questions): "
             "take no more, or say in card.extra_steps what is spent more"
         )
-    if fit.tokens > report.total_tokens:
-        problems.append(
-            f"the student read {fit.tokens} tokens to learn from, the report says {report.total_tokens}: "
-            "count all that it trains on"
-        )
+    for one in (fit, whole):
+        if one is not None and one.tokens > one.report.total_tokens:
+            problems.append(
+                f"the student read {one.tokens} tokens to learn from, the report says "
+                f"{one.report.total_tokens}: count all that it trains on"
+            )
+            break
     return problems
 
 
