@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -65,3 +66,17 @@ def test_pins_satisfy_what_the_project_requires() -> None:
         assert pin is not None, f"{requirement.name} is not pinned"
         assert requirement.specifier.contains(pin, prereleases=True), f"{text} does not admit {pin}"
     assert all("+" not in version for version in pins.values()), "a build tag fits one machine only"
+
+
+def test_solvers_are_imported_when_they_are_needed() -> None:
+    """Listing methods imports all of their files, and must not wait for libraries that a few of them use."""
+    late = {"cvxpy", "scipy", "torchjd"}
+    wrong = [
+        f"{source.path}:{node.lineno}"
+        for source in sources("baselines")
+        for node in source.tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        if name.split(".")[0] in late
+    ]
+    assert not wrong, wrong
