@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.records import fingerprint
-from compact_bench.settings import describe_validation_error
-from compact_bench.trainer import Method
+from compact_bench.settings import Strict, describe_validation_error
+from compact_bench.trainer import Method, MethodCard
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -153,8 +153,8 @@ def import_method(source: MethodSource) -> type[Any]:
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
     try:
         found = _import(source)
-    # A plugin may raise anything at import; it must harm only itself and be named.
-    except Exception as error:
+    # A plugin may raise anything at import, or end the process; it must harm only itself and be named.
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"method {name!r} ({where}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -164,7 +164,23 @@ def import_method(source: MethodSource) -> type[Any]:
             f"method {name!r} ({where}): expected METHOD to be a class with card, config_type, supports and "
             f"fit, got {found!r}" + (f" without {', '.join(missing)}" if missing else "")
         )
-    return found
+    kind: type[Any] = found
+    config, variants = kind.config_type, getattr(kind, "variants", {})
+    for part, right, expected in (
+        ("card", isinstance(kind.card, MethodCard), "a MethodCard"),
+        ("config_type", isinstance(config, type) and issubclass(config, Strict), "a subclass of Strict"),
+        ("variants", _are_variants(variants), "a mapping from names to values of the configuration"),
+    ):
+        if not right:
+            got = getattr(kind, part)
+            raise ConfigError(f"method {name!r} ({where}): expected {part} to be {expected}, got {got!r}.")
+    return kind
+
+
+def _are_variants(found: object) -> bool:
+    return isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(values, Mapping) for name, values in found.items()
+    )
 
 
 def _import(source: MethodSource) -> Any:

@@ -10,6 +10,7 @@ from compact_bench.stats import ALPHA, POWER
 from compact_bench.tables import Column, Table
 
 __all__ = [
+    "LONG_ROWS",
     "VERDICT_LEGEND",
     "comparisons_markdown",
     "escaped",

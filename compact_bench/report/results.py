@@ -86,7 +86,7 @@ def write_results(
     write_atomic(written.markdown, render_results(tables, records, facts).encode())
     write_atomic(written.csv, tables_csv(tables).encode())
     write_atomic(written.latex, tables_latex(tables).encode())
-    titles = {row.name: row.title for table in tables for row in table.rows}
+    titles = _titles(tables)
     figure = truth_over_training(records, titles)
     if figure is not None:
         place = folder / facts.figures
@@ -112,7 +112,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         lines += ["", *table_markdown(table)]
         if table.comparisons:
             lines += ["", "### Comparisons", "", *_compared(table)]
-    titles = {row.name: row.title for table in tables for row in table.rows}
+    titles = _titles(tables)
     for title, section in (
         ("Do the weights go to the rationales that are right?", _truth(runs, titles, facts.figures)),
         ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
@@ -127,6 +127,11 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         if section:
             lines += ["", f"## {title}", "", *section]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _titles(tables: Sequence[Table]) -> dict[str, str]:
+    """Row name -> title; a row of several tables has its title in the first."""
+    return {row.name: row.title for table in reversed(tables) for row in table.rows}
 
 
 def _compared(table: Table) -> list[str]:

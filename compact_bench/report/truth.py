@@ -9,7 +9,7 @@ import numpy as np
 
 from compact_bench.records import RunRecord
 from compact_bench.report.formatting import Reasons
-from compact_bench.report.markdown import escaped, grid
+from compact_bench.report.markdown import LONG_ROWS, escaped, folded, grid
 from compact_bench.report.truth_figure import LABELS
 from compact_bench.stats import Estimate, Sample, estimate
 from compact_bench.store_files import key_label
@@ -27,6 +27,8 @@ CHANCE = 0.5
 EQUAL = 1.0
 """Relative regret of equal weights."""
 ROUNDING = 1e-9
+TEACHER_COLUMNS = 6
+"""More rows than these stand below one another."""
 NO_REASON = "not recorded"
 NOT_READ = "the method read none of its rationales"
 NOT_PAIRED = "no question has it in every seed"
@@ -55,7 +57,11 @@ def truth_markdown(records: Sequence[RunRecord], titles: Mapping[str, str]) -> l
         lines += [f"- {escaped(text)}" for text in _sentences(titles.get(label, label), runs[label])]
     lines += [f"- {escaped(text)}" for text in _best_constant(runs, titles)]
     reasons = Reasons()
-    lines += ["", *_methods(runs, titles, reasons), "", *_teachers(runs, titles, reasons)]
+    ranked, shares = _methods(runs, titles, reasons), _teachers(runs, titles, reasons)
+    if len(runs) > LONG_ROWS:
+        ranked = folded(f"Truth scores, {len(runs)} rows", ranked)
+        shares = folded("Weight on each teacher", shares)
+    lines += ["", *ranked, "", *shares]
     weighting = {label: runs[label] for label in LABELS if label in runs}
     if weighting:
         lines += ["", *_families(weighting, titles, reasons), "", *_windows(weighting, titles, reasons)]
@@ -242,6 +248,10 @@ def _teachers(runs: Mapping[str, Sequence[Scores]], titles: Mapping[str, str], r
             weights.append(_mean(found, "mean_weight", reasons, NOT_READ))
         rows.append([teacher, _number(facts["right_share"]), *weights])
     text = "Teachers: share of right rationales, and mean weight over questions, mean over seeds."
+    if len(shown) > TEACHER_COLUMNS:
+        # A column per row would be too many to read: turned, there is one per teacher.
+        turned = zip(head[1:], *(row[1:] for row in rows), strict=True)
+        head, rows = ["Row", *(row[0] for row in rows)], [list(cells) for cells in turned]
     return [text, "", *grid(head, rows)]
 
 

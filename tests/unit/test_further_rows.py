@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from compact_bench.errors import UnknownNameError
+from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.further_rows import ask_tables, methods_option
-from compact_bench.registry import method_names
+from compact_bench.registry import get_method, method_names
 from compact_bench.store import Store
 from compact_bench.table_spec import load_table_spec
 from tests.unit.command import Done, run_command
@@ -191,3 +191,25 @@ def test_a_long_plan_lists_only_what_is_to_do(
     assert "Zero-shot" not in plan.err and "25 of 26 runs to do" in plan.err
     short = command(capsys, suite, "reproduce", "--table", "2", "--dry-run")
     assert "Zero-shot" in short.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("METHOD:", "METHOD:\n    raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
+        ("card = MethodCard(", "card = dict(", "expected card to be a MethodCard"),
+        ("config_type = Config", "config_type = dict", "expected config_type to be a subclass of Strict"),
+        ("variants = {", "variants = 1 or {", "expected variants to be a mapping"),
+    ],
+)
+def test_a_broken_method_is_told_by_its_package_whatever_is_broken(
+    old: str, new: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert old in GOOD
+    name = f"odd_{len(message)}"
+    for _ in installed(tmp_path, monkeypatch, **{name: GOOD.replace(old, new)}):
+        (asked,) = ask_tables([load_table_spec(2)], (name,))
+        assert [row.title for row in asked.further] == [name]
+        with pytest.raises(ConfigError, match=message) as caught:
+            get_method(name)
+        assert f"{name}-package" in str(caught.value) or f"{name}_package" in str(caught.value)
