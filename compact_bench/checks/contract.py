@@ -32,7 +32,7 @@ CHECKS: Mapping[str, str] = {
     "network": "nothing is asked of the network",
     "inputs": "questions, settings and tokenizer are not changed",
     "fewest teachers": "it trains with as few teachers as the card says",
-    "whole weights": "it trains a student without adapters",
+    "whole weights": "it trains a student without adapters, on rows of their own for every rationale",
     "teacher order": "the order in which a question names its teachers does not matter",
     "gold use": "without uses_gold on the card, gold answers change nothing",
     "truth use": "where supports() needs no truth about rationales, the truth changes nothing",
@@ -141,12 +141,13 @@ def _check(subject: Subject, world: World, results: _Results) -> str:
 def _check_fits(
     subject: Subject, world: World, first: Fit, second: Fit, results: _Results, answers: bool
 ) -> str:
-    card, whole = subject.kind.card, world
+    card = subject.kind.card
     idle = card.min_teachers == 0
-    trains = trained.untrained(first) if idle else trained.trains(first, whole)
+    trains = trained.untrained(first) if idle else trained.trains(first, world)
     if not results.add("trains", trains):
         return "not checked, as a fit is not in order"
-    results.add("budget", trained.budget(first, card, whole))
+    whole, failure = _whole_weights(subject, world)
+    results.add("budget", trained.budget(first, whole, card, world))
     same = results.add("determinism", repeated.determinism(first, second))
     results.add("global state", trained.global_state(first, second))
     results.add("files", trained.files(first))
@@ -154,7 +155,7 @@ def _check_fits(
     results.add("inputs", trained.inputs(first))
     few = world.of_teachers(max(card.min_teachers, 1))
     results.ask("fewest teachers", lambda: _trains_too(one_fit(subject, few), few, idle))
-    results.ask("whole weights", lambda: _trains_too(one_fit(subject, world, lora=False), world, idle))
+    results.add("whole weights", [failure] if whole is None else _trains_too(whole, world, idle))
     if not same:
         return "not checked, as two equal fits already differ"
     if not answers:
@@ -168,6 +169,13 @@ def _check_fits(
         results.add(name, problems)
     results.ask("resume", lambda: repeated.resume(subject, world, first))
     return ""
+
+
+def _whole_weights(subject: Subject, world: World) -> tuple[Fit | None, str]:
+    try:
+        return one_fit(subject, world, lora=False), ""
+    except MethodError as error:
+        return None, str(error)
 
 
 def _trains_too(fit: Fit, world: World, idle: bool) -> list[str]:

@@ -23,10 +23,10 @@ from compact_bench.trainer import MethodCard
 
 __all__ = ["KNOWLEDGE", "determinism", "resume", "teacher_order", "undeclared"]
 
-ORDER_TOLERANCE = 0.02
+ORDER_TOLERANCE = 1e-3
 """Distance of the weights after training in another order, as a share of how far they moved. Rounding alone
-leaves less than a hundredth of it (AdamW makes steps of equal size of gradients that are nearly nothing)."""
-LOSS_TOLERANCE = 1e-4
+leaves less than 1e-5 of it."""
+LOSS_TOLERANCE = 1e-5
 
 
 def determinism(fit: Fit, other: Fit) -> list[str]:
@@ -65,20 +65,14 @@ def teacher_order(subject: Subject, world: World, fit: Fit) -> list[str]:
     if share <= ORDER_TOLERANCE and off <= LOSS_TOLERANCE and len(first) == len(second):
         return []
     return [
-        f"with the teachers of every question in reverse order, the weights end {100 * share:.1f} % of their "
-        f"way apart (at most {100 * ORDER_TOLERANCE:.0f} % is rounding) and losses differ by {off:.1g}: "
+        f"with the teachers of every question in reverse order, the weights end {100 * share:.2g} % of their "
+        f"way apart (up to {100 * ORDER_TOLERANCE:.1g} % can be rounding) and losses differ by {off:.1g}: "
         "choose and weigh teachers by name or by what they wrote, never by position"
     ]
 
 
 def _turned(questions: Sequence[Question]) -> tuple[Question, ...]:
-    names = [r.teacher for r in questions[0].rationales]
-    turned = with_teachers(questions, names[::-1])
-    return tuple(replace(q, pairs=q.pairs[::-1]) if _one_each(q) else q for q in turned)
-
-
-def _one_each(question: Question) -> bool:
-    return len({p.teacher for p in question.pairs}) < len(question.pairs)
+    return with_teachers(questions, [r.teacher for r in questions[0].rationales][::-1])
 
 
 def _wrong_gold(question: Question, number: int, everyone: Sequence[Question]) -> Question:

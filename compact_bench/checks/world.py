@@ -107,10 +107,11 @@ def run_settings(*, lora: bool, checkpoints: bool = False) -> RunSettings:
     """Settings of a quick run in float32 without dropout: six optimiser steps, three an epoch.
 
     Args:
-        lora: whether adapters are trained, or every weight.
+        lora: whether adapters are trained, or every weight, then on rows of their own for every branch.
         checkpoints: whether there is one after every step.
     """
     train = {"dtype": "float32", "epochs": 2, "accumulation": 2, "learning_rate": 5e-3, "warmup_steps": 0}
+    train["layout"] = "auto" if lora else "padded"
     adapters = {"enabled": lora, "rank": 4, "alpha": 8.0, "dropout": 0.0}
     often = {"checkpoint_seconds": 0.0} if checkpoints else {}
     return RunSettings.model_validate({"train": {**train, **often}, "lora": adapters})
