@@ -143,8 +143,8 @@ class SbsKd:
             "several teachers: the mean of their rationale losses, which the source does not define; "
             "teacher=NAME takes one teacher as the source does",
             "evaluation asks with the label's prefix only, so the student answers without a rationale: "
-            "all benchmarks, retention included, and validation nats are read that way, so a fall in retention "
-            "may be the prompt's; drift is measured on plain text",
+            "all benchmarks, retention included, and validation nats are read that way, so a fall in "
+            "retention may be the prompt's; drift is measured on plain text",
             "a suite may give other prefixes where the student's vocabulary is closed, as lab does",
             "variant vanilla: arXiv 2601.13992 describes its SbS-KD baseline as vanilla CoT distillation "
             "from one teacher and does not name the teacher; it is plain fine-tuning on rationales without "
