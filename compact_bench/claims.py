@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.comparisons import Comparison, compare, corrected
 from compact_bench.errors import ConfigError
 from compact_bench.registry import get_method, method_names, method_sources, method_variants, split_name
-from compact_bench.table_rows import RowRuns
 from compact_bench.tables import Table
 from compact_bench.trainer import Claim, MethodCard, Reproduction
 
-__all__ = ["JudgedClaim", "judge_claims"]
+__all__ = ["JudgedClaim", "asked_as", "judge_claims"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
         claim,
         "untested",
         table=table.number,
-        asked_as=tuple(dict.fromkeys(_asked_as(one, rows.get(one)) for one in names)),
+        asked_as=tuple(dict.fromkeys(asked_as(one) for one in names)),
     )
     strange = [one for one in names if one not in rows]
     if strange:
@@ -113,12 +113,13 @@ def _table_of(names: Sequence[str], tables: Sequence[Table]) -> Table:
     return next((table for table, rows in every if rows.issuperset(names)), tables[0])
 
 
-def _asked_as(name: str, row: RowRuns | None) -> str:
-    """What a row is asked for by on the command line: its method, and its variant if it is registered."""
-    method, variant = split_name(name)
-    if row is not None and row.row.kind in ("each_teacher", "best_teacher"):
-        return method
-    try:
-        return name if variant in method_variants(method) else method
-    except ConfigError:
-        return name
+def asked_as(row: str) -> str:
+    """What a row's runs are asked for by: its method, with its variant where that is a registered one.
+
+    Args:
+        row: name of the row ("single_teacher[best]").
+    """
+    method, variant = split_name(row)
+    with contextlib.suppress(ConfigError):
+        return row if variant in method_variants(method) else method
+    return row

@@ -7,9 +7,11 @@ own row, which says why.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from compact_bench.claims import asked_as
 from compact_bench.errors import ConfigError, UnknownNameError
 from compact_bench.planning import asks_for_teacher, row_runs
 from compact_bench.records import RunRecord
@@ -24,10 +26,11 @@ from compact_bench.registry import (
 from compact_bench.table_spec import RowSpec, TableSpec, load_table_spec, table_names
 from compact_bench.workbench import Workbench
 
-__all__ = ["ALL", "OWN", "AskedTable", "ask_tables", "methods_option", "settled", "with_found"]
+__all__ = ["ALL", "CLAIMS", "OWN", "AskedTable", "ask_tables", "methods_option", "settled", "with_found"]
 
-ALL, OWN = "all", "table"
-"""Names for "every row of the table and every registered method", and for "every row of the table"."""
+ALL, OWN, CLAIMS = "all", "table", "claims"
+"""Names for all rows of a table and all registered methods, all rows of a table, and all rows that methods'
+claims are about."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,14 @@ def ask_tables(specs: Sequence[TableSpec], methods: Sequence[str] = ()) -> tuple
 
     Args:
         specs: the tables. Methods that none of them has a row of go to the first that takes further rows.
-        methods: names of methods or registered variants, `ALL`, `OWN`; empty for every row of the tables.
+        methods: names of methods or registered variants, `ALL`, `OWN`, `CLAIMS`; empty for every row of the
+            tables.
 
     Raises:
         UnknownNameError: a method or variant is not registered; near matches are suggested.
     """
-    names = tuple(dict.fromkeys(methods))
+    words = {ALL, OWN, CLAIMS}
+    names = tuple(dict.fromkeys([*methods, *(claimed_rows() if CLAIMS in methods else ())]))
     whole = not names or ALL in names or OWN in names
     asked = []
     for spec in specs:
@@ -98,11 +103,21 @@ def ask_tables(specs: Sequence[TableSpec], methods: Sequence[str] = ()) -> tuple
         asked.append(AskedTable(spec, wanted, len(spec.rows)))
     listed = {row.asked_as for spec in specs for row in spec.rows}
     place = next((i for i, spec in enumerate(specs) if spec.further_rows == "found"), 0)
-    further = [name for name in names if name not in (ALL, OWN) and name not in listed]
+    further = [name for name in names if name not in words and name not in listed]
     if ALL in names:
         further += [name for name in unlisted(specs[place]) if name not in further]
     asked[place] = asked[place].with_rows([further_row(name) for name in sorted(further)], wanted=True)
     return tuple(asked)
+
+
+def claimed_rows() -> tuple[str, ...]:
+    """What the rows are asked for by that methods' claims are about; broken methods claim nothing."""
+    found = []
+    for name in method_names():
+        with contextlib.suppress(ConfigError):
+            for claim in get_method(name).card.claims:
+                found += [asked_as(row) for row in (claim.row or name, claim.against)]
+    return tuple(name for name in dict.fromkeys(found) if split_name(name)[0] in method_names())
 
 
 def unlisted(spec: TableSpec) -> tuple[str, ...]:

@@ -125,10 +125,9 @@ def cost_notes(reference: str, rows: Sequence[RowRuns], extra_steps: Mapping[str
             for source, value in _costs(row).items()
             if budget.get(source) and value != budget[source]
         ]
-        why = extra_steps.get(row.row.method, "")
-        if told or why:
-            end = f"; {why}" if why else ""
-            found.append(f"{row.row.title}: {' and '.join(told) or 'the same budget'}{end}.")
+        if told:
+            why = extra_steps.get(row.row.method, "")
+            found.append(f"{row.row.title}: {' and '.join(told)}{f'; {why}' if why else ''}.")
     return tuple(found)
 
 

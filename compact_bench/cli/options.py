@@ -84,8 +84,8 @@ MethodNames = Annotated[
     typer.Option(
         "--methods",
         rich_help_panel=RUN,
-        help="Only these methods, as a,b[variant],c; those without a row get one. table: all of the table's, "
-        "all: these and every other registered method.",
+        help="Only these methods, as a,b[variant],c; those without a row get one. table: all of the table's; "
+        "all: these and every other registered method; claims: all that methods' claims are about.",
     ),
 ]
 Tables = Annotated[

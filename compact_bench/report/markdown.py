@@ -53,15 +53,16 @@ def escaped(text: str) -> str:
     return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; the first column is left-aligned, the others right-aligned.
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> list[str]:
+    """Lines of a Markdown table; the first columns are left-aligned, the others right-aligned.
 
     Args:
         head: column titles.
         rows: cells as text; they are escaped here.
+        words: how many columns are left-aligned.
     """
     lines = ["| " + " | ".join(escaped(text) for text in head) + " |"]
-    lines.append("|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|")
+    lines.append("|" + "|".join(["---"] * words + ["---:"] * (len(head) - words)) + "|")
     lines += ["| " + " | ".join(escaped(text) for text in row) + " |" for row in rows]
     return lines
 
@@ -84,11 +85,11 @@ def table_markdown(table: Table, level: int = 2) -> list[str]:
     for group in table.groups:
         columns = table.columns_of(group.name)
         shown = [*([group.note, ""] if group.note else []), *_columns_markdown(table, columns)]
-        if table.cost_notes and any(column.unit == "steps" for column in columns):
-            shown += ["", *_costs_markdown(table)]
         title = f"{group.title}, {len(shown_rows(table, columns))} rows"
         fold = is_long(table) and group.kind != "changes"
         lines += ["", f"{mark}# {group.title}", "", *(folded(title, shown) if fold else shown)]
+        if table.cost_notes and any(column.unit == "steps" for column in columns):
+            lines += ["", *_costs_markdown(table)]
     return lines
 
 

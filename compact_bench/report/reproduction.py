@@ -102,23 +102,29 @@ def _overview(judged: Sequence[JudgedClaim]) -> list[str]:
 
 
 def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str]:
+    commands: dict[str, int] = {}
     rows = []
     for one in judged:
         if one.claim is None:
             continue
-        measured = one.comparison.measure if one.comparison else one.reason
+        row = one.claim.row or one.method
+        command = f"{facts.command_of(one.table, one.asked_as)} --reproduction reproduction.md"
+        number = commands.setdefault(command, len(commands) + 1)
         p_holm = one.comparison.p_holm if one.comparison else None
         rows.append(
             [
                 one.title,
-                one.claim.text,
-                one.claim.place,
-                f"{one.claim.row or one.method} {one.claim.expected} {one.claim.against}, {one.claim.group}",
+                f"{one.claim.text} ({one.claim.place})",
+                f"{row} {one.claim.expected} {one.claim.against}, {one.claim.group.replace('_', ' ')}",
                 one.status,
-                measured,
+                one.comparison.measure if one.comparison else one.reason,
                 "" if p_holm is None else f"{p_holm:.4f}",
-                f"`{facts.command_of(one.table, one.asked_as)} --reproduction reproduction.md`",
+                str(number),
             ]
         )
-    head = ["Method", "Claim", "Where", "As rows", "Status", "Measured here", "p (Holm)", "Shown by"]
-    return grid(head, rows) if rows else ["No method has a claim."]
+    if not rows:
+        return ["No method has a claim."]
+    head = ["Method", "Claim", "As rows", "Status", "Measured here", "p (Holm)", "Command"]
+    told = "Every command makes the runs that its claims need, and this page:"
+    listed = [f"{number}. `{command}`" for command, number in commands.items()]
+    return [*grid(head, rows, words=5), "", told, "", *listed]

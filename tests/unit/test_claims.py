@@ -165,8 +165,8 @@ def test_the_page_is_written_from_the_store(
     assert "smoke" in text and "meaningless" in text
     assert re.search(r"\| Uniform weights \| .* \| not reproduced \|", text)
     assert "unlucky-package" in text and "no such luck" in text
-    commands = re.findall(r"`compact-bench (reproduce [^`]*)`", text)
-    assert len(set(commands)) > 5
+    commands = re.findall(r"^\d+\. `compact-bench (reproduce [^`]*)`$", text, re.MULTILINE)
+    assert len(set(commands)) == len(commands) > 5
     wanted = next(c for c in commands if "zero_shot" in c and "uniform" in c)
     dry = run_command(capsys, *shlex.split(wanted), "--dry-run")
     assert dry.code == 0 and "All 2 runs are in the store" in dry.err

@@ -64,6 +64,18 @@ def test_names_choose_rows_and_add_those_that_are_missing(packages: None) -> Non
     assert again.spec == asked.spec and len(again.wanted) == len(again.spec.rows)
 
 
+def test_claims_are_the_rows_that_claims_are_about(packages: None) -> None:
+    (asked,) = ask_tables([load_table_spec(2)], ("all", "claims"))
+    further = {row.asked_as for row in asked.further}
+    assert {"sbs_kd[vanilla]", "compact[no-difficulty]", "twice"} <= further
+    assert asked.wanted == (*asked.spec.rows[: asked.own], *asked.further)
+    (only,) = ask_tables([load_table_spec(2)], ("claims",))
+    assert "twice" not in {row.asked_as for row in only.wanted}
+    assert {"zero_shot", "uniform", "single_teacher"} <= {row.asked_as for row in only.wanted}
+    two, five = ask_tables([load_table_spec(2), load_table_spec(5)], ("all", "claims"))
+    assert not five.further and "compact[no-difficulty]" not in {row.asked_as for row in two.further}
+
+
 def test_a_method_that_is_told_a_teacher_gets_a_row_for_each(packages: None) -> None:
     assert titles(("2",), ("told",)) == ["Told: {variant}"]
 

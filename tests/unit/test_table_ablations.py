@@ -122,7 +122,7 @@ def budgets(**costs: tuple[int, int]) -> list[RunRecord]:
 
 def test_budgets_that_differ_from_the_references_are_told() -> None:
     runs = budgets(compact=(10, 1000), uniform=(10, 1000), compact_released=(50, 400), zero_shot=(0, 0))
-    more = {"compact_released": "five rounds of everything", "uniform": "", "zero_shot": ""}
+    more = {"compact_released": "five rounds of everything", "uniform": "nothing as it is", "zero_shot": ""}
     table = build(runs, load_table_spec(2), teachers=("alpha", "beta"), extra_steps=more)
     assert table.cost_notes == (
         "COMPACT (released code): 50 optimiser steps (5.00 times the reference's 10) and 400 supervised "
