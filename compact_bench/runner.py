@@ -6,13 +6,14 @@ weights are kept as soon as training ends, every evaluated task and every probe 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -90,12 +91,13 @@ def execute_run(bench: Workbench, key: RunKey, ticker: Ticker) -> RunRecord:
     directory.mkdir(parents=True, exist_ok=True)
     bench.load_shared()
     try:
-        method = make_method(key.method, dict(key.settings["method"]))
-        reason = method.supports(bench.suite_info)
-        if reason is None:
-            record = _measured(bench, key, method, directory, ticker, started)
-        else:
-            record = _record(bench, key, "unsupported", started, reason=reason)
+        with _as_known_errors():
+            method = make_method(key.method, dict(key.settings["method"]))
+            reason = method.supports(bench.suite_info)
+            if reason is None:
+                record = _measured(bench, key, method, directory, ticker, started)
+            else:
+                record = _record(bench, key, "unsupported", started, reason=reason)
     except RUN_FAILURES as error:
         log = "".join(traceback.format_exception(error))
         write_atomic(directory / ERROR_LOG, log.encode())
@@ -104,6 +106,17 @@ def execute_run(bench: Workbench, key: RunKey, ticker: Ticker) -> RunRecord:
         record = _record(bench, key, "failed", started, reason=_first_line(error), training=diverged)
     bench.store.save(key, record)
     return record
+
+
+@contextlib.contextmanager
+def _as_known_errors() -> Iterator[None]:
+    """Exceptions of another package's own kinds as ours, so that they end its run and no other."""
+    try:
+        yield
+    except RUN_FAILURES:
+        raise
+    except Exception as error:
+        raise CompactBenchError(f"{type(error).__name__}: {error}") from error
 
 
 def _measured(

@@ -142,6 +142,21 @@ def test_the_command_of_a_report_makes_the_same_rows(
     assert "--methods" in line and "table,twice[summed]" in line
 
 
+def test_an_error_of_a_packages_own_kind_fails_its_run_only(
+    suite: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    text = GOOD.replace("        reduction = ", "        raise Mishap('out of luck')\n        reduction = ")
+    methods = {"clumsy": "class Mishap(Exception): ...\n" + text}
+    for _ in installed(tmp_path / "site", monkeypatch, **methods):
+        done = command(capsys, suite, "reproduce", "--methods", "clumsy,zero_shot")
+        assert done.code == 1 and "Traceback" not in done.err
+    found = {r.key["method"]: r for r in Store(tmp_path / "store").records()}
+    assert found["zero_shot"].status == "done"
+    assert (found["clumsy"].status, found["clumsy"].reason) == ("failed", "Mishap: out of luck")
+    assert rows(tmp_path)["clumsy"]["reason"] == "failed: Mishap: out of luck"
+
+
 def test_a_broken_row_of_the_tables_own_harms_only_itself(
     packages: None, suite: Path, tmp_path: Path, capsys: Capture
 ) -> None:
