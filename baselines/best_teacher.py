@@ -12,7 +12,7 @@ from compact_bench.loop import Part, schedule_steps, train
 from compact_bench.objectives import SupervisedObjective
 from compact_bench.parts import joined_report
 from compact_bench.probes import answer_nats
-from compact_bench.records import Question
+from compact_bench.records import Question, without_truth
 from compact_bench.settings import Strict
 from compact_bench.students import Student
 from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
@@ -64,7 +64,7 @@ class BestTeacher:
         Raises:
             ConfigError: there is no validation question.
         """
-        held_out = _without_truth(context.validation[: context.settings.eval.validation_questions])
+        held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
         if not held_out:
             raise ConfigError(
                 "best_teacher: expected validation questions to choose by, got none. "
@@ -90,13 +90,6 @@ class BestTeacher:
         weighed = [(*part, float(teacher == chosen)) for part, teacher in zip(parts, teachers, strict=True)]
         report = joined_report(context.directory, weighed)
         return replace(report, extra={**report.extra, "validation_nats": nats, "chosen": chosen})
-
-
-def _without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
-    """The questions as a method may see them: no suite's knowledge of which rationales are really right."""
-    return tuple(
-        replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
-    )
 
 
 def _named(context: RunContext, teacher: str) -> RunContext:

@@ -21,7 +21,7 @@ from compact_bench.head import label_values
 from compact_bench.loop import Part, schedule_steps, train
 from compact_bench.objectives import SupervisedObjective
 from compact_bench.probes.answer_nats import answer_branches
-from compact_bench.records import Question
+from compact_bench.records import Question, without_truth
 from compact_bench.settings import Rate, Strict
 from compact_bench.students import Student
 from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo, derive_seed
@@ -265,7 +265,7 @@ class LearnedWeights:
         rule = GivenWeights(torch.empty(0))
         seed = context.seed_for("learned weights")
         inner = TeacherGradients(loop, rule, seed, self.config.sft_reduction)
-        held_out = _without_truth(context.validation[: context.settings.eval.validation_questions])
+        held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
         pilot = PilotObjective(inner, held_out, self.config.weight_rate, self.config.validation_batch, own)
         steps = max(1, round(self.config.pilot_share * schedule_steps(loop, len(questions))))
         named = replace(
@@ -282,13 +282,6 @@ class LearnedWeights:
 def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, float]:
     total = sum(weights[teacher] for teacher in teachers)
     return {teacher: weights[teacher] / total for teacher in teachers}
-
-
-def _without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
-    """The questions as a method may see them: no suite's knowledge of which rationales are really right."""
-    return tuple(
-        replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
-    )
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]] | None:

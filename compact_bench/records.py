@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "RunRecord",
     "RunStatus",
     "fingerprint",
+    "without_truth",
 ]
 
 RunStatus = Literal["done", "failed", "unsupported"]
@@ -139,6 +140,17 @@ class Question:
     def teachers(self) -> tuple[str, ...]:
         """Names of the teachers, in order."""
         return tuple(r.teacher for r in self.rationales)
+
+
+def without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
+    """The questions as a method may see them: without a suite's knowledge of which rationales are right.
+
+    Args:
+        questions: the questions.
+    """
+    return tuple(
+        replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
+    )
 
 
 def fingerprint(value: Any, length: int = 16) -> str:
