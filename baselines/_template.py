@@ -1,6 +1,7 @@
-"""Template: shorter rationales count more; a working method to start one of your own from.
+"""Template: shorter rationales count more.
 
-`compact-bench check` says what a change breaks; docs/adding-a-method.md explains every part.
+A working method to start one of your own from: `compact-bench check` says what a change breaks, and
+docs/adding-a-method.md explains every part.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from compact_bench.settings import Strict
 from compact_bench.students import Student
 from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
 
-__all__ = ["METHOD", "Template", "TemplateConfig", "brevity_weights"]
+__all__ = [
+    "METHOD",
+    "Template",
+    "TemplateConfig",
+    "brevity_weights",
+]
 
 
 class TemplateConfig(Strict):

@@ -137,7 +137,8 @@ from __future__ import annotations
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, CheckResult]:
-    return {{result.name: result for result in check_method({checked})}}
+    found = check_method({checked})
+    return {{result.name: result for result in found}}
 
 
 @pytest.mark.parametrize("name", CHECKS)
