@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -51,12 +51,14 @@ class MethodSource:
         origin: "compact_bench", "baselines" or the name of the distribution that brings it.
         path: its file, or None.
         entry_point: its entry point, or None.
+        problem: why it cannot be used, where that is known before it is imported.
     """
 
     name: str
     origin: str
     path: Path | None = None
     entry_point: EntryPoint | None = None
+    problem: str = ""
 
 
 def _baselines_folder() -> Path | None:
@@ -84,32 +86,33 @@ def template_file() -> Path:
 def method_sources() -> Mapping[str, MethodSource]:
     """All methods by name, without importing them.
 
-    Raises:
-        ConfigError: two sources claim one name; both are named.
+    A name belongs to what comes with compact_bench, else to the one package that claims it. What else claims
+    it is refused under "NAME@PACKAGE", so that it harms nothing but itself.
     """
-    found: dict[str, MethodSource] = {
-        "compact": MethodSource("compact", "compact_bench", Path(__file__).with_name("compact.py"))
-    }
-    clashes: list[str] = []
-
-    def add(source: MethodSource) -> None:
-        if source.name in found:
-            clashes.append(f"{source.name!r} ({found[source.name].origin} and {source.origin})")
-        else:
-            found[source.name] = source
-
+    found = {"compact": MethodSource("compact", "compact_bench", Path(__file__).with_name("compact.py"))}
     folder = _baselines_folder()
     for path in sorted(folder.glob("*.py")) if folder else ():
-        if not path.name.startswith("_"):
-            add(MethodSource(path.stem, "baselines", path))
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        # `compact` is taken; a file of that name would never be found.
+        if not path.name.startswith("_") and path.stem not in found:
+            found[path.stem] = MethodSource(path.stem, "baselines", path)
+    own = dict(found)
+    claims: dict[str, list[MethodSource]] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
         origin = point.dist.name if point.dist is not None else point.value
-        add(MethodSource(point.name, origin, entry_point=point))
-    if clashes:
-        raise ConfigError(
-            f"method names must be unique, but these stand twice: {', '.join(clashes)}. "
-            "Rename the file or entry point, or uninstall one of the packages."
-        )
+        claims.setdefault(point.name, []).append(MethodSource(point.name, origin, entry_point=point))
+    for name, sources in claims.items():
+        if name not in own and len(sources) == 1:
+            found[name] = sources[0]
+            continue
+        owners = [own[name].origin] if name in own else sorted(source.origin for source in sources)
+        for source in sources:
+            others = ", ".join(owner for owner in owners if owner != source.origin) or source.origin
+            refused = f"{name}@{source.origin}"
+            problem = (
+                f"its name {name!r} is also that of a method of {others}. Rename the entry point, or "
+                f"uninstall {source.origin}."
+            )
+            found[refused] = replace(source, name=refused, problem=problem)
     return dict(sorted(found.items()))
 
 
@@ -151,6 +154,8 @@ def import_method(source: MethodSource) -> type[Any]:
     """
     name = source.name
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
+    if source.problem:
+        raise ConfigError(f"method {name!r} ({where}) cannot be used: {source.problem}")
     try:
         found = _import(source)
     # A plugin may raise anything at import, or end the process; it must harm only itself and be named.
