@@ -37,9 +37,7 @@ def clashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_name_of_ours_stays_ours(clashes: None) -> None:
     assert method_sources()["uniform"].origin == "baselines"
     assert get_method("uniform").card.title.startswith("Uniform")
-    with pytest.raises(
-        ConfigError, match=r"'uniform@one'.*of a method of baselines.*uninstall one"
-    ):
+    with pytest.raises(ConfigError, match=r"'uniform@one'.*of a method of baselines.*uninstall one"):
         get_method("uniform@one")
 
 
