@@ -74,7 +74,7 @@ class Watch:
         if not isinstance(path, str | bytes | os.PathLike):
             return
         real = os.path.realpath(os.fsdecode(path))
-        if real.startswith(("/dev/", "/proc/")) or "__pycache__" in real:
+        if real.startswith(("/dev/", "/proc/")) or _is_bytecode(real):
             return
         if not writes and (real.endswith(_MODULE_FILES) or os.path.isdir(real)):
             return
@@ -90,6 +90,14 @@ class Watch:
             target = str(arguments[0])
         self.network.append(target)
         raise NetworkRefused(f"a method has no network while it is checked (asked for {target})")
+
+
+def _is_bytecode(real: str) -> bool:
+    """Whether a path is the interpreter's own cache of modules, which stands beside them or elsewhere."""
+    if "__pycache__" in real:
+        return True
+    prefix = sys.pycache_prefix
+    return prefix is not None and Path(real).is_relative_to(os.path.realpath(prefix))
 
 
 _WATCHES: list[Watch] = []

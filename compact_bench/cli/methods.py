@@ -52,7 +52,8 @@ def new(
     from compact_bench.scaffolding import checkout_folder, new_method, write_files
 
     checkout = checkout_folder()
-    inside = checkout is not None and Path.cwd().is_relative_to(checkout)
+    # Other folders below a checkout may be anything, an environment or a temporary one too.
+    inside = checkout is not None and Path.cwd() in (checkout, checkout / "baselines")
     single = inside if as_file is None else as_file
     folder = output or (checkout if single and inside and checkout else Path.cwd())
     made = new_method(name, folder, package=not single)

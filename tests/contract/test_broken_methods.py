@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from compact_bench.checks import CHECKS, check_method
+from compact_bench.checks.watching import Watch, watching
 from compact_bench.errors import UnknownNameError
 from tests.contract.broken_declarations import BROKEN_DECLARATIONS
 from tests.contract.broken_fits import BROKEN_FITS
@@ -86,3 +88,15 @@ def test_no_file_and_no_such_name(tmp_path: Path) -> None:
         check_method("unifrom")
     with pytest.raises(UnknownNameError, match="variant of method 'compact'"):
         check_method("compact[no-such]")
+
+
+def test_the_interpreters_own_cache_of_modules_is_no_file_of_the_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    with watching(Watch(folder=tmp_path / "run")) as seen:
+        (tmp_path / "elsewhere" / "module.cpython-311.pyc").write_bytes(b"")
+        (tmp_path / "elsewhere" / "package").mkdir()
+        (tmp_path / "mine.txt").write_text("")
+    assert seen.files == [str(tmp_path / "mine.txt")]
