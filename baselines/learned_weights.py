@@ -211,6 +211,8 @@ class LearnedWeights:
             "validation loss: nats per gold-answer token, after the question and after right held-out "
             "rationales (right: its answer is the gold one), as in the validation of tables",
             "the run then trains from the start with fixed weights, over the teachers that a question has",
+            "half the schedule for the pilot, four validation questions a step and phi's rate of 0.05 are "
+            "untuned choices",
         ),
         uses_gold=True,
         min_teachers=1,
