@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from compact_bench.branches import EncodedQuestion, encode_branch
 from compact_bench.chat import chat_text, prompt_ids
 from compact_bench.errors import DataError, StoreError, StudentError
 from compact_bench.records import fingerprint
+from compact_bench.store_files import write_atomic
 from compact_bench.students import Student
 from compact_bench.trainer import derive_seed
 
@@ -97,10 +97,9 @@ def own_turns(
     texts = _read(path, mark)
     if texts is None:
         texts = _write(student, settings, seed, max_length_tokens)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        draft.write_text(json.dumps({"made_with": mark, "turns": texts}, ensure_ascii=False, indent=1))
-        os.replace(draft, path)
+        write_atomic(
+            path, json.dumps({"made_with": mark, "turns": texts}, ensure_ascii=False, indent=1).encode()
+        )
     encoded = [_encoded(student, n, question, answer) for n, (question, answer) in enumerate(texts)]
     return Turns(tuple(encoded), fingerprint(texts))
 

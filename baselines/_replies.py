@@ -11,6 +11,7 @@ from torch import Tensor
 from compact_bench.branches import prompt_ids
 from compact_bench.chat import encode_row
 from compact_bench.data.vocabulary import unknown_finder
+from compact_bench.evaluation.stopping import stop_ids
 from compact_bench.records import Question
 from compact_bench.students import Student
 from compact_bench.trainer import derive_seed
@@ -73,10 +74,7 @@ def _text(tokenizer: Any, ids: Sequence[int]) -> str:
 
 def _stop_ids(student: Student) -> frozenset[int]:
     """What ends a reply: the token that the chat template closes a turn with, and the student's own ends."""
-    model: Any = student.model
-    own = model.generation_config.eos_token_id
-    ends = [own] if isinstance(own, int) else list(own or ())
-    return frozenset([encode_row(student.tokenizer, "a", "a").input_ids[-1], *ends])
+    return frozenset([encode_row(student.tokenizer, "a", "a").input_ids[-1], *stop_ids(student.model)])
 
 
 class _Sampler:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from compact_bench.objectives import SupervisedObjective
 from compact_bench.probes.answer_nats import answer_branches
 from compact_bench.records import Question, without_truth
 from compact_bench.settings import Rate, Strict
+from compact_bench.store_files import write_atomic
 from compact_bench.students import Student
 from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo, derive_seed
 
@@ -247,7 +247,7 @@ class LearnedWeights:
             start = trained_weights(student.model)
             found = self._pilot(student, questions, context)
             restore(student.model, start)
-            _write(path, found)
+            write_atomic(path, json.dumps(found, indent=1).encode())
         weights = {q.id: _shares(found["weights"], q.teachers) for q in questions}
         objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
         report = train(student, questions, objective, context)
@@ -297,12 +297,6 @@ def _read(path: Path) -> dict[str, dict[str, Any]] | None:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path}: the pilot's result cannot be read ({error}); delete the file.") from None
-
-
-def _write(path: Path, found: Mapping[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(found, indent=1))
-    os.replace(draft, path)
 
 
 METHOD = LearnedWeights
