@@ -15,9 +15,8 @@ from compact_bench.errors import NumericalError
 from compact_bench.records import Question
 from compact_bench.settings import TrainSettings
 from compact_bench.students import Student
+from compact_bench.supervised import Reduction, branch_losses, branch_rows
 from compact_bench.trainer import StepLoss, derive_seed
-
-from ._weighing import Reduction, branch_losses, branch_rows
 
 __all__ = ["OURS", "GradientRule", "TeacherGradients", "TeacherLosses", "conflicts", "inner_products"]
 

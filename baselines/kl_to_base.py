@@ -18,9 +18,8 @@ from compact_bench.loop import train
 from compact_bench.records import Question
 from compact_bench.settings import NonNegative, Strict, TrainSettings
 from compact_bench.students import Student
+from compact_bench.supervised import Reduction, branch_rows, reduced_losses
 from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
-
-from ._weighing import Reduction, branch_rows, reduced_losses
 
 __all__ = ["METHOD", "KLToBase", "KLToBaseConfig", "KLToBaseObjective", "frozen_start", "label_divergences"]
 

@@ -15,9 +15,8 @@ from compact_bench.objectives import SupervisedObjective
 from compact_bench.records import Question
 from compact_bench.settings import NonNegative, Strict
 from compact_bench.students import Student
+from compact_bench.supervised import Reduction
 from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
-
-from ._weighing import Reduction
 
 __all__ = ["METHOD", "L2Objective", "L2ToStart", "L2ToStartConfig", "squared_distance"]
 

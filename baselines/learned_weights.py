@@ -24,10 +24,11 @@ from compact_bench.records import Question, without_truth
 from compact_bench.settings import Rate, Strict
 from compact_bench.store_files import write_atomic
 from compact_bench.students import Student
+from compact_bench.supervised import Reduction
 from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo, derive_seed
 
 from ._teacher_gradients import TeacherGradients, inner_products
-from ._weighing import Reduction, moved
+from ._weighing import moved
 
 __all__ = ["METHOD", "LearnedWeights", "LearnedWeightsConfig", "PilotObjective", "weight_slopes"]
 

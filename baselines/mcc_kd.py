@@ -14,13 +14,13 @@ from torch import Tensor
 from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
 from compact_bench.choosing import ChosenBranches, draw
 from compact_bench.forward import branch_hidden
-from compact_bench.head import HeadValues, branch_values
 from compact_bench.loop import train
 from compact_bench.losses import symmetric_kl
 from compact_bench.objectives import span_log_probs
 from compact_bench.records import Question
 from compact_bench.settings import Rate, Strict, TrainSettings
 from compact_bench.students import Student
+from compact_bench.supervised import branch_rows, reduced_losses
 from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
 
 __all__ = ["METHOD", "MccKd", "MccKdConfig", "PairObjective"]
@@ -89,10 +89,10 @@ class PairObjective:
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""
         states = branch_hidden(student, batch, self.train.layout)
-        values = branch_values(student, batch, states, self.train, with_gold=False)
+        losses = reduced_losses(student, batch, states, self.train, self.config.sft_reduction)
         totals: list[Tensor] = []
         rows: list[dict[str, Any]] = []
-        for question, of_branches, found in zip(batch, states, values, strict=True):
+        for question, of_branches, found in zip(batch, states, losses, strict=True):
             loss, own = self._question(student, question, of_branches, found)
             totals.append(loss)
             rows += own
@@ -103,29 +103,18 @@ class PairObjective:
         student: Student,
         question: EncodedQuestion,
         states: Sequence[Tensor],
-        values: Sequence[HeadValues],
+        losses: Sequence[Tensor],
     ) -> tuple[Tensor, list[dict[str, Any]]]:
         config = self.config
-        reduce = Tensor.mean if config.sft_reduction == "mean" else Tensor.sum
-        losses = torch.stack([reduce(v.losses) for v in values])
-        loss, agreement = losses.mean(), losses.new_zeros(())
+        loss = torch.stack(list(losses)).mean()
+        agreement = loss.new_zeros(())
         if config.agreement_weight and len(question.branches) == 2:
             first, second = span_log_probs(student, question.branches, states, config.agreement_temperature)
             if first is not None and second is not None and first.shape == second.shape:
                 agreement = 0.5 * symmetric_kl(first, second).mean()
                 loss = loss + config.agreement_weight * agreement
-        rows = [
-            {
-                "question_id": question.question_id,
-                "teacher": branch.teacher,
-                "is_right": branch.is_right,
-                "teacher_weight": 1.0 / len(question.branches),
-                "supervised_loss": value,
-                "consistency_loss": float(agreement.detach()),
-            }
-            for branch, value in zip(question.branches, losses.tolist(), strict=True)
-        ]
-        return loss, rows
+        shared = {"consistency_loss": float(agreement.detach())}
+        return loss, [{**row, **shared} for row in branch_rows([question], [losses])]
 
 
 class MccKd:

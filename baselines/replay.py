@@ -15,10 +15,10 @@ from compact_bench.objectives import SupervisedObjective
 from compact_bench.records import Question
 from compact_bench.settings import NonNegative, Rate, Strict
 from compact_bench.students import Student
+from compact_bench.supervised import Reduction
 from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo, derive_seed
 
 from ._own_turns import Turns, TurnSettings, own_turns
-from ._weighing import Reduction
 
 __all__ = ["METHOD", "TURNS_FILE", "Replay", "ReplayConfig", "ReplayObjective"]
 

@@ -16,9 +16,10 @@ from compact_bench.loop import train
 from compact_bench.records import Question
 from compact_bench.settings import Rate, Strict, TrainSettings
 from compact_bench.students import Student
+from compact_bench.supervised import Reduction, branch_losses, branch_rows
 from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
 
-from ._weighing import Reduction, branch_losses, branch_rows, moved
+from ._weighing import moved
 
 __all__ = [
     "METHOD",

@@ -27,6 +27,7 @@ from compact_bench.scores import (
 )
 from compact_bench.settings import Strict, TrainSettings
 from compact_bench.students import Student
+from compact_bench.supervised import branch_losses, branch_rows
 from compact_bench.trainer import StepLoss
 
 __all__ = ["PaperObjective", "QuestionResult", "SupervisedObjective", "WeightingConfig", "span_log_probs"]
@@ -175,26 +176,15 @@ class SupervisedObjective:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over questions of the weighted sum over branches."""
-        states = branch_hidden(student, batch, self.train.layout)
-        values = branch_values(student, batch, states, self.train, with_gold=False)
-        totals: list[Tensor] = []
-        rows: list[dict[str, Any]] = []
-        for question, of_branches in zip(batch, values, strict=True):
-            reduce = Tensor.mean if self.reduction == "mean" else Tensor.sum
-            losses, weights = torch.stack([reduce(v.losses) for v in of_branches]), self._weights(question)
+        losses = branch_losses(student, batch, self.train, self.reduction)
+        weights = [self._weights(question) for question in batch]
+        totals = []
+        for of_question, own in zip(losses, weights, strict=True):
+            stacked = torch.stack(of_question)
+            # The mean is no sum of losses times 1/K, to the last bit.
             fixed = self.weights is not None
-            totals.append((losses * losses.new_tensor(weights)).sum() if fixed else losses.mean())
-            for branch, weight, loss in zip(question.branches, weights, losses.tolist(), strict=True):
-                rows.append(
-                    {
-                        "question_id": question.question_id,
-                        "teacher": branch.teacher,
-                        "is_right": branch.is_right,
-                        "teacher_weight": weight,
-                        "supervised_loss": loss,
-                    }
-                )
-        return StepLoss(torch.stack(totals).mean(), rows)
+            totals.append((stacked * stacked.new_tensor(own)).sum() if fixed else stacked.mean())
+        return StepLoss(torch.stack(totals).mean(), branch_rows(batch, losses, weights))
 
     def _weights(self, question: EncodedQuestion) -> list[float]:
         if self.weights is None:

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("losses", "head"),
     ("lean", "kernels"),
     ("trainer",),
-    ("choosing", "objectives", "released_consistency", "released"),
+    ("supervised", "choosing", "objectives", "released_consistency", "released"),
     ("averaging", "checkpoints", "trackers", "loop", "parts", "final_weights"),
     ("registry", "checks", "scaffolding"),
     ("compact",),
