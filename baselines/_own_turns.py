@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from compact_bench.branches import EncodedQuestion, encode_branch
-from compact_bench.chat import chat_text, prompt_ids
-from compact_bench.errors import DataError, StoreError, StudentError
-from compact_bench.records import fingerprint
-from compact_bench.store_files import write_atomic
-from compact_bench.students import Student
-from compact_bench.trainer import derive_seed
+from compact_bench.core.errors import DataError, StoreError, StudentError
+from compact_bench.core.files import write_atomic
+from compact_bench.core.records import fingerprint
+from compact_bench.students.chat import chat_text, prompt_ids
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion, encode_branch
+from compact_bench.training.protocol import derive_seed
 
 __all__ = ["TurnSettings", "Turns", "own_turns", "user_header_ids"]
 

@@ -9,14 +9,14 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from compact_bench.branches import EncodedQuestion, encode_question
-from compact_bench.choosing import only
-from compact_bench.errors import NumericalError
-from compact_bench.records import Question
-from compact_bench.settings import TrainSettings
-from compact_bench.students import Student
-from compact_bench.supervised import Reduction, branch_losses, branch_rows
-from compact_bench.trainer import StepLoss, derive_seed
+from compact_bench.core.errors import NumericalError
+from compact_bench.core.records import Question
+from compact_bench.core.settings import TrainSettings
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion, encode_question
+from compact_bench.training.loss.supervised import Reduction, branch_losses, branch_rows
+from compact_bench.training.objectives import only
+from compact_bench.training.protocol import StepLoss, derive_seed
 
 __all__ = ["OURS", "GradientRule", "TeacherGradients", "TeacherLosses", "conflicts", "inner_products"]
 

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from compact_bench.averaging import restore, trained_weights
-from compact_bench.errors import ConfigError
-from compact_bench.loop import Part, schedule_steps, train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.parts import joined_report
-from compact_bench.probes import answer_nats
-from compact_bench.records import Question, without_truth
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.records import Question, without_truth
+from compact_bench.core.settings import Strict
+from compact_bench.evaluation.probes import answer_nats
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.averaging import restore, trained_weights
+from compact_bench.students.student import Student
+from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.parts import joined_report
+from compact_bench.training.protocol import FitReport, RunContext
 
 __all__ = ["METHOD", "BestTeacher", "BestTeacherConfig"]
 

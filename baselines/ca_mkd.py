@@ -10,17 +10,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from compact_bench.answers import ANSWER_PHRASE, answer_span, canonical_answer, canonical_text
-from compact_bench.branches import encode_question
-from compact_bench.errors import DataError, NumericalError
+from compact_bench.core.answers import ANSWER_PHRASE, answer_span, canonical_answer, canonical_text
+from compact_bench.core.errors import DataError, NumericalError
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Strict
 from compact_bench.evaluation.guards import read_only
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.probes.answer_nats import span_nats
-from compact_bench.records import Question
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.evaluation.probes.answer_nats import span_nats
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import encode_question
+from compact_bench.training.loop import train
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext
 
 __all__ = ["CAMKD", "METHOD", "CAMKDConfig", "confidence_weights"]
 

@@ -12,20 +12,21 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field, field_validator
 
-from compact_bench.answers import canonical_answer, extract_answer, same_answer
-from compact_bench.branches import EncodedQuestion, encode_branch, encode_question
-from compact_bench.choosing import draw
-from compact_bench.data.vocabulary import unknown_finder
-from compact_bench.errors import DataError, Fault, StoreError
-from compact_bench.forward import branch_hidden
-from compact_bench.head import branch_values
-from compact_bench.loop import Part, schedule_steps, train
-from compact_bench.parts import joined_report
-from compact_bench.records import Feedback, Question, Rationale, fingerprint
-from compact_bench.settings import Rate, Strict, TrainSettings
-from compact_bench.store_files import write_atomic
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.core.answers import canonical_answer, extract_answer, same_answer
+from compact_bench.core.errors import DataError, Fault, StoreError
+from compact_bench.core.files import write_atomic
+from compact_bench.core.records import Feedback, Question, Rationale, fingerprint
+from compact_bench.core.settings import Rate, Strict, TrainSettings
+from compact_bench.data.validation.limits import unknown_finder
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion, encode_branch, encode_question
+from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.training.loss.head import branch_values
+from compact_bench.training.objectives import draw
+from compact_bench.training.parts import joined_report
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 from ._replies import sampled_replies
 

@@ -10,19 +10,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compact_bench.branches import EncodedQuestion
-from compact_bench.choosing import ChosenBranches
-from compact_bench.errors import DataError, NumericalError
+from compact_bench.core.errors import DataError, NumericalError
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Strict
 from compact_bench.evaluation.guards import read_only
-from compact_bench.forward import branch_hidden
-from compact_bench.head import branch_values
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question
-from compact_bench.scores import difficulty
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.methods.compact.scores import difficulty
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion
+from compact_bench.training.loop import train
+from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.training.loss.head import branch_values
+from compact_bench.training.objectives import ChosenBranches, SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext
 
 __all__ = ["METHOD", "Curriculum", "CurriculumConfig"]
 

@@ -10,17 +10,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from compact_bench.answers import answer_span, extract_answer, same_answer
-from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.errors import DataError
-from compact_bench.forward import branch_hidden
-from compact_bench.head import HeadValues, branch_values
-from compact_bench.loop import Part, schedule_steps, train
-from compact_bench.parts import joined_report
-from compact_bench.records import Question, Rationale, RationalePair
-from compact_bench.settings import Rate, Strict, TrainSettings
-from compact_bench.students import Student
-from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.core.answers import answer_span, extract_answer, same_answer
+from compact_bench.core.errors import DataError
+from compact_bench.core.records import Question, Rationale, RationalePair
+from compact_bench.core.settings import Rate, Strict, TrainSettings
+from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.training.loss.head import HeadValues, branch_values
+from compact_bench.training.parts import joined_report
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 from ._alignment import align
 

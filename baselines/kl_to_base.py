@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from compact_bench.branches import EncodedQuestion, encode_question
-from compact_bench.forward import branch_hidden
-from compact_bench.loop import train
-from compact_bench.records import Question
-from compact_bench.settings import NonNegative, Strict, TrainSettings
-from compact_bench.students import Student
-from compact_bench.supervised import Reduction, branch_rows, reduced_losses
-from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.core.records import Question
+from compact_bench.core.settings import NonNegative, Strict, TrainSettings
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion, encode_question
+from compact_bench.training.loop import train
+from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.training.loss.supervised import Reduction, branch_rows, reduced_losses
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 __all__ = ["METHOD", "KLToBase", "KLToBaseConfig", "KLToBaseObjective", "frozen_start", "label_divergences"]
 

@@ -8,15 +8,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from compact_bench.averaging import adapted_layers, trained_weights
-from compact_bench.branches import EncodedQuestion
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question
-from compact_bench.settings import NonNegative, Strict
-from compact_bench.students import Student
-from compact_bench.supervised import Reduction
-from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.core.records import Question
+from compact_bench.core.settings import NonNegative, Strict
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.averaging import adapted_layers, trained_weights
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion
+from compact_bench.training.loop import train
+from compact_bench.training.loss.supervised import Reduction
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 __all__ = ["METHOD", "L2Objective", "L2ToStart", "L2ToStartConfig", "squared_distance"]
 

@@ -12,20 +12,21 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from compact_bench.averaging import restore, trained_weights
-from compact_bench.branches import EncodedBranch, EncodedQuestion
-from compact_bench.errors import ConfigError, StoreError
-from compact_bench.forward import branch_hidden
-from compact_bench.head import label_values
-from compact_bench.loop import Part, schedule_steps, train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.probes.answer_nats import answer_branches
-from compact_bench.records import Question, without_truth
-from compact_bench.settings import Rate, Strict
-from compact_bench.store_files import write_atomic
-from compact_bench.students import Student
-from compact_bench.supervised import Reduction
-from compact_bench.trainer import FitReport, MethodCard, RunContext, StepLoss, SuiteInfo, derive_seed
+from compact_bench.core.errors import ConfigError, StoreError
+from compact_bench.core.files import write_atomic
+from compact_bench.core.records import Question, without_truth
+from compact_bench.core.settings import Rate, Strict
+from compact_bench.evaluation.probes.answer_nats import answer_branches
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.averaging import restore, trained_weights
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedBranch, EncodedQuestion
+from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.training.loss.head import label_values
+from compact_bench.training.loss.supervised import Reduction
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss, derive_seed
 
 from ._teacher_gradients import TeacherGradients, inner_products
 from ._weighing import moved

@@ -11,17 +11,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.choosing import ChosenBranches, draw
-from compact_bench.forward import branch_hidden
-from compact_bench.loop import train
-from compact_bench.losses import symmetric_kl
-from compact_bench.objectives import span_log_probs
-from compact_bench.records import Question
-from compact_bench.settings import Rate, Strict, TrainSettings
-from compact_bench.students import Student
-from compact_bench.supervised import branch_rows, reduced_losses
-from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Rate, Strict, TrainSettings
+from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.training.loop import train
+from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.training.loss.supervised import branch_rows, reduced_losses
+from compact_bench.training.loss.terms import span_log_probs, symmetric_kl
+from compact_bench.training.objectives import ChosenBranches, draw
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 __all__ = ["METHOD", "MccKd", "MccKdConfig", "PairObjective"]
 

@@ -8,15 +8,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compact_bench.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
-from compact_bench.checkpoints import PARTS
-from compact_bench.loop import Part, schedule_steps, train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.parts import joined_report
-from compact_bench.records import Question
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Strict
+from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.students.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
+from compact_bench.students.student import Student
+from compact_bench.training.checkpoints import PARTS
+from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.parts import joined_report
+from compact_bench.training.protocol import FitReport, RunContext
 
 __all__ = ["METHOD", "Mot", "MotConfig"]
 

@@ -11,17 +11,18 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from compact_bench.answers import ANSWER_PHRASE, canonical_answer
-from compact_bench.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.data.vocabulary import unknown_finder
-from compact_bench.errors import ConfigError, UnknownNameError
-from compact_bench.forward import branch_hidden
-from compact_bench.head import branch_values
-from compact_bench.loop import train
-from compact_bench.records import Question, Rationale
-from compact_bench.settings import Strict, TrainSettings
-from compact_bench.students import Student
-from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, StepLoss, SuiteInfo
+from compact_bench.core.answers import ANSWER_PHRASE, canonical_answer
+from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.records import Question, Rationale
+from compact_bench.core.settings import Strict, TrainSettings
+from compact_bench.data.validation.limits import unknown_finder
+from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.training.loop import train
+from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.training.loss.head import branch_values
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 __all__ = ["METHOD", "SbsKd", "SbsKdConfig", "SbsObjective"]
 

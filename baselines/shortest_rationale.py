@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from compact_bench.branches import EncodedQuestion
-from compact_bench.choosing import ChosenBranches
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Strict
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion
+from compact_bench.training.loop import train
+from compact_bench.training.objectives import ChosenBranches, SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext
 
 __all__ = ["METHOD", "ShortestRationale", "ShortestRationaleConfig"]
 

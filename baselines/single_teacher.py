@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from compact_bench.errors import UnknownNameError
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.core.errors import UnknownNameError
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Strict
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.loop import train
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext
 
 __all__ = ["METHOD", "SingleTeacher", "SingleTeacherConfig"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import Claim, FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Strict
+from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.loop import train
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext
 
 __all__ = ["METHOD", "Uniform", "UniformConfig"]
 

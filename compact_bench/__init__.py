@@ -11,21 +11,21 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 if TYPE_CHECKING:
-    from compact_bench.explaining import ExplainReport, explain
-    from compact_bench.records import Question, Rationale
-    from compact_bench.students import Student, load_student
+    from compact_bench.core.records import Question, Rationale
+    from compact_bench.methods.compact.explain import ExplainReport, explain
+    from compact_bench.students.student import Student, load_student
 
 __version__ = "0.1.0"
 
 __all__ = ["ExplainReport", "Question", "Rationale", "Student", "__version__", "explain", "load_student"]
 
 _HOMES = {
-    "ExplainReport": "compact_bench.explaining",
-    "explain": "compact_bench.explaining",
-    "Question": "compact_bench.records",
-    "Rationale": "compact_bench.records",
-    "Student": "compact_bench.students",
-    "load_student": "compact_bench.students",
+    "ExplainReport": "compact_bench.methods.compact.explain",
+    "explain": "compact_bench.methods.compact.explain",
+    "Question": "compact_bench.core.records",
+    "Rationale": "compact_bench.core.records",
+    "Student": "compact_bench.students.student",
+    "load_student": "compact_bench.students.student",
 }
 
 

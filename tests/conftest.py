@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from compact_bench.students import Student
+    from compact_bench.students.student import Student
 
 # Set before transformers is imported anywhere: tests must not reach the hub, nor draw progress bars.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -39,7 +39,7 @@ def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
 @pytest.fixture
 def load_tiny(student_folder: Callable[..., Path]) -> Callable[..., Student]:
     """`load_tiny(kind, tokenizer_kind, seed=0, **config)`: a fresh tiny `Student` in float32 on the CPU."""
-    from compact_bench.students import load_student
+    from compact_bench.students.student import load_student
 
     def load(kind: str = "llama", tokenizer_kind: str = "chatml", seed: int = 0, **changes: Any) -> Student:
         folder = student_folder(kind, tokenizer_kind, seed, **changes)

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from compact_bench.answers import extract_answer, same_answer
-from compact_bench.records import Feedback, PeerReview, Question, RationalePair
+from compact_bench.core.answers import extract_answer, same_answer
+from compact_bench.core.records import Feedback, PeerReview, Question, RationalePair
 
 __all__ = ["with_feedback", "with_pairs", "with_reviews"]
 

@@ -15,7 +15,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from compact_bench.records import Question, Rationale, RationaleTruth
+from compact_bench.core.records import Question, Rationale, RationaleTruth
 
 __all__ = [
     "CHATML_KINDS",

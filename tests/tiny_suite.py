@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compact_bench.records import Question
+from compact_bench.core.records import Question
 from tests import tiny
 
 __all__ = [
@@ -144,7 +144,7 @@ def make_tiny_lab_student(folder: Path) -> Path:
     Args:
         folder: where; made if missing.
     """
-    from compact_bench.lab.tokenizer import lab_tokenizer
+    from compact_bench.data.lab.student.tokenizer import lab_tokenizer
 
     tokenizer = lab_tokenizer()
     model: Any = tiny.make_model("llama", len(tokenizer))

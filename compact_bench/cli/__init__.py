@@ -15,8 +15,13 @@ from typing import Annotated
 import typer
 
 from compact_bench import __version__
-from compact_bench.cli import benching, keeping, lab, looking, methods, running, sweeping
-from compact_bench.errors import CompactBenchError
+from compact_bench.cli import bench as benching
+from compact_bench.cli import inspect as looking
+from compact_bench.cli import keep as keeping
+from compact_bench.cli import lab, methods
+from compact_bench.cli import run as running
+from compact_bench.cli import sweep as sweeping
+from compact_bench.core.errors import CompactBenchError
 
 __all__ = ["app", "main"]
 

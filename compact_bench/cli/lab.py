@@ -24,11 +24,11 @@ def show(
     world: o.World = [],  # noqa: B006
 ) -> None:
     """Print training questions with every teacher's rationale and the truth about it."""
-    from compact_bench.errors import UnknownNameError
-    from compact_bench.lab import training_questions
-    from compact_bench.lab.families import COVERED
-    from compact_bench.suites import load_spec
-    from compact_bench.suites.world import with_world
+    from compact_bench.core.errors import UnknownNameError
+    from compact_bench.data.lab import training_questions
+    from compact_bench.data.lab.world.families import COVERED
+    from compact_bench.data.suites import load_spec
+    from compact_bench.data.suites.world import with_world
 
     if family and family not in COVERED:
         raise UnknownNameError("family with rationales", family, COVERED)
@@ -68,9 +68,9 @@ def build(
     o.quieten(False, threads)
     import torch
 
-    from compact_bench.lab.pretraining import LOG_FILE, PretrainingSettings, pretrain
-    from compact_bench.progress import duration, open_display
-    from compact_bench.settings import with_changes
+    from compact_bench.core.progress import duration, open_display
+    from compact_bench.core.settings import with_changes
+    from compact_bench.data.lab.student.pretraining import LOG_FILE, PretrainingSettings, pretrain
 
     settings = with_changes(PretrainingSettings(), overrides, "--set").scaled(scale)
     if threads:

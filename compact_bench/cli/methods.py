@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from compact_bench.cli import options as o
-from compact_bench.errors import ConfigError
+from compact_bench.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from compact_bench.checks import CheckResult
-    from compact_bench.progress import Display
+    from compact_bench.core.progress import Display
+    from compact_bench.methods.checks import CheckResult
 
 __all__ = ["register"]
 
@@ -49,7 +49,7 @@ def new(
 ) -> None:
     """Write a method that works, with its card and tests, to be changed into your own."""
     o.quieten(offline=False, threads=0)
-    from compact_bench.scaffolding import checkout_folder, new_method, write_files
+    from compact_bench.methods.scaffolding import checkout_folder, new_method, write_files
 
     checkout = checkout_folder()
     # Other folders below a checkout may be anything, an environment or a temporary one too.
@@ -92,8 +92,8 @@ def check(
     if every == bool(names):
         raise ConfigError("check: expected names of methods, or --all.")
     o.quieten(offline=False, threads=1)
-    from compact_bench.progress import open_display
-    from compact_bench.registry import method_names
+    from compact_bench.core.progress import open_display
+    from compact_bench.methods.registry import method_names
 
     chosen = list(method_names() if every else dict.fromkeys(names or ()))
     found: dict[str, list[CheckResult]] = {}
@@ -116,8 +116,8 @@ def check(
 
 
 def _check_one(name: str, display: Display, number: int, total: int, started: float) -> list[CheckResult]:
-    from compact_bench.checks import CHECKS, check_method
-    from compact_bench.progress import duration
+    from compact_bench.core.progress import duration
+    from compact_bench.methods.checks import CHECKS, check_method
 
     made = 0
 
@@ -137,7 +137,7 @@ def _state(passed: bool | None) -> Text:
 
 
 def _details(name: str, results: Sequence[CheckResult]) -> Table:
-    from compact_bench.checks import CHECKS
+    from compact_bench.methods.checks import CHECKS
 
     table = Table("check", "state", "what it asks, or what is wrong", title=name, title_justify="left")
     for result in results:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from compact_bench.errors import ConfigError
+from compact_bench.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from compact_bench.workbench import Request
+    from compact_bench.runs.session import Request
 
 __all__ = [
     "DEFAULT_SUITE",
@@ -275,14 +275,14 @@ def make_request(
     Raises:
         ConfigError: the seeds are not numbers.
     """
-    from compact_bench import paths
+    from compact_bench.core import paths
 
     offline = offline or paths.offline()
     quieten(offline, threads)
     if mirror is not None:
         # The packaged student is looked for in the mirror too.
         os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
-    from compact_bench.workbench import Request
+    from compact_bench.runs.session import Request
 
     return Request(
         suite=suite,

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import filelock
 
-from compact_bench.answers import extract_answer
-from compact_bench.chat import prompt_ids
-from compact_bench.errors import ConfigError, NumericalError
+from compact_bench.core.answers import extract_answer
+from compact_bench.core.errors import ConfigError, NumericalError
+from compact_bench.core.records import fingerprint
+from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.cache import CacheEntry
-from compact_bench.evaluation.engines import EnginePath, Engines, choose_path
+from compact_bench.evaluation.engines.choosing import EnginePath, Engines, choose_path
 from compact_bench.evaluation.guards import (
     quiet_harness,
     read_only,
@@ -37,8 +38,7 @@ from compact_bench.evaluation.task_files import (
     task_texts,
     write_task_folder,
 )
-from compact_bench.records import fingerprint
-from compact_bench.settings import EvalSettings
+from compact_bench.students.chat import prompt_ids
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class Evaluable(Protocol):
-    """What is needed of a student here; `compact_bench.students.Student` has it."""
+    """What is needed of a student here; `compact_bench.students.student.Student` has it."""
 
     model: nn.Module
     tokenizer: Any
@@ -175,7 +175,7 @@ def task_dependencies(
     """
     model, tokenizer = student.model, student.tokenizer
     parameter = next(model.parameters())
-    rule = (resources.files("compact_bench") / "answers.py").read_text(encoding="utf-8")
+    rule = (resources.files("compact_bench") / "core" / "answers.py").read_text(encoding="utf-8")
     return {
         "task": {name: _sha(text) for name, text in sorted(task_texts(task, settings).items())},
         "answer_rule": _sha(rule),

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compact_bench.errors import StoreError
+from compact_bench.core.errors import StoreError
 from compact_bench.evaluation.results import TaskResult
 
 __all__ = ["CacheEntry", "read_items", "write_text_atomically"]

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from compact_bench.answers import answer_problem
-from compact_bench.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.core.answers import answer_problem
+from compact_bench.core.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.cache import write_text_atomically
-from compact_bench.settings import EvalSettings
 
 __all__ = [
     "asked_with",

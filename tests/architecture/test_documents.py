@@ -59,7 +59,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 
 def test_settings_named_in_the_documents_exist() -> None:
-    from compact_bench.settings import SECTIONS
+    from compact_bench.core.settings import SECTIONS
 
     known = {f"{section}.{field}" for section, model in SECTIONS.items() for field in model.model_fields}
     wrong = [

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from compact_bench.answers import extract_answer, same_answer
-from compact_bench.branches import EncodedQuestion
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question, Rationale
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, RunContext, StepLoss
+from compact_bench.core.answers import extract_answer, same_answer
+from compact_bench.core.records import Question, Rationale
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion
+from compact_bench.training.loop import train
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 from tests.contract.sound_method import Sound, by_name, first_where, on_one
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from compact_bench.loop import train
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question, Rationale
-from compact_bench.settings import Strict
-from compact_bench.students import Student
-from compact_bench.trainer import FitReport, MethodCard, RunContext, SuiteInfo
+from compact_bench.core.records import Question, Rationale
+from compact_bench.core.settings import Strict
+from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.loop import train
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.protocol import FitReport, RunContext
 
 
 class Config(Strict):

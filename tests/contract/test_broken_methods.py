@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from compact_bench.checks import CHECKS, check_method
-from compact_bench.checks.watching import Watch, watching
-from compact_bench.errors import UnknownNameError
+from compact_bench.core.errors import UnknownNameError
+from compact_bench.methods.checks import CHECKS, check_method
+from compact_bench.methods.checks.watching import Watch, watching
 from tests.contract.broken_declarations import BROKEN_DECLARATIONS
 from tests.contract.broken_fits import BROKEN_FITS
 from tests.contract.sound_method import Sound

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from compact_bench.checks import check_method
-from compact_bench.checks.fits import one_fit
-from compact_bench.checks.subject import find_subject
-from compact_bench.checks.world import SEED, fresh_student, run_settings, small_world
-from compact_bench.errors import CompactBenchError, UnknownNameError
-from compact_bench.registry import get_method, make_method, method_names, template_file
-from compact_bench.trainer import RunContext, SuiteInfo
+from compact_bench.core.errors import CompactBenchError, UnknownNameError
+from compact_bench.methods.checks import check_method
+from compact_bench.methods.checks.fits import one_fit
+from compact_bench.methods.checks.subject import find_subject
+from compact_bench.methods.checks.world import SEED, fresh_student, run_settings, small_world
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import get_method, make_method, method_names, template_file
+from compact_bench.training.protocol import RunContext
 
 METHODS = method_names()
 TRAINED = [name for name in METHODS if get_method(name).card.min_teachers > 0]

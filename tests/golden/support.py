@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from compact_bench.settings import LoraSettings
-from compact_bench.students import Student, attach_lora, load_student
+from compact_bench.core.settings import LoraSettings
+from compact_bench.students.student import Student, attach_lora, load_student
 from tests.golden import reference
 from tests.golden.reference import Result, Setting
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from compact_bench import explain
-from compact_bench.errors import DataError
-from compact_bench.records import Question, Rationale
+from compact_bench.core.errors import DataError
+from compact_bench.core.records import Question, Rationale
 from tests import tiny
 from tests.golden import reference
 from tests.golden.reference import Setting
@@ -109,7 +109,7 @@ def test_consistency_leaves_wrong_and_silent_branches_out(student_folder: Folder
 def test_consensus_graph_agrees_with_the_tensors(student_folder: Folders) -> None:
     import networkx as nx
 
-    from compact_bench.scores import centralities, consensus_attention, consensus_graph
+    from compact_bench.methods.compact.scores import centralities, consensus_attention, consensus_graph
 
     student = load(student_folder("qwen3", "chatml"))
     question = tiny.question("books", 4)

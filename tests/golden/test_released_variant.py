@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compact_bench import explain
-from compact_bench.records import Question, Rationale
+from compact_bench.core.records import Question, Rationale
 from tests import tiny
 from tests.golden import reference
 from tests.golden.reference import Setting

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from compact_bench import load_student
-from compact_bench.errors import StudentError
-from compact_bench.students import Student
+from compact_bench.core.errors import StudentError
+from compact_bench.students.student import Student
 from tests import tiny
 from tests.golden import reference
 from tests.golden.support import NATIVE, load
@@ -59,7 +59,7 @@ def test_logits_are_the_models_own(student_folder: Folders, kind: str) -> None:
 
 
 def test_a_projection_of_unexpected_width_is_refused(student_folder: Folders) -> None:
-    from compact_bench.layout import find_layout
+    from compact_bench.students.layout import find_layout
 
     student = load(student_folder("phi3", "chatml"))
     attention = student.model.model.layers[-1].self_attn
@@ -80,7 +80,7 @@ _THINKING_TEMPLATE = (
 
 def test_an_empty_thinking_block_belongs_to_the_prompt(student_folder: Folders) -> None:
     """As in Qwen-3's template: nothing of the block is supervised, and prompts of training and use agree."""
-    from compact_bench.branches import encode_question, prompt_ids
+    from compact_bench.training.branches import encode_question, prompt_ids
 
     student = load(student_folder("qwen3", "chatml"))
     student.tokenizer.chat_template = _THINKING_TEMPLATE

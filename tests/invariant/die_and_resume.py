@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from compact_bench.students import merge_adapters, weights_hash
+from compact_bench.students.student import merge_adapters, weights_hash
 from tests import tiny
 from tests.invariant.support import Trained, settings, train_tiny
 

@@ -11,12 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from compact_bench.loop import STEPS_FILE
-from compact_bench.records import Question
-from compact_bench.registry import make_method
-from compact_bench.settings import RunSettings
-from compact_bench.students import Student, attach_lora, load_student
-from compact_bench.trainer import FitReport, RunContext
+from compact_bench.core.records import Question
+from compact_bench.core.settings import RunSettings
+from compact_bench.methods.registry import make_method
+from compact_bench.students.student import Student, attach_lora, load_student
+from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.protocol import FitReport, RunContext
 
 Log = Callable[[Mapping[str, Any]], None]
 

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
-from compact_bench.errors import ConfigError
-from compact_bench.loop import STEPS_FILE
-from compact_bench.probes import answer_nats
-from compact_bench.registry import make_method
-from compact_bench.students import attach_lora, load_student
-from compact_bench.trainer import RunContext
+from compact_bench.core.errors import ConfigError
+from compact_bench.evaluation.probes import answer_nats
+from compact_bench.methods.registry import make_method
+from compact_bench.students.student import attach_lora, load_student
+from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.protocol import RunContext
 from tests import tiny
 from tests.invariant.support import settings, train_tiny
 

@@ -13,15 +13,15 @@ import torch
 
 from baselines._replies import _Sampler, sampled_replies
 from baselines.committee import REPLIES_FILE, CommitteeConfig, Lesson, Lessons, lessons_for
-from compact_bench.branches import prompt_ids
-from compact_bench.chat import encode_row
-from compact_bench.errors import ConfigError, DataError, StoreError
-from compact_bench.lab.tokenizer import lab_tokenizer
-from compact_bench.records import Feedback, PeerReview, Question, Rationale
-from compact_bench.registry import make_method
-from compact_bench.settings import TrainSettings
-from compact_bench.students import Student, load_student
-from compact_bench.trainer import SuiteInfo
+from compact_bench.core.errors import ConfigError, DataError, StoreError
+from compact_bench.core.records import Feedback, PeerReview, Question, Rationale
+from compact_bench.core.settings import TrainSettings
+from compact_bench.data.lab.student.tokenizer import lab_tokenizer
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import make_method
+from compact_bench.students.chat import encode_row
+from compact_bench.students.student import Student, load_student
+from compact_bench.training.branches import prompt_ids
 from tests import tiny
 from tests.invariant.support import same_training, settings, train_tiny
 from tests.said_beyond import with_feedback, with_reviews

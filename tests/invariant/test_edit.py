@@ -14,12 +14,12 @@ import torch
 
 from baselines._alignment import align
 from baselines.edit import EditConfig, KeySteps, RightTexts
-from compact_bench.errors import DataError
-from compact_bench.records import Question, Rationale, RationalePair
-from compact_bench.registry import make_method
-from compact_bench.settings import TrainSettings
-from compact_bench.students import Student
-from compact_bench.trainer import SuiteInfo
+from compact_bench.core.errors import DataError
+from compact_bench.core.records import Question, Rationale, RationalePair
+from compact_bench.core.settings import TrainSettings
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import make_method
+from compact_bench.students.student import Student
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 from tests.said_beyond import with_pairs
@@ -212,7 +212,7 @@ def test_variants_and_what_it_needs(student_folder: Folders, tmp_path: Path) -> 
         train_tiny(student_folder("llama", "chatml"), tmp_path, wrong, settings(), "edit")
     objective = KeySteps(TrainSettings(), EditConfig(rectified=False))
     pairs = (RationalePair("ada", "a", "b", "rectified"), RationalePair("ada", "c", "d", "corrupted"))
-    from compact_bench.students import load_student
+    from compact_bench.students.student import load_student
 
     student = load_student(str(student_folder("llama", "chatml")), dtype="float32", device="cpu")
     assert len(objective.encode(student, replace(asked(1)[0], pairs=pairs)).branches) == 2

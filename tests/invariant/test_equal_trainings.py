@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from compact_bench.errors import ConfigError
-from compact_bench.objectives import PaperObjective, WeightingConfig
-from compact_bench.students import load_student
+from compact_bench.core.errors import ConfigError
+from compact_bench.methods.compact.objective import PaperObjective, WeightingConfig
+from compact_bench.students.student import load_student
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 
@@ -115,8 +115,8 @@ def test_packed_is_padded_for_the_released_variant(
 def test_logits_in_pieces_or_at_once(
     student_folder: Folders, tmp_path: Path, method: str, lora: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compact_bench.head._PIECE_BYTES", 4 * 512 * 7)
-    monkeypatch.setattr("compact_bench.released_consistency._PIECE_BYTES", 4 * 512 * 200)
+    monkeypatch.setattr("compact_bench.training.loss.head._PIECE_BYTES", 4 * 512 * 7)
+    monkeypatch.setattr("compact_bench.methods.compact.released_consistency._PIECE_BYTES", 4 * 512 * 200)
     folder, questions = student_folder("llama_untied", "chatml"), tiny.questions(6, teachers=3)
     # A head that trains itself has no single pass.
     ways = ["at_once", "recomputed", "single_pass" if lora else "auto"]

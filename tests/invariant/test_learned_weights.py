@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from compact_bench.errors import ConfigError, StoreError
-from compact_bench.probes import answer_nats
-from compact_bench.records import Question, Rationale
-from compact_bench.registry import get_method, make_method
-from compact_bench.students import attach_lora, load_student
-from compact_bench.trainer import RunContext, SuiteInfo
+from compact_bench.core.errors import ConfigError, StoreError
+from compact_bench.core.records import Question, Rationale
+from compact_bench.evaluation.probes import answer_nats
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import get_method, make_method
+from compact_bench.students.student import attach_lora, load_student
+from compact_bench.training.protocol import RunContext
 from tests import tiny
 from tests.invariant.support import Trained, same_tables, same_training, settings, train_tiny
 

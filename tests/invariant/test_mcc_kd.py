@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from compact_bench.branches import EncodedQuestion
-from compact_bench.choosing import only
-from compact_bench.errors import ConfigError
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question, Rationale
-from compact_bench.registry import get_method, make_method
-from compact_bench.students import Student
-from compact_bench.trainer import StepLoss, SuiteInfo
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.records import Question, Rationale
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import get_method, make_method
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion
+from compact_bench.training.objectives import SupervisedObjective, only
+from compact_bench.training.protocol import StepLoss
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from compact_bench.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
-from compact_bench.errors import StoreError
-from compact_bench.loop import STEPS_FILE
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Rationale
-from compact_bench.students import Student, attach_lora, load_student, merge_adapters
+from compact_bench.core.errors import StoreError
+from compact_bench.core.records import Rationale
+from compact_bench.students.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
+from compact_bench.students.student import Student, attach_lora, load_student, merge_adapters
+from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.objectives import SupervisedObjective
 from tests import tiny
 from tests.invariant.support import Trained, settings, train_tiny
 

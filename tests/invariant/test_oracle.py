@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compact_bench.errors import DataError
+from compact_bench.core.errors import DataError
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from compact_bench.records import Rationale
-from compact_bench.registry import get_method, make_method
-from compact_bench.trainer import SuiteInfo
+from compact_bench.core.records import Rationale
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import get_method, make_method
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 

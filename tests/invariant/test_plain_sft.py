@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from compact_bench.records import Question
+from compact_bench.core.records import Question
 from tests import tiny
 from tests.invariant.support import Trained, settings, train_tiny
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from compact_bench.errors import DataError, StoreError
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.registry import get_method
-from compact_bench.students import load_student
+from compact_bench.core.errors import DataError, StoreError
+from compact_bench.methods.registry import get_method
+from compact_bench.students.student import load_student
+from compact_bench.training.objectives import SupervisedObjective
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 

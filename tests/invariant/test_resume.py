@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from compact_bench.students import weights_hash
+from compact_bench.students.student import weights_hash
 from tests import tiny
 from tests.invariant.support import Trained, settings, train_tiny
 

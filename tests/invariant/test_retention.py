@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from compact_bench.kernels import fast_step
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.registry import get_method
-from compact_bench.settings import LoraSettings
-from compact_bench.students import Student, attach_lora, load_student
+from compact_bench.core.settings import LoraSettings
+from compact_bench.methods.registry import get_method
+from compact_bench.students.compute.kernels import fast_step
+from compact_bench.students.student import Student, attach_lora, load_student
+from compact_bench.training.objectives import SupervisedObjective
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from compact_bench.errors import ConfigError, DataError, UnknownNameError
-from compact_bench.records import Question, Rationale
-from compact_bench.registry import make_method, variant_config
-from compact_bench.students import Student
-from compact_bench.trainer import SuiteInfo
+from compact_bench.core.errors import ConfigError, DataError, UnknownNameError
+from compact_bench.core.records import Question, Rationale
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import make_method, variant_config
+from compact_bench.students.student import Student
 from tests import tiny
 from tests.invariant.support import Trained, same_tables, same_training, settings, train_tiny
 from tests.tiny_suite import make_tiny_lab_student
@@ -114,7 +114,7 @@ def test_evaluation_asks_for_the_label(student_folder: Folders, tmp_path: Path) 
 
 
 def test_the_label_is_the_canonical_answer(load_tiny: Callable[..., Student]) -> None:
-    from compact_bench.registry import get_method
+    from compact_bench.methods.registry import get_method
 
     kind: Any = get_method("sbs_kd")
     student, module = load_tiny("llama", "chatml"), __import__(kind.__module__, fromlist=["SbsObjective"])

@@ -12,13 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
-from compact_bench.answers import extract_answer, same_answer
-from compact_bench.branches import EncodedQuestion, encode_question
-from compact_bench.choosing import ChosenBranches, draw, only
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.records import Question, Rationale
-from compact_bench.students import Student
-from compact_bench.trainer import SuiteInfo
+from compact_bench.core.answers import extract_answer, same_answer
+from compact_bench.core.records import Question, Rationale
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion, encode_question
+from compact_bench.training.objectives import ChosenBranches, SupervisedObjective, draw, only
 from tests import tiny
 from tests.invariant.support import Trained, same_tables, same_training, settings, train_tiny
 
@@ -279,7 +278,7 @@ def test_the_curriculum_goes_from_easy_to_hard(student_folder: Folders, tmp_path
 
 @pytest.mark.parametrize("pacing", ["root", "linear"])
 def test_the_share_grows_from_the_first_to_all(pacing: str) -> None:
-    from compact_bench.registry import get_method
+    from compact_bench.methods.registry import get_method
 
     config = get_method("curriculum").config_type(initial_share=0.1, full_at=0.5, pacing=pacing)
     shares = [config.share(step, 20) for step in range(20)]
@@ -291,7 +290,7 @@ def test_the_share_grows_from_the_first_to_all(pacing: str) -> None:
 
 
 def test_the_right_filter_says_what_it_needs() -> None:
-    from compact_bench.registry import make_method
+    from compact_bench.methods.registry import make_method
 
     suite = SuiteInfo(name="tiny", teachers=("ada",), has_gold=False)
     assert "gold" in (make_method("right_filter").supports(suite) or "")

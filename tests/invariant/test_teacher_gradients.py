@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from compact_bench.errors import NumericalError
-from compact_bench.loop import train
-from compact_bench.records import Question
-from compact_bench.registry import get_method
-from compact_bench.students import attach_lora, load_student
-from compact_bench.trainer import CombinesGradients, RunContext, StepLoss
+from compact_bench.core.errors import NumericalError
+from compact_bench.core.records import Question
+from compact_bench.methods.registry import get_method
+from compact_bench.students.student import attach_lora, load_student
+from compact_bench.training.loop import train
+from compact_bench.training.protocol import CombinesGradients, RunContext, StepLoss
 from tests import tiny
 from tests.invariant.support import Trained, same_tables, same_training, settings, train_tiny
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from compact_bench.cli import main
-from compact_bench.store import Store
+from compact_bench.runs.store.store import Store
 from tests.tiny_suite import write_tiny_suite
 
 Folders = Callable[..., Path]

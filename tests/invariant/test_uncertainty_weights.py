@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from compact_bench.registry import get_method
+from compact_bench.methods.registry import get_method
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
 

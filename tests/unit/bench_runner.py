@@ -7,12 +7,12 @@ from types import TracebackType
 
 import pytest
 
-from compact_bench.bench.contenders import Contender
-from compact_bench.bench.memory import peak_during
-from compact_bench.bench.runners import Turn
-from compact_bench.bench.settings import StepSettings
-from compact_bench.bench.stepping import Prepared, Stepper, open_student
-from compact_bench.bench.work import Work
+from compact_bench.commands.bench.contenders.contenders import Contender
+from compact_bench.commands.bench.contenders.memory import peak_during
+from compact_bench.commands.bench.contenders.runners import Turn
+from compact_bench.commands.bench.contenders.stepping import Prepared, Stepper, open_student
+from compact_bench.commands.bench.contenders.work import Work
+from compact_bench.commands.bench.settings import StepSettings
 
 
 class LocalRunner:
@@ -46,6 +46,6 @@ class LocalRunner:
 def quick_ceiling() -> Iterator[None]:
     """Small products, measured for a moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compact_bench.bench.ceiling.SQUARE", {"cpu": 64})
-        patch.setattr("compact_bench.bench.ceiling.LEAST_SECONDS", 0.001)
+        patch.setattr("compact_bench.commands.bench.measuring.ceiling.SQUARE", {"cpu": 64})
+        patch.setattr("compact_bench.commands.bench.measuring.ceiling.LEAST_SECONDS", 0.001)
         yield

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from compact_bench.registry import method_sources
+from compact_bench.methods.registry import method_sources
 
 __all__ = ["GOOD", "TEACHERS_OWN", "UNIMPORTABLE", "UNWILLING", "installed"]
 
 _HEAD = '''
 from typing import Any, ClassVar
 
-from compact_bench.objectives import SupervisedObjective
-from compact_bench.loop import train
-from compact_bench.settings import Strict
-from compact_bench.trainer import FitReport, MethodCard
+from compact_bench.training.objectives import SupervisedObjective
+from compact_bench.training.loop import train
+from compact_bench.core.settings import Strict
+from compact_bench.training.protocol import FitReport, MethodCard
 
 
 class Config(Strict):

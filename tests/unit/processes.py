@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from compact_bench.store import Store
+from compact_bench.runs.store.store import Store
 from tests.tiny_suite import write_tiny_suite
 
 __all__ = ["World", "ended"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compact_bench.records import RunKey, RunRecord
+from compact_bench.core.records import RunKey, RunRecord
 
 TEACHERS = ("alpha", "beta")
 REVISION = "rev"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compact_bench.answers import answer_span, extract_answer, same_answer
+from compact_bench.core.answers import answer_span, extract_answer, same_answer
 
 __all__ = ["load_rows", "score_generation"]
 
@@ -26,7 +26,7 @@ def load_rows(rows_file: str, **_: Any) -> dict[str, Any]:
 
 
 def score_generation(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Scores of one generation by the rule of `compact_bench.answers`.
+    """Scores of one generation by the rule of `compact_bench.core.answers`.
 
     Args:
         doc: the row, with its gold "answer".

@@ -1,0 +1,186 @@
+"""Commands that only look: list, show, compare, explain, doctor."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from compact_bench.cli import options as o
+from compact_bench.core.errors import UnknownNameError
+
+__all__ = ["register"]
+
+KINDS = ("methods", "suites", "students", "tables", "sweeps", "runs")
+STATE_STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
+
+
+class VariantChoice(StrEnum):
+    """Which variant of COMPACT is explained."""
+
+    paper = "paper"
+    released = "released"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands.
+
+    Args:
+        app: the command line.
+    """
+    app.command("list", epilog="Example: compact-bench list methods")(list_names)
+    app.command(epilog="Example: compact-bench show compact")(show)
+    app.command(epilog="Example: compact-bench compare zero_shot@1 compact@1 --only-different")(compare)
+    app.command(epilog="Example: compact-bench explain --question QUESTION_ID --variant paper")(explain)
+    app.command(epilog="Example: compact-bench doctor --mirror MIRROR_FOLDER")(doctor)
+
+
+def list_names(
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all without it.")] = "",
+    store: o.Store = None,
+) -> None:
+    """List the names there are: methods, suites, students, tables, sweeps, runs."""
+    if kind and kind not in KINDS:
+        raise UnknownNameError("kind of name", kind, KINDS)
+    o.quieten(offline=False, threads=0)
+    from compact_bench.commands.inspect import listing
+    from compact_bench.core import paths
+
+    for one in [kind] if kind else KINDS:
+        o.out().print(listing.names_table(one, store or paths.store_dir()))
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A method, suite, table or run, or the word settings.")],
+    store: o.Store = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A run's whole record as JSON.")] = False,
+) -> None:
+    """Show a method's card, a suite's card, a table's plan, a run's record, or every setting."""
+    o.quieten(offline=False, threads=0)
+    from compact_bench.commands.inspect import listing
+    from compact_bench.core import paths
+
+    if as_json:
+        typer.echo(listing.record_json(name, store or paths.store_dir()))
+        return
+    o.out().print(listing.show_name(name, store or paths.store_dir()))
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")],
+    second: Annotated[str, typer.Argument(help="The other run.")],
+    tasks: Annotated[str, typer.Option("--task", help="Only these tasks, as a,b.")] = "",
+    only_different: Annotated[
+        bool, typer.Option("--only-different", help="Only items that one run answered right.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Items shown per task.")] = 20,
+    store: o.Store = None,
+) -> None:
+    """Compare two runs item by item, with what each generated."""
+    from compact_bench.commands.inspect.compare import compare_runs
+    from compact_bench.core import paths
+    from compact_bench.core.files import run_name
+    from compact_bench.runs.store.store import Store
+
+    place = Store(store or paths.store_dir())
+    one, other = place.find_one(first), place.find_one(second)
+    found = compare_runs(place, one, other, o.csv_names(tasks))
+    out = o.out()
+    out.print(f"A: {run_name(one.key)}\nB: {run_name(other.key)}\n", markup=False)
+    summary = Table("task", "items", "both right", "only A", "only B", "neither")
+    for task in found:
+        counts = [task.count(a, b) for a, b in ((True, True), (True, False), (False, True), (False, False))]
+        summary.add_row(task.task, str(len(task.pairs)), *map(str, counts))
+    out.print(summary)
+    for task in found:
+        pairs = [pair for pair in task.pairs if pair.differs or not only_different]
+        for pair in pairs[:limit]:
+            marks = ["right" if score > 0.5 else "wrong" for score in pair.scores]
+            out.print(Text(f"\n{task.task} / {pair.item_id}", style="bold"))
+            out.print(pair.prompt.strip(), markup=False)
+            out.print(f"gold: {pair.gold}", markup=False)
+            for letter, mark, predicted, text in zip("AB", marks, pair.predictions, pair.texts, strict=True):
+                wrote = f": {text.strip()}" if text else ""
+                out.print(f"{letter} {mark} ({predicted}){wrote}", markup=False)
+        if len(pairs) > limit:
+            out.print(f"\n{task.task}: {len(pairs) - limit} more item(s); --limit shows more.", markup=False)
+
+
+def explain(
+    file: Annotated[
+        Path | None, typer.Argument(help="Your rationale file; without it a suite question is explained.")
+    ] = None,
+    question: Annotated[str, typer.Option("--question", help="Question id. Default: the first.")] = "",
+    suite: o.SuiteName = o.DEFAULT_SUITE,
+    profile: o.Profile = "lite",
+    student: o.StudentName = "",
+    teachers: o.Teachers = "",
+    world: o.World = [],  # noqa: B006
+    variant: Annotated[VariantChoice, typer.Option("--variant", help="Which COMPACT.")] = VariantChoice.paper,
+    top: Annotated[int, typer.Option("--top", min=0, help="Tokens marked per rationale.")] = 5,
+    mirror: o.Mirror = None,
+    offline: o.Offline = False,
+    threads: o.Threads = 0,
+    device: o.Device = "auto",
+) -> None:
+    """Show what COMPACT sees in one question: scores, teacher weights, losses, information gain."""
+    request = o.make_request(
+        suite=suite,
+        profile=profile,
+        student=student,
+        teachers=teachers,
+        world=world,
+        rationales=str(file) if file else "",
+        mirror=mirror,
+        offline=offline,
+        threads=threads,
+        device=device,
+    )
+    from compact_bench.cli.explain import explain_question
+
+    o.out().print(explain_question(request, question, variant.value, top))
+
+
+def doctor(
+    mirror: o.Mirror = None,
+    store: o.Store = None,
+    offline: o.Offline = False,
+    device: o.Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what is installed and reachable here, and what will and will not work."""
+    from compact_bench.core import paths
+
+    offline = offline or paths.offline()
+    o.quieten(offline, threads=0)
+    from compact_bench.commands.inspect.doctor import diagnose
+    from compact_bench.commands.prefetch import suite_file_counts
+    from compact_bench.students.packaged import packaged_student_ready
+
+    cache, place = paths.cache_dir(), mirror or paths.mirror_dir()
+    found = diagnose(
+        cache=cache,
+        store=store or paths.store_dir(),
+        mirror=place,
+        offline=offline,
+        device=device,
+        suite_files=lambda: suite_file_counts(cache, place),
+        student_ready=lambda: packaged_student_ready(cache),
+    )
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+        return
+    table = Table("what", "state", "found", "so")
+    for check in found.checks:
+        state = Text(check.state, style=STATE_STYLES[check.state])
+        table.add_row(check.name, state, Text(check.found), Text(check.consequence))
+    parts: list[RenderableType] = [table]
+    parts += [Text(f"works: {line}", style="green") for line in found.works]
+    parts += [Text(f"will not work: {line}", style="red") for line in found.fails]
+    o.out().print(Group(*parts))

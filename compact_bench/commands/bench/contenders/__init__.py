@@ -1,0 +1,1 @@
+"""What a benchmark compares: contenders, each step written plainly or fast, run in turn."""

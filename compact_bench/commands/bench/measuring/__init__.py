@@ -1,0 +1,1 @@
+"""What a benchmark measures: work, operations, memory, the machine's ceiling."""

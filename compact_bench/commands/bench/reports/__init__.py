@@ -1,0 +1,1 @@
+"""Reports of benchmarks: tables and fits, from recorded measurements."""

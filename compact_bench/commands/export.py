@@ -1,0 +1,94 @@
+"""A run's merged student as a plain folder, with the task files and the harness's own command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compact_bench.core.errors import ConfigError, StoreError
+from compact_bench.core.files import key_hash, run_name, write_atomic
+from compact_bench.core.records import RunRecord
+from compact_bench.core.settings import RunSettings
+from compact_bench.runs.session import Workbench
+from compact_bench.training.final_weights import load_final
+from compact_bench.training.protocol import derive_seed
+
+if TYPE_CHECKING:
+    from compact_bench.students.student import Student
+
+__all__ = ["Export", "export_run"]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export wrote.
+
+    Attributes:
+        student_folder: reads with `from_pretrained`.
+        task_folder: reads with `lm_eval --include_path`.
+        command: evaluates the student exactly as the run was evaluated.
+        prompt_prefix: what the task files have in front of every question, as the run was asked; or "".
+    """
+
+    student_folder: Path
+    task_folder: Path
+    command: str
+    prompt_prefix: str = ""
+
+
+def export_run(bench: Workbench, record: RunRecord, folder: Path) -> Export:
+    """Write a run's merged student and its task files.
+
+    Args:
+        bench: a workbench of the run's own suite, student and data.
+        record: the run.
+        folder: where; must not exist, or be empty.
+
+    Raises:
+        ConfigError: the folder holds something.
+        StoreError: the run is not done, or its weights are no longer what was evaluated.
+    """
+    from compact_bench.evaluation import asked_with, lm_eval_command, write_task_folder
+    from compact_bench.students.student import save_student
+
+    if record.status != "done":
+        raise StoreError(f"run {run_name(record.key)} is {record.status}; expected a finished run.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: expected a folder that does not exist or is empty; name another one.")
+    student = _rebuild(bench, record)
+    settings = RunSettings.model_validate(record.key["settings"])
+    save_student(student, folder / "student")
+    prefix = str(record.training.get("prompt_prefix", ""))
+    tasks = asked_with(prefix, {task: bench.data.benchmarks[task] for task in record.evaluations})
+    task_folder = write_task_folder(folder / "tasks", tasks, settings.eval)
+    dtype = str(student.dtype).removeprefix("torch.")
+    command = lm_eval_command(
+        folder / "student", task_folder, list(tasks), settings.eval, dtype, student.device.type
+    )
+    write_atomic(folder / "evaluate.sh", f"{command}\n".encode())
+    return Export(folder / "student", task_folder, command, prefix)
+
+
+def _rebuild(bench: Workbench, record: RunRecord) -> Student:
+    from compact_bench.students.student import attach_lora, merge_adapters, weights_hash
+
+    base_hash, wanted = bench.base_hash, record.weights["final"]
+    if wanted == base_hash:
+        return bench.base
+    settings = RunSettings.model_validate(record.key["settings"])
+    directory = bench.store.run_dir(key_hash(record.key))
+    student = bench.fresh_student()
+    attach_lora(student, settings.lora, derive_seed(int(record.key["seed"]), "init"))
+    if load_final(student, directory) is None:
+        raise StoreError(
+            f"{directory}: the run's final weights are gone. To mend: delete this folder and run it again."
+        )
+    merge_adapters(student)
+    found = weights_hash(student.model)
+    if found != wanted:
+        raise StoreError(
+            f"{directory}: expected merged weights {wanted}, as evaluated, got {found}. The kept weights or "
+            f"student {bench.student_name} changed, or another device or torch version merged them."
+        )
+    return student

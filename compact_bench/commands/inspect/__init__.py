@@ -1,0 +1,1 @@
+"""Commands that only look: listings, cards, comparisons of runs, the doctor."""

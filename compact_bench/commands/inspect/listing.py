@@ -1,0 +1,235 @@
+"""Names and cards for the commands `list` and `show`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from compact_bench.commands.inspect.methods import field_pairs, method_card, methods_table, pairs_table
+from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.files import key_hash, run_name
+from compact_bench.core.progress import duration
+from compact_bench.core.records import RunRecord
+from compact_bench.core.settings import SECTIONS
+from compact_bench.data.suites import SuiteSpec, load_spec, suite_names
+from compact_bench.methods.registry import get_method, method_names
+from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
+from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
+from compact_bench.results.tables.spec import TableSpec, load_table_spec, table_names
+from compact_bench.runs.store.store import Store
+
+__all__ = ["names_table", "record_json", "record_summary", "show_name"]
+
+
+def names_table(kind: str, store: Path) -> Table:
+    """The names of one kind, with a line about each.
+
+    Args:
+        kind: "methods", "suites", "students", "tables", "sweeps" or "runs".
+        store: the store's folder.
+    """
+    makers: dict[str, Callable[[], Table]] = {
+        "methods": methods_table,
+        "suites": _suites,
+        "students": _students,
+        "tables": _tables,
+        "sweeps": _sweeps,
+        "runs": lambda: _runs(store),
+    }
+    return makers[kind]()
+
+
+def _suites() -> Table:
+    table = Table(
+        "suite", "version", "teachers", "profiles", "what it is", title="suites", title_justify="left"
+    )
+    for name in suite_names():
+        spec = load_spec(name)
+        table.add_row(
+            name, str(spec.version), str(len(spec.teachers)), ", ".join(spec.profiles), Text(spec.title)
+        )
+    return table
+
+
+def _students() -> Table:
+    from compact_bench.students.student import LAB_STUDENT, PACKAGED_STUDENT
+
+    table = Table("student", "what it is", title="students", title_justify="left")
+    table.add_row(LAB_STUDENT, "a small Llama that knows the words of the lab's world only; in this package")
+    table.add_row(
+        PACKAGED_STUDENT,
+        "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",
+    )
+    table.add_row("owner/name", "any causal LM of the hub with a chat template and a known layout")
+    table.add_row("FOLDER", "any folder that `save_pretrained` wrote")
+    return table
+
+
+def _tables() -> Table:
+    table = Table("table", "rows", "what it shows", title="tables", title_justify="left")
+    for name in table_names():
+        spec = load_table_spec(name)
+        table.add_row(name, str(len(spec.rows)), Text(spec.title))
+    return table
+
+
+def _sweeps() -> Table:
+    table = Table("sweep", "suite", "varies", "lines", "what it shows", title="sweeps", title_justify="left")
+    for name in sweep_names():
+        spec = load_sweep_spec(name)
+        lines = ", ".join(row.name for row in spec.rows)
+        table.add_row(name, spec.suite, spec.axis.setting, lines, Text(spec.title))
+    return table
+
+
+def _runs(store: Path) -> Table:
+    table = Table("hash", "run", "student", "state", title=f"runs in {store}", title_justify="left")
+    scan = Store(store).scan()
+    for record in scan.records:
+        state = record.status + (f": {record.reason}" if record.reason else "")
+        table.add_row(
+            key_hash(record.key), Text(run_name(record.key)), Text(record.key["student"]), Text(state)
+        )
+    for damaged in scan.damaged:
+        table.add_row(damaged.hash, "", "", Text(f"damaged: {damaged.problem}"))
+    for name in scan.unfinished:
+        table.add_row(name, "", "", "unfinished")
+    return table
+
+
+def show_name(name: str, store: Path) -> RenderableType:
+    """The card of whatever has this name.
+
+    Args:
+        name: "settings", or a method, a variant of one ("compact[no-consensus]"), a suite, table or run.
+        store: the store's folder.
+
+    Raises:
+        UnknownNameError: nothing has this name; near matches are suggested.
+    """
+    if name == "settings":
+        return _settings_table()
+    if name.partition("[")[0] in method_names():
+        return method_card(name)
+    if name in suite_names() or name.endswith(".toml"):
+        return _suite_card(load_spec(name))
+    tables = table_names()
+    if name.removeprefix("table_") in tables:
+        return _table_card(load_table_spec(name))
+    place = Store(store)
+    try:
+        return Group(*(record_summary(record) for record in place.find(name)))
+    except UnknownNameError:
+        runs = [run_name(record.key) for record in place.records()]
+        named = [f"table_{table}" for table in tables]
+        known = ["settings", *method_names(), *suite_names(), *named, *runs]
+        raise UnknownNameError("name", name, known) from None
+
+
+def record_json(name: str, store: Path) -> str:
+    """One run's record as JSON text.
+
+    Args:
+        name: the run's hash or name.
+        store: the store's folder.
+
+    Raises:
+        UnknownNameError, StoreError: no run, or several, have this name.
+    """
+    return json.dumps(asdict(Store(store).find_one(name)), indent=1, ensure_ascii=False)
+
+
+def _settings_table() -> RenderableType:
+    parts: list[RenderableType] = []
+    for section, model in SECTIONS.items():
+        parts.append(pairs_table(f"{section} (defaults)", field_pairs(section, model)))
+        if model.__doc__:
+            parts.append(Text(model.__doc__.strip() + "\n", style="dim"))
+    for name in method_names():
+        try:
+            fields = field_pairs("method", get_method(name).config_type)
+        except ConfigError as error:
+            parts.append(Text(f"settings of method {name}: unknown, as {error}"))
+            continue
+        if fields:
+            parts.append(pairs_table(f"settings of method {name} (defaults)", fields))
+    return Group(*parts)
+
+
+def _suite_card(spec: SuiteSpec) -> RenderableType:
+    profiles = Table("profile", "questions", "seeds", "note", title="profiles", title_justify="left")
+    for name, profile in spec.profiles.items():
+        seeds = ",".join(map(str, profile.seeds))
+        profiles.add_row(name, str(profile.questions or "all"), seeds, Text(profile.note))
+    tasks = Table("benchmark", "group", "metric", "title", title="benchmarks", title_justify="left")
+    for benchmark in spec.benchmarks:
+        tasks.add_row(benchmark.task, benchmark.group, benchmark.metric, Text(benchmark.title))
+    teachers = Table("teacher", "title", title="teachers", title_justify="left")
+    for teacher in spec.teachers:
+        teachers.add_row(teacher.name, Text(teacher.title))
+    head = Text(f"suite {spec.name}, version {spec.version}: {spec.title}", style="bold")
+    parts: list[RenderableType] = [head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}")]
+    return Group(*parts, teachers, *_measured_teachers(spec), tasks, profiles)
+
+
+def _measured_teachers(spec: SuiteSpec) -> list[RenderableType]:
+    """What the teachers of a generated world are measured to be like; nothing for other suites."""
+    if spec.training.world is None:
+        return []
+    from compact_bench.data.suites.generated import generated_questions
+    from compact_bench.data.suites.teacher_statistics import teacher_facts
+
+    facts = teacher_facts(generated_questions(spec))
+    if facts is None:
+        return []
+    parts: list[RenderableType] = []
+    for found in teacher_tables(facts):
+        table = Table(*found.head, title=found.title, title_justify="left")
+        for row in found.rows:
+            table.add_row(*map(Text, row))
+        parts.append(table)
+    return [*parts, Text(majority_sentence(facts) + "\n")]
+
+
+def _table_card(spec: TableSpec) -> RenderableType:
+    rows = Table("row", "method", "runs", title="rows", title_justify="left")
+    for row in spec.rows:
+        rows.add_row(Text(row.title), row.method, row.kind)
+    groups = ", ".join(group.title for group in spec.groups)
+    head = Text(f"table {spec.number}: {spec.title}", style="bold")
+    return Group(head, Text(spec.numbering), rows, Text(f"columns: {groups}"), Text(spec.selection_text))
+
+
+def record_summary(record: RunRecord) -> RenderableType:
+    """One run's scores, probes and costs.
+
+    Args:
+        record: the run.
+    """
+    name = f"{run_name(record.key)}  ({key_hash(record.key)})"
+    if record.status != "done":
+        return pairs_table(name, [("state", record.status), ("reason", record.reason)])
+    training = record.training
+    rows: list[tuple[str, Any]] = [
+        ("student", record.key["student"]),
+        ("optimiser steps", training.get("optimiser_steps", 0)),
+        ("supervised tokens", training.get("tokens", 0)),
+        ("training", duration(training.get("seconds", 0.0))),
+        ("final loss", training.get("final_loss")),
+        ("weights", f"{record.weights['final']} (base {record.weights['base']})"),
+        ("excluded questions", len(training.get("excluded", []))),
+    ]
+    for task, result in record.evaluations.items():
+        rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))
+    nats = record.probes.get("validation_nats", {})
+    values = {name: record.probes.get(name) for name in ("drift_nats_per_token", "weight_change")}
+    values |= {f"nats_{name}": nats.get(name) for name in ("after_question", "after_rationale")}
+    rows += [(name, f"{value:.5f}") for name, value in values.items() if value is not None]
+    return pairs_table(name, rows)

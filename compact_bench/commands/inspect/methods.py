@@ -1,0 +1,135 @@
+"""Methods and their variants as the commands `list` and `show` tell them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.methods.contract import Claim, MethodCard
+from compact_bench.methods.registry import (
+    get_method,
+    method_names,
+    method_sources,
+    method_variants,
+    split_name,
+    variant_config,
+)
+
+__all__ = ["field_pairs", "method_card", "methods_table", "pairs_table"]
+
+VARIANTS_SHOWN = 4
+
+
+def methods_table() -> Table:
+    """Every method: where it comes from, what it needs and is, its variants, or why it cannot be used."""
+    table = Table("method", "from", "what it is", "needs", "variants", title="methods", title_justify="left")
+    for name in method_names():
+        origin = method_sources()[name].origin
+        try:
+            card: MethodCard = get_method(name).card
+            variants = method_variants(name)
+        except ConfigError as error:
+            problem = Text(f"cannot be used: {' '.join(str(error).split())}", style="red")
+            table.add_row(name, origin, problem, "", "")
+            continue
+        told = ", ".join(variants) if len(variants) <= VARIANTS_SHOWN else f"{len(variants)}, see show {name}"
+        table.add_row(name, origin, Text(card.title), Text(", ".join(needs_of(card))), Text(told))
+    return table
+
+
+def needs_of(card: MethodCard) -> list[str]:
+    """What a method needs of a suite, in words.
+
+    Args:
+        card: of the method.
+    """
+    gold = ["gold answers"] if card.uses_gold and not any("gold" in text for text in card.needs) else []
+    told = card.min_teachers < 2 or any("teachers" in text for text in card.needs)
+    teachers = [] if told else [f"{card.min_teachers} teachers"]
+    return [*card.needs, *gold, *teachers]
+
+
+def pairs_table(title: str, rows: Sequence[tuple[str, Any]]) -> Table:
+    """Names and values, a line each.
+
+    Args:
+        title: above them.
+        rows: (name, value); a list has a line for each of its values.
+    """
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows:
+        lines = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        table.add_row(Text(name), Text(lines))
+    return table
+
+
+def field_pairs(prefix: str, model: type[BaseModel]) -> list[tuple[str, Any]]:
+    """Settings with their defaults.
+
+    Args:
+        prefix: section that they belong to.
+        model: holds them.
+    """
+    return [
+        (f"{prefix}.{name}", "required" if field.is_required() else json.dumps(field.default, default=str))
+        for name, field in model.model_fields.items()
+    ]
+
+
+def method_card(name: str) -> RenderableType:
+    """A method's card, settings and variants; of a variant, what it sets.
+
+    Args:
+        name: "compact" or "compact[no-consensus]".
+
+    Raises:
+        UnknownNameError: the method or variant is not registered.
+        ConfigError: the method cannot be imported; its package is named.
+    """
+    method_name, variant = split_name(name)
+    method, chosen = get_method(method_name), variant_config(method_name, variant)
+    card: MethodCard = method.card
+    rows = [
+        ("title", card.title),
+        ("row in tables", card.short or card.title),
+        ("source", card.source),
+        ("deviations", card.deviations or "none stated"),
+        ("ours", card.ours or "none stated"),
+        ("uses gold answers", "yes" if card.uses_gold else "no"),
+        ("needs", needs_of(card) or "nothing beyond questions with rationales"),
+        ("spends more than the schedule", card.extra_steps or "nothing"),
+        ("fewest teachers", card.min_teachers),
+        ("claims of its source", [claim_text(claim) for claim in card.claims] or "none that rows can show"),
+        ("reproduction", card.reproduction),
+        ("from", method_sources()[method_name].origin),
+    ]
+    parts: list[RenderableType] = [pairs_table(f"method {method_name}", rows)]
+    if variant:
+        parts.append(pairs_table(f"variant {variant} sets", [(f"method.{k}", v) for k, v in chosen.items()]))
+    fields = field_pairs("method", method.config_type)
+    if fields:
+        parts.append(pairs_table("settings (defaults)", fields))
+        parts.append(Text((method.config_type.__doc__ or "").strip(), style="dim"))
+    if variants := method_variants(method_name):
+        listed = [
+            (f"{method_name}[{other}]", ", ".join(f"{k}={v}" for k, v in values.items()))
+            for other, values in variants.items()
+        ]
+        parts.append(pairs_table("variants", listed))
+    return Group(*parts)
+
+
+def claim_text(claim: Claim) -> str:
+    """A claim with its place.
+
+    Args:
+        claim: of a card.
+    """
+    return f"{claim.text} ({claim.place})"

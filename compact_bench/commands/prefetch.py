@@ -1,0 +1,50 @@
+"""Fetch what runs will need, and tell what of it is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from compact_bench.data.files.sources import Sources
+from compact_bench.data.suites import load_spec, suite_names
+from compact_bench.data.suites.loading import suite_files
+from compact_bench.runs.session import Request, Workbench
+
+__all__ = ["prefetch_all", "suite_file_counts"]
+
+
+def prefetch_all(request: Request) -> Iterator[str]:
+    """Fetch a suite's files into the cache or check them in the mirror, then fetch the student.
+
+    Args:
+        request: suite, student, cache, mirror, offline.
+
+    Yields:
+        One line per thing that is now at hand.
+
+    Raises:
+        DataError, StudentError: something cannot be had; every missing file is listed.
+    """
+    from compact_bench.students.student import resolve_student
+
+    bench = Workbench(request)
+    refs = suite_files(bench.spec, request.teachers)
+    found = Sources(request.cache, request.mirror, request.offline).fetch_all(refs)
+    for ref in refs:
+        yield f"{ref.repo} {ref.path}: {found[ref]}"
+    yield f"student {bench.student_name}: {resolve_student(bench.student_name)}"
+
+
+def suite_file_counts(cache: Path, mirror: Path | None) -> dict[str, tuple[int, int]]:
+    """For every packaged suite, how many of its upstream files are at hand, and how many there are.
+
+    Args:
+        cache: the cache folder.
+        mirror: the mirror folder, or None.
+    """
+    sources = Sources(cache, mirror, offline=True)
+    counts = {}
+    for name in suite_names():
+        refs = suite_files(load_spec(name))
+        counts[name] = (sum(sources.at_hand(ref) for ref in refs), len(refs))
+    return counts

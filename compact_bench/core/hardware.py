@@ -1,0 +1,130 @@
+"""What the hardware does natively: device, dtype and threads."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from compact_bench.core.errors import ConfigError
+
+__all__ = [
+    "choose_compute_dtype",
+    "choose_device",
+    "choose_weight_dtype",
+    "cpu_has_native_bf16",
+    "keep_freed_memory",
+    "return_freed_memory",
+]
+
+# glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def cpu_has_native_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16, AMX or Arm BF16)."""
+    read = getattr(torch.cpu, "get_capabilities", None)
+    found = read() if callable(read) else {}
+    return any(bool(found.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The device to run on.
+
+    Args:
+        device: "auto" (the first GPU, else the CPU) or anything `torch.device` takes.
+
+    Raises:
+        ConfigError: the name is unknown or the device is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}.") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"--device: {device!r} was asked for, but torch sees no GPU. Use --device cpu.")
+    return chosen
+
+
+def choose_weight_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Type of a student's weights: float32 on CPUs, bfloat16 on GPUs that have it.
+
+    Args:
+        dtype: "auto", "float64", "float32" or "bfloat16".
+        device: where the weights will be.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if dtype == "auto":
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if native else torch.float32
+    if dtype not in _DTYPES:
+        raise ConfigError(f"dtype: expected auto, {', '.join(_DTYPES)}, got {dtype!r}.")
+    return _DTYPES[dtype]
+
+
+def choose_compute_dtype(
+    dtype: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> Literal["float32", "bfloat16"]:
+    """Type that training computes in: bfloat16 where it is native, else float32.
+
+    Args:
+        dtype: the setting `train.dtype`.
+        device: where training runs.
+    """
+    if dtype != "auto":
+        return dtype
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_native_bf16()
+    return "bfloat16" if native else "float32"
+
+
+@contextmanager
+def keep_freed_memory() -> Iterator[None]:
+    """Freed memory stays with this process inside, and goes back to the system at the end.
+
+    glibc gives large tensors pages of their own and returns them, so that each step pays for all its pages
+    again: a tenth of a training step and more. Elsewhere than with glibc nothing happens.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        libc.mallopt(_M_MMAP_MAX, 65536)
+        libc.mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
+        libc.malloc_trim(0)
+
+
+@contextmanager
+def return_freed_memory() -> Iterator[None]:
+    """Every large tensor has pages of its own inside and returns them: the lowest peak, at a price in time.
+
+    What stays from each layer would otherwise lie between what was freed around it, and the holes do not fit
+    what comes next. Elsewhere than with glibc nothing happens.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    libc.mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
+    try:
+        yield
+    finally:
+        # Where glibc's own rule ends up once a process has freed large blocks.
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

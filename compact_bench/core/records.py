@@ -1,0 +1,297 @@
+"""Plain frozen data that every other module passes around."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+__all__ = [
+    "RESULTS_VERSION",
+    "TRIAL",
+    "Cell",
+    "Feedback",
+    "PeerReview",
+    "Question",
+    "Rationale",
+    "RationalePair",
+    "RationaleTruth",
+    "RunKey",
+    "RunRecord",
+    "RunStatus",
+    "fingerprint",
+    "number_at",
+    "value_at",
+    "without_truth",
+]
+
+RunStatus = Literal["done", "failed", "unsupported"]
+TRIAL = ":trial"
+"""End of the profile of a tuning trial, which evaluates no benchmark; no suite can name a profile so."""
+
+
+@dataclass(frozen=True)
+class RationaleTruth:
+    """What is really so about a rationale, where its maker knows; no method but the oracle may read it.
+
+    Attributes:
+        is_right: whether every step and the answer are right.
+        first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
+        steps: how many steps the rationale has.
+        style: how it is told.
+    """
+
+    is_right: bool
+    first_wrong_step: int | None
+    steps: int
+    style: str
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """One teacher's text for one question.
+
+    Attributes:
+        teacher: the teacher's name, unique within a question.
+        text: the text exactly as the source has it. Only `compact_released` reads it raw; every other
+            method reads it through `branches.canonical_rationale`.
+        truth: what is known of it beyond its text; None for the rationales of real teachers.
+    """
+
+    teacher: str
+    text: str
+    truth: RationaleTruth | None = None
+
+
+@dataclass(frozen=True)
+class RationalePair:
+    """A right and a wrong text by one teacher that take a similar path.
+
+    Attributes:
+        teacher: whose they are.
+        chosen: the right one.
+        rejected: the wrong one.
+        origin: "corrupted" where the wrong one was made from the right one, "rectified" where the right one
+            was made from the wrong one.
+    """
+
+    teacher: str
+    chosen: str
+    rejected: str
+    origin: Literal["corrupted", "rectified"]
+
+
+@dataclass(frozen=True)
+class PeerReview:
+    """What one teacher holds of another's rationale.
+
+    Attributes:
+        author: the teacher whose rationale is scored.
+        reviewer: the teacher who scores it.
+        score: 1 (bad) to 5 (good), or None where the reviewer gave no valid score.
+    """
+
+    author: str
+    reviewer: str
+    score: int | None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a teacher says about a student's wrong answer.
+
+    Attributes:
+        teacher: who says it.
+        text: what; "{mistake}" in it stands for the student's answer.
+    """
+
+    teacher: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its gold answer and the rationales of K teachers.
+
+    Attributes:
+        id: unique within a rationale set.
+        text: the question as the student sees it in the user turn.
+        gold_answer: the right answer as text ("145", "True", "B").
+        rationales: one per teacher, in the suite's teacher order; empty for test questions.
+        source: where it came from ("file, row 3"), for messages.
+        family: kind of question, where a suite tells kinds apart; "" elsewhere.
+        pairs: right and wrong texts on similar paths, where a data set has them.
+        reviews: the teachers' scores of one another's rationales, where a data set has them.
+        feedback: on a student's wrong answer, where a data set has it.
+        mistake: a student's wrong answer that was collected beforehand, or "".
+    """
+
+    id: str
+    text: str
+    gold_answer: str
+    rationales: tuple[Rationale, ...] = ()
+    source: str = ""
+    family: str = ""
+    pairs: tuple[RationalePair, ...] = ()
+    reviews: tuple[PeerReview, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    mistake: str = ""
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers, in order."""
+        return tuple(r.teacher for r in self.rationales)
+
+
+def without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
+    """The questions as a method may see them: without a suite's knowledge of which rationales are right.
+
+    Args:
+        questions: the questions.
+    """
+    return tuple(
+        replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
+    )
+
+
+def fingerprint(value: Any, length: int = 16) -> str:
+    """Short, stable hash of plain data (JSON with sorted keys, sha256).
+
+    Args:
+        value: anything `json.dumps` accepts.
+        length: hexadecimal digits returned.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Everything a run's result depends on; its hash names the run directory.
+
+    Attributes:
+        method: registry name.
+        variant: what distinguishes runs of one method ("gpt-4o" for a single teacher), or "".
+        student: name of the student as given.
+        student_revision: fingerprint of its weights and tokenizer.
+        suite: suite name.
+        suite_fingerprint: hash of the suite's definition and of the questions it yields for training
+            and validation.
+        profile: "smoke", "lite" or "full"; of a tuning trial, with `TRIAL` at its end.
+        seed: the run's seed.
+        settings: the resolved settings, every value (method, train, lora, eval).
+        results_version: raised by the project whenever a code change can move results.
+    """
+
+    method: str
+    variant: str
+    student: str
+    student_revision: str
+    suite: str
+    suite_fingerprint: str
+    profile: str
+    seed: int
+    settings: Mapping[str, Any]
+    results_version: int
+
+    @property
+    def hash(self) -> str:
+        """Name of the run directory."""
+        return fingerprint(asdict(self))
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run only tries a learning rate: it is trained and validated, and is no result."""
+        return self.profile.endswith(TRIAL)
+
+    @property
+    def label(self) -> str:
+        """Short readable name, for progress lines and tables."""
+        name = f"{self.method}[{self.variant}]" if self.variant else self.method
+        return f"{name} (trial at {self.settings['train']['learning_rate']:g})" if self.is_trial else name
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run left behind; tables are made from nothing else.
+
+    Attributes:
+        key: the run's key, as plain data.
+        status: "done", "failed" or "unsupported".
+        reason: why it is not done (first line of the error, or the method's reason); "" when done.
+        training: optimiser_steps, epochs, questions, branches, tokens (supervised), total_tokens,
+            seconds, final_loss, peak_memory_bytes, excluded (list of {question_id, problem}); diverged, of
+            a failed run whose numbers became infinite.
+        weights: hash of the merged weights, hash of the base's.
+        evaluations: task name -> {"metric", "value", "n", "items" (per-item scores, in item order),
+            "item_ids", "cache_key"}.
+        probes: probe name -> plain data ("drift_nats_per_token", "weight_change", "validation_nats", ...).
+        provenance: code commit, package versions, hardware, dtype, threads, data fingerprint, times.
+    """
+
+    key: Mapping[str, Any]
+    status: RunStatus
+    reason: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    probes: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table, over runs.
+
+    Attributes:
+        row: row label.
+        column: column name.
+        mean: mean over seeds and items, or None when there is none.
+        low, high: 95 % interval, or None.
+        seed_sd: standard deviation over seeds, or None with fewer than two.
+        seeds, items: how many of each.
+        reason: why the cell is empty; "" when it is not.
+    """
+
+    row: str
+    column: str
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    seed_sd: float | None = None
+    seeds: int = 0
+    items: int = 0
+    reason: str = ""
+
+
+RESULTS_VERSION = 2
+"""Raised by hand whenever a code change can move a result; every run then counts as missing again."""
+
+
+def value_at(record: RunRecord, path: str) -> Any:
+    """What a record holds at a dotted path ("probes.validation_nats.after_question"); None if nothing.
+
+    Args:
+        record: the record.
+        path: a field of `RunRecord`, then keys.
+    """
+    head, *rest = path.split(".")
+    value: Any = getattr(record, head, None)
+    for name in rest:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
+
+
+def number_at(record: RunRecord, path: str) -> float | None:
+    """A finite number at a dotted path; a mapping there may give it as `value`. None if there is none."""
+    value = value_at(record, path)
+    if isinstance(value, Mapping):
+        value = value.get("value")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

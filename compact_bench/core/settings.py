@@ -1,0 +1,292 @@
+"""Every setting of a run, validated; `--set key=value` changes any of them and so the run's hash."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from compact_bench.core.errors import ConfigError
+
+__all__ = [
+    "EvalSettings",
+    "LoraSettings",
+    "Rate",
+    "RunSettings",
+    "Strict",
+    "TrainSettings",
+    "apply_overrides",
+    "describe_validation_error",
+    "parse_value",
+    "setting_names",
+    "with_changes",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Group = Literal["in_distribution", "out_of_distribution", "retention"]
+
+
+class Strict(BaseModel):
+    """Frozen model that refuses unknown fields and NaN; base of every settings class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+class LoraSettings(Strict):
+    """Low-rank adapters (peft). `enabled=false` trains every weight.
+
+    Source: the released code's defaults (rank 16, alpha 32, dropout 0.1, all linear layers).
+    """
+
+    enabled: bool = True
+    rank: Positive = 16
+    alpha: Rate = 32.0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+class TrainSettings(Strict):
+    """The optimisation loop, the same for every method.
+
+    Attributes:
+        dtype: "auto" computes in bfloat16 where the hardware does so natively, else in float32.
+        questions_per_step: questions whose mean loss is one forward and backward pass.
+        accumulation: forward passes per optimiser step.
+        epochs: passes over the training questions.
+        warmup_steps: optimiser steps of linear warm-up before the constant rate.
+        max_length_tokens: longest row; a longer rationale is a data fault.
+        layout: "packed" puts a question's branches behind one shared prompt, "padded" uses one row per
+            branch, "auto" packs where the student allows it.
+        head: how logits at labels are computed: "single_pass" computes each label's gradient beside its loss
+            and keeps no logits (a frozen, plain head only), "recomputed" goes piece by piece and computes
+            the pieces again in the backward pass, "at_once" keeps all logits, "auto" takes the first of
+            single_pass, at_once (if it fits into logits_memory_mib) and recomputed that is possible.
+        logits_memory_mib: logits and their gradient up to this size are kept by head=auto.
+        kernels: "plain" layers are transformers' and peft's, "lean" ones do the same with fewer passes over
+            memory, "liger" ones are those of the package liger-kernel (GPU; checked against the plain ones
+            before the first step), "auto" is lean on CPUs in float32 and plain elsewhere.
+        checkpoint_seconds: at most this long between two checkpoints (0: after every step).
+        tracker: where metrics are sent besides the run directory.
+    """
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    epochs: Positive = 2
+    learning_rate: Rate = 2e-4
+    weight_decay: NonNegative = 0.01
+    warmup_steps: Annotated[int, Field(ge=0)] = 2
+    clip_norm: Rate = 1.0
+    questions_per_step: Positive = 1
+    accumulation: Positive = 4
+    gradient_checkpointing: bool = False
+    max_length_tokens: Positive = 2560
+    layout: Literal["auto", "packed", "padded"] = "auto"
+    head: Literal["auto", "single_pass", "recomputed", "at_once"] = "auto"
+    logits_memory_mib: Annotated[int, Field(ge=0)] = 512
+    kernels: Literal["auto", "plain", "lean", "liger"] = "auto"
+    checkpoint_seconds: NonNegative = 60.0
+    tracker: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
+
+
+class EvalSettings(Strict):
+    """What is evaluated and how.
+
+    Attributes:
+        items_per_task: the first n items of every task, or None for all.
+        max_new_tokens: longest generation.
+        batch_size: rows per batch, or sequences decoded together; part of what a result depends on.
+        engine: "fast" encodes a shared context once and refills decoding slots as sequences end, "harness"
+            is lm-evaluation-harness as it is, "vllm" lets vLLM write the generations.
+        drift_passages: neutral passages used by the drift probe, or None for all.
+        validation_questions: validation questions used for nats, or None for all.
+        groups: groups of benchmarks that are evaluated, or None for all.
+    """
+
+    items_per_task: Positive | None = None
+    max_new_tokens: Positive = 256
+    batch_size: Positive = 25
+    engine: Literal["fast", "harness", "vllm"] = "fast"
+    drift_passages: Positive | None = None
+    validation_questions: Positive | None = None
+    groups: tuple[Group, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that runs of all groups keep the hash that they had before groups could be chosen.
+        data: dict[str, Any] = handler(self)
+        return {name: value for name, value in data.items() if name != "groups" or value is not None}
+
+
+class RunSettings(Strict):
+    """All settings of a run. `method` holds the overrides of the method's own configuration."""
+
+    train: TrainSettings = TrainSettings()
+    lora: LoraSettings = LoraSettings()
+    eval: EvalSettings = EvalSettings()
+    method: dict[str, Any] = {}
+
+
+SECTIONS: dict[str, type[Strict]] = {"train": TrainSettings, "lora": LoraSettings, "eval": EvalSettings}
+
+
+def setting_names(method_fields: Sequence[str] = ()) -> Iterator[str]:
+    """Full names of all settings ("train.learning_rate", ..., "method.<field>")."""
+    for section, model in SECTIONS.items():
+        for field in model.model_fields:
+            yield f"{section}.{field}"
+    for field in method_fields:
+        yield f"method.{field}"
+
+
+def describe_validation_error(error: ValidationError, where: str) -> str:
+    """All faults of one pydantic error as one message, a line each, without pydantic's links.
+
+    Args:
+        error: the error.
+        where: what was validated ("--set", "suites/svamp.toml").
+    """
+    lines = [f"{where}: {error.error_count()} value(s) not as expected"]
+    for item in error.errors():
+        path = ".".join(str(p) for p in item["loc"])
+        got = repr(item["input"])
+        # A whole table or a long text says less than the place does.
+        shown = "" if isinstance(item["input"], dict | list) or len(got) > 200 else f" (got {got})"
+        lines.append(f"  - {path or 'as a whole'}: {item['msg']}{shown}")
+    return "\n".join(lines)
+
+
+def apply_overrides(
+    base: RunSettings, overrides: Sequence[str], method_fields: Sequence[str] = ()
+) -> RunSettings:
+    """Apply `key=value` overrides; a bare key works where it names one setting only.
+
+    Args:
+        base: the settings to start from.
+        overrides: texts such as "train.learning_rate=1e-4", "dtype=float32", "temperature=0.5". Values
+            are read as YAML scalars or lists.
+        method_fields: fields of all known methods' configurations, for bare keys and spelling.
+
+    Raises:
+        ConfigError: an override is malformed, names nothing, names several things, or has a wrong value;
+            every fault is listed.
+    """
+    data = base.model_dump()
+    names = list(dict.fromkeys(setting_names(method_fields)))
+    problems: list[str] = []
+    for text in overrides:
+        key, sign, raw = text.partition("=")
+        if not sign or not key.strip():
+            problems.append(f"{text!r}: expected key=value")
+            continue
+        full = _resolve(key.strip(), names, problems)
+        if full is None:
+            continue
+        section, _, field = full.partition(".")
+        try:
+            data[section][field] = parse_value(raw)
+        except yaml.YAMLError:
+            problems.append(f"{text!r}: the value is not a number, text, true/false, null or [list]")
+    if problems:
+        raise ConfigError(
+            "--set: " + "; ".join(problems) + ". `compact-bench show settings` lists every setting."
+        )
+    try:
+        return RunSettings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, "--set")) from None
+
+
+def parse_value(raw: str) -> Any:
+    """A value given on the command line, read as a YAML scalar or list.
+
+    Args:
+        raw: the text after "=".
+
+    Raises:
+        yaml.YAMLError: it is neither.
+    """
+    try:
+        return float(raw) if "e" in raw.lower() else yaml.safe_load(raw)
+    except ValueError:
+        return yaml.safe_load(raw)
+
+
+def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
+    """Flat settings with `key=value` overrides applied; of two with one key the later counts.
+
+    Args:
+        model: the settings to start from.
+        overrides: texts such as "slip_rate=0.2".
+        option: the option that gave them, for messages.
+
+    Raises:
+        ConfigError: an override is malformed, names nothing or has a wrong value; every fault is listed.
+    """
+    names = list(type(model).model_fields)
+    problems: list[str] = []
+    changes: dict[str, Any] = {}
+    for text in overrides:
+        key, sign, raw = (part.strip() for part in text.partition("="))
+        if not sign or not key or not raw:
+            problems.append(f"{text!r}: expected key=value")
+        elif key not in names:
+            near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+            hint = f", did you mean {' or '.join(near)}?" if near else "."
+            problems.append(f"{key!r} names no setting{hint} Known: {', '.join(names)}")
+        else:
+            try:
+                changes[key] = parse_value(raw)
+            except yaml.YAMLError:
+                problems.append(f"{text!r}: expected a number")
+    if problems:
+        raise ConfigError(f"{option}: {'; '.join(problems)}.")
+    try:
+        return type(model).model_validate({**model.model_dump(), **changes})
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, option)) from None
+
+
+def _resolve(key: str, names: Sequence[str], problems: list[str]) -> str | None:
+    if key in names:
+        return key
+    hits = [name for name in names if name.split(".", 1)[1] == key]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        problems.append(f"{key!r} names several settings: {', '.join(hits)}")
+        return None
+    leaves = {name.split(".", 1)[1]: name for name in names}
+    near = difflib.get_close_matches(key.split(".")[-1], leaves, n=3, cutoff=0.5)
+    hint = f", did you mean {' or '.join(leaves[n] for n in near)}?" if near else ""
+    problems.append(f"{key!r} names no setting{hint}")
+    return None
+
+
+def merged(base: RunSettings, changes: Mapping[str, Mapping[str, Any]], where: str) -> RunSettings:
+    """`base` with a suite's or profile's nested changes applied.
+
+    Raises:
+        ConfigError: a value is wrong; `where` is named.
+    """
+    data = base.model_dump()
+    for section, values in changes.items():
+        data.setdefault(section, {})
+        data[section] = {**data[section], **values}
+    try:
+        return RunSettings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, where)) from None

@@ -1,0 +1,299 @@
+"""Where upstream files come from: a mirror folder, the cache, or the network; always checked by sha256.
+
+A file is named by repository, commit and path. The mirror and the cache have one layout,
+owner/repo/commit/path, so that a cache can serve as a mirror elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from compact_bench.core import paths
+from compact_bench.core.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = [
+    "URL_FORM",
+    "DataProgress",
+    "FileRef",
+    "Sources",
+    "checksum_problem",
+    "default_sources",
+    "file_lock",
+    "silent",
+]
+
+URL_FORM = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
+DataProgress = Callable[[int, int, str], None]
+"""Called with (bytes done, bytes in all, text)."""
+
+_BLOCK_BYTES = 1 << 20
+_RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MEND = (
+    "pass --mirror FOLDER or set COMPACT_BENCH_MIRROR to a folder laid out as owner/repo/commit/path, "
+    "or run `compact-bench prefetch` while online."
+)
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """One file of one commit.
+
+    Attributes:
+        repo: "owner/name".
+        commit: full commit hash.
+        path: path inside the repository.
+        sha256: its checksum, 64 hexadecimal digits.
+        bytes: its size.
+    """
+
+    repo: str
+    commit: str
+    path: str
+    sha256: str
+    bytes: int
+
+    @property
+    def relative(self) -> PurePosixPath:
+        """Place in a mirror or in the cache: owner/repo/commit/path."""
+        return PurePosixPath(self.repo) / self.commit / self.path
+
+
+def silent(done: int, total: int, text: str) -> None:
+    """The progress callback that shows nothing."""
+
+
+def checksum_problem(file: Path, sha256: str, size_bytes: int | None = None) -> str | None:
+    """What is wrong with a file's size or checksum, as "expected ..., got ...", or None.
+
+    Args:
+        file: an existing file.
+        sha256: expected checksum.
+        size_bytes: expected size, or None to check the sum alone.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found_bytes = file.stat().st_size
+    if size_bytes is not None and found_bytes != size_bytes:
+        short = " (truncated)" if found_bytes < size_bytes else ""
+        return f"expected {size_bytes} bytes, got {found_bytes}{short}"
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+    if digest.hexdigest() != sha256:
+        return f"expected sha256 {sha256}, got {digest.hexdigest()}"
+    return None
+
+
+@contextmanager
+def file_lock(cache: Path, name: str) -> Iterator[None]:
+    """Hold a lock between processes, so that one thing is fetched or made once.
+
+    Args:
+        cache: the cache folder; the lock lies in its `locks` folder.
+        name: what is locked.
+    """
+    from filelock import FileLock
+
+    folder = cache / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"):
+        yield
+
+
+class Sources:
+    """Gives the local path of upstream files, from the mirror, the cache or the network, in that order.
+
+    Args:
+        cache: the cache folder; files lie in its `files` folder.
+        mirror: folder laid out as owner/repo/commit/path, or None.
+        offline: whether the network must not be used.
+        url_form: web address with the fields {repo}, {commit} and {path}.
+        on_progress: called while a download runs.
+        retries: further attempts after a connection failure or a server's "try again".
+        pause_seconds: wait before the first retry; doubled every time.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        mirror: Path | None = None,
+        offline: bool = False,
+        *,
+        url_form: str = URL_FORM,
+        on_progress: DataProgress = silent,
+        retries: int = 3,
+        pause_seconds: float = 1.0,
+    ) -> None:
+        self.cache = cache.expanduser().absolute()
+        self.mirror = mirror.expanduser().absolute() if mirror is not None else None
+        self.offline = offline
+        self.on_progress = on_progress
+        self._url_form = url_form
+        self._retries = retries
+        self._pause_seconds = pause_seconds
+
+    def url(self, ref: FileRef) -> str:
+        """Web address of a file."""
+        return self._url_form.format(repo=ref.repo, commit=ref.commit, path=ref.path)
+
+    def cached(self, ref: FileRef) -> Path:
+        """Where the cache keeps a file, whether it is there or not."""
+        return self.cache / "files" / ref.relative
+
+    def at_hand(self, ref: FileRef) -> bool:
+        """Whether a file of the right size is in the mirror or the cache (its sum is checked on use)."""
+        places = [self.cached(ref)] + ([self.mirror / ref.relative] if self.mirror else [])
+        return any(place.is_file() and place.stat().st_size == ref.bytes for place in places)
+
+    def fetch(self, ref: FileRef) -> Path:
+        """Local path of a file whose size and checksum have been verified.
+
+        Raises:
+            DataError: it cannot be had, or what was had is not the file.
+        """
+        return self.fetch_all([ref])[ref]
+
+    def fetch_all(self, refs: Iterable[FileRef]) -> dict[FileRef, Path]:
+        """Fetch several files.
+
+        Raises:
+            DataError: lists every file that cannot be had.
+        """
+        self._check_mirror()
+        found: dict[FileRef, Path] = {}
+        faults: list[Fault] = []
+        # Once the network was out of reach, the other files are not waited for.
+        no_network = "offline mode is on" if self.offline else ""
+        for ref in dict.fromkeys(refs):
+            try:
+                found[ref] = self._fetch(ref, no_network)
+            except _FetchProblem as problem:
+                if problem.unreachable:
+                    no_network = "the network cannot be reached"
+                faults.append(Fault(problem.where, problem.text))
+        if faults:
+            raise DataError(f"{len(faults)} upstream file(s) could not be had", faults, _MEND)
+        return found
+
+    def _check_mirror(self) -> None:
+        if self.mirror is not None and not self.mirror.is_dir():
+            fault = Fault(str(self.mirror), "expected a folder, got " + _kind(self.mirror))
+            raise DataError("the mirror cannot be used", [fault], _MEND)
+
+    def _fetch(self, ref: FileRef, no_network: str) -> Path:
+        cached = self.cached(ref)
+        try:
+            if self.mirror is not None and (copy := self.mirror / ref.relative).is_file():
+                if problem := checksum_problem(copy, ref.sha256, ref.bytes):
+                    raise _FetchProblem(str(copy), problem)
+                return self._keep(copy, ref)
+            if cached.is_file() and checksum_problem(cached, ref.sha256, ref.bytes) is None:
+                return cached
+            if no_network:
+                raise _FetchProblem(str(cached), f"{self._absence(cached)}, and {no_network}")
+            with file_lock(self.cache, str(ref.relative)):
+                # Another process may have fetched it while this one waited.
+                if not cached.is_file() or checksum_problem(cached, ref.sha256, ref.bytes):
+                    self._download(ref, cached)
+            return cached
+        except OSError as error:
+            raise _FetchProblem(str(cached), f"cannot be read or written: {error}") from None
+
+    def _keep(self, copy: Path, ref: FileRef) -> Path:
+        """Copy a mirror's file into the cache, so that later commands work without the mirror."""
+        cached = self.cached(ref)
+        if cached.is_file() and cached.stat().st_size == ref.bytes:
+            return copy
+        try:
+            with file_lock(self.cache, str(ref.relative)):
+                cached.parent.mkdir(parents=True, exist_ok=True)
+                part = cached.with_name(cached.name + ".part")
+                part.write_bytes(copy.read_bytes())
+                os.replace(part, cached)
+        except OSError:
+            # A cache that cannot be written is no reason to refuse a good mirror.
+            return copy
+        return cached
+
+    def _absence(self, cached: Path) -> str:
+        found = "a damaged file" if cached.is_file() else "no file"
+        mirror = f"; the mirror {self.mirror} has none either" if self.mirror else ""
+        return f"expected it in the cache, got {found}{mirror}"
+
+    def _download(self, ref: FileRef, target: Path) -> None:
+        import httpx
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # One name for every process: the lock is held, and a part left by a killed one is overwritten.
+        part = target.with_name(target.name + ".part")
+        pause = self._pause_seconds
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            try:
+                self._stream(ref, part)
+                break
+            except httpx.HTTPStatusError as error:
+                status = error.response.status_code
+                if last or status not in _RETRY_STATUS:
+                    text = f"expected the file, got HTTP status {status}"
+                    raise _FetchProblem(self.url(ref), text) from None
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                if last or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+                    said = str(error) or type(error).__name__
+                    text = f"expected {ref.bytes} bytes, but the connection failed: {said}"
+                    unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                    raise _FetchProblem(self.url(ref), text, unreachable) from None
+            time.sleep(pause)
+            pause *= 2
+        if problem := checksum_problem(part, ref.sha256, ref.bytes):
+            part.unlink()
+            raise _FetchProblem(self.url(ref), problem)
+        os.replace(part, target)
+
+    def _stream(self, ref: FileRef, part: Path) -> None:
+        import httpx
+
+        timeout = httpx.Timeout(30.0, connect=15.0)
+        with httpx.stream("GET", self.url(ref), timeout=timeout, follow_redirects=True) as answer:
+            answer.raise_for_status()
+            self._write(answer, ref, part)
+
+    def _write(self, answer: httpx.Response, ref: FileRef, part: Path) -> None:
+        done = 0
+        with part.open("wb") as stream:
+            for block in answer.iter_bytes(_BLOCK_BYTES):
+                stream.write(block)
+                done += len(block)
+                self.on_progress(done, ref.bytes, ref.path)
+                if done > ref.bytes:
+                    # The size check reports it; the rest of a wrong file need not be read.
+                    break
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def default_sources(on_progress: DataProgress = silent) -> Sources:
+    """Sources as the environment names them (`COMPACT_BENCH_CACHE`, `..._MIRROR`, `..._OFFLINE`)."""
+    return Sources(paths.cache_dir(), paths.mirror_dir(), paths.offline(), on_progress=on_progress)
+
+
+def _kind(path: Path) -> str:
+    return "a file" if path.exists() else "nothing there"
+
+
+class _FetchProblem(Exception):
+    def __init__(self, where: str, text: str, unreachable: bool = False) -> None:
+        super().__init__(where, text)
+        self.where, self.text, self.unreachable = where, text, unreachable

@@ -1,0 +1,21 @@
+"""The lab: a world of words whose reasoning is known exactly, its four teachers and its small student."""
+
+from __future__ import annotations
+
+from compact_bench.data.lab.world.questions import (
+    LAB_TASKS,
+    benchmark_rows,
+    neutral_passages,
+    training_questions,
+)
+from compact_bench.data.lab.world.settings import WorldSettings
+from compact_bench.data.lab.world.teachers import TEACHERS
+
+__all__ = [
+    "LAB_TASKS",
+    "TEACHERS",
+    "WorldSettings",
+    "benchmark_rows",
+    "neutral_passages",
+    "training_questions",
+]

@@ -1,0 +1,1 @@
+"""The lab's student: its tokenizer, how it is pretrained, and the weights that this package ships."""

@@ -1,0 +1,360 @@
+"""Pretrain the lab's student: a small Llama on a mixture of the world's skills, from nothing but a seed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from compact_bench.core.progress import no_progress_bars
+from compact_bench.core.settings import Strict
+from compact_bench.data.lab.student.tokenizer import TURN_START, lab_tokenizer, turn_text
+from compact_bench.data.lab.world.families import FAMILIES
+from compact_bench.data.lab.world.problems import right_chain
+from compact_bench.data.lab.world.questions import split_of
+from compact_bench.data.lab.world.skills import SKILLS, skill_item
+from compact_bench.data.lab.world.teachers import STYLES, seeded, told
+
+__all__ = [
+    "LOG_FILE",
+    "PretrainingSettings",
+    "StageSettings",
+    "new_model",
+    "pretrain",
+    "pretraining_turns",
+]
+
+LOG_FILE = "training_log.jsonl"
+LOG_EVERY_STEPS = 25
+PIECES = 6
+"""Forward passes of a step: rows sorted by length need little padding, and a step still sees every kind."""
+
+PRACTICE: Mapping[str, int] = {"ring": 3, "order": 2, "lookup": 3, "count": 2, "swap": 1}
+"""Family -> how often it is practised, in proportion: some are learned sooner than others."""
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class StageSettings(Strict):
+    """One stage of pretraining; every stage has an optimiser and a schedule of its own.
+
+    Attributes:
+        steps: optimiser steps.
+        learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
+        warmup_steps: of the warm-up.
+        direct_share: share of dialogues that answer a problem at once, without a step.
+        worked_share: share of dialogues that work a problem out, in the style of any teacher; the rest are
+            skills.
+        longest_worked_steps: longest problem that is worked out.
+        long_worked_share: share of the worked ones that may take more than one step.
+    """
+
+    steps: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Positive = 100
+    direct_share: Share
+    worked_share: Share
+    longest_worked_steps: Positive
+    long_worked_share: Share
+
+
+STAGES = (
+    # Single steps and their order first: longer chains are learned sooner after them.
+    StageSettings(
+        steps=2400,
+        learning_rate=3e-3,
+        direct_share=0.15,
+        worked_share=0.6,
+        longest_worked_steps=2,
+        long_worked_share=0.5,
+    ),
+    # Then whole chains, each less often than a direct answer, which the student therefore gives unasked.
+    StageSettings(
+        steps=900,
+        learning_rate=1e-3,
+        warmup_steps=20,
+        direct_share=0.35,
+        worked_share=0.4,
+        longest_worked_steps=4,
+        long_worked_share=1.0,
+    ),
+)
+
+
+class PretrainingSettings(Strict):
+    """What the student is and how it is pretrained; the defaults make the student that is shipped.
+
+    Attributes:
+        seed: of weights and data.
+        hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
+        stages: one after the other.
+        batch_rows: dialogues per step.
+        weight_decay, clip_norm: of AdamW.
+        longest_direct_steps: longest problem that is answered at once.
+        prompt_weight: weight of the prompt tokens' loss beside 1 for the answer's.
+    """
+
+    seed: int = 7
+    hidden: Positive = 128
+    layers: Positive = 5
+    heads: Positive = 4
+    key_heads: Positive = 2
+    feed_forward: Positive = 384
+    stages: Annotated[tuple[StageSettings, ...], Field(min_length=1)] = STAGES
+    batch_rows: Positive = 96
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    longest_direct_steps: Positive = 4
+    prompt_weight: Share = 0.1
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def scaled(self, factor: float) -> PretrainingSettings:
+        """The same with this many times the steps in every stage, one at least."""
+        stages = [
+            stage.model_copy(update={"steps": max(1, round(stage.steps * factor))}) for stage in self.stages
+        ]
+        return self.model_copy(update={"stages": tuple(stages)})
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One dialogue: kind (for the log), question and answer turn."""
+
+    kind: str
+    question: str
+    reply: str
+
+
+def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
+    """An untrained Llama model of the asked size.
+
+    Args:
+        settings: sizes and seed.
+        tokenizer: the lab's tokenizer.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden,
+        intermediate_size=settings.feed_forward,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.key_heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        # The default, 0.02, suits wide models; here it leaves attention flat for thousands of steps.
+        initializer_range=settings.hidden**-0.5,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return LlamaForCausalLM(config)
+
+
+def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator[_Turn]:
+    """Dialogues of a stage, without end; no question of another split is among them.
+
+    Args:
+        settings: seed and stages.
+        stage: which stage, from 0.
+    """
+    rng = seeded("pretraining", settings.seed, *([stage] if stage else []))
+    own = settings.stages[stage]
+    while True:
+        draw = rng.random()
+        if draw < own.direct_share:
+            yield from _problem_turn(rng, settings.longest_direct_steps, None)
+        elif draw < own.direct_share + own.worked_share:
+            longest = own.longest_worked_steps if rng.random() < own.long_worked_share else 1
+            # The terse style says the same in the fewest words.
+            style = rng.choices(tuple(STYLES.values()), (2, 1, 1, 1))[0]
+            yield from _problem_turn(rng, longest, style)
+        else:
+            # Facts are learned soon; lists need practice.
+            skill = rng.choices(tuple(SKILLS), (3, 3, 1, 1))[0]
+            item = skill_item(skill, rng)
+            if item.choices or split_of(item.text) == "pretraining":
+                yield _Turn(skill, item.text, f"The answer is {item.answer}.")
+
+
+def _problem_turn(rng: random.Random, longest: int, style: str | None) -> Iterator[_Turn]:
+    family = FAMILIES[rng.choices(tuple(PRACTICE), tuple(PRACTICE.values()))[0]]
+    problem = family.sample(rng, rng.randint(1, longest))
+    if split_of(problem.text) != "pretraining":
+        return
+    chain = right_chain(family, problem)
+    reply = f"The answer is {chain.answer}." if style is None else told(chain.said, chain.answer, style)
+    how = "direct" if style is None else "worked"
+    yield _Turn(f"{how} {family.name} {len(problem.steps)}", problem.text, reply)
+
+
+@dataclass(frozen=True)
+class _Row:
+    kind: str
+    ids: tuple[int, ...]
+    prompt_tokens: int
+
+
+def _batches(settings: PretrainingSettings, stage: int, tokenizer: Any) -> Iterator[list[_Row]]:
+    """The rows of every step, sorted by length, without end."""
+    turns = pretraining_turns(settings, stage)
+    while True:
+        drawn = list(itertools.islice(turns, settings.batch_rows))
+        # What `chat.encode_row` gives, a batch at a time: rendering its template takes longer than a step.
+        texts = [f"{turn_text('user', t.question)}{turn_text('assistant', t.reply)}" for t in drawn]
+        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        start = tokenizer.convert_tokens_to_ids(TURN_START)
+        rows = [
+            # The prompt ends with the role after the second turn's start.
+            _Row(turn.kind, tuple(ids), ids.index(start, 1) + 2)
+            for turn, ids in zip(drawn, encoded, strict=True)
+        ]
+        yield sorted(rows, key=lambda row: len(row.ids))
+
+
+def _tensors(batch: Sequence[_Row], pad: int, prompt_weight: float) -> tuple[Tensor, Tensor]:
+    """Token ids and loss weights, right-padded, [rows, tokens] both."""
+    longest = max(len(row.ids) for row in batch)
+    ids = torch.full((len(batch), longest), pad)
+    weights = torch.zeros(len(batch), longest)
+    for number, row in enumerate(batch):
+        ids[number, : len(row.ids)] = torch.tensor(row.ids)
+        weights[number, 1 : row.prompt_tokens] = prompt_weight
+        weights[number, row.prompt_tokens : len(row.ids)] = 1.0
+    return ids, weights
+
+
+def learning_rate(stage: StageSettings, step: int) -> float:
+    """The rate of one step of a stage: linear warm-up, then a cosine down to a twentieth of the peak."""
+    if step < stage.warmup_steps:
+        return stage.learning_rate * (step + 1) / stage.warmup_steps
+    share = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
+    return stage.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * share)) / 2)
+
+
+def pretrain(
+    settings: PretrainingSettings,
+    folder: Path,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> Any:
+    """Pretrain a student and write it: model, tokenizer and training log.
+
+    Args:
+        settings: size, data and optimisation.
+        folder: where it goes; made where missing.
+        on_progress: called with (steps done, steps, text).
+
+    Returns:
+        The trained transformers model.
+    """
+    tokenizer = lab_tokenizer()
+    model = new_model(settings, tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = 0
+    with (folder / LOG_FILE).open("w", encoding="utf-8") as log:
+        log.write(json.dumps({"settings": settings.model_dump(mode="json")}) + "\n")
+        for stage, own in enumerate(settings.stages):
+            for step, loss in enumerate(_train_stage(model, tokenizer, settings, stage, log), done + 1):
+                on_progress(step, settings.steps, f"loss {loss:.3f}")
+            done += own.steps
+    save_pretrained(model, tokenizer, folder)
+    return model
+
+
+def save_pretrained(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write model and tokenizer as `from_pretrained` reads them."""
+    model.eval()
+    with no_progress_bars():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _train_stage(
+    model: Any, tokenizer: Any, settings: PretrainingSettings, stage: int, log: TextIO
+) -> Iterator[float]:
+    """Train through one stage, step by step; yields the loss of each."""
+    own = settings.stages[stage]
+    model.train()
+    optimiser = torch.optim.AdamW(
+        model.parameters(), weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
+    )
+    tally, started, tokens = _Tally(), time.monotonic(), 0
+    batches = itertools.islice(_batches(settings, stage, tokenizer), own.steps)
+    for step, batch in enumerate(batches):
+        rate = learning_rate(own, step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = _step(model, optimiser, batch, tokenizer.pad_token_id, settings, tally)
+        tokens += sum(len(row.ids) for row in batch)
+        if (step + 1) % LOG_EVERY_STEPS == 0 or step + 1 == own.steps:
+            seconds = round(time.monotonic() - started, 1)
+            line = {"stage": stage + 1, "step": step + 1, "tokens": tokens, "rate": rate, "loss": loss}
+            log.write(json.dumps({**line, **tally.empty(), "seconds": seconds}) + "\n")
+            log.flush()
+        yield loss
+
+
+def _step(
+    model: Any, optimiser: Any, batch: Sequence[_Row], pad: int, settings: PretrainingSettings, tally: _Tally
+) -> float:
+    size = math.ceil(len(batch) / PIECES)
+    pieces = [
+        (rows, *_tensors(rows, pad, settings.prompt_weight))
+        for rows in (batch[i : i + size] for i in range(0, len(batch), size))
+    ]
+    total = sum(float(weights.sum()) for _, _, weights in pieces)
+    optimiser.zero_grad(set_to_none=True)
+    found = 0.0
+    for rows, ids, weights in pieces:
+        logits = model(input_ids=ids[:, :-1]).logits
+        losses = nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        loss = (losses * weights[:, 1:].flatten()).sum() / total
+        loss.backward()
+        tally.add(rows, logits.detach().argmax(-1), ids[:, 1:])
+        found += float(loss.detach())
+    nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+    optimiser.step()
+    return found
+
+
+class _Tally:
+    """Share of dialogues whose reply is predicted right, per kind, between two lines of the log.
+
+    A reply's first word is given: it only tells which of several ways to answer was drawn.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[int]] = {}
+
+    def add(self, batch: Sequence[_Row], predicted: Tensor, labels: Tensor) -> None:
+        """Count one batch; a greedy reply is right where, after right words, every next word is."""
+        equal = predicted == labels
+        for row, found in zip(batch, equal, strict=True):
+            seen = self._seen.setdefault(row.kind, [0, 0])
+            seen[0] += 1
+            # Entry i is about token i + 1.
+            seen[1] += bool(found[row.prompt_tokens : len(row.ids) - 1].all())
+
+    def empty(self) -> Mapping[str, Any]:
+        """The shares so far; counting starts again."""
+        shares = {kind: round(right / n, 3) for kind, (n, right) in sorted(self._seen.items())}
+        self._seen = {}
+        return {"right": shares}

@@ -1,0 +1,1 @@
+"""The generated world: its words, families of problems, teachers with known mistakes, and their questions."""

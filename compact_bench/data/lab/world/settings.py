@@ -1,0 +1,67 @@
+"""What can be set of the lab's world: its seed, its sizes, and how often each teacher errs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from compact_bench.core.settings import Strict
+
+__all__ = ["WorldSettings"]
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+Length = Annotated[int, Field(ge=1, le=7)]
+
+_UNSAID = {"review_error_rate", "review_invalid_rate"}
+
+
+class WorldSettings(Strict):
+    """The lab's world. Every number of it is part of the suite's fingerprint.
+
+    Attributes:
+        seed: of questions and rationales; the same seed gives the same bytes.
+        questions: training and validation questions together, all covered families alike.
+        shortest_steps, longest_steps: lengths of training and in-distribution questions, in steps.
+        shortest_long_steps, longest_long_steps: lengths of the out-of-distribution longer chains.
+        strong_error_rate: share of wrong rationales of abacus and atlas in the families they are good at.
+        weak_error_rate: the same in the families they are bad at, where they follow a wrong rule.
+        ponder_error_rate: share of wrong rationales of ponder, who is right and long-winded.
+        slip_rate: share of wrong rationales of breezy, who slips in one step and reasons on from there.
+        review_error_rate: share of reviews that take a right rationale for a wrong one, or a wrong one for a
+            right one. This and the next are left out of the settings as written down where they are the
+            default.
+        review_invalid_rate: share of reviews without a valid score.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 1
+    questions: Annotated[int, Field(ge=8)] = 320
+    shortest_steps: Length = 2
+    longest_steps: Length = 4
+    shortest_long_steps: Length = 5
+    longest_long_steps: Length = 6
+    strong_error_rate: Rate = 0.03
+    weak_error_rate: Rate = 0.85
+    ponder_error_rate: Rate = 0.05
+    slip_rate: Rate = 0.5
+    review_error_rate: Rate = 0.15
+    review_invalid_rate: Rate = 0.02
+
+    @model_serializer(mode="wrap")
+    def _unsaid_at_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        defaults = {name: type(self).model_fields[name].default for name in _UNSAID}
+        return {name: value for name, value in data.items() if value != defaults.get(name, ...)}
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> WorldSettings:
+        if (
+            not self.shortest_steps
+            <= self.longest_steps
+            < self.shortest_long_steps
+            <= self.longest_long_steps
+        ):
+            raise ValueError(
+                "expected shortest_steps <= longest_steps < shortest_long_steps <= longest_long_steps"
+            )
+        return self

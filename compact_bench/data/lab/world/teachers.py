@@ -1,0 +1,107 @@
+"""The four teachers: programs that differ in what they get wrong and in how they talk."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+
+from compact_bench.core.records import Rationale, RationaleTruth
+from compact_bench.data.lab.world.families import FAMILIES
+from compact_bench.data.lab.world.problems import Chain, Problem, right_chain, slipped_chain
+from compact_bench.data.lab.world.settings import WorldSettings
+
+__all__ = ["STRONG_FAMILIES", "STYLES", "TEACHERS", "rationales", "seeded", "teacher_chain", "told"]
+
+TEACHERS: Mapping[str, str] = {
+    "abacus": "terse; good at ring and count, follows a wrong rule in order and lookup",
+    "atlas": "connects its steps; good at order and lookup, follows a wrong rule in ring and count",
+    "ponder": "right but long-winded, checks its first step and uses thinking words",
+    "breezy": "fluent; slips in one step at a known rate and reasons on from there",
+}
+"""Teacher name -> what it is like."""
+
+STRONG_FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "abacus": ("ring", "count"),
+    "atlas": ("order", "lookup"),
+}
+"""The specialists and where they are good."""
+
+STYLES: Mapping[str, str] = {
+    "abacus": "terse",
+    "atlas": "connected",
+    "ponder": "long-winded",
+    "breezy": "breezy",
+}
+
+
+def seeded(*parts: object) -> random.Random:
+    """A generator that depends on these parts and on nothing else."""
+    text = "/".join(map(str, parts))
+    return random.Random(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+
+
+def told(said: Sequence[str], answer: str, style: str) -> str:
+    """A chain as text.
+
+    Args:
+        said: what each step says.
+        answer: the answer.
+        style: one of the values of `STYLES`.
+    """
+    end = f"The answer is {answer}."
+    if style == "terse":
+        return " ".join([*(f"{step}." for step in said), end])
+    if style == "connected":
+        first, *rest = said
+        return " ".join([f"We see that {first}.", *(f"Then {step}." for step in rest), end])
+    if style == "long-winded":
+        first, *rest = said
+        parts = ["Okay, let us think.", f"First {first}. Wait, check: {first}."]
+        parts += [f"So {step}. Hmm, yes." for step in rest]
+        return " ".join([*parts, "Therefore we are done.", end])
+    return f"Clearly {', and '.join(said)}. {end}"
+
+
+def rationales(problem: Problem, world: WorldSettings) -> tuple[Rationale, ...]:
+    """Every teacher's rationale for a question, with the truth about it.
+
+    What a teacher would slip on, and how inclined it is to err on this question, depends on the seed and the
+    question alone: raising a rate makes further rationales wrong and changes none that is wrong already.
+
+    Args:
+        problem: a question of a covered family.
+        world: seed and rates.
+    """
+    return tuple(_rationale(teacher, problem, world) for teacher in TEACHERS)
+
+
+def _rationale(teacher: str, problem: Problem, world: WorldSettings) -> Rationale:
+    chain, style = teacher_chain(teacher, problem, world), STYLES[teacher]
+    truth = RationaleTruth(
+        is_right=chain.first_wrong_step is None,
+        first_wrong_step=chain.first_wrong_step,
+        steps=len(chain.said),
+        style=style,
+    )
+    return Rationale(teacher, told(chain.said, chain.answer, style), truth)
+
+
+def teacher_chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
+    """The chain that a teacher tells in its rationale.
+
+    Args:
+        teacher: one of `TEACHERS`.
+        problem: a question of a covered family.
+        world: seed and rates.
+    """
+    family = FAMILIES[problem.family]
+    rng = seeded("rationale", world.seed, teacher, problem.text)
+    inclination = rng.random()
+    if teacher in STRONG_FAMILIES and problem.family not in STRONG_FAMILIES[teacher]:
+        wrong = inclination < world.weak_error_rate
+        return family.wrong_rule(problem) if wrong else right_chain(family, problem)
+    rate = {"ponder": world.ponder_error_rate, "breezy": world.slip_rate}.get(
+        teacher, world.strong_error_rate
+    )
+    return slipped_chain(family, problem, rng) if inclination < rate else right_chain(family, problem)

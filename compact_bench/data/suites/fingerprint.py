@@ -1,0 +1,59 @@
+"""What a suite's data is, as one hash that enters the key of every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from compact_bench.core.records import Question, fingerprint
+from compact_bench.data.suites import BenchmarkSpec, SuiteSpec
+from compact_bench.data.suites.generated import generated_benchmark
+
+__all__ = ["data_fingerprint"]
+
+
+def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question]) -> str:
+    """Hash of a suite's definition, its questions and all said about them, and its benchmark files or items.
+
+    Args:
+        spec: the suite.
+        training, validation: its questions at a profile.
+    """
+    # Prose may be edited and profiles are in the run's key; neither is part of what the data is.
+    definition: dict[str, Any] = {
+        "name": spec.name,
+        "version": spec.version,
+        "system_prompt": spec.system_prompt,
+    }
+    if spec.training.world is not None:
+        definition["world"] = spec.training.world.model_dump(mode="json")
+    return fingerprint(
+        {
+            "definition": definition,
+            "training": [_contents(question) for question in training],
+            "validation": [_contents(question) for question in validation],
+            "benchmarks": [_benchmark_contents(spec, benchmark) for benchmark in spec.benchmarks],
+        }
+    )
+
+
+def _contents(question: Question) -> list[Any]:
+    """All of a question that runs depend on; what most suites do not know is left out there."""
+    told = [[r.teacher, r.text, *([asdict(r.truth)] if r.truth else [])] for r in question.rationales]
+    family = [question.family] if question.family else []
+    beyond: dict[str, Any] = {
+        name: list(map(asdict, said))
+        for name in ("pairs", "reviews", "feedback")
+        if (said := getattr(question, name))
+    }
+    if question.mistake:
+        beyond["mistake"] = question.mistake
+    return [question.id, question.text, question.gold_answer, told, *family, *([beyond] if beyond else [])]
+
+
+def _benchmark_contents(spec: SuiteSpec, benchmark: BenchmarkSpec) -> list[Any]:
+    if benchmark.file is None:
+        return [benchmark.task, fingerprint(list(generated_benchmark(spec, benchmark).rows))]
+    excluding = benchmark.excluding and benchmark.excluding.sha256
+    return [benchmark.task, benchmark.layout, benchmark.file.sha256, excluding]

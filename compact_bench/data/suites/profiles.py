@@ -1,0 +1,65 @@
+"""At what scale a suite is run, and what `--tune` tries there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.settings import Rate, RunSettings, Strict, merged
+
+__all__ = ["ProfileSpec", "TuneSpec"]
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class TuneSpec(Strict):
+    """What `--tune` tries for every method.
+
+    Attributes:
+        learning_rates: the grid.
+    """
+
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _once_each(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("expected every learning rate once")
+        return tuple(sorted(value))
+
+
+class ProfileSpec(Strict):
+    """A scale.
+
+    Attributes:
+        questions: the first n training questions, or None for all.
+        seeds: the seeds.
+        settings: changes of `RunSettings`, by section.
+        tune: what `--tune` tries; None for half, once and twice the learning rate of `settings`.
+        note: what its numbers are worth.
+    """
+
+    questions: Positive | None = None
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    tune: TuneSpec | None = None
+    note: str = ""
+
+    @field_validator("settings")
+    @classmethod
+    def _known_settings(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        try:
+            merged(RunSettings(), value, "settings")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _once_each(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("expected every seed once")
+        return value

@@ -1,0 +1,158 @@
+"""What teachers are measured to be like: by their answers, and by the truth where it is known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from compact_bench.core.answers import answer_span, canonical_answer, extract_answer, same_answer
+from compact_bench.core.records import Question, Rationale
+
+__all__ = [
+    "TeacherFacts",
+    "all_have_feedback",
+    "all_reviewed",
+    "all_true",
+    "answer_counts",
+    "some_have_pairs",
+    "teacher_facts",
+]
+
+
+class TeacherFacts(TypedDict):
+    """Facts about the teachers of one rationale set; shares are in [0, 1].
+
+    Keys:
+        questions: how many questions were looked at.
+        teachers: name -> really_right (share: every step and the answer right), by_family (the same per
+            family of questions), right_by_last_answer (share), mean_words, mean_steps (None where steps are
+            not told apart) and mean_first_wrong_step (from 1, over wrong rationales; None without any).
+        disagreement: "first+second" -> share of questions where the two state different last answers.
+        majority_wrong: share of questions where some wrong answer is stated by more teachers than the right
+            one.
+    """
+
+    questions: int
+    teachers: dict[str, dict[str, Any]]
+    disagreement: dict[str, float]
+    majority_wrong: float
+
+
+def all_true(questions: Sequence[Question]) -> bool:
+    """Whether it is known of every rationale if it is really right.
+
+    Args:
+        questions: a rationale set.
+    """
+    return all(r.truth is not None for question in questions for r in question.rationales)
+
+
+def some_have_pairs(questions: Sequence[Question]) -> bool:
+    """Whether a question has a right and a wrong rationale on a similar path; one is enough to learn from.
+
+    Args:
+        questions: a rationale set.
+    """
+    return any(question.pairs for question in questions)
+
+
+def all_reviewed(questions: Sequence[Question]) -> bool:
+    """Whether every teacher scored, validly or not, every other's rationale; one teacher has no reviewer.
+
+    Args:
+        questions: a rationale set.
+    """
+    return all(
+        (given := {(r.author, r.reviewer) for r in q.reviews})
+        and given >= {*itertools.permutations(q.teachers, 2)}
+        for q in questions
+    )
+
+
+def all_have_feedback(questions: Sequence[Question]) -> bool:
+    """Whether every question has feedback on a student's wrong answer.
+
+    Args:
+        questions: a rationale set.
+    """
+    return all(question.feedback for question in questions)
+
+
+def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
+    """Measure the teachers, or None where the truth about some rationale is not known.
+
+    Args:
+        questions: with the same teachers each.
+    """
+    if not questions or not all_true(questions):
+        return None
+    names = questions[0].teachers
+    answers = [[_answer(rationale) for rationale in question.rationales] for question in questions]
+    disagreement = {
+        f"{names[i]}+{names[j]}": _share([not same_answer(row[i], row[j]) for row in answers])
+        for i, j in itertools.combinations(range(len(names)), 2)
+    }
+    wrong = [_majority_is_wrong(q, row) for q, row in zip(questions, answers, strict=True)]
+    return TeacherFacts(
+        questions=len(questions),
+        teachers={name: _one_teacher(questions, place) for place, name in enumerate(names)},
+        disagreement=disagreement,
+        majority_wrong=_share(wrong),
+    )
+
+
+def answer_counts(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
+    """Per teacher: rationales, those wrong by their last answer, and those that state none.
+
+    Args:
+        questions: a rationale set.
+    """
+    notes: dict[str, dict[str, int]] = {}
+    for question in questions:
+        for r in question.rationales:
+            own = notes.setdefault(r.teacher, {"rationales": 0, "wrong_by_last_answer": 0, "no_answer": 0})
+            own["rationales"] += 1
+            own["wrong_by_last_answer"] += not same_answer(extract_answer(r.text), question.gold_answer)
+            own["no_answer"] += answer_span(r.text) is None
+    return notes
+
+
+def _answer(rationale: Rationale) -> str:
+    """The last answer in one way of writing; "" for none, which no stated answer is."""
+    return canonical_answer(extract_answer(rationale.text) or "").casefold()
+
+
+def _majority_is_wrong(question: Question, answers: Sequence[str]) -> bool:
+    counts = Counter(answer for answer in answers if answer)
+    right = {answer for answer in counts if same_answer(answer, question.gold_answer)}
+    most_wrong = max((n for answer, n in counts.items() if answer not in right), default=0)
+    return most_wrong > sum(counts[answer] for answer in right)
+
+
+def _one_teacher(questions: Sequence[Question], place: int) -> dict[str, Any]:
+    own = [(question, question.rationales[place]) for question in questions]
+    truths = [rationale.truth for _, rationale in own if rationale.truth is not None]
+    families: dict[str, list[bool]] = {}
+    for (question, _), truth in zip(own, truths, strict=True):
+        families.setdefault(question.family, []).append(truth.is_right)
+    steps = [truth.steps for truth in truths]
+    wrong_at = [truth.first_wrong_step for truth in truths if truth.first_wrong_step is not None]
+    return {
+        "really_right": _share([truth.is_right for truth in truths]),
+        "by_family": {name: _share(found) for name, found in families.items() if name},
+        "right_by_last_answer": _share([same_answer(_answer(r), q.gold_answer) for q, r in own]),
+        "mean_words": _mean([len(rationale.text.split()) for _, rationale in own]),
+        "mean_steps": _mean(steps) if any(steps) else None,
+        "mean_first_wrong_step": _mean(wrong_at) if wrong_at else None,
+    }
+
+
+def _share(found: Sequence[bool]) -> float:
+    return sum(found) / len(found)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

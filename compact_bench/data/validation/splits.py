@@ -1,0 +1,170 @@
+"""Splits that do not depend on file order, and the checks that no question stands in two of them.
+
+Questions are compared by their words: lower case, without punctuation or spacing, numbers kept whole and
+without thousands separators ("1,426" and "1426" are one word, "6.8" is not "6 8").
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from compact_bench.core.errors import Fault, OverlapError
+from compact_bench.core.records import Question
+from compact_bench.data.files.rows import normalised, question_hash, words
+
+__all__ = [
+    "NEAR_DUPLICATE_SHARE",
+    "check_no_overlap",
+    "hash_order",
+    "near_duplicate_counts",
+    "near_duplicates",
+    "overlap_faults",
+    "split_validation",
+]
+
+NEAR_DUPLICATE_SHARE = 0.9
+"""Two questions are near duplicates when they share more than this of their distinct words."""
+
+_OVERLAP_MEND = (
+    "take these questions out of the training file, or pass --on-fault drop to leave them out and list them."
+)
+
+
+def hash_order(questions: Iterable[Question], salt: str = "order") -> tuple[Question, ...]:
+    """Questions in an order that is fair and always the same, so that the first n are a sample."""
+    return tuple(sorted(questions, key=lambda q: (question_hash(q.text, salt), q.id)))
+
+
+def split_validation(
+    questions: Sequence[Question], count: int
+) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+    """Set aside the validation questions, chosen by a hash of the normalised question.
+
+    Args:
+        questions: all questions of a rationale set, in any order.
+        count: how many are set aside; fewer than there are questions.
+
+    Returns:
+        Training and validation questions, each in hash order.
+    """
+    assert 0 <= count < len(questions), f"cannot set {count} of {len(questions)} questions aside"
+    by_hash = hash_order(questions, "validation")
+    return hash_order(by_hash[count:]), hash_order(by_hash[:count])
+
+
+def overlap_faults(
+    questions: Iterable[Question], benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[Fault]:
+    """Questions of a rationale set that are also benchmark items, by normalised text.
+
+    Args:
+        questions: training and validation questions.
+        benchmarks: task name -> rows with "id" and "question".
+    """
+    items: dict[str, list[str]] = {}
+    for task, rows in benchmarks.items():
+        for row in rows:
+            items.setdefault(normalised(row["question"]), []).append(f"{task} item {row['id']}")
+    return [
+        Fault(
+            question.source or "training questions",
+            f"question {question.id!r}: expected no benchmark item, got {', '.join(items[key])}",
+            question.id,
+        )
+        for question in questions
+        if (key := normalised(question.text)) in items
+    ]
+
+
+def check_no_overlap(
+    training: Sequence[Question],
+    validation: Sequence[Question],
+    benchmarks: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    """Refuse a question that stands in two of the training, validation and test splits.
+
+    Raises:
+        OverlapError: lists the offending ids.
+    """
+    faults = overlap_faults([*training, *validation], benchmarks)
+    trained = {normalised(q.text): q.id for q in training}
+    faults += [
+        Fault(
+            q.source or "validation questions",
+            f"validation question {q.id!r} is also training question {trained[key]!r}",
+            q.id,
+        )
+        for q in validation
+        if (key := normalised(q.text)) in trained
+    ]
+    if faults:
+        raise OverlapError(f"{len(faults)} question(s) stand in two splits", faults, _OVERLAP_MEND)
+
+
+def near_duplicates(
+    tests: Sequence[str], training: Sequence[str], share: float = NEAR_DUPLICATE_SHARE
+) -> list[bool]:
+    """Which test questions are nearly a training question: template transfer rather than something new.
+
+    Two questions are compared by their sets of distinct words, numbers aside: words in both, over words
+    in either.
+
+    Args:
+        tests: test questions.
+        training: training questions.
+        share: the share that must be exceeded.
+
+    Returns:
+        One truth value per test question.
+    """
+    test_sets, training_sets = [_word_set(t) for t in tests], [_word_set(t) for t in training]
+    frequency = Counter(word for found in training_sets for word in found)
+    rarest: dict[str, list[frozenset[str]]] = {}
+    for found in training_sets:
+        for word in _prefix(found, frequency, share):
+            rarest.setdefault(word, []).append(found)
+    return [
+        any(
+            _share_exceeds(found, other, share)
+            for word in _prefix(found, frequency, share)
+            for other in rarest.get(word, ())
+        )
+        for found in test_sets
+    ]
+
+
+def near_duplicate_counts(
+    tests: Mapping[str, Sequence[str]], training: Sequence[str], share: float = NEAR_DUPLICATE_SHARE
+) -> dict[str, int]:
+    """How many questions of each benchmark are nearly a training question.
+
+    Args:
+        tests: task name -> its questions.
+        training: training questions.
+        share: the share that must be exceeded.
+    """
+    hits = iter(near_duplicates([text for texts in tests.values() for text in texts], training, share))
+    return {task: sum(next(hits) for _ in texts) for task, texts in tests.items()}
+
+
+def _word_set(text: str) -> frozenset[str]:
+    return frozenset(word for word in words(text) if not word[0].isdigit())
+
+
+def _prefix(found: frozenset[str], frequency: Mapping[str, int], share: float) -> list[str]:
+    """The rarest words, so many that two sets without one of these in common cannot share enough.
+
+    Source: prefix filtering of set-similarity joins (Chaudhuri et al. 2006). It saves comparing every
+    test question with every training question.
+    """
+    length = len(found) - math.ceil(share * len(found)) + 1
+    return sorted(found, key=lambda word: (frequency.get(word, 0), word))[:length]
+
+
+def _share_exceeds(first: frozenset[str], second: frozenset[str], share: float) -> bool:
+    shared = len(first & second)
+    # In thousandths, as whole numbers: 9 of 10 words are not "over 0.9", whatever 9/10 rounds to.
+    return shared * 1000 > (len(first) + len(second) - shared) * round(share * 1000)

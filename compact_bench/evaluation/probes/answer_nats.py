@@ -1,0 +1,132 @@
+"""Graded measures beside accuracy: nats per gold-answer token, with and without a rationale before it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypedDict
+
+import torch
+
+from compact_bench.core.answers import (
+    ANSWER_PHRASE,
+    answer_span,
+    canonical_answer,
+    canonical_text,
+    same_answer,
+)
+from compact_bench.core.errors import DataError, NumericalError
+from compact_bench.core.records import Question, Rationale
+from compact_bench.evaluation.guards import read_only
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion, encode_question
+from compact_bench.training.loss.forward import branch_hidden
+
+__all__ = ["AnswerNats", "answer_branches", "answer_nats", "span_nats"]
+
+_NO_LIMIT = 1 << 30
+
+
+class AnswerNats(TypedDict):
+    """Mean negative log-likelihood of the gold answer, in nats per token of it.
+
+    Keys:
+        after_question: after the question and "The answer is"; mean over questions. It rewards answering
+            without reasoning, so it is read together with the next.
+        after_rationale: after a held-out rationale up to and including "The answer is"; mean over the
+            question's right rationales, then over questions that have one; None where none has. Right is
+            one that is known to be right in every step or, where that is not known, whose answer is the
+            gold one.
+        question_ids: the questions.
+        question_nats: each question's share of after_question.
+        rationale_nats: each question's share of after_rationale, or None.
+        rationales: how many rationales were right and used.
+    """
+
+    after_question: float
+    after_rationale: float | None
+    question_ids: list[str]
+    question_nats: list[float]
+    rationale_nats: list[float | None]
+    rationales: int
+
+
+def answer_nats(student: Student, questions: Sequence[Question]) -> AnswerNats:
+    """How well a student predicts gold answers of held-out questions; lower is better.
+
+    The student is read only: its mode, gradients and the random generators stay as they are.
+
+    Args:
+        student: with merged weights or adapters; computed in the weights' own type.
+        questions: validation questions, with rationales that no method was trained on.
+
+    Raises:
+        DataError: there is no question.
+        NumericalError: a value is not finite.
+    """
+    if not questions:
+        raise DataError("answer nats: expected at least one validation question, got none")
+    exact = dataclasses.replace(student, compute="float32")
+    direct: list[float] = []
+    reasoned: list[float | None] = []
+    used = 0
+    with read_only(student.model):
+        for question in questions:
+            first, *rest = span_nats(exact, answer_branches(exact, question))
+            direct.append(first)
+            reasoned.append(sum(rest) / len(rest) if rest else None)
+            used += len(rest)
+    known = [value for value in reasoned if value is not None]
+    if not torch.isfinite(torch.tensor(direct + known)).all():
+        raise NumericalError(
+            "answer nats: expected finite values, got some that are not; the student's weights have "
+            "probably diverged: train with a lower learning rate"
+        )
+    return AnswerNats(
+        after_question=sum(direct) / len(direct),
+        after_rationale=sum(known) / len(known) if known else None,
+        question_ids=[question.id for question in questions],
+        question_nats=direct,
+        rationale_nats=reasoned,
+        rationales=used,
+    )
+
+
+def answer_branches(student: Student, question: Question) -> EncodedQuestion:
+    """The bare "The answer is <gold>", then every right rationale cut after its gold answer.
+
+    Args:
+        student: gives tokenizer and chat template.
+        question: a held-out question.
+    """
+    gold = canonical_answer(question.gold_answer)
+    texts = [Rationale(teacher="", text=f"{ANSWER_PHRASE} {gold}")]
+    for rationale in question.rationales:
+        text = canonical_text(rationale.text)
+        span = answer_span(text)
+        if span is not None and _is_right(rationale, text[slice(*span)], question):
+            texts.append(Rationale(teacher=rationale.teacher, text=text[: span[0]] + gold))
+    return encode_question(student, question, rationales=texts, max_length_tokens=_NO_LIMIT)
+
+
+def _is_right(rationale: Rationale, stated: str, question: Question) -> bool:
+    answers_right = same_answer(stated, question.gold_answer)
+    return answers_right if rationale.truth is None else answers_right and rationale.truth.is_right
+
+
+def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
+    """Per branch the mean negative log-likelihood of its answer span's tokens, in nats.
+
+    Args:
+        student: read only; the caller sees to its mode.
+        encoded: branches that all have an answer span.
+    """
+    (hidden_states,) = branch_hidden(student, [encoded])
+    found = []
+    for branch, hidden in zip(encoded.branches, hidden_states, strict=True):
+        # Row 0 is the last prompt token, so row j predicts the rationale's token j.
+        rows = [position - branch.prompt_tokens for position in branch.answer_positions]
+        logits = student.layout.logits(student.model, hidden[rows])
+        targets = torch.tensor(branch.answer_ids, device=logits.device)
+        found.append(float(torch.nn.functional.cross_entropy(logits, targets)))
+    return found

@@ -1,0 +1,160 @@
+"""A run's steps table as arrays, beside the truth about every rationale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from compact_bench.core.errors import DataError, Fault
+from compact_bench.core.records import Question
+
+__all__ = ["SCORES", "Bools", "Floats", "Ints", "Visits", "read_visits"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+SCORES: Mapping[str, tuple[str, float]] = {
+    "consensus": ("consensus", 1.0),
+    "adaptability": ("adaptability", 1.0),
+    "difficulty": ("difficulty", -1.0),
+    "fused": ("teacher_weight", 1.0),
+}
+"""What ranks rationales: column of the steps table, and its sign in Eq. 7, which subtracts difficulty."""
+
+
+@dataclass(frozen=True)
+class Visits:
+    """A steps table as arrays; a visit is one question in one epoch.
+
+    Attributes:
+        ids, families, teachers: names.
+        there, right, answered: [questions, teachers], whether there is such a rationale, is right, and has
+            the right answer (None where the table does not say).
+        read: [questions, teachers], whether the table has it.
+        question, step: [visits].
+        weights: [visits, teachers], 0 where the method did not read the rationale.
+        scores: score -> [visits, teachers], NaN where there is none.
+    """
+
+    ids: list[str]
+    families: list[str]
+    teachers: list[str]
+    there: Bools
+    right: Bools
+    answered: Bools | None
+    read: Bools
+    question: Ints
+    step: Ints
+    weights: Floats
+    scores: dict[str, Floats]
+
+    @property
+    def mixed(self) -> Bools:
+        """[questions], whether a question has both right and wrong rationales."""
+        right, there = self.right.sum(axis=1), self.there.sum(axis=1)
+        found: Bools = (right > 0) & (right < there)
+        return found
+
+    def by_question(self, values: Floats, chosen: Bools) -> Floats:
+        """Mean of [visits] over the chosen visits of each question, [questions]; NaN where there is none."""
+        known = chosen & ~np.isnan(values)
+        size, where = len(self.ids), self.question[known]
+        counts = np.bincount(where, minlength=size)
+        return _ratio(np.bincount(where, weights=values[known], minlength=size), counts)
+
+    def shares(self) -> Floats:
+        """Share of the weight on right rationales, [visits]; NaN where all weights are 0."""
+        total, right = self.weights.sum(axis=1), (self.weights * self.right[self.question]).sum(axis=1)
+        return _ratio(right, total)
+
+    def areas(self, score: str) -> Floats:
+        """Probability that a right rationale ranks above a wrong one, [visits]; NaN without such a pair."""
+        found = self.scores[score]
+        known, right = np.isfinite(found), self.right[self.question]
+        values = np.where(known, found, 0.0)
+        pairs = (right & known)[:, :, None] & (self.there[self.question] & ~right & known)[:, None, :]
+        above = (values[:, :, None] > values[:, None, :]) + 0.5 * (values[:, :, None] == values[:, None, :])
+        return _ratio((above * pairs).sum(axis=(1, 2)), pairs.sum(axis=(1, 2)))
+
+
+def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
+    """above / below, NaN where below is 0."""
+    found: Floats = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return found
+
+
+def read_visits(steps: pd.DataFrame, questions: Sequence[Question]) -> Visits:
+    """Lay a steps table out beside the questions' truth.
+
+    Args:
+        steps: a row per step, question and teacher.
+        questions: the training questions, every rationale with `truth`.
+
+    Raises:
+        DataError: a rationale has no truth, or the table lacks a column, names an unknown question or
+            teacher, or has a row twice; all faults are listed.
+    """
+    _check(steps, questions)
+    where = {question.id: n for n, question in enumerate(questions)}
+    teachers = list(dict.fromkeys(name for question in questions for name in question.teachers))
+    places = {name: k for k, name in enumerate(teachers)}
+    shape = (len(questions), len(teachers))
+    there, right, read = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
+    for n, question in enumerate(questions):
+        for rationale in question.rationales:
+            there[n, places[rationale.teacher]] = True
+            right[n, places[rationale.teacher]] = rationale.truth is not None and rationale.truth.is_right
+    row_question = steps["question_id"].map(where).to_numpy(dtype=np.int64)
+    row_teacher = steps["teacher"].map(places).to_numpy(dtype=np.int64)
+    visit = steps.groupby(["epoch", "question_id"], sort=False).ngroup().to_numpy(dtype=np.int64)
+    count = int(visit.max()) + 1
+    question_of, step_of = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    question_of[visit], step_of[visit] = row_question, steps["step"].to_numpy(dtype=np.int64)
+    read[row_question, row_teacher] = True
+    answered = None
+    if "is_right" in steps:
+        answered = np.zeros(shape, dtype=np.bool_)
+        answered[row_question, row_teacher] = steps["is_right"].to_numpy(dtype=np.bool_)
+
+    def column(name: str, missing: float) -> Floats:
+        found = np.full((count, len(teachers)), missing)
+        if name in steps:
+            found[visit, row_teacher] = steps[name].to_numpy(dtype=np.float64)
+        return found
+
+    weights = column("teacher_weight", 0.0)
+    scores = {score: sign * column(name, np.nan) for score, (name, sign) in SCORES.items()}
+    scores["fused"] = np.where(there[question_of], weights, np.nan)
+    ids, families = list(where), [question.family for question in questions]
+    return Visits(
+        ids, families, teachers, there, right, answered, read, question_of, step_of, weights, scores
+    )
+
+
+def _check(steps: pd.DataFrame, questions: Sequence[Question]) -> None:
+    unknown = [(q.id, r.teacher) for q in questions for r in q.rationales if r.truth is None]
+    faults = [Fault(f"question {n}, teacher {t}", "expected its truth, got none", n) for n, t in unknown]
+    needed = ("step", "epoch", "question_id", "teacher", "teacher_weight")
+    missing = [name for name in needed if name not in steps]
+    if missing or steps.empty:
+        got = f"no {', '.join(missing)}" if missing else "no row"
+        faults.append(Fault("steps table", f"expected the columns {', '.join(needed)} and rows, got {got}"))
+    if not faults:
+        named = set(zip(steps["question_id"], steps["teacher"], strict=True))
+        given = {(question.id, teacher) for question in questions for teacher in question.teachers}
+        faults += [
+            Fault(f"question {n}, teacher {t}", "expected a training question's rationale", str(n))
+            for n, t in sorted(named - given)
+        ]
+        for row in steps.loc[steps.duplicated(["epoch", "question_id", "teacher"])].itertuples():
+            place = f"question {row.question_id}, teacher {row.teacher}, epoch {row.epoch}"
+            faults.append(Fault(place, "expected one row, got one more", str(row.question_id)))
+    if faults:
+        mend = "the run's steps table and its training questions must belong together: run it again."
+        raise DataError("truth scores cannot be computed", faults, mend)

@@ -1,0 +1,322 @@
+"""Whether the weights go to the rationales that are really right, where a suite knows which ones are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+
+from compact_bench.core.records import Question
+from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, Visits, read_visits
+
+__all__ = [
+    "AnswerOnly",
+    "FamilyTruth",
+    "TeacherTruth",
+    "TruthItems",
+    "TruthScores",
+    "TruthSummary",
+    "WindowTruth",
+    "truth_scores",
+]
+
+WINDOWS = 10
+NO_SCORE = "no such score"
+NO_MIXED = "no question has both right and wrong rationales"
+NO_WEIGHT = "no such question has any weight"
+NO_PAIR = "no right and wrong rationale of one question both have this score"
+
+
+class TruthSummary(TypedDict):
+    """Truth scores of some questions; only those with both right and wrong rationales count.
+
+    Keys:
+        questions: how many count.
+        weight_on_right: share of a question's teacher weight on its right rationales, mean over questions.
+        uniform_share: what equal weights would give: the share of right rationales.
+        regret: 1 - weight_on_right, the weight on wrong rationales; the oracle's is 0.
+        relative_regret: regret over that of equal weights; 1 is no better than equal weights.
+        auc: score -> probability that a right rationale ranks above a wrong one of the same question (ties
+            count one half), mean over questions; "fused" is the teacher weight, and difficulty's sign is
+            turned, as a high difficulty lowers the weight.
+        reasons: "weight_on_right", "relative_regret" or "auc_<score>" -> why it is None.
+    """
+
+    questions: int
+    weight_on_right: float | None
+    uniform_share: float | None
+    regret: float | None
+    relative_regret: float | None
+    auc: dict[str, float | None]
+    reasons: dict[str, str]
+
+
+class FamilyTruth(TruthSummary):
+    """Truth scores of one family of questions.
+
+    Keys:
+        family: the family's name.
+    """
+
+    family: str
+
+
+class WindowTruth(TruthSummary):
+    """Truth scores of a stretch of training.
+
+    Keys:
+        first_step, last_step: its optimiser steps, from 1.
+    """
+
+    first_step: int
+    last_step: int
+
+
+class TeacherTruth(TypedDict):
+    """One teacher, over all training questions.
+
+    Keys:
+        rationales: how many the teacher gave.
+        right_share: how many of them are right, in [0, 1].
+        mean_weight: mean teacher weight; None where the method read none of the questions.
+        weight_if_right, weight_if_wrong: the same over right and over wrong rationales; None where there
+            are none.
+    """
+
+    rationales: int
+    right_share: float
+    mean_weight: float | None
+    weight_if_right: float | None
+    weight_if_wrong: float | None
+
+
+class AnswerOnly(TypedDict):
+    """What the final answer alone says of a rationale, over the rationales that the method read.
+
+    Keys:
+        rationales: how many.
+        agreement: share whose answer is right where the whole rationale is, and wrong where it is not.
+        right_answer: share with the right answer.
+        right_answer_wrong_steps: share with the right answer that are not right.
+    """
+
+    rationales: int
+    agreement: float
+    right_answer: float
+    right_answer_wrong_steps: float
+
+
+class TruthItems(TypedDict):
+    """Values per question, averaged over epochs, of the questions that count; None where there is none.
+
+    Keys:
+        question_ids, families: the questions.
+        weight_on_right, uniform_share, relative_regret: as in the summary. The summary's relative_regret is
+            the mean of the questions' weighted by `uniform_regret`.
+        uniform_regret: 1 - uniform_share.
+        auc: score -> values.
+    """
+
+    question_ids: list[str]
+    families: list[str]
+    weight_on_right: list[float | None]
+    uniform_share: list[float]
+    relative_regret: list[float | None]
+    uniform_regret: list[float]
+    auc: dict[str, list[float | None]]
+
+
+class TruthScores(TruthSummary):
+    """Truth scores of one run.
+
+    Keys:
+        pooled_auc: score -> the same probability over all rationales of all questions at once, with scores
+            z-scored within their question and averaged over epochs; its reasons are "pooled_auc_<score>".
+        items: values per question.
+        by_family: one summary per family; empty where questions have none.
+        by_teacher: teacher -> its truth and weights.
+        over_training: summaries of at most 10 equal stretches of optimiser steps.
+        answer_only: what the final answer says; None where the steps table does not have it.
+    """
+
+    pooled_auc: dict[str, float | None]
+    items: TruthItems
+    by_family: list[FamilyTruth]
+    by_teacher: dict[str, TeacherTruth]
+    over_training: list[WindowTruth]
+    answer_only: AnswerOnly | None
+
+
+def truth_scores(steps: pd.DataFrame, questions: Sequence[Question]) -> TruthScores:
+    """How well a run's teacher weights and scores find the rationales that are right.
+
+    Args:
+        steps: the run's steps table: a row per step, question and teacher. A rationale without a row (of
+            another teacher, in a single teacher's run) has weight 0.
+        questions: the training questions, every rationale with `truth`.
+
+    Raises:
+        DataError: a rationale has no truth, or the table lacks a column, names an unknown question or
+            teacher, or has a row twice.
+    """
+    visits = read_visits(steps, questions)
+    every = np.ones(len(visits.question), dtype=np.bool_)
+    values = _QuestionValues.of(visits, every)
+    summary = _summary(visits, values, values.visited)
+    pooled = {score: _pooled(visits, score) for score in SCORES}
+    for score in (score for score, area in pooled.items() if area is None):
+        summary["reasons"][f"pooled_auc_{score}"] = _why_no_area(visits, score, any_mixed=False)
+    return {
+        **summary,
+        "pooled_auc": pooled,
+        "items": _items(visits, values),
+        "by_family": _by_family(visits, values),
+        "by_teacher": _by_teacher(visits, every),
+        "over_training": _over_training(visits),
+        "answer_only": _answer_only(visits),
+    }
+
+
+@dataclass(frozen=True)
+class _QuestionValues:
+    """Values per question over some visits, [questions]; NaN where there is none or it does not count."""
+
+    visited: Bools
+    share: Floats
+    uniform: Floats
+    areas: dict[str, Floats]
+
+    @classmethod
+    def of(cls, visits: Visits, chosen: Bools) -> _QuestionValues:
+        """The values over the chosen visits."""
+        visited = np.bincount(visits.question[chosen], minlength=len(visits.ids)) > 0
+        counted = np.where(visits.mixed, 1.0, np.nan)
+        return cls(
+            visited,
+            visits.by_question(visits.shares(), chosen) * counted,
+            visits.right.sum(axis=1) / visits.there.sum(axis=1) * counted,
+            {score: visits.by_question(visits.areas(score), chosen) for score in SCORES},
+        )
+
+
+def _summary(visits: Visits, values: _QuestionValues, questions: Bools) -> TruthSummary:
+    any_mixed = bool((questions & visits.mixed).any())
+    reasons: dict[str, str] = {}
+    auc: dict[str, float | None] = {}
+    for score, areas in values.areas.items():
+        ranked = areas[questions & ~np.isnan(areas)]
+        auc[score] = float(ranked.mean()) if ranked.size else None
+        if not ranked.size:
+            reasons[f"auc_{score}"] = _why_no_area(visits, score, any_mixed=any_mixed)
+    known = questions & ~np.isnan(values.share)
+    share, uniform = values.share[known], values.uniform[known]
+    if not share.size:
+        names = ("weight_on_right", "uniform_share", "regret", "relative_regret")
+        reasons |= dict.fromkeys(names, NO_WEIGHT if any_mixed else NO_MIXED)
+    return TruthSummary(
+        questions=len(share),
+        weight_on_right=float(share.mean()) if share.size else None,
+        uniform_share=float(uniform.mean()) if share.size else None,
+        regret=float(1.0 - share.mean()) if share.size else None,
+        relative_regret=float((1.0 - share.mean()) / (1.0 - uniform.mean())) if share.size else None,
+        auc=auc,
+        reasons=reasons,
+    )
+
+
+def _why_no_area(visits: Visits, score: str, *, any_mixed: bool) -> str:
+    if not np.isfinite(visits.scores[score]).any():
+        return NO_SCORE
+    return NO_PAIR if any_mixed else NO_MIXED
+
+
+def _pooled(visits: Visits, score: str) -> float | None:
+    from scipy.stats import mannwhitneyu
+
+    found = np.ma.masked_invalid(visits.scores[score])
+    # All scores of a question alike: no difference, whatever the rounding of their mean says.
+    alike = (found.max(axis=1) == found.min(axis=1)).filled(True)
+    spread = np.where(alike, 1.0, found.std(axis=1).filled(1.0))
+    away = (found - found.mean(axis=1, keepdims=True)) * ~alike[:, None]
+    z = (away / spread[:, None]).filled(np.nan)
+    every = np.ones(len(z), dtype=np.bool_)
+    columns = [visits.by_question(z[:, k], every) for k in range(len(visits.teachers))]
+    # Rounded, so that equal scores in two questions stay ties whatever the order of their sums.
+    averaged = np.round(np.stack(columns, axis=1), 9)
+    scored = ~np.isnan(averaged)
+    right, wrong = averaged[scored & visits.right], averaged[scored & visits.there & ~visits.right]
+    if not right.size or not wrong.size:
+        return None
+    above = mannwhitneyu(right, wrong, method="asymptotic").statistic
+    return float(above / (right.size * wrong.size))
+
+
+def _items(visits: Visits, values: _QuestionValues) -> TruthItems:
+    chosen = np.flatnonzero(visits.mixed)
+    uniform_regret = 1.0 - values.uniform[chosen]
+    return TruthItems(
+        question_ids=[visits.ids[n] for n in chosen],
+        families=[visits.families[n] for n in chosen],
+        weight_on_right=_plain(values.share[chosen]),
+        uniform_share=[float(x) for x in values.uniform[chosen]],
+        relative_regret=_plain((1.0 - values.share[chosen]) / uniform_regret),
+        uniform_regret=[float(x) for x in uniform_regret],
+        auc={score: _plain(areas[chosen]) for score, areas in values.areas.items()},
+    )
+
+
+def _plain(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _by_family(visits: Visits, values: _QuestionValues) -> list[FamilyTruth]:
+    names = [name for name in dict.fromkeys(visits.families) if name]
+    own = {name: np.array([family == name for family in visits.families]) for name in names}
+    return [
+        {"family": name, **_summary(visits, values, values.visited & chosen)} for name, chosen in own.items()
+    ]
+
+
+def _by_teacher(visits: Visits, every: Bools) -> dict[str, TeacherTruth]:
+    found: dict[str, TeacherTruth] = {}
+    for k, teacher in enumerate(visits.teachers):
+        there, right = visits.there[:, k], visits.right[:, k]
+        weights = visits.by_question(visits.weights[:, k], every)
+        found[teacher] = TeacherTruth(
+            rationales=int(there.sum()),
+            right_share=float(right[there].mean()),
+            mean_weight=_mean(weights[there]),
+            weight_if_right=_mean(weights[there & right]),
+            weight_if_wrong=_mean(weights[there & ~right]),
+        )
+    return found
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _over_training(visits: Visits) -> list[WindowTruth]:
+    steps = np.unique(visits.step)
+    found: list[WindowTruth] = []
+    for window in np.array_split(steps, min(WINDOWS, len(steps))):
+        values = _QuestionValues.of(visits, (visits.step >= window[0]) & (visits.step <= window[-1]))
+        summary = _summary(visits, values, values.visited)
+        found.append({"first_step": int(window[0]), "last_step": int(window[-1]), **summary})
+    return found
+
+
+def _answer_only(visits: Visits) -> AnswerOnly | None:
+    if visits.answered is None:
+        return None
+    answered, right = visits.answered[visits.read], visits.right[visits.read]
+    return AnswerOnly(
+        rationales=len(answered),
+        agreement=float((answered == right).mean()),
+        right_answer=float(answered.mean()),
+        right_answer_wrong_steps=float((answered & ~right).mean()),
+    )

@@ -1,0 +1,151 @@
+"""Checks of what a method says of itself: card, configuration, constructor, supports()."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from compact_bench.core.settings import Strict
+from compact_bench.methods.checks.results import MethodError, guarded
+from compact_bench.methods.checks.subject import Subject
+from compact_bench.methods.checks.watching import GlobalState, Watch, generator_states, watching
+from compact_bench.methods.checks.world import World
+from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+
+__all__ = ["card", "configuration", "constructor", "supports"]
+
+UNKNOWN = "no_such_setting"
+
+
+def card(subject: Subject) -> list[str]:
+    """What is wrong with the card and the variants."""
+    found = getattr(subject.kind, "card", None)
+    if not isinstance(found, MethodCard):
+        return [f"`card` is {type(found).__name__}, expected a MethodCard"]
+    problems = [
+        f"card.{name} is empty: say {what}"
+        for name, what in (
+            ("title", "in one line what the method is"),
+            ("source", "where it comes from, or that it is your own"),
+        )
+        if not getattr(found, name).strip()
+    ]
+    for name in ("deviations", "ours", "needs"):
+        lines = getattr(found, name)
+        if isinstance(lines, str) or not all(isinstance(t, str) and t.strip() for t in lines):
+            problems.append(f"card.{name} must be a tuple of sentences, got {lines!r}")
+    if found.min_teachers < 0:
+        problems.append(f"card.min_teachers is {found.min_teachers}, expected 0 (untrained) or more")
+    if not all(isinstance(claim, Claim) for claim in found.claims):
+        problems.append("card.claims must be a tuple of Claim")
+    return problems
+
+
+def configuration(subject: Subject) -> list[str]:
+    """What is wrong with the configuration: kind, frozen, documented, strict; and its variants."""
+    kind: Any = subject.kind.config_type
+    if not (isinstance(kind, type) and issubclass(kind, Strict)):
+        return ["`config_type` must be a class derived from compact_bench.core.settings.Strict"]
+    config, problems = subject.config(), []
+    undocumented = [name for name in kind.model_fields if name not in (kind.__doc__ or "")]
+    if undocumented:
+        problems.append(
+            f"the docstring of {kind.__name__} does not say what {', '.join(undocumented)} is: add an "
+            "`Attributes:` section with every field and its unit"
+        )
+    for name in kind.model_fields:
+        if _accepts(lambda name=name: setattr(config, name, getattr(config, name))):
+            problems.append(f"{kind.__name__} is not frozen: {name} can be set; leave Strict's model_config")
+            break
+    if _accepts(lambda: kind.model_validate({**subject.values, UNKNOWN: 1})):
+        problems.append(f"{kind.__name__} accepts an unknown setting; leave Strict's model_config as it is")
+    variants: Mapping[str, Mapping[str, Any]] = getattr(subject.kind, "variants", {})
+    for name, values in variants.items():
+        try:
+            replace(subject, values={**subject.values, **values}).config()
+        except MethodError as error:
+            problems.append(f"variant {name!r}: {error}")
+    return problems
+
+
+def _accepts(act: Any) -> bool:
+    try:
+        act()
+    except ValidationError:
+        return False
+    return True
+
+
+def constructor(subject: Subject) -> list[str]:
+    """What the constructor does besides storing its configuration."""
+    config, kind = subject.config(), subject.kind
+    state, generators = GlobalState.now(), generator_states()
+    attributes = dict(vars(kind))
+    watch = Watch(reads=True)
+    try:
+        with watching(watch), guarded("the constructor"):
+            method = kind(config)
+        problems = [f"it changes {what}" for what in state.changes()]
+        now = generator_states()
+        problems += [f"it draws from {name}" for name in now if now[name] != generators[name]]
+    finally:
+        state.restore()
+    problems += [f"it touches the file {path}" for path in dict.fromkeys(watch.files)]
+    problems += [f"it asks the network for {target}" for target in dict.fromkeys(watch.network)]
+    after = dict(vars(kind))
+    changed = [name for name in after if after[name] is not attributes.get(name)]
+    problems += [f"it sets the class attribute {name}" for name in changed]
+    own = [config, *(getattr(config, name) for name in type(config).model_fields)]
+    computed = [name for name, value in vars(method).items() if not any(value is known for known in own)]
+    problems += [f"it computes the attribute {name}" for name in computed]
+    if problems:
+        problems.append("the constructor may only store its configuration: do the rest in fit")
+    return problems
+
+
+def supports(subject: Subject, world: World) -> list[str]:
+    """Whether supports() answers for every kind of suite, and as the card says."""
+    found = subject.kind.card
+    method, problems = subject.make(), []
+    flags = ("has_gold", "has_truth", "has_pairs", "has_reviews", "has_feedback")
+    for values in itertools.product((True, False), repeat=len(flags)):
+        for count in range(1, len(world.suite.teachers) + 1):
+            known: dict[str, Any] = dict(zip(flags, values, strict=True))
+            suite = replace(world.of_teachers(count).suite, **known)
+            answer = _ask(method, suite)
+            if answer is not None and (not isinstance(answer, str) or not answer.strip()):
+                return [f"supports() answered {answer!r}, expected None or the reason why not"]
+            if answer is None and count < found.min_teachers:
+                return [
+                    f"supports() accepts {count} teacher(s), card.min_teachers says {found.min_teachers}: "
+                    "give a reason there, or lower it"
+                ]
+    refusal = _ask(method, world.suite)
+    if refusal is not None:
+        return [f"supports() refuses a suite that has everything: {refusal}"]
+    few = world.of_teachers(max(found.min_teachers, 1)).suite
+    refusal = _ask(method, few)
+    if refusal is not None:
+        problems.append(
+            f"supports() refuses {len(few.teachers)} teacher(s), card.min_teachers says that this is enough: "
+            f"{refusal}"
+        )
+    refusal = _ask(method, replace(world.suite, has_gold=False))
+    if found.uses_gold and refusal is None:
+        problems.append(
+            "card.uses_gold is set, but supports() accepts a suite without gold answers: give a reason there"
+        )
+    if not found.uses_gold and refusal is not None:
+        problems.append(
+            f"supports() refuses a suite without gold answers ({refusal}): set uses_gold=True on the card"
+        )
+    return problems
+
+
+def _ask(method: Any, suite: SuiteInfo) -> Any:
+    with guarded("supports"):
+        return method.supports(suite)

@@ -1,0 +1,159 @@
+"""A tiny random student and a handful of the lab's questions: what the contract is checked on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+
+from compact_bench.core.records import Question
+from compact_bench.core.settings import RunSettings
+from compact_bench.data.lab import training_questions
+from compact_bench.data.lab.student.tokenizer import lab_tokenizer
+from compact_bench.data.lab.world.settings import WorldSettings
+from compact_bench.methods.contract import SuiteInfo
+from compact_bench.students.layout import find_layout
+from compact_bench.students.student import Student, attach_lora
+from compact_bench.training.protocol import derive_seed
+
+__all__ = ["SEED", "World", "base_student", "fresh_student", "run_settings", "small_world", "with_teachers"]
+
+SEED = 7
+"""Seed of every run of the checks."""
+
+QUESTIONS, VALIDATION = 6, 2
+WIDTH, LAYERS = 32, 2
+
+
+@dataclass(frozen=True)
+class World:
+    """Questions and what a method may know of them before it runs.
+
+    Attributes:
+        suite: teachers, and everything that a suite may have.
+        questions: with the rationales of all teachers, their pairs, reviews and feedback.
+        validation: held-out questions.
+    """
+
+    suite: SuiteInfo
+    questions: tuple[Question, ...]
+    validation: tuple[Question, ...]
+
+    def of_teachers(self, count: int) -> World:
+        """The same world with its first teachers only.
+
+        Args:
+            count: how many.
+        """
+        names = self.suite.teachers[:count]
+        return World(
+            replace(self.suite, teachers=names),
+            with_teachers(self.questions, names),
+            with_teachers(self.validation, names),
+        )
+
+
+def with_teachers(questions: Sequence[Question], names: Sequence[str]) -> tuple[Question, ...]:
+    """The same questions with some teachers only, in this order, with what these wrote and said.
+
+    Args:
+        questions: the questions.
+        names: the teachers.
+    """
+    rank = {name: number for number, name in enumerate(names)}
+    return tuple(
+        replace(
+            q,
+            rationales=tuple(
+                sorted((r for r in q.rationales if r.teacher in rank), key=lambda r: rank[r.teacher])
+            ),
+            pairs=tuple(sorted((p for p in q.pairs if p.teacher in rank), key=lambda p: rank[p.teacher])),
+            reviews=tuple(
+                sorted(
+                    (r for r in q.reviews if r.author in rank and r.reviewer in rank),
+                    key=lambda r: (rank[r.author], rank[r.reviewer]),
+                )
+            ),
+            feedback=tuple(
+                sorted((f for f in q.feedback if f.teacher in rank), key=lambda f: rank[f.teacher])
+            ),
+        )
+        for q in questions
+    )
+
+
+@lru_cache(maxsize=1)
+def small_world() -> World:
+    """Eight questions of the lab with four teachers who err often enough for a few to matter."""
+    found = training_questions(
+        WorldSettings(questions=QUESTIONS + VALIDATION, weak_error_rate=0.5, slip_rate=0.5)
+    )
+    suite = SuiteInfo(
+        name="the contract's questions",
+        teachers=found[0].teachers,
+        has_gold=True,
+        has_truth=True,
+        has_pairs=True,
+        has_reviews=True,
+        has_feedback=True,
+    )
+    return World(suite, found[:QUESTIONS], found[QUESTIONS:])
+
+
+def run_settings(*, lora: bool, checkpoints: bool = False) -> RunSettings:
+    """Settings of a quick run in float32 without dropout: six optimiser steps, three an epoch.
+
+    Args:
+        lora: whether adapters are trained, or every weight, then on rows of their own for every branch.
+        checkpoints: whether there is one after every step.
+    """
+    train = {"dtype": "float32", "epochs": 2, "accumulation": 2, "learning_rate": 5e-3, "warmup_steps": 0}
+    train["layout"] = "auto" if lora else "padded"
+    adapters = {"enabled": lora, "rank": 4, "alpha": 8.0, "dropout": 0.0}
+    often = {"checkpoint_seconds": 0.0} if checkpoints else {}
+    return RunSettings.model_validate({"train": {**train, **often}, "lora": adapters})
+
+
+@lru_cache(maxsize=1)
+def base_student() -> Student:
+    """The student that every fit starts from; no fit may change it."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = lab_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        # Wide enough that logits and gradients differ visibly from token to token.
+        initializer_range=0.2,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = LlamaForCausalLM(config)
+    model.eval()
+    return Student(model, tokenizer, "the contract's student", "random", find_layout(model))
+
+
+def fresh_student(*, lora: bool) -> Student:
+    """A student of the same bits each time, on the CPU; the tokenizer is shared, as in real runs.
+
+    Args:
+        lora: whether it gets adapters.
+    """
+    base = base_student()
+    student = dataclasses.replace(base, model=copy.deepcopy(base.model))
+    attach_lora(student, run_settings(lora=lora).lora, derive_seed(SEED, "init"))
+    student.model.eval()
+    return student

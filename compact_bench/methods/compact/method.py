@@ -1,0 +1,136 @@
+"""COMPACT by the paper: teachers weighted per question by adaptability, consensus and difficulty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from compact_bench.core.records import Question
+from compact_bench.core.settings import Strict
+from compact_bench.methods.compact.objective import PaperObjective, WeightingConfig
+from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.students.student import Student
+from compact_bench.training.loop import train
+from compact_bench.training.protocol import FitReport, RunContext
+
+__all__ = ["METHOD", "Compact"]
+
+_NO_BETAS = {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0}
+# The paper's ablation leaves scores out (section 4.5); the rest are this project's.
+_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "no-consensus": {"beta_consensus": 0.0},
+    "no-adaptability": {"beta_adaptability": 0.0},
+    "no-difficulty": {"beta_difficulty": 0.0},
+    "only-consensus": {"beta_adaptability": 0.0, "beta_difficulty": 0.0},
+    "only-adaptability": {"beta_consensus": 0.0, "beta_difficulty": 0.0},
+    "only-difficulty": {"beta_adaptability": 0.0, "beta_consensus": 0.0},
+    "no-consistency": {"lambda_consistency": 0.0},
+    "equal-weights": _NO_BETAS,
+    "temperature-0.25": {"temperature": 0.25},
+    "temperature-0.5": {"temperature": 0.5},
+    "temperature-2": {"temperature": 2.0},
+    "temperature-4": {"temperature": 4.0},
+    "beta-adaptability-0.5": {"beta_adaptability": 0.5},
+    "beta-adaptability-2": {"beta_adaptability": 2.0},
+    "beta-consensus-0.5": {"beta_consensus": 0.5},
+    "beta-consensus-2": {"beta_consensus": 2.0},
+    "beta-difficulty-0.25": {"beta_difficulty": 0.25},
+    "beta-difficulty-1": {"beta_difficulty": 1.0},
+    "lambda-0.01": {"lambda_consistency": 0.01},
+    "lambda-1": {"lambda_consistency": 1.0},
+}
+
+_OURS = (
+    "rationales are stripped of outer white space and their answers written canonically, for every method",
+    "supervised tokens: the rationale and its end-of-turn token, whether the rationale is right or wrong",
+    "L_SFT is the token mean by default (Eq. 8's sum with sft_reduction=sum); difficulty is always the mean",
+    "gold tokens: those that overlap the answer where it stands after 'The answer is'",
+    "I(0,k) is read at the last prompt token; the end-of-turn token counts in no adaptability",
+    "v_k is the hidden state after the final norm at the end-of-turn token",
+    "queries and keys without rotary embedding, with biases, query/key norms and adapters where present",
+    "grouped keys: each key head is repeated for its group of query heads",
+    "attention scale 1/sqrt(width of Q); the paper does not define d",
+    "z-score with the unbiased standard deviation plus 1e-4; all ones for one teacher",
+    "scores come from the training forward pass itself, dropout on",
+    "answer span: what follows the last 'The answer is', a separate space token excluded",
+    "consistency: mean over the span's tokens, only branches whose answer equals the gold answer, zero with "
+    "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
+    "differ in length is left out",
+    "several questions in a step: the mean of their losses",
+    "AdamW, weight decay 0.01, constant rate after a short warm-up, gradient norm clipped at 1.0",
+    "beta1, beta2, beta3, tau, lambda and epsilon are the released code's; the paper does not state its own",
+)
+
+_PAPER = "arXiv 2601.13992v1"
+_ABLATION = f"{_PAPER}, section 4.5, Figure 5 (Qwen2.5-1.5B)"
+_BOTH = {"in_distribution": "in distribution", "out_of_distribution": "out of distribution"}
+_MAIN_RESULTS = tuple(
+    Claim(f"COMPACT is above {name} {where}", f"{_PAPER}, section 4.2 (main results)", row, group)
+    for row, name in {
+        "zero_shot": "zero-shot",
+        "sbs_kd[vanilla]": "SbS-KD (vanilla CoT distillation)",
+        "mcc_kd": "MCC-KD",
+        "edit": "EDIT",
+        "mot": "MoT",
+        "committee": "Committee",
+    }.items()
+    for group, where in _BOTH.items()
+)
+_ABLATIONS = tuple(
+    Claim(f"{text} {_BOTH[group]}", _ABLATION, row, group)
+    for text, row, group in (
+        ("without consensus COMPACT loses 4.60 %", "compact[no-consensus]", "in_distribution"),
+        ("without consensus COMPACT loses 5.51 %", "compact[no-consensus]", "out_of_distribution"),
+        ("without adaptability COMPACT loses 9.65 %", "compact[no-adaptability]", "out_of_distribution"),
+        ("without difficulty COMPACT loses 2.80 %", "compact[no-difficulty]", "in_distribution"),
+        ("without difficulty COMPACT loses 8.60 %", "compact[no-difficulty]", "out_of_distribution"),
+        ("COMPACT is above equal weights (Direct Avg.)", "uniform", "in_distribution"),
+        ("COMPACT is above equal weights (Direct Avg.)", "uniform", "out_of_distribution"),
+    )
+)
+"""A loss is relative to the full method; what the paper does not state is no claim here."""
+_FORGETTING = Claim(
+    "without difficulty the student forgets",
+    f"{_PAPER}, section 4.5, Figure 6 (b)",
+    "compact[no-difficulty]",
+    "retention",
+)
+
+
+class Compact:
+    """The paper's method."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="COMPACT: compatibility-weighted multi-teacher distillation with answer-span consistency",
+        source="arXiv 2601.13992v1, section 3.2 (Eq. 2-7), 3.3 (Eq. 8), 3.4 (Eq. 9-11)",
+        ours=_OURS,
+        uses_gold=True,
+        min_teachers=1,
+        reproduction="untested",
+        short="COMPACT (paper)",
+        needs=("gold answers",),
+        claims=(*_MAIN_RESULTS, *_ABLATIONS, _FORGETTING),
+    )
+    config_type: ClassVar[type[Strict]] = WeightingConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
+
+    def __init__(self, config: WeightingConfig) -> None:
+        self.config = config
+
+    def supports(self, suite: SuiteInfo) -> str | None:
+        """Needs gold answers."""
+        return None if suite.has_gold else "adaptability needs gold answers, which this suite lacks"
+
+    def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
+        """Train `student` in place.
+
+        Args:
+            student: with adapters where the run has them.
+            questions: with K rationales each.
+            context: run directory, settings, seed.
+        """
+        objective = PaperObjective.for_student(student, self.config, context.settings.train)
+        return train(student, questions, objective, context)
+
+
+METHOD = Compact

@@ -1,0 +1,292 @@
+"""Find methods: one file each in `baselines/`, COMPACT itself, and other packages' entry points.
+
+Names are listed without importing anything; a module is imported when its method is asked for, so a broken
+one harms only itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.paths import package_folder
+from compact_bench.core.records import fingerprint
+from compact_bench.core.settings import Strict, describe_validation_error
+from compact_bench.methods.contract import Method, MethodCard
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "MethodSource",
+    "get_method",
+    "import_method",
+    "make_method",
+    "method_names",
+    "method_sources",
+    "method_variants",
+    "split_name",
+    "template_file",
+    "variant_config",
+]
+
+ENTRY_POINT_GROUP = "compact_bench.baselines"
+_PREFIX = "compact_bench_methods."
+
+
+@dataclass(frozen=True)
+class MethodSource:
+    """Where a method comes from.
+
+    Attributes:
+        name: registry name.
+        origin: "compact_bench", "baselines" or the name of the distribution that brings it.
+        path: its file, or None.
+        entry_point: its entry point, or None.
+        problem: why it cannot be used, where that is known before it is imported.
+    """
+
+    name: str
+    origin: str
+    path: Path | None = None
+    entry_point: EntryPoint | None = None
+    problem: str = ""
+
+
+def _baselines_folder() -> Path | None:
+    package = package_folder()
+    # In a wheel the folder lies inside the package; in a checkout beside it.
+    for folder in (package / "_baselines", package.parent / "baselines"):
+        if (folder / "zero_shot.py").is_file():
+            return folder
+    return None
+
+
+def template_file() -> Path:
+    """The file that new methods are made from.
+
+    Raises:
+        ConfigError: the installation lacks it.
+    """
+    folder = _baselines_folder()
+    if folder is None or not (folder / "_template.py").is_file():
+        raise ConfigError("the installation has no _template.py beside its baselines: install it again.")
+    return folder / "_template.py"
+
+
+@lru_cache(maxsize=1)
+def method_sources() -> Mapping[str, MethodSource]:
+    """All methods by name, without importing them.
+
+    A name belongs to what comes with compact_bench, else to the one package that claims it. What else claims
+    it is refused under "NAME@PACKAGE", so that it harms nothing but itself.
+    """
+    found = {
+        "compact": MethodSource("compact", "compact_bench", Path(__file__).with_name("compact") / "method.py")
+    }
+    folder = _baselines_folder()
+    for path in sorted(folder.glob("*.py")) if folder else ():
+        # `compact` is taken; a file of that name would never be found.
+        if not path.name.startswith("_") and path.stem not in found:
+            found[path.stem] = MethodSource(path.stem, "baselines", path)
+    own = dict(found)
+    claims: dict[str, list[MethodSource]] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        origin = point.dist.name if point.dist is not None else point.value
+        claims.setdefault(point.name, []).append(MethodSource(point.name, origin, entry_point=point))
+    for name, sources in claims.items():
+        if name not in own and len(sources) == 1:
+            found[name] = sources[0]
+            continue
+        owners = [own[name].origin] if name in own else sorted(source.origin for source in sources)
+        for source in sources:
+            others = ", ".join(owner for owner in owners if owner != source.origin) or source.origin
+            refused = f"{name}@{source.origin}"
+            problem = (
+                f"its name {name!r} is also that of a method of {others}. Rename the entry point, or "
+                f"uninstall {source.origin}."
+            )
+            found[refused] = replace(source, name=refused, problem=problem)
+    return dict(sorted(found.items()))
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of all methods, sorted."""
+    return tuple(method_sources())
+
+
+def get_method(name: str) -> type[Any]:
+    """Import one method.
+
+    Args:
+        name: registry name.
+
+    Returns:
+        A class that satisfies `trainer.Method`.
+
+    Raises:
+        UnknownNameError: no such method; near matches are suggested.
+        ConfigError: its module cannot be imported or holds no method; the file or package is named.
+    """
+    sources = method_sources()
+    if name not in sources:
+        raise UnknownNameError("method", name, sources)
+    return import_method(sources[name])
+
+
+def import_method(source: MethodSource) -> type[Any]:
+    """Import a method from where it is, registered or not.
+
+    Args:
+        source: its name, and its file or entry point.
+
+    Returns:
+        A class that satisfies `trainer.Method`.
+
+    Raises:
+        ConfigError: its module cannot be imported or holds no method; the file or package is named.
+    """
+    name = source.name
+    where = str(source.path.name) if source.path else f"entry point of {source.origin}"
+    if source.problem:
+        raise ConfigError(f"method {name!r} ({where}) cannot be used: {source.problem}")
+    try:
+        found = _import(source)
+    # A plugin may raise anything at import, or end the process; it must harm only itself and be named.
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"method {name!r} ({where}) cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    missing = [part for part in ("card", "config_type", "supports", "fit") if not hasattr(found, part)]
+    if not isinstance(found, type) or missing:
+        raise ConfigError(
+            f"method {name!r} ({where}): expected METHOD to be a class with card, config_type, supports and "
+            f"fit, got {found!r}" + (f" without {', '.join(missing)}" if missing else "")
+        )
+    kind: type[Any] = found
+    config, variants = kind.config_type, getattr(kind, "variants", {})
+    for part, right, expected in (
+        ("card", isinstance(kind.card, MethodCard), "a MethodCard"),
+        ("config_type", isinstance(config, type) and issubclass(config, Strict), "a subclass of Strict"),
+        ("variants", _are_variants(variants), "a mapping from names to values of the configuration"),
+    ):
+        if not right:
+            got = getattr(kind, part)
+            raise ConfigError(f"method {name!r} ({where}): expected {part} to be {expected}, got {got!r}.")
+    return kind
+
+
+def _are_variants(found: object) -> bool:
+    return isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(values, Mapping) for name, values in found.items()
+    )
+
+
+def _import(source: MethodSource) -> Any:
+    if source.entry_point is not None:
+        loaded = source.entry_point.load()
+        return getattr(loaded, "METHOD", loaded)
+    if source.origin == "compact_bench":
+        return importlib.import_module("compact_bench.methods.compact.method").METHOD
+    # A file that is not registered may have the name of a method that is.
+    module_name = _PREFIX + source.name if source.origin == "baselines" else _unregistered(source)
+    if module_name in sys.modules:
+        return sys.modules[module_name].METHOD
+    assert source.path is not None
+    _package().__path__ = [str(source.path.parent)]
+    spec = importlib.util.spec_from_file_location(module_name, source.path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source.path} is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(module_name, None)
+        raise
+    return module.METHOD
+
+
+def _unregistered(source: MethodSource) -> str:
+    return f"{_PREFIX}file_{fingerprint(str(source.path), 8)}_{source.name}"
+
+
+def _package() -> ModuleType:
+    """The package that method files are modules of, so that `from ._helpers import ...` finds theirs.
+
+    The folder has another name in a wheel than in a checkout, so that they cannot say an absolute one.
+    """
+    return sys.modules.setdefault(_PREFIX[:-1], ModuleType(_PREFIX[:-1]))
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Method and variant of a name as users write it.
+
+    Args:
+        name: "compact" or "compact[no-consensus]".
+
+    Raises:
+        ConfigError: brackets are not as in these.
+    """
+    method, bracket, rest = name.strip().partition("[")
+    if bracket and (not rest.endswith("]") or not rest[:-1] or not method):
+        raise ConfigError(f"method {name!r}: expected a name, or name[variant].")
+    return method, rest[:-1] if bracket else ""
+
+
+def method_variants(method: str) -> Mapping[str, Mapping[str, Any]]:
+    """Registered variants of a method: name -> values of its configuration.
+
+    Args:
+        method: registry name.
+
+    Raises:
+        UnknownNameError, ConfigError: see `get_method`.
+    """
+    found: Mapping[str, Mapping[str, Any]] = getattr(get_method(method), "variants", {})
+    return found
+
+
+def variant_config(method: str, variant: str) -> dict[str, Any]:
+    """The values that make a registered variant.
+
+    Args:
+        method: registry name.
+        variant: one of its variants, or "" for the method as it is.
+
+    Raises:
+        UnknownNameError: no such method or variant.
+        ConfigError: the method cannot be imported.
+    """
+    known = method_variants(method)
+    if variant and variant not in known:
+        raise UnknownNameError(f"variant of method {method!r}", variant, known)
+    return dict(known[variant]) if variant else {}
+
+
+def make_method(name: str, config: Mapping[str, Any] | None = None) -> Method:
+    """A method with its configuration.
+
+    Args:
+        name: registry name.
+        config: values that differ from the defaults.
+
+    Raises:
+        ConfigError: a value is wrong or unknown; all are listed.
+    """
+    kind = get_method(name)
+    try:
+        settings = kind.config_type.model_validate(dict(config or {}))
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, f"settings of method {name!r}")) from None
+    method: Method = kind(settings)
+    return method

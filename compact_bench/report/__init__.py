@@ -1,7 +1,0 @@
-"""Reports written from run records: Markdown, CSV and LaTeX."""
-
-from __future__ import annotations
-
-from compact_bench.report.results import ReportFacts, WrittenResults, render_results, write_results
-
-__all__ = ["ReportFacts", "WrittenResults", "render_results", "write_results"]

@@ -1,0 +1,131 @@
+"""What methods' sources claim, held against the runs of some tables."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.methods.contract import Claim, MethodCard, Reproduction
+from compact_bench.methods.registry import (
+    get_method,
+    method_names,
+    method_sources,
+    method_variants,
+    split_name,
+)
+from compact_bench.results.tables.build import Table
+from compact_bench.results.tables.comparisons import Comparison, compare, corrected
+
+__all__ = ["JudgedClaim", "asked_as", "judge_claims"]
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim and what the runs say of it; or a method without one.
+
+    Attributes:
+        method: registry name of the method whose card makes the claim.
+        title: of the method's row.
+        claim: the claim; None where the method has none.
+        status: "reproduced" where the interval of the difference and the corrected test both put the row on
+            the claimed side, "not reproduced" where they do not, "untested" where runs lack, "no reference"
+            where the method's source makes no claim that rows can show.
+        comparison: the difference that was measured, or None.
+        reason: why it is untested or has no reference, or "".
+        table: number of the table that shows it.
+        asked_as: what its rows are asked for by.
+    """
+
+    method: str
+    title: str
+    claim: Claim | None
+    status: Reproduction
+    comparison: Comparison | None = None
+    reason: str = ""
+    table: str = ""
+    asked_as: tuple[str, ...] = ()
+
+
+def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
+    """Every registered method's claims, by the rows of these tables.
+
+    The p values of all claims that could be tested are one family for Holm's correction.
+
+    Args:
+        tables: of one suite, profile and student.
+    """
+    found = [judged for name in method_names() for judged in _of_method(name, tables)]
+    tested = [judged.comparison for judged in found if judged.comparison is not None]
+    settled = iter(corrected(tested))
+    return tuple(_judged(judged, settled) for judged in found)
+
+
+def _judged(judged: JudgedClaim, settled: Iterator[Comparison]) -> JudgedClaim:
+    if judged.comparison is None or judged.claim is None:
+        return judged
+    comparison = next(settled)
+    effect = comparison.effect or 0.0
+    on_side = effect > 0.0 if judged.claim.expected == "above" else effect < 0.0
+    status: Reproduction = "reproduced" if comparison.shown and on_side else "not reproduced"
+    return replace(judged, comparison=comparison, status=status)
+
+
+def _of_method(name: str, tables: Sequence[Table]) -> list[JudgedClaim]:
+    try:
+        card: MethodCard = get_method(name).card
+    except ConfigError as error:
+        origin = method_sources()[name].origin
+        reason = f"the method of {origin} cannot be used: {str(error).splitlines()[0]}"
+        return [JudgedClaim(name, name, None, "untested", reason=reason)]
+    title = card.short or card.title
+    if not card.claims:
+        known = card.reproduction == "no reference"
+        reason = f"source: {card.source}" if known else "its source makes no claim known here that rows show"
+        return [JudgedClaim(name, title, None, "no reference", reason=reason)]
+    return [_of_claim(name, title, claim, tables) for claim in card.claims]
+
+
+def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> JudgedClaim:
+    names = (claim.row or name, claim.against)
+    table = _table_of(names, tables)
+    rows = {row.row.name: row for row in table.filled}
+    for other in tables:
+        for row in other.filled:
+            if row.row.name not in rows or (row.runs and not rows[row.row.name].runs):
+                rows[row.row.name] = row
+    judged = JudgedClaim(
+        name,
+        title,
+        claim,
+        "untested",
+        table=table.number,
+        asked_as=tuple(dict.fromkeys(asked_as(one) for one in names)),
+    )
+    strange = [one for one in names if one not in rows]
+    if strange:
+        return replace(judged, reason=f"no runs of {' and '.join(strange)}")
+    if claim.group not in table.compared:
+        return replace(judged, reason=f"the suite has no benchmarks of group {claim.group!r}")
+    group, benchmarks = table.compared[claim.group]
+    found = compare(rows[names[0]], rows[names[1]], group.short or group.title, benchmarks)
+    return replace(judged, reason=found.reason) if found.effect is None else replace(judged, comparison=found)
+
+
+def _table_of(names: Sequence[str], tables: Sequence[Table]) -> Table:
+    """The first table that has all of these rows, or else the first."""
+    every = ((table, {row.row.name for row in table.filled}) for table in tables)
+    return next((table for table, rows in every if rows.issuperset(names)), tables[0])
+
+
+def asked_as(row: str) -> str:
+    """What a row's runs are asked for by: its method, with its variant where that is a registered one.
+
+    Args:
+        row: name of the row ("single_teacher[best]").
+    """
+    method, variant = split_name(row)
+    with contextlib.suppress(ConfigError):
+        return row if variant in method_variants(method) else method
+    return row

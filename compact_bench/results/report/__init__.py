@@ -1,0 +1,7 @@
+"""Reports written from run records: Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+from compact_bench.results.report.writer import ReportFacts, WrittenResults, render_results, write_results
+
+__all__ = ["ReportFacts", "WrittenResults", "render_results", "write_results"]

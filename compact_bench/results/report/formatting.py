@@ -1,0 +1,112 @@
+"""Numbers as a reader sees them; accuracies become percent here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compact_bench.core.records import Cell
+from compact_bench.results.tables.build import Column, Row, Table, Unit
+
+__all__ = ["Reasons", "cell_text", "column_items", "number_text", "row_seeds", "shown_rows"]
+
+SHORT_REASON = 20
+COUNTED: tuple[Unit, ...] = ("steps", "tokens", "seconds")
+
+
+def number_text(value: float, unit: Unit) -> str:
+    """One number: percent with one decimal, nats with four, ratios with three digits, shares three decimals.
+
+    A change has its sign and, as papers state them, two decimals.
+
+    Args:
+        value: in inner units; accuracy in [0, 1].
+        unit: of the column.
+    """
+    if unit == "accuracy":
+        return f"{value * 100:.1f}"
+    if unit == "change":
+        # -0.0 would print as "-0.0".
+        return f"{value * 100 + 0.0:+.2f}"
+    if unit == "ratio":
+        return f"{value:.3g}"
+    if unit == "nats":
+        return f"{value:.4f}"
+    if unit == "share":
+        return f"{value:.3f}"
+    return f"{value:,.1f}" if unit == "seconds" else f"{value:,.0f}"
+
+
+class Reasons:
+    """Numbered reasons of empty cells: a long one stands below the table, a short one in the cell."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def short(self, reason: str) -> str:
+        """What the cell says."""
+        if len(reason) <= SHORT_REASON:
+            return reason
+        number = self._numbers.setdefault(reason, len(self._numbers) + 1)
+        return f"{reason.partition(':')[0][:SHORT_REASON].strip()} ({number})"
+
+    @property
+    def listing(self) -> list[str]:
+        """The long reasons, "(1) failed: ...", in the order of their numbers."""
+        return [f"({number}) {reason}" for reason, number in self._numbers.items()]
+
+
+def column_items(table: Table, column: Column) -> int | None:
+    """How many items every cell of a column is over, or None where that differs or there are none."""
+    counts = {table.cells[row.name, column.name].items for row in table.rows if row.kind == "runs"}
+    counts.discard(0)
+    return counts.pop() if len(counts) == 1 else None
+
+
+def shown_rows(table: Table, columns: Sequence[Column]) -> list[Row]:
+    """The rows that have something to say in these columns.
+
+    Chance and the like say nothing where no cell of theirs is filled; a row of a paper may be told where it
+    belongs.
+
+    Args:
+        table: the table.
+        columns: some of its columns.
+    """
+    groups = {column.group for column in columns}
+    return [
+        row
+        for row in table.rows
+        if (not row.groups or groups & set(row.groups))
+        and (row.kind != "level" or any(table.cells[row.name, c.name].mean is not None for c in columns))
+    ]
+
+
+def row_seeds(table: Table, row: str, columns: Sequence[Column]) -> int | None:
+    """How many seeds a row's cells of these columns are over; None where that differs or there are none."""
+    counts = {table.cells[row, column.name].seeds for column in columns}
+    counts.discard(0)
+    return counts.pop() if len(counts) == 1 else None
+
+
+def cell_text(cell: Cell, unit: Unit, reasons: Reasons, *, items: int | None, seeds: int | None) -> str:
+    """A cell: "12.0 ± 1.1 [8.0, 16.3]" (mean, standard deviation over seeds, interval), or why it is empty.
+
+    Args:
+        cell: the cell.
+        unit: of its column.
+        reasons: collects long reasons.
+        items, seeds: what the column's head and the row say; what differs is added in the cell.
+    """
+    if cell.mean is None:
+        return reasons.short(cell.reason)
+    text = number_text(cell.mean, unit)
+    if cell.seed_sd is not None:
+        text += f" ± {number_text(cell.seed_sd, 'accuracy' if unit == 'change' else unit)}"
+    if cell.low is not None and cell.high is not None and unit not in COUNTED:
+        text += f" [{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]"
+    differs = []
+    if cell.items and cell.items != items and unit not in COUNTED:
+        differs.append(f"n = {cell.items}")
+    if cell.seeds and cell.seeds != seeds:
+        differs.append(f"{cell.seeds} seed{'s' if cell.seeds > 1 else ''}")
+    return f"{text} ({', '.join(differs)})" if differs else text

@@ -1,0 +1,1 @@
+"""Sections of RESULTS.md: what the data support, truth, teachers, tuning, provenance."""

@@ -1,0 +1,1 @@
+"""Sweeps: tables at several values of one setting, and what they show."""

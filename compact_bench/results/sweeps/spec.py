@@ -1,0 +1,193 @@
+"""What a sweep varies, runs and shows, as data files without code (`paper_tables/figure_*.toml`)."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.settings import Group, Strict, describe_validation_error
+from compact_bench.results.tables.spec import (
+    GroupSpec,
+    RowSpec,
+    TableSpec,
+    definition_file,
+    packaged_definitions,
+)
+
+__all__ = ["AxisSpec", "PanelSpec", "SweepRow", "SweepSpec", "load_sweep_spec", "sweep_names"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Values = Annotated[tuple[float, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
+class AxisSpec(Strict):
+    """What is varied.
+
+    Attributes:
+        setting: a setting of the suite's generated world.
+        title: as shown, with its unit where it has one.
+        values: those that are run unless others are asked for.
+    """
+
+    setting: str
+    title: str
+    values: Values
+
+
+class SweepRow(Strict):
+    """One line of the figure.
+
+    Attributes:
+        name: what it is asked for by.
+        method: registry name.
+        title: as shown.
+        style: number of its colour, marker and dashes, the same whichever rows are shown.
+        settings: nested settings that tell it from the method as it is.
+        optional: whether it is run only when asked for.
+    """
+
+    name: Name
+    method: str
+    title: str
+    style: Annotated[int, Field(ge=0)]
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    optional: bool = False
+
+    @property
+    def as_table_row(self) -> RowSpec:
+        """The same as a row of a table."""
+        variant = self.name if self.settings else ""
+        return RowSpec(method=self.method, title=self.title, variant_suffix=variant, settings=self.settings)
+
+
+class PanelSpec(Strict):
+    """One pair of axes: the mean of a group of benchmarks, or a measure of the records.
+
+    Attributes:
+        name: unique name.
+        title, y_title: as shown.
+        group: the group of benchmarks, or "".
+        source: where a record has the measure, or "".
+        items_source: where the record has its per-item values, or "".
+        ids_source: where the record has the items' ids.
+        one_minus: whether 1 minus the value is shown.
+        note: one sentence for the reader, or "".
+    """
+
+    name: Name
+    title: str
+    y_title: str
+    group: Group | None = None
+    source: str = ""
+    items_source: str = ""
+    ids_source: str = ""
+    one_minus: bool = False
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> PanelSpec:
+        if (self.group is None) == (not self.source):
+            raise ValueError("expected either group or source")
+        if bool(self.items_source) != bool(self.ids_source):
+            raise ValueError("expected items_source and ids_source, or neither")
+        return self
+
+
+class SweepSpec(Strict):
+    """A whole sweep.
+
+    Attributes:
+        name: as asked for on the command line.
+        title: one line.
+        suite, profile, seeds: what is run unless other ones are asked for.
+        axis: what is varied.
+        reference: name of the row that the others are compared with.
+        rows: lines, in order.
+        panels: axes, in order.
+        note: what a reader must know of the rows.
+    """
+
+    name: Name
+    title: str
+    suite: str
+    profile: str
+    seeds: Seeds
+    axis: AxisSpec
+    reference: str
+    rows: Annotated[tuple[SweepRow, ...], Field(min_length=1)]
+    panels: Annotated[tuple[PanelSpec, ...], Field(min_length=1)]
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SweepSpec:
+        names = [row.name for row in self.rows]
+        for what, given in (("row", names), ("panel", [panel.name for panel in self.panels])):
+            twice = sorted({name for name in given if given.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} given twice: {', '.join(twice)}")
+        if self.reference not in names:
+            raise ValueError(f"reference: expected one of the rows {', '.join(names)}")
+        return self
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Groups of benchmarks that a panel shows; no other is evaluated."""
+        return tuple(dict.fromkeys(panel.group for panel in self.panels if panel.group is not None))
+
+    def choose(self, names: tuple[str, ...]) -> SweepSpec:
+        """The sweep with only some rows.
+
+        Args:
+            names: of the rows; empty for all that are not optional.
+
+        Raises:
+            UnknownNameError: there is no such row.
+        """
+        known = {row.name: row for row in self.rows}
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(f"row of sweep {self.name!r}", name, known)
+        chosen = [row for row in self.rows if (row.name in names if names else not row.optional)]
+        # The reference may be left out; then nothing is compared.
+        return self.model_copy(update={"rows": tuple(chosen)})
+
+    def as_table(self) -> TableSpec:
+        """The rows as a table, which is how runs are planned and found."""
+        groups = [GroupSpec(name=g, title=g, kind="benchmarks", mean=True) for g in self.groups]
+        measures = GroupSpec(name="measures", title="measures", kind="measures")
+        return TableSpec(
+            number=self.name,
+            title=self.title,
+            numbering="",
+            reference="",
+            rows=tuple(row.as_table_row for row in self.rows),
+            groups=tuple(groups) or (measures,),
+        )
+
+
+def sweep_names() -> tuple[str, ...]:
+    """Names of the packaged sweeps."""
+    return tuple(packaged_definitions("figure"))
+
+
+def load_sweep_spec(name: str) -> SweepSpec:
+    """Read and check a sweep's definition.
+
+    Args:
+        name: "error_rate", "figure_error_rate", or the path of a TOML file.
+
+    Raises:
+        UnknownNameError: there is no such sweep.
+        ConfigError: the file is no TOML or has wrong fields; all of them are listed.
+    """
+    path = definition_file("figure", name)
+    try:
+        return SweepSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, path.name)) from None

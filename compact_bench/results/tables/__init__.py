@@ -1,0 +1,1 @@
+"""Tables: what one shows (`spec`), its rows, cells, comparisons, controls, notes; from records alone."""

@@ -1,0 +1,338 @@
+"""A table from run records alone: rows, columns, cells with intervals, comparisons, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.records import Cell, RunRecord, value_at
+from compact_bench.results.tables.cells import (
+    Benchmarks,
+    benchmark_sample,
+    cell_of,
+    empty_cell,
+    group_sample,
+    measure_cell,
+)
+from compact_bench.results.tables.changes import change_cell
+from compact_bench.results.tables.comparisons import Comparison, Groups, compare_rows
+from compact_bench.results.tables.controls import Control, measure_controls
+from compact_bench.results.tables.notes import cost_notes, table_notes
+from compact_bench.results.tables.rows import RowRuns, fill_rows
+from compact_bench.results.tables.spec import GroupSpec, TableSpec
+
+__all__ = ["BenchmarkLike", "Column", "Row", "SuiteLike", "Table", "build_table"]
+
+CHANGE = "_change"
+"""End of the name of a column of changes, behind the name of its benchmark group."""
+LEVELS = (("chance", "Chance"), ("majority", "Majority answer"))
+Unit = Literal["accuracy", "change", "nats", "ratio", "share", "steps", "tokens", "seconds"]
+
+
+class BenchmarkLike(Protocol):
+    """What a table reads of a suite's benchmark."""
+
+    @property
+    def task(self) -> str:
+        """Task name."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """As shown."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """Name of the column group."""
+        ...
+
+
+class SuiteLike(Protocol):
+    """What a table reads of a suite."""
+
+    @property
+    def name(self) -> str:
+        """Suite name."""
+        ...
+
+    @property
+    def benchmarks(self) -> Sequence[BenchmarkLike]:
+        """In the order of the columns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: unique name: the task, "<group>_mean", or the measure.
+        title: as shown.
+        group: name of its group.
+        unit: of its values; "accuracy" is in [0, 1], "change" a ratio minus 1.
+        is_mean: whether it is a mean over the group's benchmarks.
+    """
+
+    name: str
+    title: str
+    group: str
+    unit: Unit
+    is_mean: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        name: unique name; the label of its runs for a method's row.
+        title: as shown.
+        kind: "runs", "level" (chance, majority) or "paper".
+        same_as: row that it repeats, or "".
+        groups: names of the column groups that show it; empty for all.
+    """
+
+    name: str
+    title: str
+    kind: Literal["runs", "level", "paper"]
+    same_as: str = ""
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A whole table; every row has a cell in every column.
+
+    Attributes:
+        number, title, numbering, reference: see `TableSpec`.
+        suite, profile: what it is of.
+        groups: the column groups, in order, with their notes.
+        columns, rows: in order.
+        cells: (row name, column name) -> cell.
+        comparisons: the planned pairs, and the reference row against the others.
+        controls: pairs whose difference is known beforehand.
+        notes: sentences a reader needs, in order.
+        cost_notes: sentences about rows that cost more or less training than the reference.
+        filled: rows of runs with their runs, which everything above was computed from.
+        compared: the groups whose means are compared.
+    """
+
+    number: str
+    title: str
+    numbering: str
+    reference: str
+    suite: str
+    profile: str
+    groups: tuple[GroupSpec, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    comparisons: tuple[Comparison, ...]
+    controls: tuple[Control, ...]
+    notes: tuple[str, ...]
+    cost_notes: tuple[str, ...]
+    filled: tuple[RowRuns, ...]
+    compared: Groups
+
+    def columns_of(self, group: str) -> tuple[Column, ...]:
+        """Columns of one group."""
+        return tuple(column for column in self.columns if column.group == group)
+
+
+def build_table(
+    spec: TableSpec,
+    records: Sequence[RunRecord],
+    suite: SuiteLike,
+    notes: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    teachers: Sequence[str] = (),
+    profile: str | None = None,
+    seeds: Sequence[int] = (),
+    has_truth: bool = False,
+    problems: Mapping[str, str] | None = None,
+    extra_steps: Mapping[str, str] | None = None,
+) -> Table:
+    """Build a table from run records.
+
+    Args:
+        spec: what the table shows.
+        records: runs under one set of settings; those of other suites or profiles are left out.
+        suite: names the benchmarks and their groups.
+        notes: task -> {"chance": ..., "majority": ...}; None takes what the records carry.
+        teachers: names, in the suite's order, so that a teacher without runs has a row that says so.
+        profile: which profile; None takes the records' own.
+        seeds: seeds that were asked for; a row that lacks one is named in the notes.
+        has_truth: whether the suite knows which rationales are right; rows and groups may require it.
+        problems: name of a row or method -> why it can have no runs.
+        extra_steps: method -> what it spends beyond the schedule, by its card.
+
+    Raises:
+        ConfigError: the records are of several profiles and none was asked for, or two of them claim the
+            same method, variant and seed.
+    """
+    mine = [r for r in records if r.key.get("suite") == suite.name]
+    profile = profile or _only_profile(mine)
+    mine = [r for r in mine if r.key.get("profile") == profile]
+    rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
+    columns, groups = _columns(spec, suite, has_truth), _groups(spec, suite, rows)
+    levels = notes if notes is not None else _recorded_notes(mine)
+    cells = _run_cells(spec, rows, columns, groups)
+    compared = {name: pair for name, pair in groups.items() if pair[0].compared}
+    comparisons = compare_rows(spec, rows, compared)
+    return Table(
+        number=spec.number,
+        title=spec.title,
+        numbering=spec.numbering,
+        reference=spec.reference,
+        suite=suite.name,
+        profile=profile,
+        groups=tuple(group for group in spec.groups if any(c.group == group.name for c in columns)),
+        columns=columns,
+        rows=_rows(spec, rows),
+        cells=cells | _level_cells(levels, columns, groups) | _paper_cells(spec, columns),
+        comparisons=comparisons,
+        controls=measure_controls(spec.controls, rows, compared),
+        notes=table_notes(spec, profile, rows, groups, comparisons, seeds),
+        cost_notes=cost_notes(spec.reference, rows, extra_steps or {}),
+        filled=tuple(rows),
+        compared=compared,
+    )
+
+
+def _groups(spec: TableSpec, suite: SuiteLike, rows: Sequence[RowRuns]) -> Groups:
+    return {
+        group.name: (group, Benchmarks.of(_tasks(group, suite), rows))
+        for group in spec.groups
+        if group.kind == "benchmarks" and _tasks(group, suite)
+    }
+
+
+def _only_profile(records: Sequence[RunRecord]) -> str:
+    profiles = sorted({str(r.key.get("profile")) for r in records})
+    if len(profiles) > 1:
+        raise ConfigError(
+            f"expected runs of one profile, got {', '.join(profiles)}; name one with --profile."
+        )
+    return profiles[0] if profiles else ""
+
+
+def _tasks(group: GroupSpec, suite: SuiteLike) -> list[str]:
+    return [b.task for b in suite.benchmarks if b.group == group.name]
+
+
+def _columns(spec: TableSpec, suite: SuiteLike, has_truth: bool) -> tuple[Column, ...]:
+    columns: list[Column] = []
+    for group in spec.groups:
+        if group.requires and not has_truth:
+            continue
+        if group.kind == "measures":
+            columns += [Column(m.name, m.title, group.name, m.unit) for m in group.columns]
+            continue
+        if group.kind == "changes":
+            columns += _change_columns(spec, group, suite)
+            continue
+        own = [b for b in suite.benchmarks if b.group == group.name]
+        columns += [Column(b.task, b.title, group.name, "accuracy") for b in own]
+        if group.mean and own:
+            title = f"{group.short or group.title} mean"
+            columns.append(Column(f"{group.name}_mean", title, group.name, "accuracy", is_mean=True))
+    return tuple(columns)
+
+
+def _change_columns(spec: TableSpec, group: GroupSpec, suite: SuiteLike) -> list[Column]:
+    compared = [other for other in spec.groups if other.compared and _tasks(other, suite)]
+    return [
+        Column(other.name + CHANGE, f"{other.short or other.title} mean, change", group.name, "change")
+        for other in compared
+    ]
+
+
+def _rows(spec: TableSpec, rows: Sequence[RowRuns]) -> tuple[Row, ...]:
+    levels = [Row(name, title, "level") for name, title in LEVELS]
+    runs = [Row(row.row.name, row.row.title, "runs", row.same_as) for row in rows]
+    paper = [
+        Row(_paper_name(i), f"{p.title} ({p.version})", "paper", groups=p.groups)
+        for i, p in enumerate(spec.paper)
+    ]
+    return (*levels, *runs, *paper)
+
+
+def _paper_name(index: int) -> str:
+    return f"paper_{index + 1}"
+
+
+def _run_cells(
+    spec: TableSpec, rows: Sequence[RowRuns], columns: Sequence[Column], groups: Groups
+) -> dict[tuple[str, str], Cell]:
+    reference = next((row for row in rows if row.row.name == spec.reference), None)
+    return {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
+
+
+def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, reference: RowRuns | None) -> Cell:
+    name = row.row.name
+    if column.unit == "change":
+        return change_cell(row, reference, column.name, groups[column.name.removesuffix(CHANGE)][1])
+    if row.empty_reason:
+        return empty_cell(name, column.name, row.empty_reason)
+    runs = list(row.runs.values())
+    if column.group not in groups:
+        measure = next(m for g in spec.groups for m in g.columns if m.name == column.name)
+        return measure_cell(row, measure)
+    if not column.is_mean:
+        return cell_of(name, column.name, benchmark_sample(runs, column.name), "not measured")
+    sample = group_sample(runs, groups[column.group][1])
+    if isinstance(sample, str):
+        return empty_cell(name, column.name, sample)
+    return cell_of(name, column.name, sample, "not measured")
+
+
+def _recorded_notes(records: Sequence[RunRecord]) -> Mapping[str, Any]:
+    for record in records:
+        for path in ("probes.suite_notes", "provenance.suite_notes"):
+            found = value_at(record, path)
+            if isinstance(found, Mapping) and found:
+                return found
+    return {}
+
+
+def _level(notes: Mapping[str, Any], task: str, level: str) -> float | None:
+    """Chance or majority of a task, from {task: {level: x}} or {level: {task: x}}."""
+    for outer, inner in ((task, level), (level, task)):
+        found = notes.get(outer)
+        value = found.get(inner) if isinstance(found, Mapping) else None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    return None
+
+
+def _level_cells(
+    notes: Mapping[str, Any], columns: Sequence[Column], groups: Groups
+) -> dict[tuple[str, str], Cell]:
+    cells: dict[tuple[str, str], Cell] = {}
+    for level, _ in LEVELS:
+        for column in columns:
+            tasks: Sequence[str] = ()
+            if column.unit == "accuracy":
+                tasks = groups[column.group][1].tasks if column.is_mean else (column.name,)
+            values = [_level(notes, task, level) for task in tasks]
+            known = [value for value in values if value is not None]
+            if known and len(known) == len(values):
+                cells[level, column.name] = Cell(level, column.name, sum(known) / len(known))
+            else:
+                reason = "no fixed options" if tasks else "does not apply"
+                cells[level, column.name] = empty_cell(level, column.name, reason)
+    return cells
+
+
+def _paper_cells(spec: TableSpec, columns: Sequence[Column]) -> dict[tuple[str, str], Cell]:
+    cells: dict[tuple[str, str], Cell] = {}
+    for index, paper in enumerate(spec.paper):
+        name = _paper_name(index)
+        for column in columns:
+            value = paper.values.get(column.name)
+            reason = "" if value is not None else "not available"
+            cells[name, column.name] = Cell(name, column.name, value, reason=reason)
+    return cells

@@ -1,0 +1,304 @@
+"""Pairs of rows, in numbers and in words: the reference row against every other, and what else is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from compact_bench.core.records import RunRecord
+from compact_bench.results.stats import (
+    ALPHA,
+    POWER,
+    Precision,
+    Sample,
+    estimate,
+    holm,
+    permutation_p_value,
+    precision,
+)
+from compact_bench.results.tables.cells import Benchmarks, group_sample, item_ids
+from compact_bench.results.tables.rows import RowRuns
+from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, TableSpec
+
+__all__ = ["Comparison", "Groups", "compare", "compare_rows", "corrected", "few_seeds_note", "paired_samples"]
+
+ENOUGH_SEEDS = 5
+Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row minus another, on one group's mean.
+
+    Attributes:
+        row, against: names of the rows.
+        row_title, against_title: both, as shown.
+        group: short title of the group.
+        effect, low, high: difference of accuracies in [-1, 1] and its 95 % interval; None when there is none.
+        seed_sd: standard deviation, over seeds, of the paired difference; None with one seed.
+        p_value: of the permutation test; None when there is none.
+        p_holm: the same, Holm-corrected over all comparisons of the table.
+        family: how many comparisons Holm's correction counts.
+        precision: how small a difference the test can detect; None when that is unknown.
+        seeds, items: how many pairs.
+        reason: why there is no comparison, or "".
+        measured: names of the rows whose runs are compared: not "best" but the teacher that was chosen.
+        in_words: whether the report tells it in a sentence.
+        tells_detectable: whether it also tells the smallest detectable difference.
+    """
+
+    row: str
+    against: str
+    row_title: str
+    against_title: str
+    group: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seed_sd: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    family: int = 1
+    precision: Precision | None = None
+    seeds: int = 0
+    items: int = 0
+    reason: str = ""
+    measured: tuple[str, str] = ("", "")
+    in_words: bool = False
+    tells_detectable: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether a difference is shown: the interval excludes 0 and the corrected test agrees."""
+        if self.low is None or self.high is None or self.p_holm is None:
+            return False
+        return not self.low <= 0.0 <= self.high and self.p_holm < ALPHA
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest difference that the uncorrected test detects, given the seeds; None if none."""
+        return self.precision.detectable() if self.precision else None
+
+    @property
+    def detectable_holm(self) -> float | None:
+        """The same at the strictest step of Holm's correction."""
+        return self.precision.detectable(ALPHA / self.family) if self.precision else None
+
+    @property
+    def counts(self) -> str:
+        """How much was compared: "n = 3 seeds, 1,200 items"."""
+        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return f"n = {seeds}, {self.items:,} item{'s' if self.items != 1 else ''}"
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a word or two, for a table."""
+        if self.effect is None:
+            return "not compared"
+        if not self.shown:
+            return "no difference shown"
+        return "above" if self.effect > 0 else "below"
+
+    @property
+    def measure(self) -> str:
+        """Effect, interval and counts: "+2.1 pp [+0.4, +3.9], n = 5 seeds, 1,200 items"."""
+        if self.effect is None:
+            return "none"
+        interval = "" if self.low is None or self.high is None else f" [{_pp(self.low)}, {_pp(self.high)}]"
+        return f"{_pp(self.effect)} pp{interval}, {self.counts}"
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words; a difference inside the interval is never called one."""
+        names = f"{self.row_title} and {self.against_title}"
+        if self.effect is None:
+            return f"{self.group}: {names} are not compared ({self.reason})."
+        none = f"{self.group}: no difference is shown between {names}: {self.measure}"
+        if self.low is None or self.high is None or self.p_holm is None:
+            return f"{none}; one item under one seed gives no interval."
+        facts = f"p = {self.p_holm:.3g} after Holm"
+        if self.seeds == 1:
+            facts = f"interval over items only, {facts}"
+        if self.shown:
+            return f"{self.group}: {self.side_and_size} ({facts})."
+        if self.low <= 0.0 <= self.high:
+            return f"{none} ({facts})."
+        return f"{none} ({facts}): the interval leaves out 0, but the corrected test does not confirm it."
+
+    @property
+    def side_and_size(self) -> str:
+        """Which row is above, by how much: "A is above B by 2.1 pp [0.4, 3.9], n = 5 seeds, 1,200 items"."""
+        effect, low, high = (value or 0.0 for value in (self.effect, self.low, self.high))
+        side, bounds = ("above", (low, high)) if effect > 0 else ("below", (-high, -low))
+        size = f"{abs(effect) * 100:.1f} pp [{bounds[0] * 100:.1f}, {bounds[1] * 100:.1f}]"
+        return f"{self.row_title} is {side} {self.against_title} by {size}, {self.counts}"
+
+    @property
+    def detectable_sentence(self) -> str:
+        """How small a difference of this pair the table could have detected, in words; "" if not compared."""
+        if self.effect is None:
+            return ""
+        names = f"{self.row_title} and {self.against_title}"
+        terms = f"{POWER * 100:.0f} % power, two-sided {ALPHA * 100:.0f} %, {self.counts}"
+        if self.detectable is None:
+            return (
+                f"{self.group}: no difference between {names} could have been detected ({terms}): there are "
+                "too few items, or none of them differs."
+            )
+        strict = "nothing" if self.detectable_holm is None else f"{self.detectable_holm * 100:.1f} pp"
+        seeds = ""
+        if self.seed_sd is not None:
+            seeds = (
+                f" Over the seeds, this difference has a standard deviation of {self.seed_sd * 100:.1f} pp."
+            )
+        return (
+            f"{self.group}: the smallest difference between {names} that this table could have detected is "
+            f"{self.detectable * 100:.1f} pp ({terms}); {strict} at the strictest step of Holm's correction "
+            f"({ALPHA * 100:.0f} % / {self.family}).{seeds}"
+        )
+
+
+def _pp(value: float) -> str:
+    # -0.0 would print as "-0.0".
+    return f"{value * 100 + 0.0:+.1f}"
+
+
+def few_seeds_note(seeds: Sequence[int]) -> str:
+    """What few seeds mean for the comparisons; "" when there are enough, or no comparison.
+
+    Args:
+        seeds: seeds of each comparison.
+    """
+    fewest = min((n for n in seeds if n), default=0)
+    if fewest == 0 or fewest >= ENOUGH_SEEDS:
+        return ""
+    count = "one seed" if fewest == 1 else f"{fewest} seeds"
+    return (
+        f"Some rows are compared on {count} only: intervals and p values are conditional on the seeds that "
+        "were run, and another choice of seeds may change them."
+    )
+
+
+def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tuple[Comparison, ...]:
+    """Compare the reference row with every other row, and the other planned pairs, on every group's mean.
+
+    Seeds are paired; a row that was never trained has the same scores under every seed. Items are paired by
+    id. The p values of all comparisons are one family for Holm's correction; a pair that repeats another
+    (the best single teacher's) takes over its values and is not counted twice.
+
+    Args:
+        spec: names the reference row and the planned pairs.
+        rows: all rows; a planned pair of which one is not here is left out.
+        groups: group name -> its specification and benchmarks.
+
+    Returns:
+        Group by group: the planned pairs in their order, then the reference against the other rows.
+    """
+    by_name = {row.row.name: row for row in rows}
+    pairs = _pairs(spec, list(by_name))
+    found = []
+    for group, benchmarks in groups.values():
+        for pair in pairs:
+            result = compare(by_name[pair.row], by_name[pair.against], group.short or group.title, benchmarks)
+            told = pair in spec.comparisons or not spec.comparisons
+            found.append(replace(result, in_words=told, tells_detectable=pair.detectable))
+    return corrected(found)
+
+
+def _pairs(spec: TableSpec, names: Sequence[str]) -> list[ComparisonSpec]:
+    planned = [pair for pair in spec.comparisons if pair.row in names and pair.against in names]
+    known = {(pair.row, pair.against) for pair in planned}
+    if spec.reference not in names:
+        return planned
+    others = [name for name in names if name != spec.reference and (spec.reference, name) not in known]
+    return planned + [ComparisonSpec(row=spec.reference, against=name) for name in others]
+
+
+def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons with Holm's correction; those of the same runs count once.
+
+    Args:
+        found: one family.
+    """
+    tests = {(frozenset(c.measured), c.group): c.p_value for c in found if c.p_value is not None}
+    p_holm = dict(zip(tests, holm(list(tests.values())), strict=True))
+    return tuple(
+        replace(c, p_holm=p_holm.get((frozenset(c.measured), c.group)), family=max(1, len(tests)))
+        for c in found
+    )
+
+
+def compare(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) -> Comparison:
+    """One row minus another on one group's mean, without any correction.
+
+    Args:
+        row, against: the rows.
+        group: short title of the group.
+        benchmarks: of the group.
+    """
+    measured = (row.same_as or row.row.name, against.same_as or against.row.name)
+    empty = Comparison(
+        row.row.name, against.row.name, row.row.title, against.row.title, group, measured=measured
+    )
+    for side in (row, against):
+        if side.empty_reason:
+            return replace(empty, reason=f"{side.row.title}: {side.empty_reason}")
+    if measured[0] == measured[1]:
+        return replace(empty, reason="both rows are the same runs")
+    pair = paired_samples(row, against, benchmarks)
+    if isinstance(pair, str):
+        return replace(empty, reason=pair)
+    left, right = pair
+    difference = left.minus(right)
+    result = estimate(difference)
+    return replace(
+        empty,
+        effect=result.mean,
+        low=result.low,
+        high=result.high,
+        seed_sd=result.seed_sd,
+        p_value=permutation_p_value(difference),
+        precision=precision(difference),
+        seeds=result.seeds,
+        items=result.items,
+    )
+
+
+def paired_samples(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> tuple[Sample, Sample] | str:
+    """Scores of two rows with the same seeds, tasks and items; or why there are none.
+
+    Args:
+        row, against: rows with runs. A row that was never trained has the same scores under every seed.
+        benchmarks: of the group.
+    """
+    ours, theirs = _paired_runs(row, against)
+    if not ours:
+        return "no seed in common"
+    common = _common_items(ours + theirs, benchmarks)
+    left, right = group_sample(ours, common), group_sample(theirs, common)
+    if isinstance(left, str) or isinstance(right, str):
+        return left if isinstance(left, str) else str(right)
+    if left.seeds != right.seeds or left.tasks.keys() != right.tasks.keys():
+        return "not every seed has the same tasks on both sides"
+    return left, right
+
+
+def _paired_runs(row: RowRuns, against: RowRuns) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Runs of both rows, seed by seed."""
+    ours, theirs = row.runs, against.runs
+    # Without training the seed changes nothing, so one run stands for every seed of the other row.
+    if against.untrained:
+        theirs = {seed: theirs.get(seed, next(iter(theirs.values()))) for seed in ours}
+    elif row.untrained:
+        ours = {seed: ours.get(seed, next(iter(ours.values()))) for seed in theirs}
+    seeds = sorted(set(ours) & set(theirs))
+    return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+
+
+def _common_items(runs: Sequence[RunRecord], benchmarks: Benchmarks) -> Benchmarks:
+    """The group's items that every one of these runs has."""
+    counted = {
+        task: benchmarks.counted[task].intersection(*(item_ids(run, task) for run in runs))
+        for task in benchmarks.tasks
+    }
+    return replace(benchmarks, counted=counted)

@@ -1,0 +1,143 @@
+"""Sentences under a table: what the cells are, which seeds lack, and which rows cost another amount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compact_bench.core.records import number_at
+from compact_bench.results.stats import Sample
+from compact_bench.results.tables.cells import group_sample
+from compact_bench.results.tables.comparisons import Comparison, Groups, few_seeds_note
+from compact_bench.results.tables.rows import RowRuns
+from compact_bench.results.tables.spec import TableSpec
+
+__all__ = ["SMOKE_NOTE", "cost_notes", "table_notes"]
+
+SMOKE_NOTE = (
+    "Profile smoke only proves that the pipe works: a few questions, a few items. **The numbers are "
+    "meaningless** and must not be quoted."
+)
+CELL_NOTE = (
+    "A cell is the mean over seeds and items with a 95 % percentile interval of a crossed bootstrap: seeds "
+    "and items are resampled independently, with the same draws for every row. With one seed the interval is "
+    "over items only and says nothing about training again."
+)
+TOKENS_NOTE = (
+    "Every method sees the same questions in the same order for the same number of steps, so a single "
+    "teacher sees about 1/K of the tokens of a method that reads all K teachers."
+)
+COSTS = {"training.optimiser_steps": "optimiser steps", "training.tokens": "supervised tokens"}
+"""What a budget is counted in: where a record has it -> in words."""
+
+
+def table_notes(
+    spec: TableSpec,
+    profile: str,
+    rows: Sequence[RowRuns],
+    groups: Groups,
+    comparisons: Sequence[Comparison],
+    seeds: Sequence[int],
+) -> tuple[str, ...]:
+    """What a reader must know of a table before its numbers.
+
+    Args:
+        spec: the table.
+        profile: of the runs.
+        rows: with their runs.
+        groups: group name -> its specification and benchmarks.
+        comparisons: of the table.
+        seeds: seeds that were asked for.
+    """
+    found: list[str] = []
+    if profile == "smoke":
+        found.append(SMOKE_NOTE)
+    found.append(CELL_NOTE)
+    if groups:
+        found.append("A group's mean is the mean of its benchmarks' means.")
+    for group, benchmarks in groups.values():
+        for task, earlier, count in benchmarks.shared:
+            found.append(
+                f"{group.short or group.title} mean: {count} items of {task} also stand in {earlier} and are "
+                f"counted once, under {earlier}."
+            )
+    found += [row.note for row in rows if row.note]
+    found += _test_best_note(rows, groups)
+    found += _missing_seeds(rows, seeds)
+    if any(row.row.kind == "each_teacher" and row.runs for row in rows):
+        found.append(TOKENS_NOTE)
+    few = few_seeds_note([c.seeds for c in comparisons])
+    return (*found, *([few] if few else []), *_paper_notes(spec))
+
+
+def _test_best_note(rows: Sequence[RowRuns], groups: Groups) -> list[str]:
+    """Which single teacher the test items would have chosen, where the table's rule chose another."""
+    best = next((row for row in rows if row.row.kind == "best_teacher" and row.same_as), None)
+    group, benchmarks = next((pair for pair in groups.values() if pair[0].compared), (None, None))
+    if best is None or group is None or benchmarks is None:
+        return []
+    means: dict[str, float] = {}
+    titles = {row.row.name: row.row.title for row in rows}
+    for row in rows:
+        sample = group_sample(list(row.runs.values()), benchmarks)
+        if row.row.kind == "each_teacher" and row.runs and isinstance(sample, Sample):
+            means[row.row.name] = float(sample.seed_means.mean())
+    top = max(means, key=lambda name: means[name], default="")
+    if top in ("", best.same_as) or best.same_as not in means:
+        return []
+    return [
+        f"Of all single-teacher rows, {titles[top]} has the highest {group.short or group.title} mean on "
+        f"the test items ({means[top] * 100:.1f} %; the chosen one has {means[best.same_as] * 100:.1f} %). "
+        "No rule may choose by test items, but a method should be held against it too."
+    ]
+
+
+def _paper_notes(spec: TableSpec) -> tuple[str, ...]:
+    return tuple(
+        f"{p.title}: {p.version}, {p.place}; what is not known here is not available." for p in spec.paper
+    )
+
+
+def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:
+    found = []
+    for row in rows:
+        recorded = set(row.runs) | {int(r.key["seed"]) for r in row.others}
+        missing = [str(seed) for seed in seeds if seed not in recorded]
+        if row.runs and missing and not row.untrained and not row.same_as:
+            found.append(f"{row.row.title}: seed {', '.join(missing)} not run.")
+    return found
+
+
+def cost_notes(reference: str, rows: Sequence[RowRuns], extra_steps: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for every trained row whose steps or supervised tokens are not the reference's.
+
+    Args:
+        reference: name of the reference row.
+        rows: with their runs.
+        extra_steps: method -> what it spends beyond the schedule, by its card.
+    """
+    budget = next((_costs(row) for row in rows if row.row.name == reference), {})
+    found = []
+    for row in rows:
+        if row.same_as or not row.runs or row.untrained or row.row.name == reference:
+            continue
+        told = [
+            f"{value:,.0f} {COSTS[source]} ({value / budget[source]:.2f} times the reference's "
+            f"{budget[source]:,.0f})"
+            for source, value in _costs(row).items()
+            if budget.get(source) and value != budget[source]
+        ]
+        if told:
+            why = extra_steps.get(row.row.method, "")
+            found.append(f"{row.row.title}: {' and '.join(told)}{f'; {why}' if why else ''}.")
+    return tuple(found)
+
+
+def _costs(row: RowRuns) -> dict[str, float]:
+    """Mean over seeds of what the row's training cost."""
+    costs = {}
+    for source in COSTS:
+        values = [number_at(run, source) for run in row.runs.values()]
+        known = [value for value in values if value is not None]
+        if known:
+            costs[source] = sum(known) / len(known)
+    return costs

@@ -1,0 +1,243 @@
+"""Which runs fill which row of a table, and which teacher is the best single one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.files import key_hash, key_label
+from compact_bench.core.records import RunRecord, number_at
+from compact_bench.results.tables.spec import RowSpec, TableSpec
+
+__all__ = ["PlannedRow", "RowRuns", "choose_teacher", "expand_rows", "fill_rows"]
+
+RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One row of a table for a given set of teachers.
+
+    Attributes:
+        name: unique name; the label of the row's runs ("single_teacher[gpt-4o]").
+        title: as shown.
+        kind: see `RowSpec`; "extra" is a method that has runs and no row of its own.
+        method, variant: of the row's runs.
+        planned: whether the profile runs it; another row is shown only where it has runs.
+    """
+
+    name: str
+    title: str
+    kind: RowKind
+    method: str
+    variant: str = ""
+    planned: bool = True
+
+
+@dataclass(frozen=True)
+class RowRuns:
+    """A row and its runs.
+
+    Attributes:
+        row: the row.
+        runs: finished runs by seed.
+        others: failed and unsupported runs.
+        same_as: for the best single teacher, the row it repeats; else "".
+        note: one sentence about the row, or "".
+        problem: why it is empty, where runs do not say so themselves.
+    """
+
+    row: PlannedRow
+    runs: Mapping[int, RunRecord]
+    others: tuple[RunRecord, ...] = ()
+    same_as: str = ""
+    note: str = ""
+    problem: str = ""
+
+    @property
+    def empty_reason(self) -> str:
+        """Why the row has no numbers; "" when it has a finished run."""
+        if self.runs:
+            return ""
+        if self.others:
+            return _status_text(self.others[0])
+        return self.problem or "not run"
+
+    @property
+    def untrained(self) -> bool:
+        """Whether no run of the row was trained, so that its numbers do not depend on the seed."""
+        return all(run.training.get("optimiser_steps", 0) == 0 for run in self.runs.values())
+
+
+def _status_text(record: RunRecord) -> str:
+    lines = record.reason.strip().splitlines()
+    return f"{record.status}: {lines[0] if lines else 'no reason given'}"
+
+
+def expand_rows(
+    spec: TableSpec, teachers: Sequence[str], profile: str | None = None, has_truth: bool = False
+) -> list[PlannedRow]:
+    """The rows of a table, one per teacher where the table says so.
+
+    Args:
+        spec: the table.
+        teachers: names, in the suite's order.
+        profile: decides which rows are planned; None plans all.
+        has_truth: whether it is known which rationales are right.
+    """
+    rows: list[PlannedRow] = []
+    for row in spec.rows:
+        planned = row.planned_in(profile, has_truth)
+        if row.kind == "each_teacher":
+            rows += [_teacher_row(row, teacher, planned) for teacher in teachers]
+        elif row.kind == "best_teacher":
+            name = _label(row.method, "best" + row.suffix)
+            rows.append(PlannedRow(name, row.title, row.kind, row.method, planned=planned))
+        else:
+            name = _label(row.method, row.suffix)
+            rows.append(PlannedRow(name, row.title, row.kind, row.method, row.suffix, planned))
+    return rows
+
+
+def _label(method: str, variant: str) -> str:
+    return key_label({"method": method, "variant": variant})
+
+
+def _teacher_row(row: RowSpec, teacher: str, planned: bool) -> PlannedRow:
+    variant = teacher + row.suffix
+    title = row.title.replace("{variant}", teacher)
+    return PlannedRow(_label(row.method, variant), title, "each_teacher", row.method, variant, planned)
+
+
+def choose_teacher(selection: Sequence[str], runs: Mapping[str, Sequence[RunRecord]]) -> str | None:
+    """The teacher whose runs have the lowest mean of the selection's values; ties go by name.
+
+    Args:
+        selection: paths of the values in a record; a run's score is their mean.
+        runs: teacher -> finished runs.
+
+    Returns:
+        A teacher, or None when no run has the values. A value that no run has is left out.
+    """
+    every = [record for records in runs.values() for record in records]
+    paths = [path for path in selection if any(number_at(record, path) is not None for record in every)]
+    scores: list[tuple[float, str]] = []
+    for teacher, records in runs.items():
+        values = [[number_at(record, path) for path in paths] for record in records]
+        whole = [[v for v in row if v is not None] for row in values if None not in row]
+        if paths and whole:
+            scores.append((sum(sum(row) / len(row) for row in whole) / len(whole), teacher))
+    return min(scores)[1] if scores else None
+
+
+def fill_rows(
+    spec: TableSpec,
+    records: Sequence[RunRecord],
+    teachers: Sequence[str],
+    profile: str | None,
+    has_truth: bool = False,
+    problems: Mapping[str, str] | None = None,
+) -> list[RowRuns]:
+    """Every row with its runs; rows without any say why, methods without a row get one at the end.
+
+    Args:
+        spec: the table.
+        records: runs of one suite and profile, under one set of settings.
+        teachers: names, in the suite's order; teachers that only records know follow.
+        profile, has_truth: see `expand_rows`.
+        problems: name of a row or method -> why it can have no runs.
+
+    Raises:
+        ConfigError: two records claim the same method, variant and seed.
+    """
+    by_run = _by_run(records)
+    rows = expand_rows(spec, _all_teachers(spec, records, teachers), profile, has_truth)
+    known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
+    extra = sorted(set(by_run) - known)
+    rows += [PlannedRow(_label(m, v), _label(m, v), "extra", m, v) for m, v in extra]
+    why = {row.name: (problems or {}).get(row.name) or (problems or {}).get(row.method, "") for row in rows}
+    filled = [
+        _with_runs(row, by_run.get((row.method, row.variant), []), why[row.name])
+        for row in rows
+        if row.planned or (row.method, row.variant) in by_run
+    ]
+    return [_best(spec, row, filled) if row.row.kind == "best_teacher" else row for row in filled]
+
+
+def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
+    found: dict[tuple[str, str], list[RunRecord]] = {}
+    seen: dict[tuple[str, str, int], str] = {}
+    problems: list[str] = []
+    for record in sorted(records, key=lambda r: (int(r.key["seed"]), key_hash(r.key))):
+        method, variant, seed = record.key["method"], record.key["variant"], int(record.key["seed"])
+        name = key_hash(record.key)
+        if seen.get((method, variant, seed), name) != name:
+            problems.append(f"{key_label(record.key)}@{seed}: {seen[method, variant, seed]} and {name}")
+            continue
+        if (method, variant, seed) not in seen:
+            seen[method, variant, seed] = name
+            found.setdefault((method, variant), []).append(record)
+    if problems:
+        raise ConfigError(
+            "expected one run per method, variant and seed, got runs of several settings or students: "
+            + "; ".join(problems)
+            + ". Give the table only runs that differ in method and seed."
+        )
+    return found
+
+
+def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Sequence[str]) -> list[str]:
+    names = list(teachers)
+    by_teacher = {row.method for row in spec.rows if row.kind == "each_teacher"}
+    ends = _ends(spec)
+    for record in records:
+        variant = str(record.key["variant"])
+        if record.key["method"] in by_teacher and variant:
+            name = next((variant.removesuffix(end) for end in ends if variant.endswith(end)), variant)
+            if name not in names:
+                names.append(name)
+    return names
+
+
+def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str = "") -> RowRuns:
+    runs = {int(r.key["seed"]): r for r in records if r.status == "done"}
+    others = tuple(r for r in records if r.status != "done")
+    note = ""
+    if runs and others:
+        missing = "; ".join(f"seed {r.key['seed']} {_status_text(r)}" for r in others)
+        note = f"{row.title}: {missing}."
+    return RowRuns(row, runs, others, note=note, problem=problem)
+
+
+def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
+    template = next(r for r in spec.rows if r.kind == "best_teacher" and r.title == best.row.title)
+    candidates = {
+        row.row.variant: row
+        for row in rows
+        if row.row.kind == "each_teacher"
+        and row.row.method == template.method
+        and _suffix_of(spec, row.row.variant) == template.suffix
+    }
+    chosen = choose_teacher(
+        spec.selection, {name: list(row.runs.values()) for name, row in candidates.items()}
+    )
+    if chosen is None:
+        measured = any(row.runs for row in candidates.values())
+        return replace(best, problem="no validation nats" if measured else "no teacher run yet")
+    finished = sum(1 for row in candidates.values() if row.runs)
+    among = "" if finished == len(candidates) else f" among the {finished} of {len(candidates)} that were run"
+    source = candidates[chosen]
+    title = f"{best.row.title} ({chosen})"
+    note = f"{best.row.title} is {chosen}{among}, chosen by {spec.selection_text}."
+    return RowRuns(replace(best.row, title=title), source.runs, source.others, source.row.name, note)
+
+
+def _suffix_of(spec: TableSpec, variant: str) -> str:
+    return next((end for end in _ends(spec) if variant.endswith(end)), "")
+
+
+def _ends(spec: TableSpec) -> list[str]:
+    """What runs of a named teacher may have behind the teacher's name."""
+    return [row.suffix for row in spec.rows if row.suffix and row.kind != "method"]

@@ -1,0 +1,320 @@
+"""What a table shows: rows, column groups and selection rules, as data files without code."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.paths import package_folder
+from compact_bench.core.settings import Strict, describe_validation_error
+
+__all__ = [
+    "ComparisonSpec",
+    "ControlSpec",
+    "GroupSpec",
+    "MeasureSpec",
+    "PaperSpec",
+    "RowSpec",
+    "TableSpec",
+    "definition_file",
+    "load_table_spec",
+    "packaged_definitions",
+    "table_names",
+]
+
+
+class RowSpec(Strict):
+    """One row, or one row per teacher.
+
+    Attributes:
+        method: registry name of the method whose runs fill the row.
+        title: how the row is named; "{variant}" stands for the teacher.
+        kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
+            the teacher that the table's `selection` chooses.
+        variant: a registered variant of the method ("no-consensus"), whose values its runs have.
+        variant_suffix: end of the runs' variant, which tells further rows of one method apart.
+        settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
+        epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
+        profiles: profiles that plan this row; empty for all. Elsewhere it shows only if run.
+        always_with: "truth" plans it at every profile where it is known which rationales are right.
+        requires: "truth" leaves it out where that is not known.
+    """
+
+    method: str
+    title: str
+    kind: Literal["method", "each_teacher", "best_teacher"] = "method"
+    variant: str = ""
+    variant_suffix: str = ""
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    epochs_times_teachers: bool = False
+    profiles: tuple[str, ...] = ()
+    always_with: Literal["", "truth"] = ""
+    requires: Literal["", "truth"] = ""
+
+    @model_validator(mode="after")
+    def _one_suffix(self) -> RowSpec:
+        if self.variant and self.variant_suffix:
+            raise ValueError("expected either variant or variant_suffix")
+        return self
+
+    @property
+    def suffix(self) -> str:
+        """What the runs' variant ends in: it stands alone, or behind the teacher's name."""
+        if not self.variant:
+            return self.variant_suffix
+        return self.variant if self.kind == "method" else f":{self.variant}"
+
+    @property
+    def asked_as(self) -> str:
+        """What the row's runs are asked for by on the command line ("compact[no-consensus]")."""
+        return f"{self.method}[{self.variant}]" if self.variant else self.method
+
+    def planned_in(self, profile: str | None, has_truth: bool) -> bool:
+        """Whether `reproduce` runs this row.
+
+        Args:
+            profile: the profile; None counts as all of them.
+            has_truth: whether it is known of every rationale if it is right.
+        """
+        if self.requires and not has_truth:
+            return False
+        everywhere = not self.profiles or profile is None or profile in self.profiles
+        return everywhere or (bool(self.always_with) and has_truth)
+
+
+class MeasureSpec(Strict):
+    """One column that is no benchmark.
+
+    Attributes:
+        name: column name, unique in the table.
+        title: how it is headed.
+        source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
+        items_source: where the record has its per-item values, or ""; items that are null are left out.
+        weights_source: where the record has the items' weights in the mean, or "".
+        unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds".
+    """
+
+    name: str
+    title: str
+    source: str
+    items_source: str = ""
+    weights_source: str = ""
+    unit: Literal["nats", "ratio", "share", "steps", "tokens", "seconds"]
+
+
+class GroupSpec(Strict):
+    """Columns that belong together.
+
+    Attributes:
+        name: group name; of a benchmark group, the group that the suite's benchmarks name.
+        title: heading.
+        short: heading where there is little room.
+        kind: "benchmarks" takes the suite's benchmarks of this group, "measures" the columns below, "changes"
+            has a column for every compared group: its mean relative to the reference row's, minus 1.
+        mean: whether a column with the mean over the group's benchmarks is added.
+        compared: whether the mean is compared with the reference row.
+        columns: measures.
+        note: one sentence under the table.
+        requires: "truth" leaves the group out where it is not known which rationales are right.
+    """
+
+    name: str
+    title: str
+    short: str = ""
+    kind: Literal["benchmarks", "measures", "changes"]
+    mean: bool = False
+    compared: bool = False
+    columns: tuple[MeasureSpec, ...] = ()
+    note: str = ""
+    requires: Literal["", "truth"] = ""
+
+
+class ComparisonSpec(Strict):
+    """A planned comparison, told in words before the table; every compared group has one.
+
+    The reference row is compared with every row anyway. Naming such a pair here puts it into words; another
+    pair is added to the table's comparisons, and so to the family of Holm's correction.
+
+    Attributes:
+        row, against: row names ("compact", "single_teacher[best]"); the difference is `row` minus `against`.
+        detectable: whether the words also say the smallest difference that it could have detected.
+    """
+
+    row: str
+    against: str
+    detectable: bool = False
+
+
+class ControlSpec(Strict):
+    """A pair whose difference is known beforehand: a check of the table as an instrument.
+
+    A control is no part of the family of Holm's correction, and is shown only where both rows are.
+
+    Attributes:
+        row, against: row names.
+        expected: on which side of `against` the row must come out.
+        group: name of the compared group.
+        reason: why that is known, as the end of a sentence, or "".
+    """
+
+    row: str
+    against: str
+    expected: Literal["above", "below"] = "above"
+    group: str
+    reason: str = ""
+
+
+class PaperSpec(Strict):
+    """What the paper reports, where it is known.
+
+    Attributes:
+        title: row title.
+        version: which version of the paper.
+        place: where in it.
+        values: column name -> value in inner units; a column not here is "not available".
+        groups: names of the column groups that show the row; empty for all.
+    """
+
+    title: str
+    version: str
+    place: str
+    values: dict[str, float] = Field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+
+
+class TableSpec(Strict):
+    """A whole table.
+
+    Attributes:
+        number: as asked for on the command line.
+        title: one line.
+        numbering: what the number refers to.
+        reference: method that the other rows are compared with.
+        selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
+        selection_text: the same in words.
+        further_rows: whether runs that the store has of methods without a row get one ("found"), or only
+            those that are asked for by name ("asked").
+        rows, groups, comparisons, controls, paper: see there.
+    """
+
+    number: str
+    title: str
+    numbering: str
+    reference: str
+    selection: tuple[str, ...] = ()
+    selection_text: str = ""
+    further_rows: Literal["found", "asked"] = "found"
+    rows: tuple[RowSpec, ...] = Field(min_length=1)
+    groups: tuple[GroupSpec, ...] = Field(min_length=1)
+    comparisons: tuple[ComparisonSpec, ...] = ()
+    controls: tuple[ControlSpec, ...] = ()
+    paper: tuple[PaperSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> TableSpec:
+        columns = [column.name for group in self.groups for column in group.columns]
+        rows = [(row.method, row.kind, row.suffix) for row in self.rows]
+        groups = [group.name for group in self.groups]
+        for what, names in (("column", columns), ("row", rows), ("group", groups)):
+            twice = sorted({str(name) for name in names if names.count(name) > 1})  # type: ignore[arg-type]
+            if twice:
+                raise ValueError(f"{what} given twice: {', '.join(twice)}")
+        if any(row.kind == "best_teacher" for row in self.rows) and not self.selection:
+            raise ValueError("a best_teacher row needs `selection`")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_are_of_rows_and_groups(self) -> TableSpec:
+        exact = {row.asked_as for row in self.rows if row.kind == "method" and not row.variant_suffix}
+        by_teacher = {row.method for row in self.rows if row.kind != "method" or row.variant_suffix}
+        planned = [(pair.row, pair.against) for pair in self.comparisons]
+        pairs = planned + [(pair.row, pair.against) for pair in self.controls]
+        # A row is called after its method ("single_teacher[best]"); teachers are the suite's to name.
+        unknown = sorted(
+            {n for pair in pairs for n in pair if n not in exact and n.partition("[")[0] not in by_teacher}
+        )
+        if unknown:
+            raise ValueError(f"comparisons and controls: no row is called {', '.join(unknown)}")
+        same = sorted({row for row, against in pairs if row == against})
+        if same:
+            raise ValueError(f"comparisons and controls: {', '.join(same)} is compared with itself")
+        if len(set(planned)) < len(planned):
+            raise ValueError("comparisons: expected every pair once")
+        compared = [group.name for group in self.groups if group.compared]
+        strange = sorted({control.group for control in self.controls} - set(compared))
+        if strange:
+            raise ValueError(
+                f"controls: {', '.join(strange)}: expected a compared group ({', '.join(compared) or 'none'})"
+            )
+        return self
+
+
+def _folders() -> Iterator[Path]:
+    package = package_folder()
+    yield package / "_paper_tables"
+    yield package.parent / "paper_tables"
+
+
+def packaged_definitions(kind: str) -> dict[str, Path]:
+    """Definitions that come with the package: name -> file.
+
+    Args:
+        kind: "table" or "figure".
+    """
+    for folder in _folders():
+        files = sorted(folder.glob(f"{kind}_*.toml"))
+        if files:
+            return {path.stem.removeprefix(f"{kind}_"): path for path in files}
+    return {}
+
+
+def definition_file(kind: str, name: str) -> Path:
+    """The file of a definition.
+
+    Args:
+        kind: "table" or "figure".
+        name: a packaged one ("2", "table_2"), or the path of a TOML file.
+
+    Raises:
+        UnknownNameError: there is no such definition.
+        ConfigError: there is no such file.
+    """
+    packaged = packaged_definitions(kind)
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
+        return path
+    if name.removeprefix(f"{kind}_") not in packaged:
+        raise UnknownNameError(kind, name, packaged)
+    return packaged[name.removeprefix(f"{kind}_")]
+
+
+def table_names() -> tuple[str, ...]:
+    """Numbers of the packaged tables."""
+    return tuple(packaged_definitions("table"))
+
+
+def load_table_spec(number: str | int | Path) -> TableSpec:
+    """Read and check a table's definition.
+
+    Args:
+        number: 2, "2", "table_2", or the path of a TOML file.
+
+    Raises:
+        UnknownNameError: there is no such table.
+        ConfigError: the file is no TOML or has wrong fields; all of them are listed.
+    """
+    path = definition_file("table", str(number))
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TableSpec.model_validate(data)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, path.name)) from None

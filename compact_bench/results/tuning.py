@@ -1,0 +1,209 @@
+"""Tuning: every trained row tries the same learning rates, as often, and is judged on validation questions.
+
+A trial is a run of its own kind: its profile ends in `TRIAL`, it evaluates no benchmark, and no table takes
+it for a result. That makes tuning resumable like any other run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.records import TRIAL, RunKey, RunRecord, number_at
+from compact_bench.core.settings import EvalSettings
+from compact_bench.results.tables.spec import TableSpec
+
+__all__ = [
+    "Rates",
+    "Trial",
+    "TunedRow",
+    "Tuning",
+    "check_tunable",
+    "learning_rates",
+    "trial_key",
+    "with_rate",
+]
+
+FACTORS = (0.5, 1.0, 2.0)
+VALIDATION = "probes.validation_nats."
+Rates = Mapping[tuple[str, str], float]
+"""(method, variant) of a row's runs -> its learning rate."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One learning rate of one row.
+
+    Attributes:
+        key: the trial's run.
+        record: what the store has of it, or None.
+    """
+
+    key: RunKey
+    record: RunRecord | None
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that is tried."""
+        return float(self.key.settings["train"]["learning_rate"])
+
+
+@dataclass(frozen=True)
+class TunedRow:
+    """The trials of one row.
+
+    Attributes:
+        title: of the row.
+        method, variant: of its runs.
+        trials: by learning rate.
+        values: validation value of each trial; None where it has none.
+        own_rate: learning rate of the row without tuning.
+    """
+
+    title: str
+    method: str
+    variant: str
+    trials: tuple[Trial, ...]
+    values: tuple[float | None, ...]
+    own_rate: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial has a record, whatever its outcome."""
+        return all(trial.record is not None for trial in self.trials)
+
+    @property
+    def judged(self) -> bool:
+        """Whether any trial has a value, so that one can be chosen."""
+        return any(value is not None for value in self.values)
+
+    @property
+    def chosen(self) -> float | None:
+        """The learning rate of the lowest value, ties to the smaller; None while trials are missing.
+
+        Where every trial failed, or the method cannot run, it is the row's own rate: the row's runs then say
+        why.
+        """
+        if not self.finished:
+            return None
+        found = [(v, t.rate) for v, t in zip(self.values, self.trials, strict=True) if v is not None]
+        return min(found)[1] if found else self.own_rate
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the lowest or the highest rate of a wider grid was chosen."""
+        rates = [trial.rate for trial in self.trials]
+        return len(rates) > 1 and self.judged and self.chosen in (min(rates), max(rates))
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All trials of a table.
+
+    Attributes:
+        rates: the grid.
+        seed: of every trial.
+        judged_by: names of the validation values whose mean judges a trial.
+        rows: in the table's order.
+    """
+
+    rates: tuple[float, ...]
+    seed: int
+    judged_by: tuple[str, ...]
+    rows: tuple[TunedRow, ...]
+
+    @classmethod
+    def of(
+        cls,
+        table: TableSpec,
+        rates: Sequence[float],
+        seed: int,
+        runs: Sequence[tuple[str, float, Sequence[Trial]]],
+    ) -> Tuning:
+        """Judge trials.
+
+        Args:
+            table: its `selection` is what a trial is judged by; a value that no trial has is left out.
+            rates: the grid.
+            seed: of every trial.
+            runs: (title, learning rate without tuning, trials) of every row.
+        """
+        done = [t.record for _, _, trials in runs for t in trials if t.record and t.record.status == "done"]
+        paths = [path for path in table.selection if any(number_at(r, path) is not None for r in done)]
+        rows = tuple(
+            TunedRow(
+                title,
+                trials[0].key.method,
+                trials[0].key.variant,
+                tuple(trials),
+                tuple(_value(trial.record, paths) for trial in trials),
+                own,
+            )
+            for title, own, trials in runs
+        )
+        return cls(tuple(rates), seed, tuple(path.removeprefix(VALIDATION) for path in paths), rows)
+
+    @property
+    def chosen(self) -> Rates:
+        """The rates of the rows whose trials are all recorded."""
+        return {(row.method, row.variant): row.chosen for row in self.rows if row.chosen is not None}
+
+
+def _value(record: RunRecord | None, paths: Sequence[str]) -> float | None:
+    if record is None or record.status != "done" or not paths:
+        return None
+    values = [number_at(record, path) for path in paths]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def check_tunable(table: TableSpec) -> None:
+    """Refuse to tune for a table that does not say what a trial is judged by.
+
+    Args:
+        table: the table.
+
+    Raises:
+        ConfigError: it has no `selection`, or one that is not measured on validation questions.
+    """
+    strange = [path for path in table.selection if not path.startswith(VALIDATION)]
+    if not table.selection or strange:
+        raise ConfigError(
+            f"--tune: table {table.number}: expected `selection` to name values under {VALIDATION[:-1]}, "
+            f"which trials are judged by, got {', '.join(strange) or 'none'}."
+        )
+
+
+def learning_rates(own: float, asked: Sequence[float] | None) -> tuple[float, ...]:
+    """The grid: what the profile asks for, or half, once and twice the learning rate without tuning.
+
+    Args:
+        own: learning rate without tuning.
+        asked: the profile's grid, or None.
+    """
+    return tuple(asked) if asked is not None else tuple(own * factor for factor in FACTORS)
+
+
+def with_rate(key: RunKey, rate: float) -> RunKey:
+    """The same run at another learning rate.
+
+    Args:
+        key: a run.
+        rate: learning rate.
+    """
+    train = {**key.settings["train"], "learning_rate": rate}
+    return replace(key, settings={**key.settings, "train": train})
+
+
+def trial_key(key: RunKey, rate: float) -> RunKey:
+    """The trial of a learning rate for a run; it does not depend on how benchmarks are evaluated.
+
+    Args:
+        key: the run.
+        rate: learning rate.
+    """
+    limit = key.settings["eval"]["validation_questions"]
+    evaluation = EvalSettings(validation_questions=limit).model_dump(mode="json")
+    tried = with_rate(key, rate)
+    return replace(tried, profile=key.profile + TRIAL, settings={**tried.settings, "eval": evaluation})

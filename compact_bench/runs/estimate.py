@@ -1,0 +1,208 @@
+"""How long runs will take: from finished runs of the store where there are any, else from stated rates."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compact_bench.core.records import TRIAL, RunKey, RunRecord
+from compact_bench.methods.contract import MethodCard
+from compact_bench.methods.registry import get_method
+
+__all__ = ["AssumedRates", "Estimator", "Workload", "assumed_rates", "untrained"]
+
+
+@dataclass(frozen=True)
+class AssumedRates:
+    """What a student does on two CPU cores, for when nothing has been measured.
+
+    Attributes:
+        seconds_per_branch: forward and backward pass over a question with one rationale.
+        seconds_per_item: evaluation, averaged over generation and choice tasks.
+        overhead_seconds: loading, merging and probing.
+    """
+
+    seconds_per_branch: float
+    seconds_per_item: float
+    overhead_seconds: float
+
+
+MEASURED = {
+    1_000_000: AssumedRates(0.009, 0.009, 3.0),
+    135_000_000: AssumedRates(0.8, 0.7, 8.0),
+}
+"""Parameters -> rates: the lab's student, one thread; SmolLM2-135M on rationales of 200 tokens."""
+
+
+def assumed_rates(parameters: int | None) -> AssumedRates:
+    """Rates of a student of some size, on the line through the two that were measured.
+
+    Args:
+        parameters: how many the student has; None where that is not known.
+    """
+    (small, few), (large, many) = sorted(MEASURED.items())
+    share = 1.0 if parameters is None else max(0.0, (parameters - small) / (large - small))
+
+    def between(read: Callable[[AssumedRates], float]) -> float:
+        return read(few) + share * (read(many) - read(few))
+
+    return AssumedRates(
+        between(lambda r: r.seconds_per_branch),
+        between(lambda r: r.seconds_per_item),
+        between(lambda r: r.overhead_seconds),
+    )
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the runs of a command have to do.
+
+    Attributes:
+        questions: training questions of a run.
+        teachers: how many.
+        items: (group, items) of every benchmark.
+        parameters: of the student, or None.
+    """
+
+    questions: int
+    teachers: int
+    items: Sequence[tuple[str, int]]
+    parameters: int | None = None
+
+
+class Estimator:
+    """Estimates runs; several threads may ask and teach it.
+
+    Args:
+        records: what the store holds; only finished runs of the same suite, profile and student count.
+        load: what a run has to do.
+    """
+
+    def __init__(self, records: Iterable[RunRecord], load: Workload) -> None:
+        self._load, self._rates = load, assumed_rates(load.parameters)
+        self._records: list[RunRecord] = []
+        self._lock = threading.Lock()
+        for record in records:
+            self.learn(record)
+
+    def learn(self, record: RunRecord) -> None:
+        """Take a further run into account."""
+        if record.status == "done":
+            with self._lock:
+                self._records.append(record)
+
+    @property
+    def basis(self) -> str:
+        """Where the numbers come from, as one line."""
+        if self._records:
+            return f"from {len(self._records)} finished run(s) in this store"
+        return (
+            f"assuming {self._rates.seconds_per_branch:.2g} s per rationale and "
+            f"{self._rates.seconds_per_item:.2g} s per test item on two cores; corrected as runs end"
+        )
+
+    def expected(self, keys: Sequence[RunKey]) -> dict[str, float]:
+        """Estimates of runs that execute in this order.
+
+        Args:
+            keys: the runs.
+
+        Returns:
+            Hash of the run -> seconds. All runs of methods that train nothing evaluate one student, so only
+            the first of them costs anything.
+        """
+        with self._lock:
+            known = {_untrained_mark(r.key) for r in self._records if not r.training.get("optimiser_steps")}
+            found: dict[str, float] = {}
+            for key in keys:
+                mark = _untrained_mark(_as_data(key))
+                seconds = 0.0 if mark in known else self._evaluation_seconds(key)
+                if untrained(key.method):
+                    known.add(mark)
+                else:
+                    seconds = self._training_seconds(key) + self._evaluation_seconds(key)
+                    seconds += self._overhead_seconds(key)
+                found[key.hash] = seconds
+            return found
+
+    def _same(self, key: RunKey) -> list[RunRecord]:
+        """Records whose timings carry over: same suite, profile and student; trials train like other runs."""
+        mine = (key.suite, key.profile.removesuffix(TRIAL), key.student)
+        return [
+            r
+            for r in self._records
+            if (r.key["suite"], str(r.key["profile"]).removesuffix(TRIAL), r.key["student"]) == mine
+        ]
+
+    def _training_seconds(self, key: RunKey) -> float:
+        same = [r for r in self._same(key) if r.training.get("optimiser_steps") and r.training.get("seconds")]
+        counted = [int(r.training["questions"]) for r in same if r.training.get("questions")]
+        questions = statistics.median(counted) if counted else self._load.questions
+        seen = questions * int(key.settings["train"]["epochs"])
+        own = [r for r in same if (r.key["method"], r.key["variant"]) == (key.method, key.variant)]
+        per_question = [s for r in own if (s := _seconds_per_question(r)) is not None]
+        if per_question:
+            return seen * statistics.median(per_question)
+        rates = [r.training["seconds"] / r.training["branches"] for r in same if r.training.get("branches")]
+        per_branch = statistics.median(rates) if rates else self._rates.seconds_per_branch
+        # A method that is told one teacher reads one rationale a question.
+        branches = 1 if key.settings["method"].get("teacher") else self._load.teachers
+        return seen * branches * per_branch
+
+    def _evaluation_seconds(self, key: RunKey) -> float:
+        if key.is_trial:
+            return 0.0
+        same = [r for r in self._same(key) if r.evaluations]
+        alike = [_evaluation_seconds(r) for r in same if r.key["settings"]["eval"] == key.settings["eval"]]
+        if alike:
+            return statistics.median(alike)
+        counts = [sum(int(e.get("n", 0)) for e in r.evaluations.values()) for r in same]
+        rates = [_evaluation_seconds(r) / count for r, count in zip(same, counts, strict=True) if count]
+        return self._items(key) * (statistics.median(rates) if rates else self._rates.seconds_per_item)
+
+    def _items(self, key: RunKey) -> int:
+        settings = key.settings["eval"]
+        limit, groups = settings.get("items_per_task"), settings.get("groups")
+        sizes = [size for group, size in self._load.items if groups is None or group in groups]
+        return sum(min(size, limit) if limit else size for size in sizes)
+
+    def _overhead_seconds(self, key: RunKey) -> float:
+        parts = [
+            float(r.provenance["seconds"]) - float(r.training["seconds"]) - _evaluation_seconds(r)
+            for r in self._same(key)
+            if r.training.get("seconds") and r.provenance.get("seconds")
+        ]
+        # A run that took a cached evaluation, or was continued, says nothing about it.
+        known = [seconds for seconds in parts if seconds >= 0.0]
+        return statistics.median(known) if known else self._rates.overhead_seconds
+
+
+def untrained(method: str) -> bool:
+    """Whether a method trains nothing, so that all its seeds are one student.
+
+    Args:
+        method: registry name.
+    """
+    card: MethodCard = get_method(method).card
+    return card.min_teachers == 0
+
+
+def _untrained_mark(key: Mapping[str, Any]) -> tuple[str, str]:
+    return str(key["student_revision"]), str(key["settings"]["eval"])
+
+
+def _as_data(key: RunKey) -> Mapping[str, Any]:
+    return {"student_revision": key.student_revision, "settings": key.settings}
+
+
+def _evaluation_seconds(record: RunRecord) -> float:
+    return sum(float(e.get("seconds", 0.0)) for e in record.evaluations.values())
+
+
+def _seconds_per_question(record: RunRecord) -> float | None:
+    training: Mapping[str, Any] = record.training
+    seen = training.get("questions", 0) * training.get("epochs", 0)
+    return training["seconds"] / seen if seen else None

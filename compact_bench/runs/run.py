@@ -1,0 +1,348 @@
+"""One run from its key to its record: train, merge, evaluate, probe, store.
+
+A run killed at any instant continues when it is executed again: the loop has its own checkpoints, final
+weights are kept as soon as training ends, every evaluated task and every probe is cached on its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from compact_bench.core.errors import CompactBenchError, NumericalError
+from compact_bench.core.files import write_atomic
+from compact_bench.core.progress import Ticker
+from compact_bench.core.provenance import collect_provenance
+from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, RunStatus, fingerprint
+from compact_bench.core.settings import RunSettings
+from compact_bench.methods.contract import Method
+from compact_bench.methods.registry import make_method
+from compact_bench.runs.session import Workbench
+from compact_bench.training.final_weights import load_final, save_final
+from compact_bench.training.protocol import FitReport, RunContext, derive_seed
+
+if TYPE_CHECKING:
+    from compact_bench.evaluation.results import EvalProgress, TaskResult
+    from compact_bench.students.student import Student
+
+__all__ = ["ERROR_LOG", "RUN_FAILURES", "execute_run", "peak_memory"]
+
+RUN_FAILURES = (
+    CompactBenchError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a method may fail with without ending the other runs; methods of other packages may raise any."""
+
+ERROR_LOG = "error.log"
+TRIAL_PROBES = ("validation_nats",)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A student after training.
+
+    Attributes:
+        student: merged and plain; the workbench's base itself when nothing was trained.
+        report: what training did.
+        weights_hash: of the merged weights.
+    """
+
+    student: Student
+    report: FitReport
+    weights_hash: str
+
+
+def execute_run(bench: Workbench, key: RunKey, ticker: Ticker) -> RunRecord:
+    """Execute one run, or what is left of it, and store its record. The caller holds the run's lock.
+
+    Args:
+        bench: the suite, data and base student that runs share.
+        key: what to run.
+        ticker: shows progress.
+
+    Returns:
+        The stored record: "done", "unsupported", or "failed" with the error's first line.
+
+    Raises:
+        DataError, StudentError: the data or the base student, which every run needs, cannot be had.
+        StoreError: the record cannot be stored.
+    """
+    started = time.time()
+    directory = bench.store.run_dir(key)
+    directory.mkdir(parents=True, exist_ok=True)
+    bench.load_shared()
+    try:
+        with _as_known_errors():
+            method = make_method(key.method, dict(key.settings["method"]))
+            reason = method.supports(bench.suite_info)
+            if reason is None:
+                record = _measured(bench, key, method, directory, ticker, started)
+            else:
+                record = _record(bench, key, "unsupported", started, reason=reason)
+    except RUN_FAILURES as error:
+        log = "".join(traceback.format_exception(error))
+        write_atomic(directory / ERROR_LOG, log.encode())
+        # That a run diverged is known for good; anything else may go better another time.
+        diverged = {"diverged": True} if isinstance(error, NumericalError) else {}
+        record = _record(bench, key, "failed", started, reason=_first_line(error), training=diverged)
+    bench.store.save(key, record)
+    return record
+
+
+@contextlib.contextmanager
+def _as_known_errors() -> Iterator[None]:
+    """Exceptions of another package's own kinds as ours, so that they end its run and no other."""
+    try:
+        yield
+    except RUN_FAILURES:
+        raise
+    except Exception as error:
+        raise CompactBenchError(f"{type(error).__name__}: {error}") from error
+
+
+def _measured(
+    bench: Workbench, key: RunKey, method: Method, directory: Path, ticker: Ticker, started: float
+) -> RunRecord:
+    settings = RunSettings.model_validate(key.settings)
+    trained = _train(bench, key, settings, method, directory, ticker)
+    report = trained.report
+    # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
+    evaluations = {} if key.is_trial else _evaluate(bench, trained, settings, ticker)
+    probes = _probe(bench, trained, settings, ticker, TRIAL_PROBES if key.is_trial else None)
+    if report.optimiser_steps and bench.data.has_truth and not key.is_trial:
+        probes["truth"] = _truth(bench, directory)
+    training = {
+        **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
+        "tokens": report.supervised_tokens,
+        "extra": _plain(report.extra),
+        "epochs": settings.train.epochs if report.optimiser_steps else 0,
+        "questions": len(bench.data.training),
+        **peak_memory(),
+    }
+    return _record(
+        bench,
+        key,
+        "done",
+        started,
+        training=training,
+        weights={"final": trained.weights_hash, "base": bench.base_hash},
+        evaluations={task: result.plain() for task, result in evaluations.items()},
+        probes=probes,
+    )
+
+
+def _train(
+    bench: Workbench,
+    key: RunKey,
+    settings: RunSettings,
+    method: Method,
+    directory: Path,
+    ticker: Ticker,
+) -> _Trained:
+    from compact_bench.students.student import attach_lora, merge_adapters, weights_hash
+    from compact_bench.training.checkpoints import clear_checkpoints
+
+    seed_everything(key.seed)
+    student = bench.fresh_student()
+    attach_lora(student, settings.lora, derive_seed(key.seed, "init"))
+    report = load_final(student, directory)
+    if report is None:
+        with _open_log(directory / "log.jsonl") as stream:
+
+            def log(metrics: Mapping[str, Any]) -> None:
+                stream.write(json.dumps({"time": round(time.time(), 3), **_plain(metrics)}) + "\n")
+                stream.flush()
+
+            progress, held_out = ticker.phase("training"), bench.data.validation
+            context = RunContext(directory, settings, key.seed, log, progress, held_out)
+            report = method.fit(student, bench.data.training, context)
+        save_final(student, bench.base.model, report, directory)
+    clear_checkpoints(directory)
+    if report.optimiser_steps == 0:
+        # The base's own bits: merging untrained adapters could turn a -0.0 into 0.0.
+        return _Trained(bench.base, report, bench.base_hash)
+    merge_adapters(student)
+    student.model.eval()
+    return _Trained(student, report, weights_hash(student.model))
+
+
+def _open_log(path: Path) -> TextIO:
+    """The run's log, to be continued; a line that a kill cut short is ended first."""
+    stream = path.open("a", encoding="utf-8")
+    if stream.tell() and not path.read_bytes().endswith(b"\n"):
+        stream.write("\n")
+    return stream
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every global generator, for methods and libraries that draw from one.
+
+    Args:
+        seed: the run's seed.
+    """
+    import numpy as np
+    import torch
+
+    value = derive_seed(seed, "global")
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+
+
+def _evaluate(
+    bench: Workbench, trained: _Trained, settings: RunSettings, ticker: Ticker
+) -> Mapping[str, TaskResult]:
+    from compact_bench.evaluation import asked_with, evaluate
+
+    report = ticker.phase("evaluating")
+
+    def on_progress(event: EvalProgress) -> None:
+        done = event.index if event.state in ("done", "cached") else event.index - 1
+        within = f" {event.done} of {event.requests}" if event.requests else ""
+        why = f", plain harness: {event.reason}" if event.reason else ""
+        report(done, event.total, f"{event.task} ({event.state}{within}{why})")
+
+    groups = settings.eval.groups
+    wanted = {b.task for b in bench.spec.benchmarks if groups is None or b.group in groups}
+    benchmarks = {task: rows for task, rows in bench.data.benchmarks.items() if task in wanted}
+    return evaluate(
+        trained.student,
+        asked_with(trained.report.prompt_prefix, benchmarks),
+        settings.eval,
+        weights_hash=trained.weights_hash,
+        cache_dir=bench.store.evaluations_dir,
+        on_progress=on_progress,
+    )
+
+
+def _probe(
+    bench: Workbench,
+    trained: _Trained,
+    settings: RunSettings,
+    ticker: Ticker,
+    only: tuple[str, ...] | None = None,
+) -> dict[str, Any]:
+    from compact_bench.evaluation.probes import answer_nats, drift_nats_per_token, weight_change
+
+    passages = bench.neutral_passages[: settings.eval.drift_passages]
+    student, prefix = trained.student, trained.report.prompt_prefix
+    validation = [
+        replace(question, text=prefix + question.text)
+        for question in bench.data.validation[: settings.eval.validation_questions]
+    ]
+    asked: list[tuple[str, Any, Callable[[], Any]]] = [
+        ("drift", passages, lambda: drift_nats_per_token(bench.base, student, passages)),
+        ("weight_change", None, lambda: weight_change(bench.base.model, student.model)),
+        ("validation_nats", [asdict(q) for q in validation], lambda: answer_nats(student, validation)),
+    ]
+    report = ticker.phase("probing")
+    found: dict[str, Any] = {}
+    for number, (name, inputs, compute) in enumerate(asked):
+        report(number, len(asked), name)
+        if inputs == [] or (only is not None and name not in only):
+            continue
+        mark = [name, trained.weights_hash, bench.base_hash, inputs, RESULTS_VERSION]
+        found[name] = _cached(bench.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
+    if "drift" in found:
+        drift = found["drift"]
+        found["drift_nats_per_token"] = drift["nats_per_token"]
+        found["drift"] = {"passages": drift["passage_nats"], "passage_tokens": drift["passage_tokens"]}
+    return found
+
+
+def _truth(bench: Workbench, directory: Path) -> dict[str, Any] | None:
+    """Where the weights went; not cached, as it depends on the steps and not on the weights they led to."""
+    import pandas as pd
+
+    from compact_bench.evaluation.probes import truth_scores
+    from compact_bench.training.loop import STEPS_FILE
+
+    path = directory / STEPS_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = _plain(truth_scores(pd.read_parquet(path), bench.data.training))
+    return found
+
+
+def _cached(path: Path, compute: Callable[[], Any]) -> Any:
+    """A probe's result, computed unless an earlier run of the same weights left it."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        value = _plain(compute())
+    write_atomic(path, json.dumps(value, allow_nan=False).encode())
+    return value
+
+
+def _record(
+    bench: Workbench, key: RunKey, status: RunStatus, started: float, *, reason: str = "", **parts: Any
+) -> RunRecord:
+    from compact_bench.core.hardware import choose_compute_dtype
+
+    data = bench.data
+    training = dict(parts.pop("training", {}))
+    training["excluded"] = [{"question_id": f.question_id, "problem": str(f)} for f in data.excluded]
+    ended = time.time()
+    provenance = {
+        **collect_provenance(device=str(bench.base.device), dtype=str(bench.base.dtype)),
+        "training_dtype": choose_compute_dtype(key.settings["train"]["dtype"], bench.base.device),
+        "data_fingerprint": data.fingerprint,
+        "student_revision": key.student_revision,
+        "suite_notes": _plain(data.notes),
+        "request": bench.request_as_data(),
+        "started": started,
+        "finished": ended,
+        "seconds": ended - started,
+    }
+    return RunRecord(
+        key=asdict(key), status=status, reason=reason, training=training, provenance=provenance, **parts
+    )
+
+
+def peak_memory() -> dict[str, int]:
+    """Largest memory of this process so far, in bytes: of the host, and of the GPU where there is one."""
+    import torch
+
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if torch.cuda.is_available():
+        found["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[0] if lines else "no message"
+    return text if isinstance(error, CompactBenchError) else f"{type(error).__name__}: {text}"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON data: dataclasses and mappings as objects, tuples as lists, numpy's numbers as ours."""
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value

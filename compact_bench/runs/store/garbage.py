@@ -1,0 +1,102 @@
+"""What a store holds that no finished run needs: found first, removed after."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compact_bench.core.errors import StoreError
+from compact_bench.core.files import TEMPORARY_SUFFIX
+
+__all__ = ["CHECKPOINTS", "Leftover", "find_leftovers", "remove_leftovers"]
+
+CHECKPOINTS = "checkpoint*"
+"""Files and folders of a run folder that serve only to continue its training."""
+
+TEMPORARIES = (f".*{TEMPORARY_SUFFIX}", ".final.*")
+"""What a killed process leaves of a file or folder that it was writing."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One file or folder that can go.
+
+    Attributes:
+        path: where it is.
+        why: "checkpoint of a finished run", "evaluation of no run" or "temporary file".
+        size_bytes: with everything inside it.
+    """
+
+    path: Path
+    why: str
+    size_bytes: int
+
+
+def find_leftovers(
+    finished: Sequence[Path],
+    root: Path | None,
+    evaluations: Path,
+    used: Collection[str],
+    min_age_seconds: float,
+) -> tuple[Leftover, ...]:
+    """List what can go; nothing is changed.
+
+    Args:
+        finished: folders of finished runs that nobody holds.
+        root: the store, searched for temporary files and unused evaluations; None: not searched.
+        evaluations: folder of cached evaluations.
+        used: evaluations that a record refers to, as "weights hash/cache key".
+        min_age_seconds: younger temporary files and evaluations stay.
+    """
+    found = [(path, "checkpoint of a finished run") for run in finished for path in run.glob(CHECKPOINTS)]
+    if root is not None:
+        old = time.time() - min_age_seconds
+        found += [(path, "evaluation of no run") for path in _unused(evaluations, used, old)]
+        inside = {path for path, _ in found}
+        for path in (path for pattern in TEMPORARIES for path in root.rglob(pattern)):
+            if _age_mark(path) <= old and inside.isdisjoint(path.parents):
+                found.append((path, "temporary file"))
+    return tuple(Leftover(path, why, _size(path)) for path, why in sorted(found))
+
+
+def _unused(folder: Path, used: Collection[str], old: float) -> Iterator[Path]:
+    """Entries `<weights hash>/<cache key>` that no record names, with their lock files."""
+    if not folder.is_dir():
+        return
+    for path in folder.glob("*/*"):
+        if f"{path.parent.name}/{path.name.removesuffix('.lock')}" in used or path.name.startswith("."):
+            continue
+        if _age_mark(path) <= old:
+            yield path
+
+
+def _age_mark(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return path.stat().st_size
+
+
+def remove_leftovers(leftovers: Sequence[Leftover]) -> None:
+    """Remove files and folders.
+
+    Raises:
+        StoreError: something cannot be removed; everything before it is gone.
+    """
+    for leftover in leftovers:
+        try:
+            if leftover.path.is_dir():
+                shutil.rmtree(leftover.path)
+            else:
+                leftover.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot remove {leftover.path}: {error.strerror or error}") from None

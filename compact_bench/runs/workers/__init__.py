@@ -1,0 +1,1 @@
+"""Several runs at a time, in processes that share the store."""

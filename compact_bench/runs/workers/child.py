@@ -1,0 +1,125 @@
+"""Executes runs for another process: `python -m compact_bench.runs.workers.child`, started by `launch`.
+
+It reads one JSON object a line from standard input: {"request", "key", "began"}. It answers on standard
+output, one object a line: {"event": "ready"} once; then, for every run, "held" (another process has it), or
+"started", "step" now and then, and "ended". When standard input ends, so does this process, in the middle of
+a run too; what the run has done so far is kept by its own checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compact_bench.runs.session import Workbench
+
+__all__ = ["main"]
+
+STEP_INTERVAL_SECONDS = 0.25
+
+
+class _PipeDisplay:
+    """Sends progress to the parent, at most a few times a second.
+
+    Args:
+        send: writes one event.
+    """
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        self._send = send
+        self._last = 0.0
+
+    def note(self, text: str) -> None:
+        """The parent says by itself what starts and ends."""
+
+    def step(self, lane: int, done: int, total: int, text: str, left: str) -> None:
+        """Send how far the run is."""
+        now = time.monotonic()
+        if now - self._last >= STEP_INTERVAL_SECONDS or done >= total:
+            self._last = now
+            self._send("step", done=done, total=total, text=text)
+
+    def drop(self, lane: int) -> None:
+        """The parent knows when a run ends."""
+
+
+def main() -> None:
+    """Execute runs until standard input ends."""
+    # Ctrl-C reaches every process of a terminal; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _interrupt)
+    send = _claim_output()
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    busy = threading.Event()
+    threading.Thread(target=_read, args=(lines, busy), daemon=True).start()
+    try:
+        send("ready")
+        _serve(lines, busy, send)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _claim_output() -> Callable[..., None]:
+    """A function that sends an event; whatever else prints goes to the log that standard error is."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(event: str, **facts: Any) -> None:
+        pipe.write(json.dumps({"event": event, **facts}) + "\n")
+        pipe.flush()
+
+    return send
+
+
+def _read(lines: queue.SimpleQueue[str | None], busy: threading.Event) -> None:
+    import _thread
+
+    for line in sys.stdin:
+        lines.put(line)
+    lines.put(None)
+    # The parent is gone or wants no more: a run that executes now is given up.
+    if busy.is_set():
+        _thread.interrupt_main(signal.SIGTERM)
+
+
+def _serve(lines: queue.SimpleQueue[str | None], busy: threading.Event, send: Callable[..., None]) -> None:
+    from pydantic import TypeAdapter
+
+    from compact_bench.core.progress import Ticker
+    from compact_bench.core.records import RunKey
+    from compact_bench.runs.session import Request, Workbench
+    from compact_bench.runs.workers.attempt import attempt
+
+    ticker = Ticker(_PipeDisplay(send))
+    benches: dict[str, Workbench] = {}
+    while (line := lines.get()) is not None:
+        busy.set()
+        asked = json.loads(line)
+        name = json.dumps(asked["request"])
+        if name not in benches:
+            benches[name] = Workbench(TypeAdapter(Request).validate_python(asked["request"]))
+        done = attempt(benches[name], RunKey(**asked["key"]), asked["began"], ticker, lambda: send("started"))
+        if done is None:
+            send("held")
+        else:
+            send("ended", executed=done.executed)
+        busy.clear()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Students trained apart are averaged: in the weights that they compute with, not in their adapters' factors.
+
+An adapter's update is s*B@A, and the mean of products is not the product of means. The mean update of
+several adapters has a higher rank than one adapter can hold, so what the mean factors leave over goes into
+the frozen weight beneath them: the averaged student computes with exactly the mean weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from compact_bench.core.errors import StoreError
+
+__all__ = ["BranchMean", "adapted_layers", "load_weights", "restore", "save_weights", "trained_weights"]
+
+_MARK = "mark"
+
+
+def adapted_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The layers that carry a LoRA adapter, by name."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer) and module.active_adapters:
+            yield name, module
+
+
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters that are trained, by name."""
+    return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def restore(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a model the parameters of these names, in place.
+
+    Args:
+        model: the model.
+        weights: parameter name -> value.
+    """
+    with torch.no_grad():
+        own = dict(model.named_parameters())
+        for name, value in weights.items():
+            own[name].copy_(value)
+
+
+def _updates(model: nn.Module) -> dict[str, Tensor]:
+    """What each adapter adds to its layer's weight, by the weight's name."""
+    found = {}
+    for name, layer in adapted_layers(model):
+        parts = [layer.get_delta_weight(adapter).detach() for adapter in layer.active_adapters]
+        found[f"{name}.base_layer.weight"] = torch.stack(parts).sum(dim=0)
+    return found
+
+
+class BranchMean:
+    """The running mean of branches of one student; the branches themselves need not be kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._parameters: dict[str, Tensor] = {}
+        self._updates: dict[str, Tensor] = {}
+
+    def add(self, model: nn.Module) -> None:
+        """Take a branch in.
+
+        Args:
+            model: the student as that branch left it; all branches have the same frozen weights.
+        """
+        for sums, values in ((self._parameters, trained_weights(model)), (self._updates, _updates(model))):
+            for name, value in values.items():
+                sums[name] = sums[name] + value if self.count else value.clone()
+        self.count += 1
+
+    def settle(self, model: nn.Module) -> None:
+        """Make the student the mean of the branches, in place. A single branch stays as it is to the bit.
+
+        Args:
+            model: the student; adapters get the mean factors, and the weights beneath them the rest.
+        """
+        if self.count == 1:
+            restore(model, self._parameters)
+            return
+        restore(model, {name: total / self.count for name, total in self._parameters.items()})
+        rest = {name: self._updates[name] / self.count - update for name, update in _updates(model).items()}
+        own = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, value in rest.items():
+                own[name].add_(value.to(own[name].dtype))
+
+
+def save_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
+    """Keep what distinguishes a student from its start, whole or not at all.
+
+    Args:
+        path: the file.
+        model: its trained parameters are kept, and the weights beneath its adapters.
+        mark: plain data that `load_weights` compares.
+    """
+    own = dict(model.named_parameters())
+    beneath = {n: own[n].detach() for n in (f"{name}.base_layer.weight" for name, _ in adapted_layers(model))}
+    tensors = {n: t.cpu().contiguous() for n, t in {**trained_weights(model), **beneath}.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(tensors, draft, metadata={_MARK: json.dumps(dict(mark), sort_keys=True)})
+    with draft.open("rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(draft, path)
+
+
+def load_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
+    """Give a student what `save_weights` kept, in place.
+
+    Args:
+        path: the file.
+        model: a student of the same shape.
+        mark: what the file must have been written for.
+
+    Raises:
+        StoreError: the file is damaged or of another run.
+    """
+    from safetensors import safe_open
+
+    try:
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as stream:
+            got = json.loads((stream.metadata() or {}).get(_MARK, "{}"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StoreError(f"{path}: these weights cannot be read ({error}); delete the file.") from None
+    own = dict(model.named_parameters())
+    fits = all(name in own and own[name].shape == value.shape for name, value in tensors.items())
+    if got != json.loads(json.dumps(dict(mark))) or not fits:
+        raise StoreError(
+            f"{path}: expected weights of {dict(mark)} of this student, got those of {got}; "
+            "delete the folder they are in, and the run trains again."
+        )
+    restore(model, tensors)

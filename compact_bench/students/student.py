@@ -1,0 +1,334 @@
+"""Load a student, give it adapters, merge them, fingerprint and save it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from compact_bench.core.errors import StudentError
+from compact_bench.core.hardware import choose_device, choose_weight_dtype
+from compact_bench.core.paths import cache_dir, offline, package_folder
+from compact_bench.core.records import fingerprint
+from compact_bench.core.settings import LoraSettings
+from compact_bench.students.chat import encode_row, freeze_dates
+from compact_bench.students.layout import StudentLayout, base_model, find_layout
+
+__all__ = [
+    "LAB_STUDENT",
+    "PACKAGED_STUDENT",
+    "Student",
+    "attach_lora",
+    "count_parameters",
+    "load_student",
+    "merge_adapters",
+    "resolve_student",
+    "save_student",
+    "student_revision",
+    "weights_hash",
+]
+
+PACKAGED_STUDENT = "smollm2-135m-instruct"
+"""Name of the student that comes from the package index (SmolLM2-135M-Instruct, dequantised from Q4_1)."""
+LAB_STUDENT = "lab-student"
+"""Name of the student of the `lab` suite, which lies in this package."""
+
+_STUDENT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+
+
+@dataclass
+class Student:
+    """A causal LM with its tokenizer and what is known of its layout.
+
+    Attributes:
+        model: the transformers model, or a peft wrapper around it.
+        tokenizer: its fast tokenizer; dates in the chat template are frozen.
+        name: as the user gave it.
+        revision: fingerprint of the files it was loaded from.
+        layout: where its parts are.
+        compute: type the decoder computes in; "bfloat16" runs it under autocast. Head, scores and losses
+            always use the weights' own type or float32.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    name: str
+    revision: str
+    layout: StudentLayout
+    compute: Literal["float32", "bfloat16"] = "float32"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which the decoder runs."""
+        if self.compute == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the base weights (adapters may be wider)."""
+        weight: Tensor = self.layout.head(self.model).weight
+        return weight.dtype
+
+
+def resolve_student(name: str, revision: str | None = None) -> Path:
+    """The local folder of a student, fetched first where needed.
+
+    Args:
+        name: a folder, a hub id ("org/name" or "org/name@revision"), `LAB_STUDENT` or `PACKAGED_STUDENT`.
+        revision: hub commit, tag or branch; overrides the one in the name.
+
+    Raises:
+        StudentError: nothing is there, with what was tried.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return folder
+    if folder.exists():
+        raise StudentError(
+            f"student folder {name!r} has no config.json: expected a folder that `save_pretrained` wrote."
+        )
+    if name == LAB_STUDENT:
+        return _lab_student_folder()
+    if name == PACKAGED_STUDENT:
+        from compact_bench.data.files.sources import default_sources
+        from compact_bench.students.packaged import packaged_student_folder
+
+        return packaged_student_folder(default_sources())
+    if name.count("/") != 1 or name.startswith((".", "~", "/")):
+        raise StudentError(
+            f"student {name!r}: no such folder, and not a hub id. Expected a folder with config.json, "
+            f"a hub id like 'org/name', {LAB_STUDENT!r} or {PACKAGED_STUDENT!r}."
+        )
+    return _from_hub(name, revision)
+
+
+def _lab_student_folder() -> Path:
+    folder = package_folder() / "data" / "lab" / "student" / "weights"
+    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if missing:
+        raise StudentError(
+            f"student {LAB_STUDENT!r}: expected {' and '.join(missing)} in {folder}, got none. The "
+            "installation is incomplete: install the package again."
+        )
+    return folder
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repo, _, tag = name.partition("@")
+    try:
+        return Path(
+            snapshot_download(
+                repo,
+                revision=revision or tag or None,
+                allow_patterns=list(_STUDENT_FILES),
+                local_files_only=offline(),
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        where = "the local hub cache (offline mode is on)" if offline() else "the hub"
+        raise StudentError(
+            f"student {name!r} could not be had from {where}: {first} "
+            "Give a local folder, check the id and revision, or run `compact-bench prefetch` while online."
+        ) from None
+
+
+def student_revision(folder: Path) -> str:
+    """Fingerprint of a student's files, remembered by size and time so that planning stays quick.
+
+    Args:
+        folder: what `resolve_student` returned.
+    """
+    files = sorted({p for pattern in _STUDENT_FILES for p in folder.glob(pattern)})
+    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    key = fingerprint([str(folder.resolve()), stats])
+    memory = cache_dir() / "fingerprints" / f"{key}.json"
+    try:
+        known = json.loads(memory.read_text())
+        if isinstance(known, str):
+            return known
+    except (OSError, ValueError):
+        pass
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    result = digest.hexdigest()[:16]
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    draft = memory.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps(result))
+    draft.replace(memory)
+    return result
+
+
+def count_parameters(folder: Path) -> int | None:
+    """How many parameters a student's files hold, read from their headers; None where they have none.
+
+    Args:
+        folder: what `resolve_student` returned.
+    """
+    from safetensors import safe_open
+
+    count = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as tensors:
+            count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return count or None
+
+
+def load_student(
+    name: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None
+) -> Student:
+    """Load a student and check that its layout is one we know.
+
+    Args:
+        name: a folder, a hub id, `LAB_STUDENT` or `PACKAGED_STUDENT`.
+        dtype: type of the weights: "auto" (float32 on CPUs, bfloat16 on GPUs that have it), "float64",
+            "float32" or "bfloat16".
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        revision: hub commit, tag or branch.
+
+    Raises:
+        StudentError: it cannot be found or loaded, has no chat template or no fast tokenizer, or its
+            layout is unknown.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from compact_bench.core.progress import no_progress_bars
+
+    place = choose_device(device)
+    folder = resolve_student(name, revision)
+    tokenizer = _load_tokenizer(name, folder)
+    try:
+        with no_progress_bars():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=choose_weight_dtype(dtype, place),
+                local_files_only=True,
+                use_safetensors=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise StudentError(
+            f"student {name!r} could not be loaded as a causal LM from safetensors: {first}"
+        ) from None
+    model.to(place)
+    model.eval()
+    layout = find_layout(model)
+    _stop_at_turn_end(model, tokenizer)
+    return Student(model, tokenizer, name, student_revision(folder), layout)
+
+
+def _stop_at_turn_end(model: Any, tokenizer: Any) -> None:
+    """Let generation stop where training ends a turn, also where that is not the end-of-sequence token."""
+    turn_end = encode_row(tokenizer, "question", "answer").input_ids[-1]
+    known = model.generation_config.eos_token_id
+    stops = [known] if isinstance(known, int) else list(known or [])
+    if turn_end not in stops:
+        model.generation_config.eos_token_id = [*stops, turn_end]
+
+
+def _load_tokenizer(name: str, folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise StudentError(f"the tokenizer of student {name!r} could not be loaded: {first}") from None
+    if not tokenizer.is_fast:
+        raise StudentError(
+            f"student {name!r} has no fast tokenizer (tokenizer.json), which maps tokens to characters."
+        )
+    if not isinstance(tokenizer.chat_template, str) or not tokenizer.chat_template.strip():
+        raise StudentError(
+            f"student {name!r} has no chat template: expected one in tokenizer_config.json or "
+            "chat_template.jinja. Use the instruction-tuned student, or add a template to the folder."
+        )
+    tokenizer.chat_template = freeze_dates(tokenizer.chat_template)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
+    """Wrap the student's model with fresh adapters, in place; only they train. Leaves global RNG as it was.
+
+    Args:
+        student: a student without adapters.
+        settings: rank, alpha, dropout and targets; nothing happens when not enabled.
+        seed: seed of the adapters' initial values.
+    """
+    if not settings.enabled:
+        return
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
+    # peft annotates alpha as an integer and only ever divides by it.
+    alpha: Any = settings.alpha
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=settings.rank,
+        lora_alpha=alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        bias="none",
+    )
+    devices = [student.device] if student.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        try:
+            model: Any = student.model
+            student.model = get_peft_model(model, config)
+        except ValueError as error:
+            raise StudentError(f"lora.targets={settings.targets!r}: {str(error).splitlines()[0]}") from None
+
+
+def merge_adapters(student: Student) -> None:
+    """Fold the adapters into the weights, in place; the model is a plain one afterwards."""
+    merge = getattr(student.model, "merge_and_unload", None)
+    if callable(merge):
+        student.model = merge(safe_merge=True)
+        student.model.requires_grad_(True)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """sha256 over a plain model's tensors by name, shape, type and bytes (16 hexadecimal digits)."""
+    digest = hashlib.sha256()
+    state: Mapping[str, Tensor] = base_model(model).state_dict()
+    for name in sorted(state):
+        tensor = state[name].detach().to("cpu").contiguous()
+        digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def save_student(student: Student, folder: Path) -> None:
+    """Write a plain folder (safetensors, config, tokenizer) that `from_pretrained` reads.
+
+    Args:
+        student: a student without adapters.
+        folder: created where missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model: Any = student.model
+    model.save_pretrained(folder)
+    student.tokenizer.save_pretrained(folder)

@@ -1,0 +1,200 @@
+"""Question + K rationales -> branches of tokens, with prompt borders, answer spans and gold tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compact_bench.core.answers import (
+    ANSWER_PHRASE,
+    answer_span,
+    canonical_answer,
+    canonical_text,
+    extract_answer,
+    same_answer,
+)
+from compact_bench.core.errors import DataError, Fault
+from compact_bench.core.records import Question, Rationale
+from compact_bench.students.chat import encode_row, tokens_in_range
+from compact_bench.students.chat import prompt_ids as _prompt_ids
+from compact_bench.students.student import Student
+
+__all__ = [
+    "EncodedBranch",
+    "EncodedQuestion",
+    "encode_branch",
+    "encode_question",
+    "gold_token_ids",
+    "prompt_ids",
+]
+
+
+@dataclass(frozen=True)
+class EncodedBranch:
+    """One rationale after its question, as tokens.
+
+    Attributes:
+        teacher: the teacher's name.
+        input_ids: prompt (P tokens), rationale (T tokens), end-of-turn token; P + T + 1 in all.
+        prompt_tokens: P.
+        rationale_tokens: T.
+        answer_positions: indices into `input_ids` of the answer span's tokens; empty without an answer.
+        predicted_answer: the rationale's canonical answer, or None.
+        is_right: whether that answer equals the gold answer.
+    """
+
+    teacher: str
+    input_ids: tuple[int, ...]
+    prompt_tokens: int
+    rationale_tokens: int
+    answer_positions: tuple[int, ...]
+    predicted_answer: str | None
+    is_right: bool
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Labels of the supervised loss: the rationale and its end-of-turn token."""
+        return self.rationale_tokens + 1
+
+    @property
+    def answer_ids(self) -> tuple[int, ...]:
+        """Tokens of the answer span."""
+        return tuple(self.input_ids[i] for i in self.answer_positions)
+
+
+@dataclass(frozen=True)
+class EncodedQuestion:
+    """A question's branches, ready for a step.
+
+    Attributes:
+        question_id: the question's id.
+        gold_answer: its canonical gold answer.
+        gold_ids: tokens of the gold answer as it stands after "The answer is".
+        branches: one per rationale, in order.
+        padded: what the released variant feeds the student instead, or None.
+    """
+
+    question_id: str
+    gold_answer: str
+    gold_ids: tuple[int, ...]
+    branches: tuple[EncodedBranch, ...]
+    padded: Any = None
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Labels over all branches."""
+        return sum(b.supervised_tokens for b in self.branches)
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of all branches as separate rows, without padding."""
+        return sum(len(b.input_ids) for b in self.branches)
+
+
+def prompt_ids(student: Student, question: str) -> list[int]:
+    """Tokens of the prompt that the student answers.
+
+    Args:
+        student: the student.
+        question: the question's text.
+    """
+    return _prompt_ids(student.tokenizer, question)
+
+
+def gold_token_ids(student: Student, gold_answer: str) -> tuple[int, ...]:
+    """Tokens that overlap the answer's characters in "The answer is <answer>"; a bare space is none of them.
+
+    Source: this project's choice; the paper does not say how y_gold is tokenised.
+    """
+    answer = canonical_answer(gold_answer)
+    text = f"{ANSWER_PHRASE} {answer}"
+    encoded = student.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    start = len(text) - len(answer)
+    inside = tokens_in_range(encoded["offset_mapping"], start, len(text))
+    return tuple(int(encoded["input_ids"][i]) for i in inside)
+
+
+def encode_question(
+    student: Student,
+    question: Question,
+    *,
+    rationales: Sequence[Rationale] | None = None,
+    max_length_tokens: int = 2560,
+) -> EncodedQuestion:
+    """Tokens, borders and spans of a question's branches.
+
+    Rationales are read in their canonical form (outer white space stripped, answer written canonically).
+
+    Args:
+        student: gives tokenizer and chat template.
+        question: the question.
+        rationales: a selection of its rationales, or None for all.
+        max_length_tokens: longest allowed branch.
+
+    Raises:
+        DataError: a rationale is empty or a branch is longer than allowed; every one is listed.
+    """
+    chosen = question.rationales if rationales is None else tuple(rationales)
+    faults: list[Fault] = []
+    branches: list[EncodedBranch] = []
+    for rationale in chosen:
+        where = question.source or f"question {question.id!r}"
+        if not rationale.text.strip():
+            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", "empty text", question.id))
+            continue
+        branch = encode_branch(
+            student,
+            question.text,
+            rationale.text,
+            teacher=rationale.teacher,
+            gold_answer=question.gold_answer,
+        )
+        if len(branch.input_ids) > max_length_tokens:
+            problem = f"{len(branch.input_ids)} tokens, expected at most {max_length_tokens}"
+            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", problem, question.id))
+        branches.append(branch)
+    if faults or not branches:
+        raise DataError(
+            f"question {question.id!r} cannot be trained on"
+            + ("" if faults else ": it has no rationale, expected at least one"),
+            faults,
+            mend="shorten or remove these rationales, raise train.max_length_tokens, or use --on-fault drop.",
+        )
+    return EncodedQuestion(
+        question_id=question.id,
+        gold_answer=canonical_answer(question.gold_answer),
+        gold_ids=gold_token_ids(student, question.gold_answer),
+        branches=tuple(branches),
+    )
+
+
+def encode_branch(
+    student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str
+) -> EncodedBranch:
+    """One branch of any prompt and target text.
+
+    Args:
+        student: gives tokenizer and chat template.
+        prompt: the user turn.
+        target: what the student is taught to say; read in its canonical form.
+        teacher: whose text it is.
+        gold_answer: the question's.
+    """
+    text = canonical_text(target)
+    row = encode_row(student.tokenizer, prompt, text)
+    span = answer_span(text)
+    positions: tuple[int, ...] = ()
+    if span is not None:
+        inside = tokens_in_range(row.spans, *span)
+        positions = tuple(row.prompt_tokens + i for i in inside)
+    answer = extract_answer(text) if span is not None else None
+    return EncodedBranch(
+        teacher=teacher,
+        input_ids=row.input_ids,
+        prompt_tokens=row.prompt_tokens,
+        rationale_tokens=row.rationale_tokens,
+        answer_positions=positions,
+        predicted_answer=answer,
+        is_right=same_answer(answer, gold_answer),
+    )

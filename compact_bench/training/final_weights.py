@@ -1,0 +1,140 @@
+"""What training left, kept in the run folder: the adapters, or every weight where adapters are not all.
+
+`final/` is written whole or not at all. With it a run whose evaluation was interrupted never trains
+again, and `export` rebuilds the merged student.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compact_bench.core.errors import StoreError
+from compact_bench.training.protocol import FitReport
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from compact_bench.students.student import Student
+
+__all__ = ["FINAL", "load_final", "save_final"]
+
+FINAL = "final"
+_ADAPTERS, _STUDENT, _REPORT = "adapters.safetensors", "student", "report.json"
+
+
+def save_final(student: Student, base: nn.Module, report: FitReport, directory: Path) -> None:
+    """Keep a trained student that is not yet merged.
+
+    Args:
+        student: the student after `fit`, adapters attached where the run has them.
+        base: the untouched base model; where the student's other weights differ from it, all are kept.
+        report: what training did.
+        directory: the run folder.
+    """
+    from safetensors.torch import save_file
+
+    from compact_bench.students.student import save_student
+
+    draft = directory / f".{FINAL}.{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    adapters = _adapters(student.model)
+    kind = "none"
+    if report.optimiser_steps and adapters and _rest_unchanged(student.model, base):
+        kind = "adapters"
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in adapters.items()},
+                  draft / _ADAPTERS)  # fmt: skip
+    elif report.optimiser_steps:
+        from compact_bench.students.student import merge_adapters
+
+        kind = "student"
+        merge_adapters(student)
+        save_student(student, draft / _STUDENT)
+    text = json.dumps({"kind": kind, "report": asdict(report)}, allow_nan=False)
+    (draft / _REPORT).write_text(text, encoding="utf-8")
+    target = directory / FINAL
+    shutil.rmtree(target, ignore_errors=True)
+    draft.replace(target)
+
+
+def load_final(student: Student, directory: Path) -> FitReport | None:
+    """Give a student what `save_final` kept, in place.
+
+    Args:
+        student: a fresh base student with fresh adapters attached where the run has them.
+        directory: the run folder.
+
+    Returns:
+        What training did, or None when there is nothing kept (the student is then untouched).
+
+    Raises:
+        StoreError: the files are damaged or belong to another student.
+    """
+    folder = directory / FINAL
+    if not (folder / _REPORT).is_file():
+        return None
+    try:
+        kept = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
+        report, kind = FitReport(**kept["report"]), kept["kind"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(folder, error) from None
+    if kind == "adapters":
+        _load_adapters(student.model, folder)
+    elif kind == "student":
+        _load_whole(student, folder)
+    return report
+
+
+def _load_adapters(model: nn.Module, folder: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        kept = load_file(folder / _ADAPTERS)
+        own = _adapters(model)
+        if {n: t.shape for n, t in kept.items()} != {n: t.shape for n, t in own.items()}:
+            raise ValueError("its adapters have other names or shapes than this student's")
+        model.load_state_dict(kept, strict=False)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _load_whole(student: Student, folder: Path) -> None:
+    from compact_bench.students.student import load_student
+
+    dtype = str(student.dtype).removeprefix("torch.")
+    loaded = load_student(str(folder / _STUDENT), dtype=dtype, device=str(student.device))
+    kept = replace(loaded, name=student.name, revision=student.revision)
+    student.model, student.layout = kept.model, kept.layout
+
+
+def _damaged(folder: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{folder}: expected the weights that training left, got: {error}. To mend: delete this folder, "
+        "and the run trains again."
+    )
+
+
+def _adapters(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if "lora_" in name}
+
+
+def _plain_name(name: str) -> str:
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+
+
+def _rest_unchanged(model: nn.Module, base: nn.Module) -> bool:
+    """Whether every weight but the adapters' is the base's, so that the adapters tell the whole story."""
+    import torch
+
+    reference: Mapping[str, Any] = base.state_dict()
+    rest = {_plain_name(n): t for n, t in model.state_dict().items() if "lora_" not in n}
+    return rest.keys() == reference.keys() and all(
+        torch.equal(tensor, reference[name].to(tensor.device)) for name, tensor in rest.items()
+    )

@@ -1,0 +1,348 @@
+"""The one optimisation loop: data order, accumulation, AdamW, schedule, clipping, checkpoints, tables."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from compact_bench.core.errors import ConfigError, DataError, Fault, NumericalError, StoreError
+from compact_bench.core.hardware import choose_compute_dtype
+from compact_bench.core.records import Question, fingerprint
+from compact_bench.core.settings import TrainSettings
+from compact_bench.students.compute.kernels import StepPath, fast_step
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion
+from compact_bench.training.checkpoints import OWNED, LoopState, Part, load_latest, save_checkpoint
+from compact_bench.training.protocol import (
+    CombinesGradients,
+    FitReport,
+    Objective,
+    OwnsParameters,
+    RunContext,
+    StepAware,
+    StepLoss,
+    derive_seed,
+)
+from compact_bench.training.trackers import open_tracker
+
+__all__ = ["STEPS_FILE", "Part", "epoch_order", "schedule_steps", "scheduled_rate", "train"]
+
+STEPS_FILE = "steps.parquet"
+"""The steps table: one row per step, question and teacher."""
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """Order of the questions in one epoch; depends on nothing but these numbers.
+
+    Args:
+        count: how many questions.
+        seed: the run's seed of the axis "data".
+        epoch: from 0.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}"))
+    return torch.randperm(count, generator=generator).tolist()
+
+
+def scheduled_rate(settings: TrainSettings, step: int) -> float:
+    """Learning rate of one optimiser step: linear warm-up, then constant. A function of the step alone.
+
+    Args:
+        settings: learning_rate and warmup_steps.
+        step: optimiser steps done before this one.
+    """
+    return settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
+
+
+def schedule_steps(settings: TrainSettings, questions: int) -> int:
+    """Optimiser steps of the whole schedule: what every method has to spend.
+
+    Args:
+        settings: epochs, questions_per_step and accumulation.
+        questions: training questions.
+    """
+    return settings.epochs * math.ceil(questions / (settings.questions_per_step * settings.accumulation))
+
+
+@dataclass
+class _Loop:
+    """The moving parts of one call of `train`."""
+
+    student: Student
+    encoded: list[EncodedQuestion]
+    objective: Objective
+    context: RunContext
+    accelerator: Accelerator
+    optimiser: Any
+    state: LoopState
+    parameters: dict[str, nn.Parameter]
+    directory: Path
+    end_step: int
+    last_saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def settings(self) -> TrainSettings:
+        return self.context.settings.train
+
+    @property
+    def group_size(self) -> int:
+        """Questions per optimiser step."""
+        return self.settings.questions_per_step * self.settings.accumulation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.encoded) / self.group_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole schedule, of which this call may do a part."""
+        return schedule_steps(self.settings, len(self.encoded))
+
+    def groups(self) -> Iterator[list[EncodedQuestion]]:
+        """Questions of every optimiser step that is still to be done."""
+        seed = self.context.seed_for("data")
+        for epoch in range(self.settings.epochs):
+            order = epoch_order(len(self.encoded), seed, epoch)
+            for i in range(self.steps_per_epoch):
+                if self.state.step <= epoch * self.steps_per_epoch + i < self.end_step:
+                    chosen = order[i * self.group_size : (i + 1) * self.group_size]
+                    yield [self.encoded[j] for j in chosen]
+
+
+def train(
+    student: Student,
+    questions: Sequence[Question],
+    objective: Objective,
+    context: RunContext,
+    part: Part | None = None,
+) -> FitReport:
+    """Train a student in place; a run that was killed continues where its last checkpoint stands.
+
+    Every optimiser step minimises the mean loss of its group of questions. Dropout and data order depend
+    on the run's seed only, so the weights do not depend on where a run was interrupted.
+
+    Args:
+        student: with adapters, or whole; parameters that require gradients are trained.
+        questions: the training questions.
+        objective: the method's branches and loss.
+        context: run directory, settings, seed, callbacks.
+        part: train this stretch of the schedule only, and keep its last checkpoint.
+
+    Returns:
+        What was done, over all of the run's processes; of a part, over all parts of its folder so far.
+
+    Raises:
+        DataError: questions cannot be encoded; every fault is listed and nothing is trained.
+        NumericalError: a loss or gradient norm is not finite.
+        StoreError: the run directory holds another run's checkpoint.
+    """
+    encoded = _encode_all(student, questions, objective)
+    accelerator = Accelerator(cpu=student.device.type == "cpu")
+    if accelerator.num_processes > 1:
+        raise ConfigError(
+            "training runs in one process here: start it without `accelerate launch`. "
+            "Use several `compact-bench reproduce` processes on one store to share runs instead."
+        )
+    student.compute = choose_compute_dtype(context.settings.train.dtype, student.device)
+    devices = [student.device] if student.device.type == "cuda" else []
+    tracker = open_tracker(context.settings.train.tracker, context.directory)
+    step = fast_step(student, context.settings.train, lambda: objective.loss(student, encoded[:1]).loss)
+    with torch.random.fork_rng(devices=devices), step as path, tracker as report:
+        loop = _prepare(student, encoded, objective, context, accelerator, part)
+        try:
+            _run(loop, report, path)
+        finally:
+            student.compute = "float32"
+            student.model.eval()
+    pd.DataFrame(loop.state.rows).to_parquet(loop.directory / STEPS_FILE)
+    return _report(loop.state, path)
+
+
+def _encode_all(
+    student: Student, questions: Sequence[Question], objective: Objective
+) -> list[EncodedQuestion]:
+    faults: list[Fault] = []
+    encoded: list[EncodedQuestion] = []
+    for question in questions:
+        try:
+            encoded.append(objective.encode(student, question))
+        except DataError as error:
+            faults += error.faults or [Fault(question.id, str(error), question.id)]
+    if faults or not encoded:
+        summary = "training questions cannot be used" if faults else "there is no training question"
+        raise DataError(summary, faults, mend="fix the rationales, or use --on-fault drop to leave them out.")
+    return encoded
+
+
+def _prepare(
+    student: Student,
+    encoded: list[EncodedQuestion],
+    objective: Objective,
+    context: RunContext,
+    accelerator: Accelerator,
+    part: Part | None,
+) -> _Loop:
+    settings = context.settings.train
+    parameters = {name: p for name, p in student.model.named_parameters() if p.requires_grad}
+    groups: list[dict[str, Any]] = [{"params": list(parameters.values())}]
+    if isinstance(objective, OwnsParameters):
+        own = dict(objective.parameters)
+        groups.append({"params": list(own.values()), "weight_decay": 0.0})
+        parameters |= {f"{OWNED}{name}": parameter for name, parameter in own.items()}
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    identity = fingerprint(
+        [
+            context.seed,
+            student.compute,
+            # A dataclass writes out its configuration; another object's repr would be an address.
+            repr(objective) if is_dataclass(objective) else type(objective).__qualname__,
+            settings.model_dump(exclude={"checkpoint_seconds", "tracker"}),
+            context.settings.lora.model_dump(),
+            [[list(b.input_ids) for b in q.branches] for q in encoded],
+            *([part.folder] if part else []),
+        ]
+    )
+    torch.manual_seed(context.seed_for("dropout"))
+    directory = part.directory(context.directory) if part else context.directory
+    directory.mkdir(parents=True, exist_ok=True)
+    start = part.first_step if part else 0
+    state = load_latest(directory, identity, parameters, optimiser, start=start)
+    prepared = accelerator.prepare_optimizer(optimiser)
+    end = part.end_step if part else schedule_steps(settings, len(encoded))
+    if not start <= state.step <= end:
+        raise StoreError(f"{directory}: expected a checkpoint of steps {start} to {end}, got {state.step}.")
+    return _Loop(
+        student, encoded, objective, context, accelerator, prepared, state, parameters, directory, end
+    )
+
+
+def _run(loop: _Loop, report: Any, path: StepPath) -> None:
+    total = loop.total_steps
+    loop.student.model.train()
+    for group in loop.groups():
+        started, tokens = time.monotonic(), loop.state.total_tokens
+        if isinstance(loop.objective, StepAware):
+            loop.objective.begin_step(loop.state.step, total)
+        metrics = _one_step(loop, group)
+        elapsed = time.monotonic() - started
+        loop.state.seconds += elapsed
+        metrics["tokens_per_second"] = (loop.state.total_tokens - tokens) / max(elapsed, 1e-9)
+        metrics["step"] = loop.state.step
+        loop.context.log(metrics)
+        report(metrics, loop.state.step)
+        loop.context.on_progress(loop.state.step, total, _describe(metrics, path))
+        overdue = time.monotonic() - loop.last_saved >= loop.settings.checkpoint_seconds
+        if overdue or loop.state.step == loop.end_step:
+            save_checkpoint(loop.directory, loop.state, loop.parameters, loop.optimiser.optimizer)
+            loop.last_saved = time.monotonic()
+
+
+def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
+    """Accumulate the gradients of one group, clip, and update; returns the step's metrics."""
+    state, size = loop.state, loop.settings.questions_per_step
+    loss_sum, rows = 0.0, []
+    seen: list[EncodedQuestion] = []
+    metrics: list[tuple[float, dict[str, float]]] = []
+    trained = list(loop.parameters.values())
+    for i in range(0, len(group), size):
+        batch = group[i : i + size]
+        found = loop.objective.loss(loop.student, batch)
+        # The mean over the whole group, also when it or its last batch is a short one.
+        share = found.loss * (len(batch) / len(group))
+        if not math.isfinite(float(share.detach())):
+            ids = ", ".join(q.question_id for q in batch)
+            raise NumericalError(
+                f"step {state.step + 1}: the loss is {float(share.detach())}, expected a finite number "
+                f"(questions {ids}). Lower train.learning_rate, or use train.dtype=float32."
+            )
+        _backward(loop, found, share, len(batch) / len(group))
+        loss_sum += float(share.detach())
+        rows += found.rows
+        metrics.append((len(batch) / len(group), found.metrics))
+        seen += batch if found.seen is None else found.seen
+    if isinstance(loop.objective, CombinesGradients):
+        loop.objective.settle_gradients(trained)
+    norm = float(nn.utils.clip_grad_norm_(trained, loop.settings.clip_norm))
+    if not math.isfinite(norm):
+        raise NumericalError(
+            f"step {state.step + 1}: the gradient norm is {norm}, expected a finite number. "
+            "Lower train.learning_rate, or use train.dtype=float32."
+        )
+    rate = scheduled_rate(loop.settings, state.step)
+    for parameters in loop.optimiser.param_groups:
+        parameters["lr"] = rate
+    loop.optimiser.step()
+    loop.optimiser.zero_grad(set_to_none=True)
+    _count(loop, seen, loss_sum, rows)
+    weights = _mean_by_teacher(rows)
+    return {
+        **_mean_metrics(metrics),
+        "loss": loss_sum,
+        "gradient_norm": norm,
+        "learning_rate": rate,
+        "teacher_weights": weights,
+    }
+
+
+def _backward(loop: _Loop, found: StepLoss, share_loss: Tensor, share: float) -> None:
+    """Gradients of one forward pass, by autograd or by the objective itself."""
+    if isinstance(loop.objective, CombinesGradients):
+        loop.objective.add_gradients(found, share, list(loop.parameters.values()))
+    else:
+        loop.accelerator.backward(share_loss)
+
+
+def _mean_metrics(found: Sequence[tuple[float, dict[str, float]]]) -> dict[str, float]:
+    """An objective's own scalars over the forward passes of a step, each by its share of the questions."""
+    means: dict[str, float] = {}
+    for share, metrics in found:
+        for name, value in metrics.items():
+            means[name] = means.get(name, 0.0) + share * value
+    return means
+
+
+def _count(loop: _Loop, seen: Sequence[EncodedQuestion], loss: float, rows: list[dict[str, Any]]) -> None:
+    state = loop.state
+    state.step += 1
+    state.branches += sum(len(q.branches) for q in seen)
+    state.supervised_tokens += sum(q.supervised_tokens for q in seen)
+    state.total_tokens += sum(q.total_tokens for q in seen)
+    epoch = (state.step - 1) // loop.steps_per_epoch
+    state.rows += [{"step": state.step, "epoch": epoch, "step_loss": loss, **row} for row in rows]
+    state.epoch_losses.append(loss)
+    if state.step % loop.steps_per_epoch == 0:
+        state.final_loss = sum(state.epoch_losses) / len(state.epoch_losses)
+        state.epoch_losses = []
+
+
+def _mean_by_teacher(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    sums: dict[str, list[float]] = {}
+    for row in rows:
+        sums.setdefault(str(row["teacher"]), []).append(float(row["teacher_weight"]))
+    return {teacher: sum(values) / len(values) for teacher, values in sums.items()}
+
+
+def _describe(metrics: dict[str, Any], path: StepPath) -> str:
+    weights = " ".join(f"{name} {value:.2f}" for name, value in metrics["teacher_weights"].items())
+    text = f"loss {metrics['loss']:.4f}, {metrics['tokens_per_second']:.0f} tokens/s, weights {weights}"
+    return f"{text}, padded rows ({path.layout_reason})" if path.layout_reason else text
+
+
+def _report(state: LoopState, path: StepPath) -> FitReport:
+    return FitReport(
+        optimiser_steps=state.step - state.start,
+        branches=state.branches,
+        supervised_tokens=state.supervised_tokens,
+        total_tokens=state.total_tokens,
+        seconds=state.seconds,
+        final_loss=state.final_loss,
+        extra={"mean_teacher_weights": _mean_by_teacher(state.rows), "step": path.facts()},
+    )

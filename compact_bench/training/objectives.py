@@ -1,0 +1,132 @@
+"""Objectives that train on branches: weighted by fixed weights, or selected anew at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import torch
+
+from compact_bench.core.records import Question
+from compact_bench.core.settings import TrainSettings
+from compact_bench.students.student import Student
+from compact_bench.training.branches import EncodedQuestion, encode_question
+from compact_bench.training.loss.supervised import branch_losses, branch_rows
+from compact_bench.training.protocol import Objective, StepLoss, derive_seed
+
+__all__ = ["Chooser", "ChosenBranches", "SupervisedObjective", "draw", "only"]
+
+
+@dataclass(frozen=True)
+class SupervisedObjective:
+    """Mean of the selected branches' supervised losses, or their sum under weights fixed beforehand.
+
+    Attributes:
+        train: the loop's settings (layout, longest row).
+        teachers: the teachers whose rationales are used, or None for all.
+        reduction: "mean" or "sum" over a branch's tokens.
+        weights: question id -> teacher -> weight, for every selected branch; None weighs a question's
+            branches alike. Weights that are all 0 leave the question a step without a gradient of its own.
+    """
+
+    train: TrainSettings
+    teachers: tuple[str, ...] | None = None
+    reduction: Literal["mean", "sum"] = "mean"
+    weights: Mapping[str, Mapping[str, float]] | None = None
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of the selected teachers."""
+        chosen = [r for r in question.rationales if self.teachers is None or r.teacher in self.teachers]
+        return encode_question(
+            student, question, rationales=chosen, max_length_tokens=self.train.max_length_tokens
+        )
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """Mean over questions of the weighted sum over branches."""
+        losses = branch_losses(student, batch, self.train, self.reduction)
+        weights = [self._weights(question) for question in batch]
+        totals = []
+        for of_question, own in zip(losses, weights, strict=True):
+            stacked = torch.stack(of_question)
+            # The mean is no sum of losses times 1/K, to the last bit.
+            fixed = self.weights is not None
+            totals.append((stacked * stacked.new_tensor(own)).sum() if fixed else stacked.mean())
+        return StepLoss(torch.stack(totals).mean(), branch_rows(batch, losses, weights))
+
+    def _weights(self, question: EncodedQuestion) -> list[float]:
+        if self.weights is None:
+            return [1.0 / len(question.branches)] * len(question.branches)
+        own = self.weights[question.question_id]
+        return [own[branch.teacher] for branch in question.branches]
+
+
+class Chooser(Protocol):
+    """Says whose branches of a question a step trains on. A dataclass, as its repr tells runs apart."""
+
+    def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
+        """Names of teachers; none where the question has nothing that may be used.
+
+        Args:
+            question: with all of its branches.
+            step: optimiser step, from 0.
+            total: steps of the whole schedule.
+        """
+        ...
+
+
+def only(question: EncodedQuestion, teachers: Sequence[str]) -> EncodedQuestion:
+    """A question with the branches of some teachers, in the question's own order.
+
+    Args:
+        question: the question.
+        teachers: names.
+    """
+    return replace(question, branches=tuple(b for b in question.branches if b.teacher in teachers))
+
+
+def draw(options: Sequence[str], seed: int, step: int, question_id: str) -> str:
+    """One of some names, each as likely as the others, whatever their order.
+
+    Args:
+        options: distinct names.
+        seed: the run's.
+        step: optimiser step, from 0.
+        question_id: whose draw it is.
+    """
+    return min(options, key=lambda name: (derive_seed(seed, f"draw {step}/{question_id}/{name}"), name))
+
+
+@dataclass
+class ChosenBranches:
+    """An objective on the branches that a chooser takes; the others are not computed.
+
+    A question of which nothing may be used counts with loss 0 in its step's mean. A forward pass without
+    any usable branch computes one branch at weight 0, so that its gradient is 0 and not missing.
+
+    Attributes:
+        inner: the loss of the chosen branches.
+        chooser: what is chosen.
+    """
+
+    inner: Objective
+    chooser: Chooser
+    _step: int = field(default=0, repr=False)
+    _total: int = field(default=1, repr=False)
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """All branches of the inner objective."""
+        return self.inner.encode(student, question)
+
+    def begin_step(self, step: int, total: int) -> None:
+        """Keep what the chooser is told."""
+        self._step, self._total = step, total
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """The inner loss of the chosen branches, times the share of questions that have any."""
+        narrowed = [only(q, self.chooser.choose(q, self._step, self._total)) for q in batch]
+        usable = tuple(question for question in narrowed if question.branches)
+        seen = usable or (only(batch[0], [batch[0].branches[0].teacher]),)
+        found = self.inner.loss(student, seen)
+        rows = found.rows if usable else [{**row, "teacher_weight": 0.0} for row in found.rows]
+        return StepLoss(found.loss * (len(usable) / len(batch)), rows, found.metrics, seen)

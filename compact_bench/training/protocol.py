@@ -1,0 +1,171 @@
+"""Between the loop and a method: objectives, the loss of a step, the run's context, the report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from compact_bench.core.records import Question
+from compact_bench.core.settings import RunSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from compact_bench.students.student import Student
+    from compact_bench.training.branches import EncodedQuestion
+
+__all__ = [
+    "CombinesGradients",
+    "FitReport",
+    "Objective",
+    "OwnsParameters",
+    "RunContext",
+    "StepAware",
+    "StepLoss",
+    "derive_seed",
+]
+
+
+@dataclass
+class StepLoss:
+    """The loss of one forward pass over some questions.
+
+    Attributes:
+        loss: scalar, what is minimised.
+        rows: one dictionary per question and teacher (question_id, teacher, teacher_weight,
+            supervised_loss, and the scores where there are any), kept as the steps table.
+        metrics: scalars for the log.
+        seen: the questions with the branches that were really computed, for the counts of branches and
+            tokens; None where that is every branch of the batch.
+    """
+
+    loss: Tensor
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    seen: tuple[EncodedQuestion, ...] | None = None
+
+
+class Objective(Protocol):
+    """What the loop needs from a method: branches of a question, and the loss of a few questions."""
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Tokens, labels and spans of the branches that this method trains on."""
+        ...
+
+    def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
+        """One forward pass; no backward."""
+        ...
+
+
+@runtime_checkable
+class StepAware(Protocol):
+    """An objective that wants to know where in the schedule it is."""
+
+    def begin_step(self, step: int, total: int) -> None:
+        """Called before every optimiser step.
+
+        Args:
+            step: from 0; after a resume, the step that is really next.
+            total: steps of the whole schedule.
+        """
+        ...
+
+
+@runtime_checkable
+class CombinesGradients(Protocol):
+    """An objective that makes the gradient of a step itself, of several losses, instead of one backward."""
+
+    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+        """Take in one forward pass of a step.
+
+        Args:
+            found: what `loss` returned.
+            share: the pass's share of the step, by which its losses are multiplied.
+            parameters: those that are trained.
+        """
+        ...
+
+    def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Write the step's gradient into `.grad` of every parameter and forget what was taken in."""
+        ...
+
+
+@runtime_checkable
+class OwnsParameters(Protocol):
+    """An objective with parameters of its own, trained and kept in checkpoints beside the student's.
+
+    Attributes:
+        parameters: by name; they get no weight decay.
+    """
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """By name; they get no weight decay."""
+        ...
+
+
+def derive_seed(seed: int, axis: str) -> int:
+    """Seed of one named axis ("data", "init", "dropout"), so that methods share the axes they should.
+
+    Args:
+        seed: the run's seed.
+        axis: name of the axis.
+
+    Returns:
+        A non-negative integer below 2**31.
+    """
+    digest = hashlib.sha256(f"{seed}/{axis}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 2**31
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run gives its method.
+
+    Attributes:
+        directory: where the run may write; the loop keeps checkpoints and tables here.
+        settings: the resolved settings.
+        seed: the run's seed; use `seed_for`.
+        log: called with a dictionary of metrics after every optimiser step.
+        on_progress: called with (done, total, text) for the progress display.
+        validation: held-out questions to choose by; no method may train on them.
+    """
+
+    directory: Path
+    settings: RunSettings
+    seed: int
+    log: Callable[[Mapping[str, Any]], None] = lambda metrics: None
+    on_progress: Callable[[int, int, str], None] = lambda done, total, text: None
+    validation: tuple[Question, ...] = ()
+
+    def seed_for(self, axis: str) -> int:
+        """Seed of one named axis."""
+        return derive_seed(self.seed, axis)
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What training did. An untrained method returns `FitReport()`.
+
+    Attributes:
+        optimiser_steps: updates made.
+        branches: branches seen, over all epochs.
+        supervised_tokens: label tokens seen.
+        total_tokens: tokens of all branches as separate rows, without padding.
+        seconds: wall-clock time in the loop, over all of its processes' lives.
+        final_loss: mean loss of the last epoch, or None.
+        extra: anything else worth recording.
+        prompt_prefix: what stands before every question that the trained student is asked, "" for nothing.
+    """
+
+    optimiser_steps: int = 0
+    branches: int = 0
+    supervised_tokens: int = 0
+    total_tokens: int = 0
+    seconds: float = 0.0
+    final_loss: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    prompt_prefix: str = ""

@@ -1,0 +1,253 @@
+"""Comparisons and controls from made-up records: numbers, families, and the words used for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from compact_bench.core.records import RunRecord
+from compact_bench.results.report.markdown import comparisons_markdown
+from compact_bench.results.report.sections.findings import findings_markdown
+from compact_bench.results.stats import Precision
+from compact_bench.results.tables.build import Table, build_table
+from compact_bench.results.tables.comparisons import Comparison
+from compact_bench.results.tables.controls import Control
+from compact_bench.results.tables.spec import TableSpec, load_table_spec
+from tests.unit.synthetic import SUITE, TEACHERS, all_records, evaluation, record
+
+SPEC = load_table_spec(2)
+COMPACT, UNIFORM, RELEASED = "COMPACT (paper)", "Uniform weights", "COMPACT (released code)"
+CONTROL = {"row": "single_teacher[alpha]", "against": "uniform", "group": "in_distribution"}
+
+
+def spec_with(**changes: Any) -> TableSpec:
+    return TableSpec.model_validate({**SPEC.model_dump(), **changes})
+
+
+def build(records: list[RunRecord], spec: TableSpec = SPEC) -> Table:
+    return build_table(spec, records, SUITE, teachers=TEACHERS)
+
+
+def scored(method: str, seed: int, right: int, items: int = 40, variant: str = "") -> RunRecord:
+    """A run that answers the first `right` SVAMP items."""
+    run = record(method, variant, seed)
+    scores = [1.0] * right + [0.0] * (items - right)
+    return dataclasses.replace(run, evaluations={**run.evaluations, "svamp": evaluation("svamp", scores)})
+
+
+def pair(table: Table, row: str, against: str, group: str = "ID") -> Comparison:
+    return next(c for c in table.comparisons if (c.row, c.against, c.group) == (row, against, group))
+
+
+def test_a_clear_difference_is_said_and_a_small_one_is_not() -> None:
+    runs = [scored("compact", s, 38) for s in (1, 2)] + [scored("uniform", s, 0) for s in (1, 2)]
+    table = build(runs + [scored("compact_released", s, 37) for s in (1, 2)])
+    found = pair(table, "compact", "uniform")
+    assert found.shown and found.verdict == "above"
+    assert found.effect == pytest.approx(0.95)
+    assert found.sentence.startswith(f"ID: {COMPACT} is above {UNIFORM} by 95.0 pp [")
+    assert "], n = 2 seeds, 40 items (p = " in found.sentence
+    close = pair(table, "compact", "compact_released")
+    assert close.low is not None and close.low <= 0.0
+    assert not close.shown and close.verdict == "no difference shown"
+    assert close.sentence.startswith(
+        f"ID: no difference is shown between {COMPACT} and {RELEASED}: +2.5 pp ["
+    )
+    assert any("conditional on the seeds" in note for note in table.notes)
+    assert not any("win" in c.sentence.lower().split() for c in table.comparisons)
+
+
+def test_the_untrained_row_is_compared_under_every_seed() -> None:
+    table = build([record("zero_shot", seed=1, rate=0.1), *[record("compact", seed=s) for s in (1, 2, 3)]])
+    assert pair(table, "compact", "zero_shot").seeds == 3
+    assert not any("Zero-shot" in note and "not run" in note for note in table.notes)
+
+
+def test_rows_are_paired_by_seed_and_item() -> None:
+    ours, theirs = scored("compact", 1, 2, items=3), scored("uniform", 1, 1, items=2)
+    found = pair(build([ours, record("compact", seed=2), theirs]), "compact", "uniform")
+    assert (found.seeds, found.items) == (1, 2)
+    assert found.effect == pytest.approx(0.5)
+    assert "interval over items only" in found.sentence
+    other = pair(build([ours, record("uniform", seed=2)]), "compact", "uniform")
+    assert other.reason == "no seed in common"
+    assert "not compared" in other.sentence and other.verdict == "not compared"
+
+
+def test_the_spread_over_seeds_is_that_of_the_paired_difference() -> None:
+    """Both rows move together from seed to seed, so the pair's difference hardly does."""
+    table = build(
+        [scored("compact", s, 10 + 5 * s) for s in (1, 2)] + [scored("uniform", s, 8 + 5 * s) for s in (1, 2)]
+    )
+    assert pair(table, "compact", "uniform").seed_sd == pytest.approx(0.0)
+    table = build(
+        [scored("compact", s, 20) for s in (1, 2)] + [scored("uniform", s, 8 + 4 * s) for s in (1, 2)]
+    )
+    assert pair(table, "compact", "uniform").seed_sd == pytest.approx(0.1 / 2**0.5)
+
+
+def test_holm_counts_every_pair_of_runs_once() -> None:
+    table = build(all_records((1, 2)))
+    best = pair(table, "compact", "single_teacher[best]")
+    source = pair(table, "compact", "single_teacher[alpha]")
+    assert best.measured == source.measured == ("compact", "single_teacher[alpha]")
+    assert (best.effect, best.p_value, best.p_holm) == (source.effect, source.p_value, source.p_holm)
+    # compact against five rows; compact_released against uniform, the best teacher and the student itself.
+    family = {(c.measured, c.group): c.p_value or 1.0 for c in table.comparisons}
+    assert len(family) == (5 + 3) * 3 and {c.family for c in table.comparisons} == {len(family)}
+    smallest = min(table.comparisons, key=lambda c: c.p_value or 1.0)
+    assert smallest.p_holm == pytest.approx(min(1.0, len(family) * min(family.values())))
+
+
+def test_planned_pairs_lead_and_unplanned_ones_are_numbers_only() -> None:
+    table = build(all_records((1, 2)))
+    own = [c for c in table.comparisons if c.group == "ID"]
+    told = [(c.row, c.against) for c in own if c.in_words]
+    assert told == [(p.row, p.against) for p in SPEC.comparisons]
+    assert [(c.row, c.against) for c in own][: len(told)] == told
+    assert [c.against for c in own if not c.in_words] == [
+        "single_teacher[alpha]",
+        "single_teacher[beta]",
+        "compact_released",
+    ]
+    assert all(c.in_words for c in build(all_records((1,)), spec_with(comparisons=())).comparisons)
+
+
+def test_the_best_teacher_is_not_compared_with_itself() -> None:
+    spec = spec_with(comparisons=[{"row": "single_teacher[alpha]", "against": "single_teacher[best]"}])
+    found = pair(build(all_records((1, 2)), spec), "single_teacher[alpha]", "single_teacher[best]")
+    assert found.effect is None and found.reason == "both rows are the same runs"
+
+
+def words(effect: float, low: float | None, high: float | None, p: float, **more: Any) -> Comparison:
+    values = {"seeds": 5, "items": 1200, **more}
+    return Comparison("a", "b", "A", "B", "ID", effect, low, high, p_value=p, p_holm=p, **values)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            words(0.021, 0.004, 0.039, 0.012),
+            "ID: A is above B by 2.1 pp [0.4, 3.9], n = 5 seeds, 1,200 items (p = 0.012 after Holm).",
+        ),
+        (
+            words(-0.021, -0.039, -0.004, 0.012, seeds=1),
+            "ID: A is below B by 2.1 pp [0.4, 3.9], n = 1 seed, 1,200 items "
+            "(interval over items only, p = 0.012 after Holm).",
+        ),
+        (
+            words(0.021, -0.004, 0.046, 0.001),
+            "ID: no difference is shown between A and B: +2.1 pp [-0.4, +4.6], n = 5 seeds, 1,200 items "
+            "(p = 0.001 after Holm).",
+        ),
+        (words(0.021, 0.0, 0.046, 0.001), "ID: no difference is shown between A and B: +2.1 pp [+0.0, +4.6]"),
+        (
+            words(0.021, 0.004, 0.039, 0.2),
+            "the interval leaves out 0, but the corrected test does not confirm it.",
+        ),
+        (
+            words(0.0, None, None, 1.0, seeds=1, items=1),
+            "n = 1 seed, 1 item; one item under one seed gives no",
+        ),
+    ],
+)
+def test_the_words_for_a_difference(found: Comparison, expected: str) -> None:
+    assert expected in found.sentence
+    assert found.shown is (" by 2.1 pp" in expected)
+
+
+def test_the_words_for_what_could_have_been_detected() -> None:
+    found = words(
+        0.01, -0.01, 0.03, 0.4, seeds=3, seed_sd=0.007, family=45, precision=Precision(0.0068, 1200)
+    )
+    assert found.detectable_sentence == (
+        "ID: the smallest difference between A and B that this table could have detected is 1.9 pp (80 % "
+        "power, two-sided 5 %, n = 3 seeds, 1,200 items); 2.8 pp at the strictest step of Holm's correction "
+        "(5 % / 45). Over the seeds, this difference has a standard deviation of 0.7 pp."
+    )
+    none = words(0.0, 0.0, 0.0, 1.0, precision=Precision(0.0, 1200))
+    assert "no difference between A and B could have been detected" in none.detectable_sentence
+    assert Comparison("a", "b", "A", "B", "ID", reason="not run").detectable_sentence == ""
+
+
+def controlled(ours: int, theirs: int, **changes: Any) -> Control:
+    runs = [scored("single_teacher", s, ours, variant="alpha") for s in (1, 2)]
+    runs += [scored("uniform", s, theirs) for s in (1, 2)]
+    (found,) = build(runs, spec_with(controls=[{**CONTROL, **changes}])).controls
+    return found
+
+
+def test_a_control_comes_out_only_on_the_expected_side() -> None:
+    good = controlled(30, 10)
+    assert good.came_out and "The control came out: +50.0 pp [" in good.sentence
+    assert "n = 2 seeds, 40 items, p = " in good.sentence
+    for failed in (controlled(10, 30), controlled(30, 10, expected="below"), controlled(11, 10)):
+        assert not failed.came_out
+        assert "The control did not come out" in failed.sentence
+        assert "cannot tell methods apart on ID" in failed.sentence
+    assert controlled(10, 30, expected="below").came_out
+
+
+def test_a_control_is_outside_the_family_and_absent_without_its_rows() -> None:
+    plain, control = build(all_records((1, 2))), spec_with(controls=[CONTROL])
+    table = build(all_records((1, 2)), control)
+    assert [c.p_holm for c in table.comparisons] == [c.p_holm for c in plain.comparisons]
+    other = spec_with(controls=[{**CONTROL, "row": "single_teacher[nobody]"}])
+    assert build(all_records((1, 2)), other).controls == ()
+    (unmeasured,) = build([record("uniform")], control).controls
+    assert not unmeasured.came_out and "was not measured (" in unmeasured.sentence
+
+
+def test_the_findings_lead_with_the_first_pair_and_tell_controls() -> None:
+    table = build(all_records((1, 2)), spec_with(controls=[{**CONTROL, "reason": "it was made so"}]))
+    lines = findings_markdown(table)
+    bullets = [line for line in lines if line.startswith("- ")]
+    told = [c for c in table.comparisons if c.in_words]
+    assert bullets[:3] == [f"- {c.sentence}" for c in told if (c.row, c.against) == ("compact", "uniform")]
+    assert len(bullets) == len(told) + 2 * 3 + 1
+    assert bullets[-1].startswith(
+        "- ID: expected Single teacher: alpha above Uniform weights, as it was made so."
+    )
+    assert sum("could have detected" in line for line in bullets) == 6
+    assert any("conditional on the seeds that were run" in line for line in lines)
+    short = [line for line in lines if line.startswith("**")]
+    assert short[0].startswith(f"**{COMPACT}**: against {UNIFORM} no difference shown (ID, OOD, Retention); ")
+    assert [line.count("; against ") for line in short] == [2, 2]
+    assert findings_markdown(dataclasses.replace(table, comparisons=())) == []
+
+
+def test_a_row_without_runs_is_named_once() -> None:
+    lines = findings_markdown(build([record("compact"), record("zero_shot")]))
+    found = [line for line in lines if UNIFORM in line and line.startswith(f"- {COMPACT}")]
+    assert found == [f"- {COMPACT} and {UNIFORM} are not compared ({UNIFORM}: not run)."]
+    assert not any("meaningless" in line for line in lines)
+
+
+def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
+    table = build(all_records((1, 2)))
+    lines = comparisons_markdown(table.comparisons)
+    found = pair(table, "compact", "uniform")
+    assert found.detectable and found.detectable_holm and found.seed_sd
+    (row,) = [line for line in lines[: lines.index("#### OOD")] if f"| {COMPACT} minus {UNIFORM} |" in line]
+    assert f"| {found.seed_sd * 100:.2f} |" in row
+    assert f"| {found.detectable * 100:.2f} ({found.detectable_holm * 100:.2f}) | 2 x 40 |" in row
+    assert f"at the strictest step of the correction (5 % / {found.family})" in "\n".join(lines)
+    assert "conditional on the seeds that were run" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"comparisons": [{"row": "compact", "against": "unifrom"}]}, "no row is called unifrom"),
+        ({"comparisons": [{"row": "compact", "against": "compact"}]}, "compared with itself"),
+        ({"comparisons": [{"row": "compact", "against": "uniform"}] * 2}, "expected every pair once"),
+        ({"controls": [{**CONTROL, "group": "drift"}]}, "controls: drift: expected a compared group"),
+        ({"controls": [{**CONTROL, "row": "nobody"}]}, "no row is called nobody"),
+    ],
+)
+def test_a_wrong_pair_is_refused(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        spec_with(**changes)

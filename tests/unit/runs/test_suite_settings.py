@@ -1,0 +1,113 @@
+"""`[method_settings.<method>]` of a suite: below what users and rows say, checked, part of a run's key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.data.suites import load_spec
+from compact_bench.methods.registry import variant_config
+from compact_bench.runs.session import Request, Workbench
+from tests.tiny_suite import make_tiny_lab_student, write_tiny_lab, write_tiny_suite
+
+Folders = Callable[..., Path]
+
+
+def bench_of(suite: Path, folder: Path, *overrides: str) -> Workbench:
+    """A workbench of a suite's smoke profile."""
+    return Workbench(Request(str(suite), "smoke", folder / "cache", folder / "store", overrides=overrides))
+
+
+def suite_with(folder: Path, student: Path, text: str) -> Path:
+    """A tiny suite with a text before its profiles."""
+    path = write_tiny_suite(folder, str(student))
+    whole = path.read_text(encoding="utf-8").replace("[profiles.smoke]\n", f"{text}\n[profiles.smoke]\n", 1)
+    path.write_text(whole, encoding="utf-8")
+    return path
+
+
+def test_the_lab_gives_words_that_its_student_knows(tmp_path: Path) -> None:
+    from compact_bench.data.lab.student.tokenizer import lab_tokenizer
+    from compact_bench.data.validation.limits import unknown_finder
+
+    find = unknown_finder(lab_tokenizer())
+    assert find is not None
+    words = load_spec("lab").method_settings["sbs_kd"]
+    assert find("predict: explain: ")
+    assert not any(find(text) for text in words.values())
+    assert len(set(words.values())) == 2
+
+
+def test_rows_come_before_users_and_users_before_the_suite(tmp_path: Path) -> None:
+    student = make_tiny_lab_student(tmp_path / "student")
+    suite = write_tiny_lab(tmp_path / "suite", str(student))
+    plain = bench_of(suite, tmp_path).key("sbs_kd", "", 1)
+    assert plain.settings["method"]["label_prefix"] == "answer: "
+    assert plain.settings["method"]["label_share"] == 0.5
+    asked = bench_of(suite, tmp_path, "label_prefix='Now: '", "label_share=0.25")
+    key = asked.key("sbs_kd", "", 1)
+    assert key.settings["method"]["label_prefix"] == "Now: "
+    assert key.settings["method"]["rationale_prefix"] == "think: "
+    row = asked.key("sbs_kd", "vanilla", 1, {"method": variant_config("sbs_kd", "vanilla")})
+    assert (row.settings["method"]["label_prefix"], row.settings["method"]["label_share"]) == ("", 0.0)
+    assert len({plain.hash, key.hash, row.hash}) == 3
+    uniform = bench_of(suite, tmp_path).key("uniform", "", 1)
+    assert "label_prefix" not in uniform.settings["method"]
+
+
+def test_they_move_no_other_run(student_folder: Folders, tmp_path: Path) -> None:
+    student = student_folder()
+    bare = bench_of(write_tiny_suite(tmp_path / "bare", str(student)), tmp_path)
+    given = suite_with(tmp_path / "given", student, "[method_settings.sbs_kd]\nlabel_share = 0.75")
+    told = bench_of(given, tmp_path)
+    assert bare.key("uniform", "", 1).hash == told.key("uniform", "", 1).hash
+    assert bare.key("sbs_kd", "", 1).hash != told.key("sbs_kd", "", 1).hash
+
+
+def test_a_suite_that_extends_another_changes_single_settings(tmp_path: Path) -> None:
+    student = make_tiny_lab_student(tmp_path / "student")
+    suite = write_tiny_lab(tmp_path / "suite", str(student))
+    suite.write_text(
+        suite.read_text(encoding="utf-8") + "\n[method_settings.mcc_kd]\nagreement_weight = 0.5\n",
+        encoding="utf-8",
+    )
+    assert load_spec(suite).method_settings == {
+        "sbs_kd": {"label_prefix": "answer: ", "rationale_prefix": "think: "},
+        "mcc_kd": {"agreement_weight": 0.5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        (
+            '[method_settings.sbs_kt]\nteacher = "ada"',
+            UnknownNameError,
+            ["sbs_kt", "Did you mean", "sbs_kd"],
+        ),
+        ("[method_settings.sbs_kd]\nalfa = 0.5", ConfigError, ["[method_settings.sbs_kd]", "alfa"]),
+        (
+            "[method_settings.sbs_kd]\nlabel_share = 7",
+            ConfigError,
+            ["[method_settings.sbs_kd]", "label_share", "7"],
+        ),
+        ("[method_settings]\nsbs_kd = 7", ConfigError, ["method_settings.sbs_kd"]),
+    ],
+)
+def test_what_a_method_does_not_take_is_refused(
+    student_folder: Folders, tmp_path: Path, text: str, kind: type[ConfigError], said: list[str]
+) -> None:
+    with pytest.raises(kind) as caught:
+        bench_of(suite_with(tmp_path, student_folder(), text), tmp_path)
+    for part in said:
+        assert part in str(caught.value)
+
+
+def test_a_required_setting_may_come_from_a_row(student_folder: Folders, tmp_path: Path) -> None:
+    text = '[method_settings.single_teacher]\nsft_reduction = "sum"'
+    bench = bench_of(suite_with(tmp_path, student_folder(), text), tmp_path)
+    key = bench.key("single_teacher", "ada", 1, {"method": {"teacher": "ada"}})
+    assert key.settings["method"] == {"teacher": "ada", "sft_reduction": "sum"}
