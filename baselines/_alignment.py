@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Alignment", "Operation", "align"]
-
 Operation = Literal["none", "replace", "delete", "insert"]
 
 

@@ -18,8 +18,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_branch
 from compact_bench.training.protocol import derive_seed
 
-__all__ = ["TurnSettings", "Turns", "own_turns", "user_header_ids"]
-
 AUTHOR = "student"
 """Whose the turns are, where branches have a teacher."""
 _BATCH = 64

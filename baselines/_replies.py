@@ -16,8 +16,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.branches import prompt_ids
 from compact_bench.training.protocol import derive_seed
 
-__all__ = ["sampled_replies"]
-
 
 @torch.no_grad()
 def sampled_replies(

@@ -18,8 +18,6 @@ from compact_bench.training.loss.supervised import Reduction, branch_losses, bra
 from compact_bench.training.objectives import only
 from compact_bench.training.protocol import StepLoss, derive_seed
 
-__all__ = ["OURS", "GradientRule", "TeacherGradients", "TeacherLosses", "conflicts", "inner_products"]
-
 OURS = (
     "one objective per teacher: the mean over the step's questions of its rationales' token-mean losses; a "
     "teacher that has none for a question adds nothing, one that has none in the whole step no gradient",

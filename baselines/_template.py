@@ -19,13 +19,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = [
-    "METHOD",
-    "Template",
-    "TemplateConfig",
-    "brevity_weights",
-]
-
 
 class TemplateConfig(Strict):
     """Settings of the weights.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["moved"]
-
 
 def moved(parameter: nn.Parameter, factor: float) -> Tensor:
     """factor * parameter, with the gradient of the parameter itself.

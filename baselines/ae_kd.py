@@ -20,8 +20,6 @@ from compact_bench.training.protocol import FitReport, RunContext
 
 from ._teacher_gradients import OURS, TeacherGradients
 
-__all__ = ["AEKD", "METHOD", "AEKDConfig", "AEKDRule"]
-
 
 class AEKDConfig(Strict):
     """Settings of AE-KD.

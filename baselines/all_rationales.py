@@ -15,8 +15,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
-__all__ = ["METHOD", "AllRationales", "AllRationalesConfig"]
-
 
 class AllRationalesConfig(Strict):
     """Settings of training on all rationales.

@@ -13,12 +13,11 @@ from compact_bench.evaluation.probes import answer_nats
 from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.averaging import restore, trained_weights
 from compact_bench.students.student import Student
-from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.checkpoints import Part
+from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.parts import joined_report
 from compact_bench.training.protocol import FitReport, RunContext
-
-__all__ = ["METHOD", "BestTeacher", "BestTeacherConfig"]
 
 
 class BestTeacherConfig(Strict):

@@ -23,8 +23,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["CAMKD", "METHOD", "CAMKDConfig", "confidence_weights"]
-
 
 class CAMKDConfig(Strict):
     """Settings of CA-MKD.

@@ -18,8 +18,6 @@ from compact_bench.training.protocol import FitReport, RunContext
 
 from ._teacher_gradients import OURS, TeacherGradients
 
-__all__ = ["METHOD", "CAGrad", "CAGradConfig", "CAGradRule"]
-
 
 class CAGradConfig(Strict):
     """Settings of CAGrad.

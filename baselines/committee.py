@@ -21,7 +21,8 @@ from compact_bench.data.validation.limits import unknown_finder
 from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_branch, encode_question
-from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.checkpoints import Part
+from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import branch_values
 from compact_bench.training.objectives import draw
@@ -29,8 +30,6 @@ from compact_bench.training.parts import joined_report
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 from ._replies import sampled_replies
-
-__all__ = ["METHOD", "REPLIES_FILE", "Committee", "CommitteeConfig", "Lesson", "Lessons", "lessons_for"]
 
 REPLIES_FILE = "replies.json"
 """The student's replies before training, in the run's folder."""

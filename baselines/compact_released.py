@@ -14,8 +14,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.loop import train
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "CompactReleased"]
-
 
 class CompactReleased:
     """The released code's algorithm on the suite's loop."""

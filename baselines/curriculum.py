@@ -24,8 +24,6 @@ from compact_bench.training.loss.head import branch_values
 from compact_bench.training.objectives import ChosenBranches, SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "Curriculum", "CurriculumConfig"]
-
 
 class CurriculumConfig(Strict):
     """Settings of the curriculum.

@@ -17,15 +17,14 @@ from compact_bench.core.settings import Rate, Strict, TrainSettings
 from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.checkpoints import Part
+from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import HeadValues, branch_values
 from compact_bench.training.parts import joined_report
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 from ._alignment import align
-
-__all__ = ["METHOD", "Edit", "EditConfig", "KeySteps", "RightTexts"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]

@@ -22,8 +22,6 @@ from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.supervised import Reduction, branch_rows, reduced_losses
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
-__all__ = ["METHOD", "KLToBase", "KLToBaseConfig", "KLToBaseObjective", "frozen_start", "label_divergences"]
-
 
 class KLToBaseConfig(Strict):
     """Settings of the penalty.

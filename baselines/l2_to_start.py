@@ -19,8 +19,6 @@ from compact_bench.training.loss.supervised import Reduction
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
-__all__ = ["METHOD", "L2Objective", "L2ToStart", "L2ToStartConfig", "squared_distance"]
-
 
 class L2ToStartConfig(Strict):
     """Settings of the penalty.

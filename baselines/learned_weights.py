@@ -21,7 +21,8 @@ from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.averaging import restore, trained_weights
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch, EncodedQuestion
-from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.checkpoints import Part
+from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import label_values
 from compact_bench.training.loss.supervised import Reduction
@@ -30,8 +31,6 @@ from compact_bench.training.protocol import FitReport, RunContext, StepLoss, der
 
 from ._teacher_gradients import TeacherGradients, inner_products
 from ._weighing import moved
-
-__all__ = ["METHOD", "LearnedWeights", "LearnedWeightsConfig", "PilotObjective", "weight_slopes"]
 
 WEIGHTS_FILE = "learned_weights.json"
 """What the pilot found, in the run's folder."""

@@ -16,8 +16,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import ChosenBranches, SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "MajorityFilter", "MajorityFilterConfig"]
-
 
 class MajorityFilterConfig(Strict):
     """Settings of the filter.

@@ -23,8 +23,6 @@ from compact_bench.training.loss.terms import span_log_probs, symmetric_kl
 from compact_bench.training.objectives import ChosenBranches, draw
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
-__all__ = ["METHOD", "MccKd", "MccKdConfig", "PairObjective"]
-
 
 class MccKdConfig(Strict):
     """Settings of MCC-KD.

@@ -13,13 +13,11 @@ from compact_bench.core.settings import Strict
 from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
 from compact_bench.students.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
 from compact_bench.students.student import Student
-from compact_bench.training.checkpoints import PARTS
-from compact_bench.training.loop import Part, schedule_steps, train
+from compact_bench.training.checkpoints import PARTS, Part
+from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.parts import joined_report
 from compact_bench.training.protocol import FitReport, RunContext
-
-__all__ = ["METHOD", "Mot", "MotConfig"]
 
 
 class MotConfig(Strict):

@@ -14,8 +14,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "Oracle", "OracleConfig", "right_weights"]
-
 
 class OracleConfig(Strict):
     """Settings of the oracle.

@@ -15,8 +15,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import ChosenBranches, SupervisedObjective, draw
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "RandomTeacher", "RandomTeacherConfig"]
-
 
 class RandomTeacherConfig(Strict):
     """Settings of drawing teachers.

@@ -21,8 +21,6 @@ from compact_bench.training.protocol import FitReport, RunContext, StepLoss, der
 
 from ._own_turns import Turns, TurnSettings, own_turns
 
-__all__ = ["METHOD", "TURNS_FILE", "Replay", "ReplayConfig", "ReplayObjective"]
-
 TURNS_FILE = "own_turns.json"
 """The student's turns, in the run's folder."""
 

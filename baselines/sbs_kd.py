@@ -24,8 +24,6 @@ from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import branch_values
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
-__all__ = ["METHOD", "SbsKd", "SbsKdConfig", "SbsObjective"]
-
 LABEL = ""
 """Stands for a teacher in the branch of the label, which no teacher wrote."""
 

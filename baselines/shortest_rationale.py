@@ -15,8 +15,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import ChosenBranches, SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "ShortestRationale", "ShortestRationaleConfig"]
-
 
 class ShortestRationaleConfig(Strict):
     """Settings of the choice.

@@ -14,8 +14,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "SingleTeacher", "SingleTeacherConfig"]
-
 
 class SingleTeacherConfig(Strict):
     """Settings of a single-teacher run.

@@ -22,14 +22,6 @@ from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 from ._weighing import moved
 
-__all__ = [
-    "METHOD",
-    "UncertaintyObjective",
-    "UncertaintyWeights",
-    "UncertaintyWeightsConfig",
-    "uncertainty_loss",
-]
-
 
 class UncertaintyWeightsConfig(Strict):
     """Settings of uncertainty weighting.

@@ -13,8 +13,6 @@ from compact_bench.training.loop import train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "Uniform", "UniformConfig"]
-
 
 class UniformConfig(Strict):
     """Settings of uniform weighting.

@@ -18,8 +18,6 @@ from compact_bench.training.protocol import FitReport, RunContext
 
 from ._teacher_gradients import OURS, TeacherGradients
 
-__all__ = ["METHOD", "UPGrad", "UPGradConfig", "UPGradRule", "projection_weights"]
-
 
 class UPGradConfig(Strict):
     """Settings of UPGrad.

@@ -11,8 +11,6 @@ from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "ZeroShot", "ZeroShotConfig"]
-
 
 class ZeroShotConfig(Strict):
     """Nothing to set."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from compact_bench.commands.bench.settings import StepSettings
     from compact_bench.students.student import Student
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Measure the training step and evaluation: contenders on the same work, in turn.",
     no_args_is_help=True,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from compact_bench.methods.compact.explain import ExplainReport
     from compact_bench.runs.session import Request
 
-__all__ = ["explain_question", "marked_tokens", "render"]
-
 MARK_STYLE = "bold black on yellow"
 
 

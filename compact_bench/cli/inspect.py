@@ -15,8 +15,6 @@ from rich.text import Text
 from compact_bench.cli import options as o
 from compact_bench.core.errors import UnknownNameError
 
-__all__ = ["register"]
-
 KINDS = ("methods", "suites", "students", "tables", "sweeps", "runs")
 STATE_STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 

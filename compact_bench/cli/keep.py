@@ -9,8 +9,6 @@ import typer
 
 from compact_bench.cli import options as o
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands.

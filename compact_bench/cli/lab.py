@@ -10,8 +10,6 @@ import typer
 
 from compact_bench.cli import options as o
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="The lab's world: show questions with their rationales, pretrain its student.", no_args_is_help=True
 )

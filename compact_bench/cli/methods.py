@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from compact_bench.core.progress import Display
     from compact_bench.methods.checks import CheckResult
 
-__all__ = ["register"]
-
 _STATES = {True: ("passed", "green"), False: ("failed", "red"), None: ("not checked", "yellow")}
 
 

@@ -17,38 +17,6 @@ from compact_bench.core.errors import ConfigError
 if TYPE_CHECKING:
     from compact_bench.runs.session import Request
 
-__all__ = [
-    "DEFAULT_SUITE",
-    "Device",
-    "Figures",
-    "MethodNames",
-    "Mirror",
-    "Offline",
-    "OnFault",
-    "Output",
-    "Overrides",
-    "Profile",
-    "Quiet",
-    "Rationales",
-    "Reproduction",
-    "Seeds",
-    "Store",
-    "StudentName",
-    "SuiteName",
-    "Tables",
-    "Teachers",
-    "Threads",
-    "Tune",
-    "Workers",
-    "World",
-    "all_names",
-    "csv_names",
-    "make_request",
-    "out",
-    "parse_seeds",
-    "status",
-]
-
 
 PLAIN_WIDTH = 160
 DEFAULT_SUITE = "lab"

@@ -10,11 +10,9 @@ import typer
 from compact_bench.cli import options as o
 
 if TYPE_CHECKING:
-    from compact_bench.commands.reproduce import Outcome
+    from compact_bench.runs.execution import Outcome
 
 EXIT_INTERRUPTED = 130
-
-__all__ = ["end_with", "register"]
 
 REPRODUCE_HELP = """
 Plan a table's runs, run what is missing, and write RESULTS.md, RESULTS.csv and RESULTS.tex.

@@ -11,8 +11,6 @@ from compact_bench.cli import options as o
 from compact_bench.cli.run import end_with
 from compact_bench.core.errors import ConfigError
 
-__all__ = ["register"]
-
 SweepName = Annotated[str, typer.Argument(help="Sweep: a name (error_rate) or a TOML file.")]
 Values = Annotated[
     str,

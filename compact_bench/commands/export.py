@@ -17,8 +17,6 @@ from compact_bench.training.protocol import derive_seed
 if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
-__all__ = ["Export", "export_run"]
-
 
 @dataclass(frozen=True)
 class Export:

@@ -22,16 +22,6 @@ from compact_bench.runs.estimate import untrained
 from compact_bench.runs.plan import PlannedRun
 from compact_bench.runs.session import Workbench
 
-__all__ = [
-    "asks_for_teacher",
-    "plan_method",
-    "plan_table",
-    "plan_tuning",
-    "row_runs",
-    "table_records",
-    "trial_runs",
-]
-
 
 def plan_table(
     bench: Workbench,

@@ -10,8 +10,6 @@ from compact_bench.data.suites import load_spec, suite_names
 from compact_bench.data.suites.loading import suite_files
 from compact_bench.runs.session import Request, Workbench
 
-__all__ = ["prefetch_all", "suite_file_counts"]
-
 
 def prefetch_all(request: Request) -> Iterator[str]:
     """Fetch a suite's files into the cache or check them in the mirror, then fetch the student.

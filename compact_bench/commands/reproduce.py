@@ -27,8 +27,6 @@ from compact_bench.runs.session import Request, Workbench
 if TYPE_CHECKING:
     from compact_bench.results.report import ReportFacts
 
-__all__ = ["Outcome", "TablesRequest", "report_tables", "reproduce_tables", "run_method"]
-
 
 @dataclass(frozen=True)
 class TablesRequest:

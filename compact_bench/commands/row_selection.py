@@ -26,8 +26,6 @@ from compact_bench.results.claims import asked_as
 from compact_bench.results.tables.spec import RowSpec, TableSpec, load_table_spec, table_names
 from compact_bench.runs.session import Workbench
 
-__all__ = ["ALL", "CLAIMS", "OWN", "AskedTable", "ask_tables", "methods_option", "settled", "with_found"]
-
 ALL, OWN, CLAIMS = "all", "table", "claims"
 """Names for all rows of a table and all registered methods, all rows of a table, and all rows that methods'
 claims are about."""

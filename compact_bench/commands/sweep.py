@@ -17,8 +17,6 @@ from compact_bench.runs.execution import Outcome, Part, execute_plan, show_plan
 from compact_bench.runs.plan import PlannedRun
 from compact_bench.runs.session import Request, Workbench
 
-__all__ = ["SweepRequest", "sweep", "sweep_request"]
-
 
 @dataclass(frozen=True)
 class SweepRequest:

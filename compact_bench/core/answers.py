@@ -10,19 +10,6 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = [
-    "ANSWER_PHRASE",
-    "NUMBER_TOLERANCE",
-    "answer_problem",
-    "answer_span",
-    "canonical_answer",
-    "canonical_text",
-    "extract_answer",
-    "numeric_match",
-    "parse_number",
-    "same_answer",
-]
-
 ANSWER_PHRASE = "The answer is"
 NUMBER_TOLERANCE = 1e-4
 """Two numbers are one answer when they differ by at most this, absolutely or relative to the gold one."""

@@ -20,19 +20,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = [
-    "CompactBenchError",
-    "ConfigError",
-    "DataError",
-    "Fault",
-    "NumericalError",
-    "OverlapError",
-    "StoreError",
-    "StudentError",
-    "UnknownNameError",
-    "UnsupportedError",
-]
-
 
 class CompactBenchError(Exception):
     """Base of every error that a user can mend."""

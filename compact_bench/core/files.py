@@ -15,21 +15,6 @@ from typing import Any, get_args
 from compact_bench.core.errors import StoreError
 from compact_bench.core.records import TRIAL, RunKey, RunRecord, RunStatus
 
-__all__ = [
-    "PREVIOUS",
-    "RECORD_FORMAT",
-    "TEMPORARY_SUFFIX",
-    "DamagedRun",
-    "committed_bytes",
-    "decode_record",
-    "encode_json",
-    "key_hash",
-    "key_label",
-    "read_bytes",
-    "run_name",
-    "write_atomic",
-]
-
 RECORD_FORMAT = 1
 TEMPORARY_SUFFIX = ".tmp"
 PREVIOUS = "record.previous.json"

@@ -11,15 +11,6 @@ import torch
 
 from compact_bench.core.errors import ConfigError
 
-__all__ = [
-    "choose_compute_dtype",
-    "choose_device",
-    "choose_weight_dtype",
-    "cpu_has_native_bf16",
-    "keep_freed_memory",
-    "return_freed_memory",
-]
-
 # glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_dir", "mirror_dir", "offline", "package_folder", "store_dir"]
-
 
 def cache_dir() -> Path:
     """Downloads and converted students: `COMPACT_BENCH_CACHE`, or the platform's user cache folder."""

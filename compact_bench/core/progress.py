@@ -12,8 +12,6 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-__all__ = ["Display", "LiveDisplay", "PlainDisplay", "Ticker", "duration", "no_progress_bars", "open_display"]
-
 PLAIN_INTERVAL_SECONDS = 15.0
 
 

@@ -15,16 +15,6 @@ from typing import Any
 from compact_bench import __version__
 from compact_bench.core.paths import package_folder
 
-__all__ = [
-    "PACKAGES",
-    "code_version",
-    "collect_provenance",
-    "flat",
-    "hardware",
-    "package_versions",
-    "usable_cores",
-]
-
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "lm_eval", "datasets", "tokenizers", "numpy")
 """Distributions whose version can move a result."""
 

@@ -9,25 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-__all__ = [
-    "RESULTS_VERSION",
-    "TRIAL",
-    "Cell",
-    "Feedback",
-    "PeerReview",
-    "Question",
-    "Rationale",
-    "RationalePair",
-    "RationaleTruth",
-    "RunKey",
-    "RunRecord",
-    "RunStatus",
-    "fingerprint",
-    "number_at",
-    "value_at",
-    "without_truth",
-]
-
 RunStatus = Literal["done", "failed", "unsupported"]
 TRIAL = ":trial"
 """End of the profile of a tuning trial, which evaluates no benchmark; no suite can name a profile so."""

@@ -18,20 +18,6 @@ from pydantic import (
 
 from compact_bench.core.errors import ConfigError
 
-__all__ = [
-    "EvalSettings",
-    "LoraSettings",
-    "Rate",
-    "RunSettings",
-    "Strict",
-    "TrainSettings",
-    "apply_overrides",
-    "describe_validation_error",
-    "parse_value",
-    "setting_names",
-    "with_changes",
-]
-
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]

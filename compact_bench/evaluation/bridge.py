@@ -43,8 +43,6 @@ from compact_bench.students.chat import prompt_ids
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Evaluable", "evaluate", "task_dependencies", "task_key", "task_path"]
-
 Rows = Sequence[Mapping[str, Any]]
 
 

@@ -22,8 +22,6 @@ from typing import Any
 from compact_bench.core.errors import StoreError
 from compact_bench.evaluation.results import TaskResult
 
-__all__ = ["CacheEntry", "read_items", "write_text_atomically"]
-
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a file so that readers, and a run killed meanwhile, see the old text or the new one.

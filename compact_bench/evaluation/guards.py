@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["quiet_harness", "read_only", "unchanged_generators", "unchanged_tokenizer"]
-
 
 @contextmanager
 def read_only(*models: nn.Module) -> Iterator[None]:

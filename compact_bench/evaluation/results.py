@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["EvalProgress", "TaskResult"]
-
 
 @dataclass(frozen=True)
 class TaskResult:

@@ -17,19 +17,6 @@ from compact_bench.core.errors import ConfigError, DataError, Fault, UnknownName
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.cache import write_text_atomically
 
-__all__ = [
-    "asked_with",
-    "check_rows",
-    "generation_options",
-    "is_generation",
-    "limited",
-    "lm_eval_command",
-    "task_names",
-    "task_texts",
-    "template_knows_thinking",
-    "write_task_folder",
-]
-
 _INCLUDE = re.compile(r"^include:\s*(\S+)\s*$", re.MULTILINE)
 _LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
 

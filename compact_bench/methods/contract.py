@@ -18,8 +18,6 @@ from compact_bench.training.protocol import FitReport, RunContext
 if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
-__all__ = ["Claim", "Method", "MethodCard", "SuiteInfo"]
-
 Reproduction = Literal["reproduced", "not reproduced", "untested", "no reference"]
 
 

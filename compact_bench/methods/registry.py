@@ -25,20 +25,6 @@ from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import Strict, describe_validation_error
 from compact_bench.methods.contract import Method, MethodCard
 
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "MethodSource",
-    "get_method",
-    "import_method",
-    "make_method",
-    "method_names",
-    "method_sources",
-    "method_variants",
-    "split_name",
-    "template_file",
-    "variant_config",
-]
-
 ENTRY_POINT_GROUP = "compact_bench.baselines"
 _PREFIX = "compact_bench_methods."
 

@@ -13,8 +13,6 @@ from compact_bench.core.errors import ConfigError
 from compact_bench.core.paths import package_folder
 from compact_bench.methods.registry import ENTRY_POINT_GROUP, method_names, template_file
 
-__all__ = ["NewMethod", "checkout_folder", "new_method", "write_files"]
-
 LONGEST_NAME = 40
 _TAKEN = ("settings",)
 """Names that mean something else where methods are named."""

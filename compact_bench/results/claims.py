@@ -18,8 +18,6 @@ from compact_bench.methods.registry import (
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.comparisons import Comparison, compare, corrected
 
-__all__ = ["JudgedClaim", "asked_as", "judge_claims"]
-
 
 @dataclass(frozen=True)
 class JudgedClaim:

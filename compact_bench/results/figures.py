@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Drawing", "Level", "Line", "Panel", "Point", "draw"]
-
 COLOURS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, told apart with any kind of colour vision, less its yellow."""
 TEXT_DARKNESS = 0.72

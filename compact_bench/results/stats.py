@@ -18,21 +18,6 @@ from numpy.typing import NDArray
 
 from compact_bench.core.errors import DataError
 
-__all__ = [
-    "ALPHA",
-    "POWER",
-    "Estimate",
-    "Floats",
-    "Precision",
-    "Sample",
-    "bootstrap_means",
-    "estimate",
-    "holm",
-    "interval",
-    "permutation_p_value",
-    "precision",
-]
-
 Floats = NDArray[np.float64]
 REPLICATES = 2000
 PERMUTATIONS = 9999

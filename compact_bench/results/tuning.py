@@ -14,17 +14,6 @@ from compact_bench.core.records import TRIAL, RunKey, RunRecord, number_at
 from compact_bench.core.settings import EvalSettings
 from compact_bench.results.tables.spec import TableSpec
 
-__all__ = [
-    "Rates",
-    "Trial",
-    "TunedRow",
-    "Tuning",
-    "check_tunable",
-    "learning_rates",
-    "trial_key",
-    "with_rate",
-]
-
 FACTORS = (0.5, 1.0, 2.0)
 VALIDATION = "probes.validation_nats."
 Rates = Mapping[tuple[str, str], float]

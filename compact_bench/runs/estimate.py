@@ -12,8 +12,6 @@ from compact_bench.core.records import TRIAL, RunKey, RunRecord
 from compact_bench.methods.contract import MethodCard
 from compact_bench.methods.registry import get_method
 
-__all__ = ["AssumedRates", "Estimator", "Workload", "assumed_rates", "untrained"]
-
 
 @dataclass(frozen=True)
 class AssumedRates:

@@ -20,8 +20,6 @@ from compact_bench.runs.workers.launch import execute
 from compact_bench.runs.workers.queue import Job
 from compact_bench.students.student import count_parameters, resolve_student
 
-__all__ = ["Outcome", "Part", "Staff", "choose_staff", "execute_plan", "show_plan"]
-
 STATE_STYLES = {"done": "green", "unsupported": "yellow", "missing": "cyan", "failed": "red"}
 SMALL_PARAMETERS = 20_000_000
 """Below it a second thread gains less than a second run at the same time does."""

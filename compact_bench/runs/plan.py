@@ -7,8 +7,6 @@ from typing import Literal
 
 from compact_bench.core.records import RunKey, RunRecord
 
-__all__ = ["PlannedRun"]
-
 State = Literal["done", "unsupported", "missing", "failed"]
 
 

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from compact_bench.evaluation.results import EvalProgress, TaskResult
     from compact_bench.students.student import Student
 
-__all__ = ["ERROR_LOG", "RUN_FAILURES", "execute_run", "peak_memory"]
-
 RUN_FAILURES = (
     CompactBenchError,
     ArithmeticError,

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
     from compact_bench.students.student import Student
 
-__all__ = ["Request", "Workbench", "bench_of_record"]
-
 _BASES: WeakValueDictionary[tuple[str, str, str], Student] = WeakValueDictionary()
 """Untrained students that some workbench of this process holds: (name, revision, device) -> student."""
 

@@ -15,8 +15,6 @@ from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_
 if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
 
-__all__ = ["SuiteFacts", "data_code_mark", "file_mark"]
-
 _KNOWN = ("has_truth", "has_pairs", "has_reviews", "has_feedback")
 _DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers.py")
 

@@ -11,8 +11,6 @@ from compact_bench.core.settings import describe_validation_error
 from compact_bench.data.suites import SuiteSpec
 from compact_bench.methods.registry import get_method, method_names
 
-__all__ = ["all_method_fields", "check_method_settings"]
-
 
 def all_method_fields() -> list[str]:
     """Fields of every method's configuration; a method that cannot be imported has none."""

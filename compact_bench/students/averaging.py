@@ -20,8 +20,6 @@ from torch import Tensor, nn
 
 from compact_bench.core.errors import StoreError
 
-__all__ = ["BranchMean", "adapted_layers", "load_weights", "restore", "save_weights", "trained_weights"]
-
 _MARK = "mark"
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from compact_bench.core.errors import StudentError
 
-__all__ = ["ChatRow", "chat_text", "encode_row", "freeze_dates", "prompt_ids"]
-
 _FROZEN_DATE = "26 Jul 2024"
 
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from compact_bench.core.errors import StudentError
 
-__all__ = ["StudentLayout", "base_model", "find_layout"]
-
 _NORM_NAMES = (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm"))
 _FINAL_NORMS = ("norm", "final_layernorm")
 # Models whose attention is plain causal softmax behind transformers' attention interface, in a window or not.

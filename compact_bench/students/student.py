@@ -23,20 +23,6 @@ from compact_bench.core.settings import LoraSettings
 from compact_bench.students.chat import encode_row, freeze_dates
 from compact_bench.students.layout import StudentLayout, base_model, find_layout
 
-__all__ = [
-    "LAB_STUDENT",
-    "PACKAGED_STUDENT",
-    "Student",
-    "attach_lora",
-    "count_parameters",
-    "load_student",
-    "merge_adapters",
-    "resolve_student",
-    "save_student",
-    "student_revision",
-    "weights_hash",
-]
-
 PACKAGED_STUDENT = "smollm2-135m-instruct"
 """Name of the student that comes from the package index (SmolLM2-135M-Instruct, dequantised from Q4_1)."""
 LAB_STUDENT = "lab-student"

@@ -20,15 +20,6 @@ from compact_bench.students.chat import encode_row, tokens_in_range
 from compact_bench.students.chat import prompt_ids as _prompt_ids
 from compact_bench.students.student import Student
 
-__all__ = [
-    "EncodedBranch",
-    "EncodedQuestion",
-    "encode_branch",
-    "encode_question",
-    "gold_token_ids",
-    "prompt_ids",
-]
-
 
 @dataclass(frozen=True)
 class EncodedBranch:

@@ -22,8 +22,6 @@ from torch import Tensor, nn
 
 from compact_bench.core.errors import StoreError
 
-__all__ = ["OWNED", "PARTS", "LoopState", "Part", "clear_checkpoints", "load_latest", "save_checkpoint"]
-
 _PREFIX = "checkpoint-"
 PARTS = "parts"
 """Folder, in a run's, of trainings that are only a part of it, a folder each."""

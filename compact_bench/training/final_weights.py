@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from compact_bench.students.student import Student
 
-__all__ = ["FINAL", "load_final", "save_final"]
-
 FINAL = "final"
 _ADAPTERS, _STUDENT, _REPORT = "adapters.safetensors", "student", "report.json"
 

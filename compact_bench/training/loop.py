@@ -34,8 +34,6 @@ from compact_bench.training.protocol import (
 )
 from compact_bench.training.trackers import open_tracker
 
-__all__ = ["STEPS_FILE", "Part", "epoch_order", "schedule_steps", "scheduled_rate", "train"]
-
 STEPS_FILE = "steps.parquet"
 """The steps table: one row per step, question and teacher."""
 

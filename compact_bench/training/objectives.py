@@ -15,8 +15,6 @@ from compact_bench.training.branches import EncodedQuestion, encode_question
 from compact_bench.training.loss.supervised import branch_losses, branch_rows
 from compact_bench.training.protocol import Objective, StepLoss, derive_seed
 
-__all__ = ["Chooser", "ChosenBranches", "SupervisedObjective", "draw", "only"]
-
 
 @dataclass(frozen=True)
 class SupervisedObjective:

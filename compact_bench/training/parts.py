@@ -11,8 +11,6 @@ from compact_bench.training.checkpoints import Part
 from compact_bench.training.loop import STEPS_FILE
 from compact_bench.training.protocol import FitReport
 
-__all__ = ["joined_report"]
-
 
 def joined_report(directory: Path, parts: Sequence[tuple[Part, FitReport, float]]) -> FitReport:
     """One report of a run that was trained in parts, and one steps table of theirs.

@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     from compact_bench.students.student import Student
     from compact_bench.training.branches import EncodedQuestion
 
-__all__ = [
-    "CombinesGradients",
-    "FitReport",
-    "Objective",
-    "OwnsParameters",
-    "RunContext",
-    "StepAware",
-    "StepLoss",
-    "derive_seed",
-]
-
 
 @dataclass
 class StepLoss:

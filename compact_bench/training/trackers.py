@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 from compact_bench.core.errors import ConfigError
 
-__all__ = ["open_tracker"]
-
 Report = Callable[[Mapping[str, Any], int], None]
 
 

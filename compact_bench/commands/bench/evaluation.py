@@ -18,17 +18,6 @@ from compact_bench.core.settings import EvalSettings, Strict
 from compact_bench.evaluation import evaluate, is_generation, read_items
 from compact_bench.students.student import Student
 
-__all__ = [
-    "BATCH_SIZES",
-    "Differences",
-    "EngineResult",
-    "EvalResult",
-    "TaskComparison",
-    "bench_eval",
-    "choose_tasks",
-    "differences",
-]
-
 Engine = Literal["harness", "fast"]
 ENGINES: tuple[Engine, ...] = ("harness", "fast")
 BATCH_SIZES = (8, 16, 32)

@@ -33,8 +33,6 @@ from compact_bench.core.progress import Display
 from compact_bench.core.settings import Strict
 from compact_bench.students.student import Student
 
-__all__ = ["AXES", "Scale", "ScalingAxis", "ScalingPoint", "ScalingResult", "bench_scaling", "parse_axes"]
-
 AXES: dict[str, tuple[int, ...]] = {
     "teachers": (2, 4, 8, 16),
     "rationale_tokens": (100, 200, 400, 800, 1600),

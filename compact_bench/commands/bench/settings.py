@@ -8,8 +8,6 @@ from pydantic import Field
 
 from compact_bench.core.settings import LoraSettings, Strict, TrainSettings
 
-__all__ = ["StepSettings"]
-
 
 class StepSettings(Strict):
     """How the student of a benchmark is set up; a fresh process is given the same.

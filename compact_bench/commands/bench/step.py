@@ -24,18 +24,6 @@ from compact_bench.core.progress import Display
 from compact_bench.core.provenance import collect_provenance
 from compact_bench.students.student import Student
 
-__all__ = [
-    "CEILING",
-    "CeilingSamples",
-    "StepSamples",
-    "all_flops",
-    "bench_step",
-    "ceiling_result",
-    "contender_result",
-    "provenance_of",
-    "step_amount",
-]
-
 CEILING = "ceiling"
 
 

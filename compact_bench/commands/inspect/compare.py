@@ -12,8 +12,6 @@ from compact_bench.core.records import RunRecord
 from compact_bench.evaluation.cache import read_items
 from compact_bench.runs.store.store import Store
 
-__all__ = ["ItemPair", "TaskComparison", "compare_runs"]
-
 RIGHT = 0.5
 """A score above this counts as right; items score 0 or 1."""
 

@@ -23,8 +23,6 @@ from compact_bench.core.hardware import (
 )
 from compact_bench.students.student import LAB_STUDENT, resolve_student
 
-__all__ = ["Check", "Diagnosis", "available_memory_bytes", "diagnose"]
-
 NEEDED = (
     "torch",
     "transformers",

@@ -25,8 +25,6 @@ from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
 from compact_bench.results.tables.spec import TableSpec, load_table_spec, table_names
 from compact_bench.runs.store.store import Store
 
-__all__ = ["names_table", "record_json", "record_summary", "show_name"]
-
 
 def names_table(kind: str, store: Path) -> Table:
     """The names of one kind, with a line about each.

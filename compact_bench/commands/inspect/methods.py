@@ -22,8 +22,6 @@ from compact_bench.methods.registry import (
     variant_config,
 )
 
-__all__ = ["field_pairs", "method_card", "methods_table", "pairs_table"]
-
 VARIANTS_SHOWN = 4
 
 

@@ -25,8 +25,6 @@ from compact_bench.core.answers import answer_problem, canonical_answer, parse_n
 from compact_bench.core.errors import Fault
 from compact_bench.data.files.rows import SourceRow, content_id, normalised, text_problem
 
-__all__ = ["FORMATS", "Benchmark", "benchmark_notes", "chance", "majority", "parse_benchmark", "shared_ids"]
-
 Row = dict[str, Any]
 
 

@@ -12,8 +12,6 @@ from typing import Any
 from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.data.files.rows import SourceRow
 
-__all__ = ["HubSet", "read_hub_rows", "read_rows"]
-
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _FILE_MEND = (
     'expected a JSON list, or one JSON object a line, of {"question", "gold_answer", "rationales"} '

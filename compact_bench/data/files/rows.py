@@ -11,17 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = [
-    "OnFault",
-    "SourceRow",
-    "content_id",
-    "kind_of",
-    "normalised",
-    "question_hash",
-    "text_problem",
-    "words",
-]
-
 
 def text_problem(value: Any) -> str | None:
     """Why a value is no usable text ("expected text, got null"), or None."""

@@ -21,17 +21,6 @@ from compact_bench.core.errors import DataError, Fault
 if TYPE_CHECKING:
     import httpx
 
-__all__ = [
-    "URL_FORM",
-    "DataProgress",
-    "FileRef",
-    "Sources",
-    "checksum_problem",
-    "default_sources",
-    "file_lock",
-    "silent",
-]
-
 URL_FORM = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
 DataProgress = Callable[[int, int, str], None]
 """Called with (bytes done, bytes in all, text)."""

@@ -9,8 +9,6 @@ from typing import Any
 from compact_bench.core.errors import Fault
 from compact_bench.data.files.rows import SourceRow, normalised, text_problem
 
-__all__ = ["Joined", "UpstreamFile", "UpstreamRules", "join_upstream"]
-
 
 @dataclass(frozen=True)
 class UpstreamFile:

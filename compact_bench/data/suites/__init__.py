@@ -21,13 +21,13 @@ from pydantic import ValidationError
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import describe_validation_error
+from compact_bench.data.suites.profiles import ProfileSpec
 from compact_bench.data.suites.spec import (
     TRAINING_SOURCES,
     BenchmarkSpec,
     FileSpec,
     HubSpec,
     KnownFault,
-    ProfileSpec,
     SuiteSpec,
     TeacherSpec,
     TrainingSpec,

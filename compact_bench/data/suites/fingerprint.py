@@ -10,8 +10,6 @@ from compact_bench.core.records import Question, fingerprint
 from compact_bench.data.suites import BenchmarkSpec, SuiteSpec
 from compact_bench.data.suites.generated import generated_benchmark
 
-__all__ = ["data_fingerprint"]
-
 
 def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question]) -> str:
     """Hash of a suite's definition, its questions and all said about them, and its benchmark files or items.

@@ -11,8 +11,6 @@ from compact_bench.data.files.rows import SourceRow
 from compact_bench.data.lab import TEACHERS, benchmark_rows, training_questions
 from compact_bench.data.suites import BenchmarkSpec, SuiteSpec
 
-__all__ = ["generated_benchmark", "generated_questions"]
-
 
 def generated_questions(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[Question, ...]:
     """All questions of a suite's world, training and validation together, with what the chosen teachers say.

@@ -34,8 +34,6 @@ from compact_bench.data.validation.splits import (
     split_validation,
 )
 
-__all__ = ["SuiteData", "choose_teachers", "load_suite_data", "suite_files"]
-
 DEFAULT_MAX_LENGTH_TOKENS = 2560
 _FILE_MEND = "put the file back as it was when the command started, and start again."
 

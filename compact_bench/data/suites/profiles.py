@@ -9,8 +9,6 @@ from pydantic import Field, field_validator
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import Rate, RunSettings, Strict, merged
 
-__all__ = ["ProfileSpec", "TuneSpec"]
-
 Positive = Annotated[int, Field(ge=1)]
 
 

@@ -14,19 +14,6 @@ from compact_bench.data.files.sources import FileRef
 from compact_bench.data.lab import LAB_TASKS, TEACHERS, WorldSettings
 from compact_bench.data.suites.profiles import ProfileSpec
 
-__all__ = [
-    "TRAINING_SOURCES",
-    "TREATMENTS",
-    "BenchmarkSpec",
-    "FileSpec",
-    "HubSpec",
-    "KnownFault",
-    "ProfileSpec",
-    "SuiteSpec",
-    "TeacherSpec",
-    "TrainingSpec",
-]
-
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Positive = Annotated[int, Field(ge=1)]

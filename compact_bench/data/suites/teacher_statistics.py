@@ -11,16 +11,6 @@ from typing import Any, TypedDict
 from compact_bench.core.answers import answer_span, canonical_answer, extract_answer, same_answer
 from compact_bench.core.records import Question, Rationale
 
-__all__ = [
-    "TeacherFacts",
-    "all_have_feedback",
-    "all_reviewed",
-    "all_true",
-    "answer_counts",
-    "some_have_pairs",
-    "teacher_facts",
-]
-
 
 class TeacherFacts(TypedDict):
     """Facts about the teachers of one rationale set; shares are in [0, 1].

@@ -8,8 +8,6 @@ from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import with_changes
 from compact_bench.data.suites.spec import SuiteSpec
 
-__all__ = ["with_world"]
-
 
 def with_world(spec: SuiteSpec, overrides: Sequence[str]) -> SuiteSpec:
     """A suite with some settings of its world changed.

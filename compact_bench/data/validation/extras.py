@@ -16,8 +16,6 @@ from compact_bench.core.answers import extract_answer, same_answer
 from compact_bench.core.records import Feedback, PeerReview, RationalePair
 from compact_bench.data.files.rows import kind_of, text_problem
 
-__all__ = ["SaidBeyond", "read_said_beyond"]
-
 Complain = Callable[[str, str], None]
 """Takes a problem and the field that has it."""
 

@@ -8,15 +8,6 @@ from typing import Any
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question
 
-__all__ = [
-    "CountTokens",
-    "FindUnknown",
-    "check_words",
-    "length_faults",
-    "long_rationale_faults",
-    "unknown_finder",
-]
-
 FindUnknown = Callable[[str], tuple[str, ...]]
 """text -> the words of it that the student does not know, in order."""
 

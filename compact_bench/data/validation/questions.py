@@ -21,9 +21,6 @@ from compact_bench.data.files.rows import OnFault, SourceRow, content_id, kind_o
 from compact_bench.data.validation.extras import SaidBeyond, read_said_beyond
 from compact_bench.data.validation.limits import CountTokens, length_faults
 
-__all__ = ["raise_or_drop", "validate_questions"]
-
-
 _MEND = "correct the file, or pass --on-fault drop to leave the faulty questions out and list them."
 
 

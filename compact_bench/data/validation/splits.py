@@ -15,16 +15,6 @@ from compact_bench.core.errors import Fault, OverlapError
 from compact_bench.core.records import Question
 from compact_bench.data.files.rows import normalised, question_hash, words
 
-__all__ = [
-    "NEAR_DUPLICATE_SHARE",
-    "check_no_overlap",
-    "hash_order",
-    "near_duplicate_counts",
-    "near_duplicates",
-    "overlap_faults",
-    "split_validation",
-]
-
 NEAR_DUPLICATE_SHARE = 0.9
 """Two questions are near duplicates when they share more than this of their distinct words."""
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compact_bench.students.compute.packing import PackedRow, packed_states
+from compact_bench.students.compute.packing import packed_states
+from compact_bench.students.compute.packing_plan import PackedRow
 from compact_bench.students.layout import StudentLayout
-
-__all__ = ["Continuation", "Score", "score_continuations"]
 
 Score = tuple[float, bool]
 """Log-likelihood in nats, and whether every token is the likeliest one."""

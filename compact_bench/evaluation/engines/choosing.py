@@ -18,8 +18,6 @@ from compact_bench.evaluation.task_files import template_knows_thinking
 from compact_bench.students.compute.packing import packing_reason
 from compact_bench.students.layout import find_layout
 
-__all__ = ["EnginePath", "Engines", "choose_path"]
-
 OnDone = Callable[[int, int], None]
 
 

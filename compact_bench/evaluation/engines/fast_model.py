@@ -13,8 +13,6 @@ from compact_bench.evaluation.engines.generation import generate
 from compact_bench.evaluation.engines.stopping import is_over, stop_ids
 from compact_bench.students.layout import StudentLayout
 
-__all__ = ["FastModel"]
-
 OnDone = Callable[[int, int], None]
 
 

@@ -19,8 +19,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from compact_bench.students.compute.packing import attention_named, packing_reason
 from compact_bench.students.layout import StudentLayout, find_layout
 
-__all__ = ["generate", "generation_reason"]
-
 _NAME = "compact_bench_decoding"
 # Settings that greedy decoding does not read, and values at which others change nothing. A student's own
 # max_new_tokens goes before the task's longest generation in transformers, so it is not among them.

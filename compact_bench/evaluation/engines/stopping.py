@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any
 
-__all__ = ["is_over", "stop_ids", "stopping_reason"]
-
 _UNSETTLED = 8
 """Characters at the end of a text that its next token can still change: unfinished bytes, joined spaces."""
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from lm_eval.models.vllm_causallms import VLLM
 
-__all__ = ["GreedyVLLM"]
-
 
 class GreedyVLLM(VLLM):  # type: ignore[misc]  # lm_eval has no type hints
     """Greedy decoding by vLLM; the texts are those that transformers' decoding would be cut from."""

@@ -22,8 +22,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
 from compact_bench.training.loss.forward import branch_hidden
 
-__all__ = ["AnswerNats", "answer_branches", "answer_nats", "span_nats"]
-
 _NO_LIMIT = 1 << 30
 
 

@@ -12,8 +12,6 @@ from compact_bench.core.errors import DataError, Fault, NumericalError, StudentE
 from compact_bench.evaluation.guards import read_only
 from compact_bench.students.student import Student
 
-__all__ = ["DriftResult", "drift_nats_per_token", "kl_nats"]
-
 
 @dataclass(frozen=True)
 class DriftResult:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from importlib import resources
 
-__all__ = ["neutral_passages"]
-
 
 def neutral_passages() -> tuple[str, ...]:
     """The passages, in file order; each is one paragraph of 60 to 90 words.

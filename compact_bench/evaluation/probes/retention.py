@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.evaluation.results import TaskResult
 
-__all__ = ["RetentionChange", "mean_change", "retention"]
-
 
 @dataclass(frozen=True)
 class RetentionChange:

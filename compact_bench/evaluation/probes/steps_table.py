@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question
 
-__all__ = ["SCORES", "Bools", "Floats", "Ints", "Visits", "read_visits"]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

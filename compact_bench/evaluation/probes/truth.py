@@ -12,17 +12,6 @@ import pandas as pd
 from compact_bench.core.records import Question
 from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, Visits, read_visits
 
-__all__ = [
-    "AnswerOnly",
-    "FamilyTruth",
-    "TeacherTruth",
-    "TruthItems",
-    "TruthScores",
-    "TruthSummary",
-    "WindowTruth",
-    "truth_scores",
-]
-
 WINDOWS = 10
 NO_SCORE = "no such score"
 NO_MIXED = "no question has both right and wrong rationales"

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from compact_bench.core.errors import NumericalError, StudentError
 
-__all__ = ["weight_change"]
-
 _CHUNK = 1 << 22  # values held in float64 at once
 
 

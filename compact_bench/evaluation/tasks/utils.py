@@ -9,8 +9,6 @@ from typing import Any
 
 from compact_bench.core.answers import answer_span, extract_answer, same_answer
 
-__all__ = ["load_rows", "score_generation"]
-
 
 def load_rows(rows_file: str, **_: Any) -> dict[str, Any]:
     """The rows beside this file as the harness's test split, held in memory (no data-set cache).

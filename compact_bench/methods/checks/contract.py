@@ -16,8 +16,6 @@ from compact_bench.methods.checks.subject import Subject, find_subject
 from compact_bench.methods.checks.watching import GlobalState
 from compact_bench.methods.checks.world import World, small_world
 
-__all__ = ["CHECKS", "check_method"]
-
 CHECKS: Mapping[str, str] = {
     "import": "the method can be imported and has card, config_type, supports and fit",
     "card": "title and source are there; deviations, choices, needs and claims are lists of sentences",

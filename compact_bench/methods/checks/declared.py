@@ -16,8 +16,6 @@ from compact_bench.methods.checks.watching import GlobalState, Watch, generator_
 from compact_bench.methods.checks.world import World
 from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
 
-__all__ = ["card", "configuration", "constructor", "supports"]
-
 UNKNOWN = "no_such_setting"
 
 

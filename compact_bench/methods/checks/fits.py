@@ -32,8 +32,6 @@ from compact_bench.students.student import Student, merge_adapters
 from compact_bench.training.loop import STEPS_FILE
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["Fit", "interrupted_fit", "moved", "one_fit", "same_bits"]
-
 
 class Interrupted(BaseException):
     """Ends a fit from `context.log`, as a kill would; no method has reason to catch it."""

@@ -21,8 +21,6 @@ from compact_bench.methods.checks.subject import Subject
 from compact_bench.methods.checks.world import World, with_teachers
 from compact_bench.methods.contract import MethodCard
 
-__all__ = ["KNOWLEDGE", "determinism", "resume", "teacher_order", "undeclared"]
-
 ORDER_TOLERANCE = 1e-3
 """Distance of the weights after training in another order, as a share of how far they moved. Rounding alone
 leaves less than 1e-5 of it."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from compact_bench.core.errors import CompactBenchError
 
-__all__ = ["CheckResult", "MethodError", "guarded"]
-
 
 @dataclass(frozen=True)
 class CheckResult:

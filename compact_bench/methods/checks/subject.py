@@ -14,8 +14,6 @@ from compact_bench.core.settings import Strict, describe_validation_error
 from compact_bench.methods.checks.results import MethodError, guarded
 from compact_bench.methods.registry import MethodSource, get_method, import_method, split_name, variant_config
 
-__all__ = ["Subject", "find_subject"]
-
 
 @dataclass(frozen=True)
 class Subject:

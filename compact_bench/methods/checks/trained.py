@@ -14,8 +14,6 @@ from compact_bench.methods.contract import MethodCard
 from compact_bench.training.loop import schedule_steps
 from compact_bench.training.protocol import FitReport
 
-__all__ = ["budget", "files", "global_state", "inputs", "network", "trains", "untrained"]
-
 COLUMNS = ("step", "question_id", "teacher", "teacher_weight", "supervised_loss")
 TOLERANCE = 1e-4
 

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["GENERATORS", "GlobalState", "Watch", "disturb_generators", "generator_states", "watching"]
-
 _INTERNET = {2, 10, 30}
 """AF_INET, and AF_INET6 on Linux and macOS."""
 

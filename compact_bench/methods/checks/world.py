@@ -20,8 +20,6 @@ from compact_bench.students.layout import find_layout
 from compact_bench.students.student import Student, attach_lora
 from compact_bench.training.protocol import derive_seed
 
-__all__ = ["SEED", "World", "base_student", "fresh_student", "run_settings", "small_world", "with_teachers"]
-
 SEED = 7
 """Seed of every run of the checks."""
 

@@ -19,8 +19,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.loss.forward import branch_hidden
 
-__all__ = ["ExplainReport", "explain"]
-
 
 @dataclass(frozen=True)
 class ExplainReport:

@@ -13,8 +13,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.loop import train
 from compact_bench.training.protocol import FitReport, RunContext
 
-__all__ = ["METHOD", "Compact"]
-
 _NO_BETAS = {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0}
 # The paper's ablation leaves scores out (section 4.5); the rest are this project's.
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {

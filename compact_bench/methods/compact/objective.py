@@ -29,8 +29,6 @@ from compact_bench.training.loss.head import HeadValues, branch_values
 from compact_bench.training.loss.terms import consistency_loss, span_log_probs
 from compact_bench.training.protocol import StepLoss
 
-__all__ = ["PaperObjective", "QuestionResult", "WeightingConfig"]
-
 
 class WeightingConfig(Strict):
     """COMPACT's own settings. The paper does not state its values; these are the released code's.

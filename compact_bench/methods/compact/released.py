@@ -18,7 +18,7 @@ from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question, Rationale
 from compact_bench.core.settings import TrainSettings
 from compact_bench.methods.compact.objective import QuestionResult, WeightingConfig
-from compact_bench.methods.compact.released_consistency import SMALLEST_PAIR_WEIGHT, row_consistency
+from compact_bench.methods.compact.released_consistency import row_consistency
 from compact_bench.methods.compact.scores import (
     adaptability,
     consensus,
@@ -28,14 +28,13 @@ from compact_bench.methods.compact.scores import (
     thinking_token_ids,
     token_mask,
 )
-from compact_bench.students.compute.packing import PackedRow, packed_states, packing_reason
+from compact_bench.students.compute.packing import packed_states, packing_reason
+from compact_bench.students.compute.packing_plan import PackedRow
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch, EncodedQuestion
 from compact_bench.training.loss.forward import layout_for
 from compact_bench.training.loss.head import choose_head_way, label_values
 from compact_bench.training.protocol import StepLoss
-
-__all__ = ["MARKER", "SMALLEST_PAIR_WEIGHT", "PaddedRows", "ReleasedObjective"]
 
 MARKER = "<|im_start|>assistant\n"
 """The only assistant marker the released code knows; other students supervise the whole row."""

@@ -12,8 +12,6 @@ from torch.utils.checkpoint import checkpoint
 from compact_bench.students.student import Student
 from compact_bench.training.loss.terms import symmetric_kl
 
-__all__ = ["SMALLEST_PAIR_WEIGHT", "row_consistency"]
-
 SMALLEST_PAIR_WEIGHT = 1e-4
 """Pairs of teachers whose weights' product is below this take no part in the consistency term."""
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from compact_bench.results.tables.build import Table
 
-__all__ = ["FIELDS", "tables_csv"]
-
 FIELDS = (
     "table",
     "row",

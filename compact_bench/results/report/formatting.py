@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from compact_bench.core.records import Cell
 from compact_bench.results.tables.build import Column, Row, Table, Unit
 
-__all__ = ["Reasons", "cell_text", "column_items", "number_text", "row_seeds", "shown_rows"]
-
 SHORT_REASON = 20
 COUNTED: tuple[Unit, ...] = ("steps", "tokens", "seconds")
 

@@ -8,8 +8,6 @@ from compact_bench.results.report.formatting import Reasons, cell_text, column_i
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.spec import GroupSpec
 
-__all__ = ["latex_escaped", "tables_latex"]
-
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

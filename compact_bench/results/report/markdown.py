@@ -9,19 +9,6 @@ from compact_bench.results.stats import ALPHA, POWER
 from compact_bench.results.tables.build import Column, Table
 from compact_bench.results.tables.comparisons import Comparison
 
-__all__ = [
-    "LONG_ROWS",
-    "VERDICT_LEGEND",
-    "comparisons_markdown",
-    "escaped",
-    "folded",
-    "grid",
-    "is_long",
-    "table_markdown",
-    "uncompared_sentences",
-    "verdict_grid",
-]
-
 VERDICT_LEGEND = (
     "Percentage points; bold where the interval leaves out 0 and the corrected test agrees, elsewhere no "
     "difference is shown."

@@ -12,8 +12,6 @@ from compact_bench.results.report.markdown import escaped, grid
 from compact_bench.results.stats import ALPHA
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
-__all__ = ["ReproductionFacts", "reproduction_markdown"]
-
 MEANINGS: dict[Reproduction, str] = {
     "reproduced": "the interval of the difference lies on the claimed side, and the corrected test agrees.",
     "not reproduced": "it does not: the difference is on the other side, or none is shown.",

@@ -19,8 +19,6 @@ from compact_bench.results.sweeps.results import Contrast, SweepResults
 from compact_bench.results.sweeps.spec import PanelSpec
 from compact_bench.results.tables.comparisons import few_seeds_note
 
-__all__ = ["WrittenSweep", "draw_sweep", "sweep_csv", "sweep_json", "sweep_markdown", "write_sweep"]
-
 MISSING_SHOWN = 20
 
 

@@ -35,8 +35,6 @@ from compact_bench.results.report.sections.tuning import tuning_markdown
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tuning import Tuning
 
-__all__ = ["ReportFacts", "WrittenResults", "render_results", "write_results"]
-
 EXCLUDED_SHOWN = 30
 LISTED_SHOWN = 6
 RUNS_SHOWN = 60

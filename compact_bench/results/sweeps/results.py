@@ -15,8 +15,6 @@ from compact_bench.results.tables.cells import Benchmarks, cell_of, empty_cell, 
 from compact_bench.results.tables.comparisons import compare
 from compact_bench.results.tables.rows import RowRuns, fill_rows
 
-__all__ = ["Contrast", "SweepResults", "measure_sweep"]
-
 
 @dataclass(frozen=True)
 class Contrast:

@@ -17,8 +17,6 @@ from compact_bench.results.tables.spec import (
     packaged_definitions,
 )
 
-__all__ = ["AxisSpec", "PanelSpec", "SweepRow", "SweepSpec", "load_sweep_spec", "sweep_names"]
-
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Values = Annotated[tuple[float, ...], Field(min_length=1)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]

@@ -23,8 +23,6 @@ from compact_bench.results.tables.notes import cost_notes, table_notes
 from compact_bench.results.tables.rows import RowRuns, fill_rows
 from compact_bench.results.tables.spec import GroupSpec, TableSpec
 
-__all__ = ["BenchmarkLike", "Column", "Row", "SuiteLike", "Table", "build_table"]
-
 CHANGE = "_change"
 """End of the name of a column of changes, behind the name of its benchmark group."""
 LEVELS = (("chance", "Chance"), ("majority", "Majority answer"))

@@ -12,17 +12,6 @@ from compact_bench.results.stats import Estimate, Floats, Sample, estimate
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import MeasureSpec
 
-__all__ = [
-    "Benchmarks",
-    "benchmark_sample",
-    "cell_of",
-    "empty_cell",
-    "group_sample",
-    "item_ids",
-    "measure_cell",
-    "measure_sample",
-]
-
 
 @dataclass(frozen=True)
 class Benchmarks:

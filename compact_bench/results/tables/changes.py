@@ -10,8 +10,6 @@ from compact_bench.results.tables.cells import Benchmarks, empty_cell
 from compact_bench.results.tables.comparisons import paired_samples
 from compact_bench.results.tables.rows import RowRuns
 
-__all__ = ["change_cell"]
-
 
 def change_cell(row: RowRuns, reference: RowRuns | None, column: str, benchmarks: Benchmarks) -> Cell:
     """The mean of a group, divided by the reference row's, minus 1.

@@ -20,8 +20,6 @@ from compact_bench.results.tables.cells import Benchmarks, group_sample, item_id
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, TableSpec
 
-__all__ = ["Comparison", "Groups", "compare", "compare_rows", "corrected", "few_seeds_note", "paired_samples"]
-
 ENOUGH_SEEDS = 5
 Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
 

@@ -10,8 +10,6 @@ from compact_bench.results.tables.comparisons import Comparison, Groups, compare
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import ControlSpec
 
-__all__ = ["Control", "measure_controls"]
-
 
 @dataclass(frozen=True)
 class Control:

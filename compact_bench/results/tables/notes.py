@@ -11,8 +11,6 @@ from compact_bench.results.tables.comparisons import Comparison, Groups, few_see
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import TableSpec
 
-__all__ = ["SMOKE_NOTE", "cost_notes", "table_notes"]
-
 SMOKE_NOTE = (
     "Profile smoke only proves that the pipe works: a few questions, a few items. **The numbers are "
     "meaningless** and must not be quoted."

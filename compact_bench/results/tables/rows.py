@@ -11,8 +11,6 @@ from compact_bench.core.files import key_hash, key_label
 from compact_bench.core.records import RunRecord, number_at
 from compact_bench.results.tables.spec import RowSpec, TableSpec
 
-__all__ = ["PlannedRow", "RowRuns", "choose_teacher", "expand_rows", "fill_rows"]
-
 RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
 
 

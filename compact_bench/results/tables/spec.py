@@ -13,20 +13,6 @@ from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.settings import Strict, describe_validation_error
 
-__all__ = [
-    "ComparisonSpec",
-    "ControlSpec",
-    "GroupSpec",
-    "MeasureSpec",
-    "PaperSpec",
-    "RowSpec",
-    "TableSpec",
-    "definition_file",
-    "load_table_spec",
-    "packaged_definitions",
-    "table_names",
-]
-
 
 class RowSpec(Strict):
     """One row, or one row per teacher.

@@ -11,8 +11,6 @@ from pathlib import Path
 from compact_bench.core.errors import StoreError
 from compact_bench.core.files import TEMPORARY_SUFFIX
 
-__all__ = ["CHECKPOINTS", "Leftover", "find_leftovers", "remove_leftovers"]
-
 CHECKPOINTS = "checkpoint*"
 """Files and folders of a run folder that serve only to continue its training."""
 

@@ -44,8 +44,6 @@ from compact_bench.core.files import (
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.runs.store.garbage import Leftover, find_leftovers, remove_leftovers
 
-__all__ = ["DamagedRun", "Scan", "Store", "key_hash", "key_label", "run_name", "write_atomic"]
-
 _HASH = re.compile(r"[0-9a-f]{4,64}")
 _note = logging.getLogger(__name__)
 

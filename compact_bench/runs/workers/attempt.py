@@ -13,8 +13,6 @@ from compact_bench.runs.run import execute_run
 from compact_bench.runs.session import Workbench
 from compact_bench.runs.store.store import Store
 
-__all__ = ["Attempt", "attempt", "run_title"]
-
 
 @dataclass(frozen=True)
 class Attempt:

@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from compact_bench.runs.session import Workbench
 
-__all__ = ["main"]
-
 STEP_INTERVAL_SECONDS = 0.25
 
 

@@ -22,8 +22,6 @@ from compact_bench.runs.workers.attempt import attempt, run_title
 from compact_bench.runs.workers.process import WorkerLost, WorkerProcess
 from compact_bench.runs.workers.queue import Job, JobQueue
 
-__all__ = ["execute"]
-
 
 def execute(
     jobs: Sequence[Job],

@@ -21,8 +21,6 @@ from compact_bench.core.paths import package_folder
 from compact_bench.runs.session import Request
 from compact_bench.runs.workers.queue import Job
 
-__all__ = ["WorkerLost", "WorkerProcess", "child_environment"]
-
 STOP_SECONDS = 10.0
 """How long a worker may take to end before it is killed; killing loses no more than the last checkpoint."""
 

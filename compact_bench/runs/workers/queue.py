@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.runs.session import Workbench
 
-__all__ = ["Job", "JobQueue"]
-
 POLL_SECONDS = 1.0
 WAIT_SECONDS = 0.5
 """Longest uninterrupted wait: on some systems Ctrl-C does not end one."""

@@ -19,8 +19,6 @@ from compact_bench.students.compute.packing import packed_attention, packing_rea
 from compact_bench.students.layout import base_model
 from compact_bench.students.student import Student
 
-__all__ = ["StepPath", "check_kernels", "fast_step", "recomputed_activations"]
-
 Kernels = Literal["plain", "lean", "liger"]
 
 # Relative to the norm of each gradient; bfloat16 has 8 bits.

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import silu
 
-__all__ = ["adapted_linear", "gated_adapted_linear", "lean_layers", "rms_norm"]
-
 # Norms that are weight * x / sqrt(mean(x^2) + eps), computed in float32.
 _NORMS = {"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm"}
 _CHOICES = 2**16

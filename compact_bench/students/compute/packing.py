@@ -24,15 +24,6 @@ from compact_bench.students.compute.packing_plan import (
 )
 from compact_bench.students.layout import StudentLayout
 
-__all__ = [
-    "PackedRow",
-    "attention_named",
-    "packed_attention",
-    "packed_hidden",
-    "packed_states",
-    "packing_reason",
-]
-
 _NAME = "compact_bench_packed"
 
 

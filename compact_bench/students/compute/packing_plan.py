@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["AttentionCall", "PackedRow", "PackingPlan", "Tail", "lay_out", "make_plan"]
-
 _LARGEST_WASTE = 1.25
 """A bucket of tails may be padded to this many times its own tokens; then another one begins."""
 

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.students.compute.packing import PackedRow, packed_hidden, packing_reason
+from compact_bench.students.compute.packing import packed_hidden, packing_reason
+from compact_bench.students.compute.packing_plan import PackedRow
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch, EncodedQuestion
-
-__all__ = ["branch_hidden", "layout_for", "packed_row"]
 
 Layout = Literal["packed", "padded"]
 

@@ -22,8 +22,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.loss.terms import gold_log_probability, token_log_losses
 
-__all__ = ["HeadValues", "HeadWay", "branch_values", "choose_head_way", "label_values"]
-
 HeadWay = Literal["single_pass", "recomputed", "at_once"]
 
 _PIECE_BYTES = 64 * 2**20

@@ -14,8 +14,6 @@ from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import branch_values
 
-__all__ = ["Reduction", "branch_losses", "branch_rows", "reduced_losses"]
-
 Reduction = Literal["mean", "sum"]
 
 

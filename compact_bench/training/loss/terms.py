@@ -11,8 +11,6 @@ from torch import Tensor
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch
 
-__all__ = ["consistency_loss", "gold_log_probability", "span_log_probs", "symmetric_kl", "token_log_losses"]
-
 
 def token_log_losses(
     logits: Float[Tensor, "tokens vocab"], labels: Int[Tensor, "tokens"]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from compact_bench.students.compute.packing import PackedRow, packed_hidden, packed_states, packing_reason
-from compact_bench.students.compute.packing_plan import lay_out, make_plan
+from compact_bench.students.compute.packing import packed_hidden, packed_states, packing_reason
+from compact_bench.students.compute.packing_plan import PackedRow, lay_out, make_plan
 from compact_bench.students.student import Student, load_student
 
 Folders = Callable[..., Path]

@@ -22,8 +22,6 @@ from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.protocol import Objective
 
-__all__ = ["CONTENDERS", "Contender", "Pass", "choose_contenders", "padded_shapes"]
-
 Rows = Literal["packed", "rows", "released"]
 """Which products a contender's useful work consists of; see `flops`."""
 

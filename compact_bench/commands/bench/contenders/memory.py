@@ -11,8 +11,6 @@ from typing import TypeVar
 
 from compact_bench.core.settings import Strict
 
-__all__ = ["Memory", "peak_during", "resident_bytes"]
-
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 Found = TypeVar("Found")
 

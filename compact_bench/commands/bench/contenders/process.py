@@ -21,8 +21,6 @@ from compact_bench.commands.bench.contenders.work import Work
 from compact_bench.commands.bench.settings import StepSettings
 from compact_bench.core.errors import CompactBenchError
 
-__all__ = ["main"]
-
 
 class _Answering:
     """The student of this process and the work that was encoded for it."""

@@ -18,8 +18,6 @@ from compact_bench.methods.compact.released import PaddedRows
 from compact_bench.students.layout import base_model
 from compact_bench.students.student import Student
 
-__all__ = ["reference_loss"]
-
 
 def reference_loss(
     student: Student, rows: PaddedRows, thinking_ids: tuple[int, ...], config: WeightingConfig

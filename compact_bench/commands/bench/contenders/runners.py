@@ -20,8 +20,6 @@ from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import Strict
 from compact_bench.runs.workers.process import child_environment
 
-__all__ = ["OpenRunner", "ProcessRunner", "Runner", "Turn"]
-
 STOP_SECONDS = 10.0
 
 

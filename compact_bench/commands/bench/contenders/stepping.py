@@ -18,8 +18,6 @@ from compact_bench.core.hardware import choose_compute_dtype
 from compact_bench.students.compute.kernels import fast_step, recomputed_activations
 from compact_bench.students.student import Student, attach_lora, load_student
 
-__all__ = ["Prepared", "Stepper", "TimedStep", "open_student"]
-
 
 def open_student(settings: StepSettings) -> Student:
     """The student as a run trains it: adapters where there are any, training mode.

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from compact_bench.core.progress import Display, duration
 
-__all__ = ["Clock", "in_turn", "rotated"]
-
 
 class Clock:
     """Tells a display how much of the measuring is done, and about how long the rest takes.

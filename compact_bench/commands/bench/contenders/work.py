@@ -16,8 +16,6 @@ from compact_bench.core.settings import Strict
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
 
-__all__ = ["Work", "WorkFacts", "suite_work", "synthetic_work", "work_facts"]
-
 SYNTHETIC_PROMPT_WORDS = 50
 SYNTHETIC_RATIONALE_TOKENS = 120
 SYNTHETIC_ANSWER = "7"

@@ -10,8 +10,6 @@ import torch
 from compact_bench.commands.bench.measuring.flops import linear_shapes
 from compact_bench.students.student import Student
 
-__all__ = ["SQUARE", "Ceiling"]
-
 SQUARE = {"cpu": 2048, "cuda": 8192}
 """Side of the square product, large enough that its speed no longer grows with it."""
 LEAST_SECONDS = 0.15

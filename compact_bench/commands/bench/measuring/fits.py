@@ -9,8 +9,6 @@ from scipy.optimize import minimize_scalar, nnls
 
 from compact_bench.core.settings import Strict
 
-__all__ = ["Fit", "fit_growth"]
-
 LEAST_FOR_LINE, LEAST_FOR_POWER = 3, 4
 """Points below which a line, or a constant with a power, fits whatever was measured."""
 EXPONENTS = (0.1, 4.0)

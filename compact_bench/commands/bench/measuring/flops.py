@@ -17,8 +17,6 @@ from compact_bench.commands.bench.contenders.contenders import Rows
 from compact_bench.commands.bench.contenders.work import WorkFacts
 from compact_bench.students.student import Student
 
-__all__ = ["Counts", "counts_of", "linear_shapes", "step_flops"]
-
 _FIRST_INPUTS = ("q_proj", "k_proj", "v_proj", "qkv_proj")
 
 

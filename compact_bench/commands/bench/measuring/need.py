@@ -13,8 +13,6 @@ from compact_bench.commands.inspect.doctor import available_memory_bytes
 from compact_bench.core.errors import ConfigError
 from compact_bench.students.student import Student
 
-__all__ = ["check_memory", "free_bytes", "needed_bytes", "resting_bytes", "shortage"]
-
 LIBRARIES_BYTES = 500_000_000
 """What the interpreter and the libraries take on the CPU."""
 SLACK = 1.25

@@ -13,8 +13,6 @@ from compact_bench.commands.bench.settings import StepSettings
 from compact_bench.core.errors import DataError
 from compact_bench.core.settings import Strict, describe_validation_error
 
-__all__ = ["CeilingResult", "ContenderResult", "StepResult"]
-
 
 class ContenderResult(Strict):
     """What one contender took.

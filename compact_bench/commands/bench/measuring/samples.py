@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from compact_bench.core.settings import Strict
 
-__all__ = ["Ratio", "Spread", "ratio", "ratios", "spread"]
-
 
 class Spread(Strict):
     """Several measurements of one thing.

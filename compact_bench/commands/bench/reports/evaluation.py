@@ -7,8 +7,6 @@ from rich.table import Table
 from compact_bench.commands.bench.evaluation import EngineResult, EvalResult, TaskComparison
 from compact_bench.results.report.markdown import grid
 
-__all__ = ["eval_markdown", "eval_notes", "eval_table"]
-
 HEAD = (
     "task",
     "engine",

@@ -13,8 +13,6 @@ from compact_bench.commands.bench.scaling import ScalingAxis, ScalingResult
 from compact_bench.results.figures import Drawing, Line, Panel, Point, draw
 from compact_bench.results.report.markdown import grid
 
-__all__ = ["axis_table", "growth_sentences", "scaling_drawings", "scaling_markdown"]
-
 TITLES = {
     "teachers": "teachers K",
     "rationale_tokens": "tokens of a rationale",

@@ -11,8 +11,6 @@ from compact_bench.commands.bench.measuring.results import ContenderResult, Step
 from compact_bench.commands.bench.settings import StepSettings
 from compact_bench.results.report.markdown import grid
 
-__all__ = ["GIB", "machine_note", "step_markdown", "step_notes", "step_table"]
-
 GIB = 1024**3
 GIGA = 1e9
 HEAD = (

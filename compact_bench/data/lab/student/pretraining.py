@@ -25,15 +25,6 @@ from compact_bench.data.lab.world.questions import split_of
 from compact_bench.data.lab.world.skills import SKILLS, skill_item
 from compact_bench.data.lab.world.teachers import STYLES, seeded, told
 
-__all__ = [
-    "LOG_FILE",
-    "PretrainingSettings",
-    "StageSettings",
-    "new_model",
-    "pretrain",
-    "pretraining_turns",
-]
-
 LOG_FILE = "training_log.jsonl"
 LOG_EVERY_STEPS = 25
 PIECES = 6

@@ -6,8 +6,6 @@ from typing import Any
 
 from compact_bench.data.lab.world.words import vocabulary
 
-__all__ = ["CHAT_TEMPLATE", "TURN_START", "lab_tokenizer", "turn_text"]
-
 PAD, UNKNOWN, TURN_START, TURN_END = "<|pad|>", "<|unk|>", "<|im_start|>", "<|im_end|>"
 SPECIAL = (PAD, UNKNOWN, TURN_START, TURN_END)
 

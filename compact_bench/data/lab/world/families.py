@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from compact_bench.data.lab.world.problems import Chain, Family, Problem, right_chain
 from compact_bench.data.lab.world.words import COLOURS, NAMES, ORDINALS, STUFF, THINGS
 
-__all__ = ["COVERED", "FAMILIES", "UNCOVERED"]
-
 RING = 10
 LARGEST_CHANGE = 4
 PLACES = 4

@@ -18,8 +18,6 @@ from compact_bench.data.lab.world.teachers import (
     told,
 )
 
-__all__ = ["feedback", "pairs", "reviews"]
-
 _FLUENT = ("connected", "breezy")
 """Styles that please a reviewer who does not look at the steps."""
 

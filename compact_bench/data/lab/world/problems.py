@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Chain", "Family", "Problem", "right_chain", "slipped_chain"]
-
 
 @dataclass(frozen=True)
 class Problem:

@@ -17,8 +17,6 @@ from compact_bench.data.lab.world.settings import WorldSettings
 from compact_bench.data.lab.world.skills import SKILLS, SkillItem, skill_item
 from compact_bench.data.lab.world.teachers import rationales, seeded
 
-__all__ = ["LAB_TASKS", "benchmark_rows", "neutral_passages", "split_of", "training_questions"]
-
 Split = Literal["pretraining", "training", "test"]
 
 _SHARES: tuple[tuple[Split, float], ...] = (("pretraining", 0.6), ("training", 0.8), ("test", 1.0))

@@ -8,8 +8,6 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from compact_bench.core.settings import Strict
 
-__all__ = ["WorldSettings"]
-
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 Length = Annotated[int, Field(ge=1, le=7)]
 

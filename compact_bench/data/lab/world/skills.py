@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from compact_bench.data.lab.world.words import CATEGORIES, COLOURS, NAMES, OPPOSITES, STUFF, THINGS
 
-__all__ = ["SKILLS", "SkillItem", "skill_item"]
-
 SHORTEST_LIST, LONGEST_LIST = 3, 6
 OPTIONS = 4
 

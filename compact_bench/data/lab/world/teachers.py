@@ -11,8 +11,6 @@ from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import Chain, Problem, right_chain, slipped_chain
 from compact_bench.data.lab.world.settings import WorldSettings
 
-__all__ = ["STRONG_FAMILIES", "STYLES", "TEACHERS", "rationales", "seeded", "teacher_chain", "told"]
-
 TEACHERS: Mapping[str, str] = {
     "abacus": "terse; good at ring and count, follows a wrong rule in order and lookup",
     "atlas": "connects its steps; good at order and lookup, follows a wrong rule in ring and count",

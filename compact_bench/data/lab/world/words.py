@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "CATEGORIES",
-    "COLOURS",
-    "NAMES",
-    "OPPOSITES",
-    "ORDINALS",
-    "PHRASES",
-    "STUFF",
-    "THINGS",
-    "vocabulary",
-]
-
 NAMES = (
     "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gia", "Hugo", "Ida", "Jon", "Kim", "Leo",
     "Mia", "Ned", "Ola", "Pia", "Quin", "Rex", "Sue", "Tom", "Uma", "Vic", "Wim", "Zoe",

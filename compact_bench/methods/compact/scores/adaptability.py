@@ -9,15 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = [
-    "THINKING_WORDS",
-    "adaptability",
-    "gold_mean_logit",
-    "information_gain",
-    "thinking_token_ids",
-    "token_mask",
-]
-
 THINKING_WORDS: tuple[str, ...] = (
     "Therefore", "Thus", "Hence", "So", "Consequently", "Wait", "But", "However", "Although", "First",
     "Second", "Finally", "Specifically", "In summary", "Basically", "Let", "Assuming", "Suppose", "Hmm",

@@ -9,14 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = [
-    "centralities",
-    "consensus",
-    "consensus_attention",
-    "consensus_graph",
-    "released_consensus_attention",
-]
-
 
 def consensus_attention(
     queries: Float[Tensor, "branches heads head_dim"], keys: Float[Tensor, "branches kv_heads head_dim"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["difficulty"]
-
 
 def difficulty(token_losses: Float[Tensor, "tokens"]) -> Float[Tensor, ""]:
     """S_PPL: mean negative log-likelihood over the supervised tokens of one branch.

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["compatibility_scores", "teacher_weights", "z_score"]
-
 _STD_FLOOR = 1e-4
 
 

@@ -15,8 +15,6 @@ from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
-__all__ = ["findings_markdown"]
-
 PAIRS_IN_A_SENTENCE = 6
 SENTENCES_SHOWN = 24
 

@@ -9,8 +9,6 @@ from compact_bench.core.provenance import flat
 from compact_bench.core.records import RunRecord
 from compact_bench.results.report.markdown import escaped
 
-__all__ = ["provenance_markdown"]
-
 VOLATILE = ("started", "finished", "seconds", "times", "suite_notes", "request")
 """Provenance that differs between any two runs, or stands elsewhere in the report."""
 

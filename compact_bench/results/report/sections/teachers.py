@@ -8,8 +8,6 @@ from typing import Any
 
 from compact_bench.results.report.markdown import grid
 
-__all__ = ["FactTable", "majority_sentence", "teacher_tables", "teachers_markdown"]
-
 
 @dataclass(frozen=True)
 class FactTable:

@@ -14,8 +14,6 @@ from compact_bench.results.report.markdown import LONG_ROWS, escaped, folded, gr
 from compact_bench.results.report.sections.truth_figure import LABELS
 from compact_bench.results.stats import Estimate, Sample, estimate
 
-__all__ = ["truth_markdown"]
-
 SCORES = {
     "consensus": "consensus",
     "adaptability": "adaptability",

@@ -13,8 +13,6 @@ from compact_bench.core.records import RunRecord, value_at
 from compact_bench.results.figures import Drawing, Level, Line, Panel, Point, draw
 from compact_bench.results.stats import Sample, estimate
 
-__all__ = ["LABELS", "TRUTH_FIGURE", "truth_figure_markdown", "truth_over_training"]
-
 TRUTH_FIGURE = "truth_over_training"
 """Name of the files, without their ends."""
 LABELS = ("compact", "compact_released")

@@ -6,8 +6,6 @@ from compact_bench.results.report.formatting import Reasons, number_text
 from compact_bench.results.report.markdown import escaped, grid
 from compact_bench.results.tuning import Trial, TunedRow, Tuning
 
-__all__ = ["tuning_markdown"]
-
 
 def tuning_markdown(tuning: Tuning) -> list[str]:
     """Grid, trials and choices, below the section's heading.
