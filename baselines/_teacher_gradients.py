@@ -15,7 +15,7 @@ from compact_bench.core.settings import TrainSettings
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
 from compact_bench.training.loss.supervised import Reduction, branch_losses, branch_rows
-from compact_bench.training.objectives import only
+from compact_bench.training.objectives import keep_teachers
 from compact_bench.training.protocol import StepLoss, derive_seed
 
 OURS = (
@@ -92,7 +92,7 @@ class TeacherGradients:
         losses: dict[tuple[str, str], Tensor] = {}
         teachers = sorted({b.teacher for q in batch for b in q.branches})
         for teacher in teachers:
-            own = [q for q in (only(q, [teacher]) for q in batch) if q.branches]
+            own = [q for q in (keep_teachers(q, [teacher]) for q in batch) if q.branches]
             found = branch_losses(student, own, self.train, self.reduction)
             losses |= {(q.question_id, teacher): loss for q, (loss,) in zip(own, found, strict=True)}
         by_teacher = {
@@ -121,7 +121,7 @@ class TeacherGradients:
         """Teacher -> its gradient of the step so far, in pieces, in the order of names."""
         return {teacher: self._gradients[teacher] for teacher in sorted(self._gradients)}
 
-    def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+    def combine_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Weigh the teachers' gradients and complete the rows of the step with the weights.
 
         Raises:

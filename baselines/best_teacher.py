@@ -13,7 +13,7 @@ from compact_bench.evaluation.probes import answer_nats
 from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.averaging import restore, trained_weights
 from compact_bench.students.student import Student
-from compact_bench.training.checkpoints import Part
+from compact_bench.training.checkpoints import TrainingPart
 from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.parts import joined_report
@@ -76,7 +76,7 @@ class BestTeacher:
         best, best_nats, nats, parts = start, float("inf"), {}, []
         for index, teacher in enumerate(teachers):
             restore(student.model, start)
-            part = Part(f"branch-{index}", 0, total)
+            part = TrainingPart(f"branch-{index}", 0, total)
             objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
             parts.append((part, train(student, questions, objective, _named(context, teacher), part)))
             found = answer_nats(student, held_out)

@@ -21,11 +21,11 @@ from compact_bench.data.validation.limits import unknown_finder
 from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_branch, encode_question
-from compact_bench.training.checkpoints import Part
+from compact_bench.training.checkpoints import TrainingPart
 from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import branch_values
-from compact_bench.training.objectives import draw
+from compact_bench.training.objectives import draw_teacher
 from compact_bench.training.parts import joined_report
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
@@ -221,7 +221,7 @@ class Committee:
             settings=settings.model_copy(update={"train": longer}),
             on_progress=lambda done, total, text: context.on_progress(done, steps, text),
         )
-        part = Part("lessons", 0, steps)
+        part = TrainingPart("lessons", 0, steps)
         report = train(student, kept, Lessons(longer, config, lessons), own, part)
         found = joined_report(context.directory, [(part, report, 1.0)])
         wrong = sum(not same_answer(extract_answer(replies[q.id]), q.gold_answer) for q in questions)
@@ -290,8 +290,8 @@ def lessons_for(
             said = {feedback.teacher: feedback for feedback in question.feedback}
             lessons[question.id] = Lesson(
                 replies[question.id],
-                said[draw(list(said), seed, 0, f"{question.id}/feedback")],
-                rationales[draw(list(rationales), seed, 0, f"{question.id}/rationale")],
+                said[draw_teacher(list(said), seed, 0, f"{question.id}/feedback")],
+                rationales[draw_teacher(list(rationales), seed, 0, f"{question.id}/rationale")],
             )
     if not lessons:
         raise DataError(

@@ -21,7 +21,7 @@ from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.loop import train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import branch_values
-from compact_bench.training.objectives import ChosenBranches, SupervisedObjective
+from compact_bench.training.objectives import SelectedBranches, SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
 
@@ -122,7 +122,7 @@ class Curriculum:
         """
         inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
         places = self._places(student, questions, inner, context)
-        return train(student, questions, ChosenBranches(inner, _Pace(self.config, places)), context)
+        return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)
 
     def _places(
         self,

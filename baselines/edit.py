@@ -17,7 +17,7 @@ from compact_bench.core.settings import Rate, Strict, TrainSettings
 from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.training.checkpoints import Part
+from compact_bench.training.checkpoints import TrainingPart
 from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import HeadValues, branch_values
@@ -297,8 +297,8 @@ class Edit:
             context, settings=settings.model_copy(update={"train": self._second(settings.train)})
         )
         stages = (
-            (RightTexts(settings.train, config), context, Part("stage-1", 0, end)),
-            (KeySteps(second.settings.train, config), second, Part("stage-2", end, total)),
+            (RightTexts(settings.train, config), context, TrainingPart("stage-1", 0, end)),
+            (KeySteps(second.settings.train, config), second, TrainingPart("stage-2", end, total)),
         )
         parts = [
             (part, train(student, questions, objective, own, part), 1.0)

@@ -21,7 +21,7 @@ from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.averaging import restore, trained_weights
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch, EncodedQuestion
-from compact_bench.training.checkpoints import Part
+from compact_bench.training.checkpoints import TrainingPart
 from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import label_values
@@ -133,7 +133,7 @@ class PilotObjective:
         """Of the student's parameters only."""
         self.inner.add_gradients(found, share, self._of_student(parameters))
 
-    def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+    def combine_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Slopes of phi, and the student's gradient by the weights as they were."""
         assert self._student is not None
         own = self._of_student(parameters)
@@ -147,7 +147,7 @@ class PilotObjective:
         slopes = weight_slopes(phi, products[:-1, -1] / size)
         assert isinstance(self.inner.rule, GivenWeights)
         self.inner.rule.by_position = torch.softmax(phi, dim=0)
-        self.inner.settle_gradients(own)
+        self.inner.combine_gradients(own)
         by_teacher = dict(zip(teachers, slopes.tolist(), strict=True))
         for teacher, parameter in self.parameters.items():
             parameter.grad = torch.full_like(parameter, by_teacher.get(teacher, 0.0))
@@ -276,7 +276,7 @@ class LearnedWeights:
             log=lambda metrics: context.log({"pilot": True, **metrics}),
             on_progress=lambda done, total, text: context.on_progress(done, total, f"pilot, {text}"),
         )
-        report = train(student, questions, pilot, named, Part("pilot", 0, steps))
+        report = train(student, questions, pilot, named, TrainingPart("pilot", 0, steps))
         weights = torch.softmax(pilot.phi(teachers), dim=0).tolist()
         counts = {name: value for name, value in asdict(report).items() if name in _COUNTS}
         return {"weights": dict(zip(teachers, weights, strict=True)), "pilot": counts}

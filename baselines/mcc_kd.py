@@ -20,7 +20,7 @@ from compact_bench.training.loop import train
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.supervised import branch_rows, reduced_losses
 from compact_bench.training.loss.terms import span_log_probs, symmetric_kl
-from compact_bench.training.objectives import ChosenBranches, draw
+from compact_bench.training.objectives import SelectedBranches, draw_teacher
 from compact_bench.training.protocol import FitReport, RunContext, StepLoss
 
 
@@ -65,7 +65,7 @@ class _DiversePair:
         }
         most = max(self.max_similarity, min(value for value, _ in alike.values()))
         diverse = [name for name, (value, _) in alike.items() if value <= most]
-        return alike[draw(diverse, self.seed, step, question.question_id)][1]
+        return alike[draw_teacher(diverse, self.seed, step, question.question_id)][1]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class MccKd:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
         pair = _DiversePair(context.seed_for("pair"), self.config.max_similarity)
-        objective = ChosenBranches(PairObjective(self.config, context.settings.train), pair)
+        objective = SelectedBranches(PairObjective(self.config, context.settings.train), pair)
         return train(student, questions, objective, context)
 
 

@@ -13,7 +13,7 @@ from compact_bench.core.settings import Strict
 from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
 from compact_bench.students.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
 from compact_bench.students.student import Student
-from compact_bench.training.checkpoints import PARTS, Part
+from compact_bench.training.checkpoints import PARTS, TrainingPart
 from compact_bench.training.loop import schedule_steps, train
 from compact_bench.training.objectives import SupervisedObjective
 from compact_bench.training.parts import joined_report
@@ -123,7 +123,7 @@ class Mot:
         index: int,
         first: int,
         end: int,
-    ) -> tuple[Part, FitReport]:
+    ) -> tuple[TrainingPart, FitReport]:
         """Steps first to end-1 of one teacher's branch, from the weights that the student has."""
         teacher, count = teachers[index], len(teachers)
 
@@ -137,7 +137,7 @@ class Mot:
             log=lambda metrics: context.log({"teacher": teacher, **metrics}),
         )
         objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
-        part = Part(f"branch-{index}", first, end)
+        part = TrainingPart(f"branch-{index}", first, end)
         return part, train(student, questions, objective, own, part)
 
 

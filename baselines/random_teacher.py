@@ -12,7 +12,7 @@ from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.loop import train
-from compact_bench.training.objectives import ChosenBranches, SupervisedObjective, draw
+from compact_bench.training.objectives import SelectedBranches, SupervisedObjective, draw_teacher
 from compact_bench.training.protocol import FitReport, RunContext
 
 
@@ -34,7 +34,7 @@ class _Draw:
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
         """One name, by run, step, question and the teachers' names alone."""
-        return (draw([b.teacher for b in question.branches], self.seed, step, question.question_id),)
+        return (draw_teacher([b.teacher for b in question.branches], self.seed, step, question.question_id),)
 
 
 class RandomTeacher:
@@ -68,7 +68,7 @@ class RandomTeacher:
         """Train `student` in place."""
         inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
         chooser = _Draw(context.seed_for("teacher"))
-        return train(student, questions, ChosenBranches(inner, chooser), context)
+        return train(student, questions, SelectedBranches(inner, chooser), context)
 
 
 METHOD = RandomTeacher

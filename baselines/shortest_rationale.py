@@ -12,7 +12,7 @@ from compact_bench.methods.contract import MethodCard, SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.loop import train
-from compact_bench.training.objectives import ChosenBranches, SupervisedObjective
+from compact_bench.training.objectives import SelectedBranches, SupervisedObjective
 from compact_bench.training.protocol import FitReport, RunContext
 
 
@@ -65,7 +65,7 @@ class ShortestRationale:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
         inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        return train(student, questions, ChosenBranches(inner, _Shortest()), context)
+        return train(student, questions, SelectedBranches(inner, _Shortest()), context)
 
 
 METHOD = ShortestRationale

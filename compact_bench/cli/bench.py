@@ -248,12 +248,12 @@ def evaluation(
     from compact_bench.commands.bench.evaluation import bench_eval, choose_tasks
     from compact_bench.commands.bench.reports.evaluation import eval_markdown, eval_notes, eval_table
     from compact_bench.core.progress import open_display
-    from compact_bench.runs.session import Workbench
+    from compact_bench.runs.session import Session
 
     sizes = _numbers("--batch-sizes", batch_sizes)
     name = _student_name(student, suite, synthetic=False)
     loaded = open_student(_settings(name, device, dtype, False, None, (), threads))
-    data = Workbench(o.make_request(suite=suite, profile=_largest_profile(suite), student=name)).data
+    data = Session(o.make_request(suite=suite, profile=_largest_profile(suite), student=name)).data
     chosen = choose_tasks(data.benchmarks, o.csv_names(tasks), items)
     with open_display(o.status(), quiet=quiet) as display:
         result = bench_eval(
@@ -367,10 +367,10 @@ def _work_maker(student: Student, suite: str, synthetic: bool) -> Callable[[int,
         return lambda teachers, count, tokens: synthetic_work(
             student.tokenizer, teachers=teachers, count=count, rationale_tokens=tokens
         )
-    from compact_bench.runs.session import Workbench
+    from compact_bench.runs.session import Session
 
     request = o.make_request(suite=suite, profile=_largest_profile(suite), student=student.name)
-    questions = Workbench(request).data.training
+    questions = Session(request).data.training
     return lambda teachers, count, tokens: suite_work(
         questions,
         student.tokenizer,

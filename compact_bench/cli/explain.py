@@ -37,15 +37,17 @@ def explain_question(
     """
     from compact_bench.data.validation.limits import check_words, unknown_finder
     from compact_bench.methods.compact.explain import explain
-    from compact_bench.runs.session import Workbench
+    from compact_bench.runs.session import Session
 
-    bench = Workbench(request)
+    session = Session(request)
     # A user's file alone is asked about, so none of the suite's own files is fetched for it.
     mine = request.rationales
-    questions = (*bench.data.training, *bench.data.validation) if mine is None else _read_own(request, mine)
+    questions = (
+        (*session.data.training, *session.data.validation) if mine is None else _read_own(request, mine)
+    )
     question = _find(questions, question_id)
-    check_words([question], {}, unknown_finder(bench.base.tokenizer))
-    report = explain(bench.base, question, variant=variant)
+    check_words([question], {}, unknown_finder(session.base.tokenizer))
+    report = explain(session.base, question, variant=variant)
     return render(report, question, top)
 
 

@@ -39,11 +39,11 @@ def export(
         device=device,
     )
     from compact_bench.commands.export import export_run
-    from compact_bench.runs.session import bench_of_record
+    from compact_bench.runs.session import session_of_record
     from compact_bench.runs.store.store import Store
 
     record = Store(request.store).find_one(run)
-    done = export_run(bench_of_record(record, request), record, folder)
+    done = export_run(session_of_record(record, request), record, folder)
     out = o.out()
     out.print(f"student: {done.student_folder}", markup=False, soft_wrap=True)
     out.print(f"tasks:   {done.task_folder}", markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from compact_bench.core.errors import ConfigError, StoreError
 from compact_bench.core.files import key_hash, run_name, write_atomic
 from compact_bench.core.records import RunRecord
 from compact_bench.core.settings import RunSettings
-from compact_bench.runs.session import Workbench
+from compact_bench.runs.session import Session
 from compact_bench.training.final_weights import load_final
 from compact_bench.training.protocol import derive_seed
 
@@ -35,11 +35,11 @@ class Export:
     prompt_prefix: str = ""
 
 
-def export_run(bench: Workbench, record: RunRecord, folder: Path) -> Export:
+def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     """Write a run's merged student and its task files.
 
     Args:
-        bench: a workbench of the run's own suite, student and data.
+        session: a workbench of the run's own suite, student and data.
         record: the run.
         folder: where; must not exist, or be empty.
 
@@ -54,11 +54,11 @@ def export_run(bench: Workbench, record: RunRecord, folder: Path) -> Export:
         raise StoreError(f"run {run_name(record.key)} is {record.status}; expected a finished run.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: expected a folder that does not exist or is empty; name another one.")
-    student = _rebuild(bench, record)
+    student = _rebuild(session, record)
     settings = RunSettings.model_validate(record.key["settings"])
     save_student(student, folder / "student")
     prefix = str(record.training.get("prompt_prefix", ""))
-    tasks = asked_with(prefix, {task: bench.data.benchmarks[task] for task in record.evaluations})
+    tasks = asked_with(prefix, {task: session.data.benchmarks[task] for task in record.evaluations})
     task_folder = write_task_folder(folder / "tasks", tasks, settings.eval)
     dtype = str(student.dtype).removeprefix("torch.")
     command = lm_eval_command(
@@ -68,15 +68,15 @@ def export_run(bench: Workbench, record: RunRecord, folder: Path) -> Export:
     return Export(folder / "student", task_folder, command, prefix)
 
 
-def _rebuild(bench: Workbench, record: RunRecord) -> Student:
+def _rebuild(session: Session, record: RunRecord) -> Student:
     from compact_bench.students.student import attach_lora, merge_adapters, weights_hash
 
-    base_hash, wanted = bench.base_hash, record.weights["final"]
+    base_hash, wanted = session.base_hash, record.weights["final"]
     if wanted == base_hash:
-        return bench.base
+        return session.base
     settings = RunSettings.model_validate(record.key["settings"])
-    directory = bench.store.run_dir(key_hash(record.key))
-    student = bench.fresh_student()
+    directory = session.store.run_dir(key_hash(record.key))
+    student = session.fresh_student()
     attach_lora(student, settings.lora, derive_seed(int(record.key["seed"]), "init"))
     if load_final(student, directory) is None:
         raise StoreError(
@@ -87,6 +87,6 @@ def _rebuild(bench: Workbench, record: RunRecord) -> Student:
     if found != wanted:
         raise StoreError(
             f"{directory}: expected merged weights {wanted}, as evaluated, got {found}. The kept weights or "
-            f"student {bench.student_name} changed, or another device or torch version merged them."
+            f"student {session.student_name} changed, or another device or torch version merged them."
         )
     return student

@@ -20,11 +20,11 @@ from compact_bench.results.tuning import (
 )
 from compact_bench.runs.estimate import untrained
 from compact_bench.runs.plan import PlannedRun
-from compact_bench.runs.session import Workbench
+from compact_bench.runs.session import Session
 
 
 def plan_table(
-    bench: Workbench,
+    session: Session,
     table: TableSpec,
     rows: Sequence[RowSpec] | None = None,
     rates: Rates | None = None,
@@ -32,7 +32,7 @@ def plan_table(
     """All runs of a table, seed by seed, so that a partial table has whole seeds.
 
     Args:
-        bench: suite, profile, seeds and settings.
+        session: suite, profile, seeds and settings.
         table: the table.
         rows: only these of its rows; None for all.
         rates: tuned learning rates, or None for the suite's own. A row that trains and has none yet is
@@ -41,20 +41,20 @@ def plan_table(
     Raises:
         ConfigError: a method is unknown or refuses its configuration.
     """
-    wanted = _wanted(bench, table, rows)
-    return [run for seed in bench.seeds for row in wanted for run in row_runs(bench, row, seed, rates)]
+    wanted = _wanted(session, table, rows)
+    return [run for seed in session.seeds for row in wanted for run in row_runs(session, row, seed, rates)]
 
 
-def _wanted(bench: Workbench, table: TableSpec, rows: Sequence[RowSpec] | None) -> list[RowSpec]:
-    profile, truth = bench.request.profile, bench.suite_info.has_truth
+def _wanted(session: Session, table: TableSpec, rows: Sequence[RowSpec] | None) -> list[RowSpec]:
+    profile, truth = session.request.profile, session.suite_info.has_truth
     return [row for row in (table.rows if rows is None else rows) if row.planned_in(profile, truth)]
 
 
-def plan_tuning(bench: Workbench, table: TableSpec, rows: Sequence[RowSpec] | None = None) -> Tuning:
+def plan_tuning(session: Session, table: TableSpec, rows: Sequence[RowSpec] | None = None) -> Tuning:
     """Every trial of every row that trains, with what the store has of it.
 
     Args:
-        bench: suite, profile and settings; its first seed is every trial's.
+        session: suite, profile and settings; its first seed is every trial's.
         table: the table.
         rows: only these of its rows; None for all.
 
@@ -62,17 +62,17 @@ def plan_tuning(bench: Workbench, table: TableSpec, rows: Sequence[RowSpec] | No
         ConfigError: the table does not say what a trial is judged by.
     """
     check_tunable(table)
-    own = bench.settings_for().train.learning_rate
-    rates = learning_rates(own, bench.profile.tune.learning_rates if bench.profile.tune else None)
+    own = session.settings_for().train.learning_rate
+    rates = learning_rates(own, session.profile.tune.learning_rates if session.profile.tune else None)
     runs = []
-    for row in _wanted(bench, table, rows):
+    for row in _wanted(session, table, rows):
         if untrained(row.method):
             continue
-        for run in row_runs(bench, row, bench.seeds[0]):
+        for run in row_runs(session, row, session.seeds[0]):
             keys = [trial_key(run.key, rate) for rate in rates]
-            trials = [Trial(key, bench.store.load(key)) for key in keys]
+            trials = [Trial(key, session.store.load(key)) for key in keys]
             runs.append((run.title, float(run.key.settings["train"]["learning_rate"]), trials))
-    return Tuning.of(table, rates, bench.seeds[0], runs)
+    return Tuning.of(table, rates, session.seeds[0], runs)
 
 
 def trial_runs(tuning: Tuning) -> list[PlannedRun]:
@@ -94,7 +94,7 @@ def trial_runs(tuning: Tuning) -> list[PlannedRun]:
 
 
 def row_runs(
-    bench: Workbench,
+    session: Session,
     row: RowSpec,
     seed: int,
     rates: Rates | None = None,
@@ -103,7 +103,7 @@ def row_runs(
     """The runs of one row at one seed; a best teacher's row repeats runs of another row.
 
     Args:
-        bench: suite, profile and settings.
+        session: suite, profile and settings.
         row: of a table.
         seed: the runs' seed.
         rates: see `plan_table`.
@@ -114,17 +114,17 @@ def row_runs(
     """
     if row.kind == "best_teacher":
         return []
-    told = (bench.teachers if teachers is None else teachers) if row.kind == "each_teacher" else ("",)
-    factor = len(bench.teachers) if row.epochs_times_teachers else 1
+    told = (session.teachers if teachers is None else teachers) if row.kind == "each_teacher" else ("",)
+    factor = len(session.teachers) if row.epochs_times_teachers else 1
     found = []
     for teacher in told:
-        key = bench.key(row.method, teacher + row.suffix, seed, _changes(row, teacher), factor)
+        key = session.key(row.method, teacher + row.suffix, seed, _changes(row, teacher), factor)
         unknown = False
         if rates is not None and not untrained(row.method):
             rate = rates.get((key.method, key.variant))
             unknown = rate is None
             key = key if rate is None else with_rate(key, rate)
-        record = None if unknown else bench.store.load(key)
+        record = None if unknown else session.store.load(key)
         found.append(PlannedRun(key, row.title.replace("{variant}", teacher), record))
     return found
 
@@ -148,7 +148,7 @@ def _filled(settings: Mapping[str, Mapping[str, Any]], teacher: str) -> dict[str
 
 
 def table_records(
-    bench: Workbench,
+    session: Session,
     table: TableSpec,
     rows: Sequence[RowSpec] | None = None,
     rates: Rates | None = None,
@@ -156,14 +156,14 @@ def table_records(
     """What the store has of a table's rows.
 
     Args:
-        bench: suite, profile, seeds and settings.
+        session: suite, profile, seeds and settings.
         table: the table.
         rows: only these of its rows; None for all.
         rates: tuned learning rates, or None for the suite's own. A row that trains and has none yet has no
             runs.
     """
     wanted = table.rows if rows is None else rows
-    runs = [run for seed in bench.seeds for row in wanted for run in row_runs(bench, row, seed, rates)]
+    runs = [run for seed in session.seeds for row in wanted for run in row_runs(session, row, seed, rates)]
     return [run.record for run in runs if run.record is not None]
 
 
@@ -180,11 +180,11 @@ def asks_for_teacher(method: str) -> bool:
     return field is not None and field.is_required()
 
 
-def plan_method(bench: Workbench, name: str) -> list[PlannedRun]:
+def plan_method(session: Session, name: str) -> list[PlannedRun]:
     """The runs of one method: one per seed, and per teacher where the method asks for one.
 
     Args:
-        bench: suite, profile, seeds and settings.
+        session: suite, profile, seeds and settings.
         name: of a method or of a registered variant ("compact[no-consensus]").
 
     Raises:
@@ -199,7 +199,7 @@ def plan_method(bench: Workbench, name: str) -> list[PlannedRun]:
         variant=variant,
         settings={"method": {"teacher": "{variant}"}} if asks else {},
     )
-    chosen = bench.settings_for().method.get("teacher")
+    chosen = session.settings_for().method.get("teacher")
     teachers = None if chosen is None else (str(chosen),)
-    found = [run for seed in bench.seeds for run in row_runs(bench, row, seed, None, teachers)]
+    found = [run for seed in session.seeds for run in row_runs(session, row, seed, None, teachers)]
     return [replace(run, title=run.key.label) for run in found]

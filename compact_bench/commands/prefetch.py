@@ -8,7 +8,7 @@ from pathlib import Path
 from compact_bench.data.files.sources import Sources
 from compact_bench.data.suites import load_spec, suite_names
 from compact_bench.data.suites.loading import suite_files
-from compact_bench.runs.session import Request, Workbench
+from compact_bench.runs.session import Request, Session
 
 
 def prefetch_all(request: Request) -> Iterator[str]:
@@ -25,12 +25,12 @@ def prefetch_all(request: Request) -> Iterator[str]:
     """
     from compact_bench.students.student import resolve_student
 
-    bench = Workbench(request)
-    refs = suite_files(bench.spec, request.teachers)
+    session = Session(request)
+    refs = suite_files(session.spec, request.teachers)
     found = Sources(request.cache, request.mirror, request.offline).fetch_all(refs)
     for ref in refs:
         yield f"{ref.repo} {ref.path}: {found[ref]}"
-    yield f"student {bench.student_name}: {resolve_student(bench.student_name)}"
+    yield f"student {session.student_name}: {resolve_student(session.student_name)}"
 
 
 def suite_file_counts(cache: Path, mirror: Path | None) -> dict[str, tuple[int, int]]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from compact_bench.commands.planning import plan_method, plan_table, plan_tuning, table_records, trial_runs
-from compact_bench.commands.row_selection import AskedTable, ask_tables, methods_option, settled, with_found
+from compact_bench.commands.row_selection import (
+    TableRequest,
+    add_stored_rows,
+    ask_tables,
+    mark_broken_rows,
+    methods_option,
+)
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import key_hash, write_atomic
 from compact_bench.core.records import RunRecord
@@ -20,9 +26,9 @@ from compact_bench.results.claims import judge_claims
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.results.tuning import Tuning
-from compact_bench.runs.execution import Outcome, Part, execute_plan, show_plan
+from compact_bench.runs.execution import Outcome, PlanSection, execute_plan, show_plan
 from compact_bench.runs.plan import PlannedRun
-from compact_bench.runs.session import Request, Workbench
+from compact_bench.runs.session import Request, Session
 
 if TYPE_CHECKING:
     from compact_bench.results.report import ReportFacts
@@ -76,29 +82,31 @@ def reproduce_tables(
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     tables = _asked_tables(asked)
-    bench = Workbench(request)
-    _announce(bench, console, quiet)
-    tables = tuple(settled(bench, table) for table in tables)
+    session = Session(request)
+    _announce(session, console, quiet)
+    tables = tuple(mark_broken_rows(session, table) for table in tables)
     broken = _warned(tables, console)
-    trials: list[Part] = []
-    tuning = plan_tuning(bench, tables[0].spec, tables[0].planned) if asked.tune else None
+    trials: list[PlanSection] = []
+    tuning = plan_tuning(session, tables[0].spec, tables[0].planned) if asked.tune else None
     if tuning:
-        trials.append(Part(bench, trial_runs(tuning), "Tuning"))
-    runs = Part(bench, _plan(bench, tables, tuning))
+        trials.append(PlanSection(session, trial_runs(tuning), "Tuning"))
+    runs = PlanSection(session, _plan(session, tables, tuning))
     if dry_run:
         return show_plan([*trials, runs], console, workers=workers)
     if tuning:
         tried = execute_plan(trials, console, quiet=quiet, workers=workers, later=[runs])
         if tried.interrupted:
-            _write(bench, tables, asked, console, quiet)
+            _write(session, tables, asked, console, quiet)
             return tried
-        runs = Part(bench, _plan(bench, tables, plan_tuning(bench, tables[0].spec, tables[0].planned)))
+        runs = PlanSection(
+            session, _plan(session, tables, plan_tuning(session, tables[0].spec, tables[0].planned))
+        )
     outcome = execute_plan([runs], console, quiet=quiet, workers=workers)
-    _write(bench, tables, asked, console, quiet)
+    _write(session, tables, asked, console, quiet)
     return replace(outcome, broken=broken)
 
 
-def _asked_tables(asked: TablesRequest) -> tuple[AskedTable, ...]:
+def _asked_tables(asked: TablesRequest) -> tuple[TableRequest, ...]:
     specs = [load_table_spec(name) for name in dict.fromkeys(asked.tables)]
     if not specs:
         raise ConfigError("--table: expected a table, got none. `compact-bench list tables` shows them.")
@@ -109,13 +117,13 @@ def _asked_tables(asked: TablesRequest) -> tuple[AskedTable, ...]:
     return ask_tables(specs, asked.methods)
 
 
-def _warned(tables: Sequence[AskedTable], console: Console) -> tuple[str, ...]:
+def _warned(tables: Sequence[TableRequest], console: Console) -> tuple[str, ...]:
     """Problems of broken methods, each told once."""
     wanted = [
-        table.problems[row.asked_as]
+        table.problems[row.selector]
         for table in tables
         for row in table.wanted
-        if row.asked_as in table.problems
+        if row.selector in table.problems
     ]
     found = tuple(dict.fromkeys(wanted))
     for problem in found:
@@ -123,14 +131,14 @@ def _warned(tables: Sequence[AskedTable], console: Console) -> tuple[str, ...]:
     return found
 
 
-def _plan(bench: Workbench, tables: Sequence[AskedTable], tuning: Tuning | None) -> list[PlannedRun]:
+def _plan(session: Session, tables: Sequence[TableRequest], tuning: Tuning | None) -> list[PlannedRun]:
     """The runs of all tables, each once, seed by seed, so that partial tables have whole seeds."""
     rates = tuning.chosen if tuning else None
-    found = [run for table in tables for run in plan_table(bench, table.spec, table.planned, rates)]
+    found = [run for table in tables for run in plan_table(session, table.spec, table.planned, rates)]
     once: dict[str, PlannedRun] = {}
     for run in found:
         once.setdefault(run.key.hash, run)
-    return [run for seed in bench.seeds for run in once.values() if run.key.seed == seed]
+    return [run for seed in session.seeds for run in once.values() if run.key.seed == seed]
 
 
 def run_method(
@@ -148,11 +156,13 @@ def run_method(
     Raises:
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
-    bench = Workbench(request)
+    session = Session(request)
     # A mistyped name must not be answered by a download first.
     variant_config(*split_name(name))
-    _announce(bench, console, quiet)
-    return execute_plan([Part(bench, plan_method(bench, name))], console, quiet=quiet, workers=workers)
+    _announce(session, console, quiet)
+    return execute_plan(
+        [PlanSection(session, plan_method(session, name))], console, quiet=quiet, workers=workers
+    )
 
 
 def report_tables(request: Request, asked: TablesRequest, *, console: Console, quiet: bool) -> None:
@@ -165,45 +175,47 @@ def report_tables(request: Request, asked: TablesRequest, *, console: Console, q
         CompactBenchError: a name, setting or folder is wrong.
     """
     tables = _asked_tables(asked)
-    bench = Workbench(request)
-    tables = tuple(settled(bench, table) for table in tables)
+    session = Session(request)
+    tables = tuple(mark_broken_rows(session, table) for table in tables)
     _warned(tables, console)
-    _write(bench, tables, asked, console, quiet)
+    _write(session, tables, asked, console, quiet)
 
 
-def _announce(bench: Workbench, console: Console, quiet: bool) -> None:
+def _announce(session: Session, console: Console, quiet: bool) -> None:
     """Say what the first lines will wait for."""
-    if bench.fetches_student and not quiet:
-        console.print(f"Fetching student {bench.student_name} (once, a few minutes at most) ...")
+    if session.fetches_student and not quiet:
+        console.print(f"Fetching student {session.student_name} (once, a few minutes at most) ...")
 
 
 def _write(
-    bench: Workbench, tables: Sequence[AskedTable], asked: TablesRequest, console: Console, quiet: bool
+    session: Session, tables: Sequence[TableRequest], asked: TablesRequest, console: Console, quiet: bool
 ) -> None:
     from compact_bench.results.report import ReportFacts, write_results
 
-    tuning = plan_tuning(bench, tables[0].spec, tables[0].rows) if asked.tune else None
+    tuning = plan_tuning(session, tables[0].spec, tables[0].rows) if asked.tune else None
     # Methods that were not asked for were not tuned either.
-    shown = tables if tuning else [settled(bench, with_found(bench, table)) for table in tables]
+    shown = (
+        tables if tuning else [mark_broken_rows(session, add_stored_rows(session, table)) for table in tables]
+    )
     rates = tuning.chosen if tuning else None
-    found = [table_records(bench, table.spec, table.rows, rates) for table in shown]
+    found = [table_records(session, table.spec, table.rows, rates) for table in shown]
     records = list({key_hash(record.key): record for same in found for record in same}.values())
-    suites_own = bench.request.student in (None, bench.spec.student)
-    titles = {teacher.name: teacher.title for teacher in bench.spec.teachers}
+    suites_own = session.request.student in (None, session.spec.student)
+    titles = {teacher.name: teacher.title for teacher in session.spec.teachers}
     facts = ReportFacts(
-        command=command_line(bench, shown, tune=asked.tune),
-        suite_title=bench.spec.title,
-        profile_note=bench.profile.note,
-        card=bench.spec.card,
-        student=bench.spec.student_title if suites_own else bench.student_name,
-        teachers={name: titles.get(name, "") for name in bench.teachers},
+        command=command_line(session, shown, tune=asked.tune),
+        suite_title=session.spec.title,
+        profile_note=session.profile.note,
+        card=session.spec.card,
+        student=session.spec.student_title if suites_own else session.student_name,
+        teachers={name: titles.get(name, "") for name in session.teachers},
         tuning=tuning,
         figures=asked.figures,
     )
-    built = [_built(bench, table, own) for table, own in zip(shown, found, strict=True)]
+    built = [_built(session, table, own) for table, own in zip(shown, found, strict=True)]
     written = write_results(built, records, asked.output, facts)
     if asked.reproduction is not None:
-        _write_reproduction(bench, built, facts, asked.reproduction)
+        _write_reproduction(session, built, facts, asked.reproduction)
     if not quiet:
         console.print(
             f"Written from {len(records)} run record(s): {written.markdown}, {written.csv.name} and "
@@ -213,54 +225,54 @@ def _write(
         )
 
 
-def _write_reproduction(bench: Workbench, tables: Sequence[Table], facts: ReportFacts, path: Path) -> None:
+def _write_reproduction(session: Session, tables: Sequence[Table], facts: ReportFacts, path: Path) -> None:
     from compact_bench.results.report.reproduction_page import ReproductionFacts, reproduction_markdown
 
     note = f" ({facts.profile_note})" if facts.profile_note else ""
     said = ReproductionFacts(
         command=facts.command,
-        suite=f"{bench.spec.name}: {facts.suite_title}",
-        profile=f"{bench.request.profile}{note}",
+        suite=f"{session.spec.name}: {facts.suite_title}",
+        profile=f"{session.request.profile}{note}",
         student=facts.student,
-        smoke=bench.request.profile == "smoke",
-        seeds=bench.seeds,
-        command_of=lambda table, methods: _command(bench, table, ",".join(methods)),
+        smoke=session.request.profile == "smoke",
+        seeds=session.seeds,
+        command_of=lambda table, methods: _command(session, table, ",".join(methods)),
     )
     write_atomic(path, reproduction_markdown(judge_claims(tables), said).encode())
 
 
-def _built(bench: Workbench, asked: AskedTable, records: Sequence[RunRecord]) -> Table:
+def _built(session: Session, asked: TableRequest, records: Sequence[RunRecord]) -> Table:
     methods = {row.method for row in asked.rows}
     return build_table(
         asked.spec,
         records,
-        bench.spec,
-        teachers=bench.teachers,
-        profile=bench.request.profile,
-        seeds=bench.seeds,
-        has_truth=bench.suite_info.has_truth,
+        session.spec,
+        teachers=session.teachers,
+        profile=session.request.profile,
+        seeds=session.seeds,
+        has_truth=session.suite_info.has_truth,
         problems=asked.problems,
         extra_steps={name: get_method(name).card.extra_steps for name in methods},
     )
 
 
-def command_line(bench: Workbench, tables: Sequence[AskedTable], *, tune: bool = False) -> str:
+def command_line(session: Session, tables: Sequence[TableRequest], *, tune: bool = False) -> str:
     """The command that makes these results, without the folders, which results do not depend on.
 
     Args:
-        bench: suite, profile, seeds and settings.
+        session: suite, profile, seeds and settings.
         tables: what is shown.
         tune: whether learning rates are tuned.
     """
-    words = _command(bench, ",".join(table.spec.number for table in tables), methods_option(tables))
+    words = _command(session, ",".join(table.spec.number for table in tables), methods_option(tables))
     return f"{words} --tune" if tune else words
 
 
-def _command(bench: Workbench, table: str, methods: str) -> str:
-    asked = bench.request
+def _command(session: Session, table: str, methods: str) -> str:
+    asked = session.request
     words = ["compact-bench", "reproduce", "--table", table]
     words += ["--suite", asked.suite, "--profile", asked.profile]
-    words += ["--seeds", ",".join(map(str, bench.seeds))]
+    words += ["--seeds", ",".join(map(str, session.seeds))]
     for option, value in (
         ("--methods", methods),
         ("--student", asked.student),

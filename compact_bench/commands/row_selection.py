@@ -22,9 +22,9 @@ from compact_bench.methods.registry import (
     split_name,
     variant_config,
 )
-from compact_bench.results.claims import asked_as
+from compact_bench.results.claims import selector
 from compact_bench.results.tables.spec import RowSpec, TableSpec, load_table_spec, table_names
-from compact_bench.runs.session import Workbench
+from compact_bench.runs.session import Session
 
 ALL, OWN, CLAIMS = "all", "table", "claims"
 """Names for all rows of a table and all registered methods, all rows of a table, and all rows that methods'
@@ -32,7 +32,7 @@ claims are about."""
 
 
 @dataclass(frozen=True)
-class AskedTable:
+class TableRequest:
     """A table as it was asked for.
 
     Attributes:
@@ -50,19 +50,19 @@ class AskedTable:
     @property
     def rows(self) -> tuple[RowSpec, ...]:
         """The rows that can have runs."""
-        return tuple(row for row in self.spec.rows if row.asked_as not in self.problems)
+        return tuple(row for row in self.spec.rows if row.selector not in self.problems)
 
     @property
     def planned(self) -> tuple[RowSpec, ...]:
         """The wanted rows that can have runs."""
-        return tuple(row for row in self.wanted if row.asked_as not in self.problems)
+        return tuple(row for row in self.wanted if row.selector not in self.problems)
 
     @property
     def further(self) -> tuple[RowSpec, ...]:
         """The rows that the table's definition lacks."""
         return self.spec.rows[self.own :]
 
-    def with_rows(self, rows: Sequence[RowSpec], *, wanted: bool) -> AskedTable:
+    def with_rows(self, rows: Sequence[RowSpec], *, wanted: bool) -> TableRequest:
         """The same with more further rows.
 
         Args:
@@ -73,15 +73,15 @@ class AskedTable:
         named = []
         for row in rows:
             # Two methods may call themselves the same.
-            title = f"{row.title} ({row.asked_as})" if row.title in titles else row.title
+            title = f"{row.title} ({row.selector})" if row.title in titles else row.title
             titles.append(title)
             named.append(row.model_copy(update={"title": title}))
-        further = sorted((*self.further, *named), key=lambda row: row.asked_as)
+        further = sorted((*self.further, *named), key=lambda row: row.selector)
         spec = self.spec.model_copy(update={"rows": (*self.spec.rows[: self.own], *further)})
         return replace(self, spec=spec, wanted=(*self.wanted, *(named if wanted else ())))
 
 
-def ask_tables(specs: Sequence[TableSpec], methods: Sequence[str] = ()) -> tuple[AskedTable, ...]:
+def ask_tables(specs: Sequence[TableSpec], methods: Sequence[str] = ()) -> tuple[TableRequest, ...]:
     """Tables with the rows that `--methods` asks for.
 
     Args:
@@ -97,9 +97,9 @@ def ask_tables(specs: Sequence[TableSpec], methods: Sequence[str] = ()) -> tuple
     whole = not names or ALL in names or OWN in names
     asked = []
     for spec in specs:
-        wanted = tuple(row for row in spec.rows if whole or row.asked_as in names)
-        asked.append(AskedTable(spec, wanted, len(spec.rows)))
-    listed = {row.asked_as for spec in specs for row in spec.rows}
+        wanted = tuple(row for row in spec.rows if whole or row.selector in names)
+        asked.append(TableRequest(spec, wanted, len(spec.rows)))
+    listed = {row.selector for spec in specs for row in spec.rows}
     place = next((i for i, spec in enumerate(specs) if spec.further_rows == "found"), 0)
     further = [name for name in names if name not in words and name not in listed]
     if ALL in names:
@@ -114,7 +114,7 @@ def claimed_rows() -> tuple[str, ...]:
     for name in method_names():
         with contextlib.suppress(ConfigError):
             for claim in get_method(name).card.claims:
-                found += [asked_as(row) for row in (claim.row or name, claim.against)]
+                found += [selector(row) for row in (claim.row or name, claim.against)]
     return tuple(name for name in dict.fromkeys(found) if split_name(name)[0] in method_names())
 
 
@@ -159,11 +159,11 @@ def further_row(name: str) -> RowSpec:
     )
 
 
-def settled(bench: Workbench, asked: AskedTable) -> AskedTable:
+def mark_broken_rows(session: Session, asked: TableRequest) -> TableRequest:
     """A table that knows which of its rows can have no runs, because their method is broken.
 
     Args:
-        bench: suite, profile and settings.
+        session: suite, profile and settings.
         asked: the table.
 
     Raises:
@@ -174,11 +174,11 @@ def settled(bench: Workbench, asked: AskedTable) -> AskedTable:
         try:
             get_method(row.method)
             if number >= asked.own:
-                row_runs(bench, row, bench.seeds[0])
+                row_runs(session, row, session.seeds[0])
         except UnknownNameError:
             raise
         except ConfigError as error:
-            problems[row.asked_as] = f"failed: {_named(row.method, error)}"
+            problems[row.selector] = f"failed: {_named(row.method, error)}"
     return replace(asked, problems=problems)
 
 
@@ -190,25 +190,25 @@ def _named(method: str, error: ConfigError) -> str:
     return text if origin in text else f"method {method!r} of {origin}: {text}"
 
 
-def with_found(bench: Workbench, asked: AskedTable) -> AskedTable:
+def add_stored_rows(session: Session, asked: TableRequest) -> TableRequest:
     """The table with a row for every method and variant that the store has runs of under these settings.
 
     What another packaged table has a row of is left to that table.
 
     Args:
-        bench: suite, profile, seeds and settings.
+        session: suite, profile, seeds and settings.
         asked: the table; one that takes further rows only if asked for stays as it is.
     """
     if asked.spec.further_rows == "asked":
         return asked
-    known = {row.asked_as for row in asked.spec.rows}
-    elsewhere = {row.asked_as for name in table_names() for row in load_table_spec(name).rows}
-    names = {name for record in bench.store.records() for name in _names_of(bench, record)}
+    known = {row.selector for row in asked.spec.rows}
+    elsewhere = {row.selector for name in table_names() for row in load_table_spec(name).rows}
+    names = {name for record in session.store.records() for name in _names_of(session, record)}
     found = []
     for name in sorted(names - known - elsewhere):
         row = further_row(name)
         try:
-            runs = [run for seed in bench.seeds for run in row_runs(bench, row, seed)]
+            runs = [run for seed in session.seeds for run in row_runs(session, row, seed)]
         except ConfigError:
             continue
         if any(run.record is not None for run in runs):
@@ -216,11 +216,14 @@ def with_found(bench: Workbench, asked: AskedTable) -> AskedTable:
     return asked.with_rows(found, wanted=False)
 
 
-def _names_of(bench: Workbench, record: RunRecord) -> list[str]:
+def _names_of(session: Session, record: RunRecord) -> list[str]:
     """What a run may have been asked for by: its method, or a variant of it; none for broken methods."""
     method, variant = str(record.key["method"]), str(record.key["variant"])
     same = (record.key["suite"], record.key["profile"], record.key["student"])
-    if same != (bench.spec.name, bench.request.profile, bench.student_name) or method not in method_names():
+    if (
+        same != (session.spec.name, session.request.profile, session.student_name)
+        or method not in method_names()
+    ):
         return []
     try:
         variants = method_variants(method)
@@ -229,13 +232,13 @@ def _names_of(bench: Workbench, record: RunRecord) -> list[str]:
     return [method, *(f"{method}[{v}]" for v in variants if variant == v or variant.endswith(f":{v}"))]
 
 
-def methods_option(asked: Sequence[AskedTable]) -> str:
+def methods_option(asked: Sequence[TableRequest]) -> str:
     """The value of `--methods` that makes these tables; "" where it needs none.
 
     Args:
         asked: the tables.
     """
-    further = [row.asked_as for table in asked for row in table.further]
+    further = [row.selector for table in asked for row in table.further]
     if not further:
         return ""
     every = next((set(unlisted_own(table)) for table in asked if table.further), set())
@@ -244,7 +247,7 @@ def methods_option(asked: Sequence[AskedTable]) -> str:
     return ",".join([OWN, *further])
 
 
-def unlisted_own(asked: AskedTable) -> tuple[str, ...]:
+def unlisted_own(asked: TableRequest) -> tuple[str, ...]:
     """Registered methods that a table's own rows lack.
 
     Args:

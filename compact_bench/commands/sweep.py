@@ -13,9 +13,9 @@ from compact_bench.commands.planning import plan_table
 from compact_bench.core.errors import ConfigError
 from compact_bench.results.sweeps.results import SweepResults, measure_sweep
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
-from compact_bench.runs.execution import Outcome, Part, execute_plan, show_plan
+from compact_bench.runs.execution import Outcome, PlanSection, execute_plan, show_plan
 from compact_bench.runs.plan import PlannedRun
-from compact_bench.runs.session import Request, Workbench
+from compact_bench.runs.session import Request, Session
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def sweep_request(
         seeds=request.seeds or spec.seeds,
     )
     chosen = spec.model_copy(update={"axis": axis, "seeds": asked.seeds})
-    world = Workbench(asked).spec.training.world
+    world = Session(asked).spec.training.world
     if world is None or spec.axis.setting not in type(world).model_fields:
         known = "its questions are not generated" if world is None else ", ".join(type(world).model_fields)
         raise ConfigError(
@@ -95,10 +95,10 @@ def sweep(
 
     spec = asked.spec
     table = spec.as_table()
-    benches = {value: Workbench(_at(asked, value)) for value in spec.axis.values}
+    benches = {value: Session(_at(asked, value)) for value in spec.axis.values}
     parts = [
-        Part(bench, plan_table(bench, table), f"{spec.axis.setting} {value:g}")
-        for value, bench in benches.items()
+        PlanSection(session, plan_table(session, table), f"{spec.axis.setting} {value:g}")
+        for value, session in benches.items()
     ]
     if dry_run:
         return show_plan(parts, console, workers=workers)
@@ -126,20 +126,20 @@ def _at(asked: SweepRequest, value: float) -> Request:
     )
 
 
-def _results(spec: SweepSpec, benches: Mapping[float, Workbench], command: str) -> SweepResults:
+def _results(spec: SweepSpec, benches: Mapping[float, Session], command: str) -> SweepResults:
     table = spec.as_table()
     plans: dict[float, Sequence[PlannedRun]] = {
-        value: plan_table(bench, table) for value, bench in benches.items()
+        value: plan_table(session, table) for value, session in benches.items()
     }
-    bench = next(iter(benches.values()))
-    own = bench.request.student in (None, bench.spec.student)
+    session = next(iter(benches.values()))
+    own = session.request.student in (None, session.spec.student)
     return measure_sweep(
         spec,
         {value: [run.record for run in plan if run.record is not None] for value, plan in plans.items()},
         {value: [run.key for run in plan] for value, plan in plans.items()},
-        suite=bench.spec,
-        profile=bench.request.profile,
-        student=(bench.spec.student_title if own else "") or bench.student_name,
+        suite=session.spec,
+        profile=session.request.profile,
+        student=(session.spec.student_title if own else "") or session.student_name,
         command=command,
     )
 

@@ -33,7 +33,7 @@ class JudgedClaim:
         comparison: the difference that was measured, or None.
         reason: why it is untested or has no reference, or "".
         table: number of the table that shows it.
-        asked_as: what its rows are asked for by.
+        selector: what its rows are asked for by.
     """
 
     method: str
@@ -43,7 +43,7 @@ class JudgedClaim:
     comparison: Comparison | None = None
     reason: str = ""
     table: str = ""
-    asked_as: tuple[str, ...] = ()
+    selector: tuple[str, ...] = ()
 
 
 def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
@@ -99,7 +99,7 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
         claim,
         "untested",
         table=table.number,
-        asked_as=tuple(dict.fromkeys(asked_as(one) for one in names)),
+        selector=tuple(dict.fromkeys(selector(one) for one in names)),
     )
     strange = [one for one in names if one not in rows]
     if strange:
@@ -117,7 +117,7 @@ def _table_of(names: Sequence[str], tables: Sequence[Table]) -> Table:
     return next((table for table, rows in every if rows.issuperset(names)), tables[0])
 
 
-def asked_as(row: str) -> str:
+def selector(row: str) -> str:
     """What a row's runs are asked for by: its method, with its variant where that is a registered one.
 
     Args:

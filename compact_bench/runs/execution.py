@@ -15,7 +15,7 @@ from compact_bench.core.provenance import usable_cores
 from compact_bench.core.records import RunRecord
 from compact_bench.runs.estimate import Estimator, Workload, untrained
 from compact_bench.runs.plan import PlannedRun
-from compact_bench.runs.session import Workbench
+from compact_bench.runs.session import Session
 from compact_bench.runs.workers.launch import execute
 from compact_bench.runs.workers.queue import Job
 from compact_bench.students.student import count_parameters, resolve_student
@@ -53,16 +53,16 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Part:
+class PlanSection:
     """The runs of one suite under one set of settings.
 
     Attributes:
-        bench: what they share.
+        session: what they share.
         plan: the runs, in order.
         title: what tells this part from the others; "" where there is one only.
     """
 
-    bench: Workbench
+    session: Session
     plan: Sequence[PlannedRun]
     title: str = ""
 
@@ -103,12 +103,12 @@ def choose_staff(asked_workers: int, asked_threads: int, *, small: bool, cores: 
 
 
 def execute_plan(
-    parts: Sequence[Part],
+    parts: Sequence[PlanSection],
     console: Console,
     *,
     quiet: bool = False,
     workers: int = 0,
-    later: Sequence[Part] = (),
+    later: Sequence[PlanSection] = (),
 ) -> Outcome:
     """Show a plan and execute what is missing of it.
 
@@ -148,11 +148,11 @@ def execute_plan(
                 executed = len(made)
         except KeyboardInterrupt:
             interrupted = True
-    found = [part.bench.store.load(run.key) for part in parts for run in part.plan]
+    found = [part.session.store.load(run.key) for part in parts for run in part.plan]
     return Outcome(tuple(r for r in found if r is not None), executed, interrupted)
 
 
-def show_plan(parts: Sequence[Part], console: Console, *, workers: int = 0) -> Outcome:
+def show_plan(parts: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:
     """Show a plan and execute nothing.
 
     Args:
@@ -172,16 +172,16 @@ class _Planned:
     staff: Staff
 
     @classmethod
-    def of(cls, parts: Sequence[Part], workers: int) -> _Planned:
-        bench = parts[0].bench
-        parameters = count_parameters(resolve_student(bench.student_name))
+    def of(cls, parts: Sequence[PlanSection], workers: int) -> _Planned:
+        session = parts[0].session
+        parameters = count_parameters(resolve_student(session.student_name))
         jobs = [
-            Job(part.bench, run.key, "the base student" if untrained(run.key.method) else "")
+            Job(part.session, run.key, "the base student" if untrained(run.key.method) else "")
             for part in parts
             for run in part.plan
             if run.needed
         ]
-        asked = bench.request
+        asked = session.request
         staff = choose_staff(
             workers,
             asked.threads,
@@ -189,7 +189,7 @@ class _Planned:
             cores=usable_cores(),
             gpu=choose_device(asked.device).type != "cpu",
         )
-        return cls(jobs, Estimator(bench.store.records(), _workload(bench, parameters)), staff)
+        return cls(jobs, Estimator(session.store.records(), _workload(session, parameters)), staff)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -197,20 +197,20 @@ class _Planned:
         return self.estimator.expected([job.key for job in self.jobs])
 
 
-def _workload(bench: Workbench, parameters: int | None) -> Workload:
-    training = bench.spec.training
+def _workload(session: Session, parameters: int | None) -> Workload:
+    training = session.spec.training
     generated = training.world.questions if training.world else ASSUMED_QUESTIONS
     return Workload(
-        questions=bench.profile.questions or max(1, generated - (training.validation_questions or 0)),
-        teachers=max(1, len(bench.teachers)),
-        items=[(b.group, b.items or ASSUMED_ITEMS) for b in bench.spec.benchmarks],
+        questions=session.profile.questions or max(1, generated - (training.validation_questions or 0)),
+        teachers=max(1, len(session.teachers)),
+        items=[(b.group, b.items or ASSUMED_ITEMS) for b in session.spec.benchmarks],
         parameters=parameters,
     )
 
 
-def _show(parts: Sequence[Part], planned: _Planned, console: Console) -> None:
-    bench, seconds = parts[0].bench, planned.seconds
-    head = f"{bench.spec.name}, profile {bench.request.profile}, student {bench.student_name}"
+def _show(parts: Sequence[PlanSection], planned: _Planned, console: Console) -> None:
+    session, seconds = parts[0].session, planned.seconds
+    head = f"{session.spec.name}, profile {session.request.profile}, student {session.student_name}"
     table = RichTable("run", "seeds", "state", "estimate", title=Text(head), title_justify="left")
     for part in parts:
         rows: dict[str, list[PlannedRun]] = {}
@@ -235,7 +235,7 @@ def _show(parts: Sequence[Part], planned: _Planned, console: Console) -> None:
     console.print(_summary(parts, planned, sum(seconds.values())), markup=False)
 
 
-def _summary(parts: Sequence[Part], planned: _Planned, seconds: float) -> str:
+def _summary(parts: Sequence[PlanSection], planned: _Planned, seconds: float) -> str:
     count = sum(len(part.plan) for part in parts)
     if not planned.jobs:
         return f"All {count} runs are in the store; nothing to run."

@@ -26,7 +26,7 @@ from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, RunSt
 from compact_bench.core.settings import RunSettings
 from compact_bench.methods.contract import Method
 from compact_bench.methods.registry import make_method
-from compact_bench.runs.session import Workbench
+from compact_bench.runs.session import Session
 from compact_bench.training.final_weights import load_final, save_final
 from compact_bench.training.protocol import FitReport, RunContext, derive_seed
 
@@ -69,11 +69,11 @@ class _Trained:
     weights_hash: str
 
 
-def execute_run(bench: Workbench, key: RunKey, ticker: Ticker) -> RunRecord:
+def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
     """Execute one run, or what is left of it, and store its record. The caller holds the run's lock.
 
     Args:
-        bench: the suite, data and base student that runs share.
+        session: the suite, data and base student that runs share.
         key: what to run.
         ticker: shows progress.
 
@@ -85,24 +85,24 @@ def execute_run(bench: Workbench, key: RunKey, ticker: Ticker) -> RunRecord:
         StoreError: the record cannot be stored.
     """
     started = time.time()
-    directory = bench.store.run_dir(key)
+    directory = session.store.run_dir(key)
     directory.mkdir(parents=True, exist_ok=True)
-    bench.load_shared()
+    session.load_shared()
     try:
         with _as_known_errors():
             method = make_method(key.method, dict(key.settings["method"]))
-            reason = method.supports(bench.suite_info)
+            reason = method.supports(session.suite_info)
             if reason is None:
-                record = _measured(bench, key, method, directory, ticker, started)
+                record = _measured(session, key, method, directory, ticker, started)
             else:
-                record = _record(bench, key, "unsupported", started, reason=reason)
+                record = _record(session, key, "unsupported", started, reason=reason)
     except RUN_FAILURES as error:
         log = "".join(traceback.format_exception(error))
         write_atomic(directory / ERROR_LOG, log.encode())
         # That a run diverged is known for good; anything else may go better another time.
         diverged = {"diverged": True} if isinstance(error, NumericalError) else {}
-        record = _record(bench, key, "failed", started, reason=_first_line(error), training=diverged)
-    bench.store.save(key, record)
+        record = _record(session, key, "failed", started, reason=_first_line(error), training=diverged)
+    session.store.save(key, record)
     return record
 
 
@@ -118,38 +118,38 @@ def _as_known_errors() -> Iterator[None]:
 
 
 def _measured(
-    bench: Workbench, key: RunKey, method: Method, directory: Path, ticker: Ticker, started: float
+    session: Session, key: RunKey, method: Method, directory: Path, ticker: Ticker, started: float
 ) -> RunRecord:
     settings = RunSettings.model_validate(key.settings)
-    trained = _train(bench, key, settings, method, directory, ticker)
+    trained = _train(session, key, settings, method, directory, ticker)
     report = trained.report
     # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
-    evaluations = {} if key.is_trial else _evaluate(bench, trained, settings, ticker)
-    probes = _probe(bench, trained, settings, ticker, TRIAL_PROBES if key.is_trial else None)
-    if report.optimiser_steps and bench.data.has_truth and not key.is_trial:
-        probes["truth"] = _truth(bench, directory)
+    evaluations = {} if key.is_trial else _evaluate(session, trained, settings, ticker)
+    probes = _probe(session, trained, settings, ticker, TRIAL_PROBES if key.is_trial else None)
+    if report.optimiser_steps and session.data.has_truth and not key.is_trial:
+        probes["truth"] = _truth(session, directory)
     training = {
         **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
         "tokens": report.supervised_tokens,
         "extra": _plain(report.extra),
         "epochs": settings.train.epochs if report.optimiser_steps else 0,
-        "questions": len(bench.data.training),
+        "questions": len(session.data.training),
         **peak_memory(),
     }
     return _record(
-        bench,
+        session,
         key,
         "done",
         started,
         training=training,
-        weights={"final": trained.weights_hash, "base": bench.base_hash},
+        weights={"final": trained.weights_hash, "base": session.base_hash},
         evaluations={task: result.plain() for task, result in evaluations.items()},
         probes=probes,
     )
 
 
 def _train(
-    bench: Workbench,
+    session: Session,
     key: RunKey,
     settings: RunSettings,
     method: Method,
@@ -160,7 +160,7 @@ def _train(
     from compact_bench.training.checkpoints import clear_checkpoints
 
     seed_everything(key.seed)
-    student = bench.fresh_student()
+    student = session.fresh_student()
     attach_lora(student, settings.lora, derive_seed(key.seed, "init"))
     report = load_final(student, directory)
     if report is None:
@@ -170,14 +170,14 @@ def _train(
                 stream.write(json.dumps({"time": round(time.time(), 3), **_plain(metrics)}) + "\n")
                 stream.flush()
 
-            progress, held_out = ticker.phase("training"), bench.data.validation
+            progress, held_out = ticker.phase("training"), session.data.validation
             context = RunContext(directory, settings, key.seed, log, progress, held_out)
-            report = method.fit(student, bench.data.training, context)
-        save_final(student, bench.base.model, report, directory)
+            report = method.fit(student, session.data.training, context)
+        save_final(student, session.base.model, report, directory)
     clear_checkpoints(directory)
     if report.optimiser_steps == 0:
         # The base's own bits: merging untrained adapters could turn a -0.0 into 0.0.
-        return _Trained(bench.base, report, bench.base_hash)
+        return _Trained(session.base, report, session.base_hash)
     merge_adapters(student)
     student.model.eval()
     return _Trained(student, report, weights_hash(student.model))
@@ -207,7 +207,7 @@ def seed_everything(seed: int) -> None:
 
 
 def _evaluate(
-    bench: Workbench, trained: _Trained, settings: RunSettings, ticker: Ticker
+    session: Session, trained: _Trained, settings: RunSettings, ticker: Ticker
 ) -> Mapping[str, TaskResult]:
     from compact_bench.evaluation import asked_with, evaluate
 
@@ -220,20 +220,20 @@ def _evaluate(
         report(done, event.total, f"{event.task} ({event.state}{within}{why})")
 
     groups = settings.eval.groups
-    wanted = {b.task for b in bench.spec.benchmarks if groups is None or b.group in groups}
-    benchmarks = {task: rows for task, rows in bench.data.benchmarks.items() if task in wanted}
+    wanted = {b.task for b in session.spec.benchmarks if groups is None or b.group in groups}
+    benchmarks = {task: rows for task, rows in session.data.benchmarks.items() if task in wanted}
     return evaluate(
         trained.student,
         asked_with(trained.report.prompt_prefix, benchmarks),
         settings.eval,
         weights_hash=trained.weights_hash,
-        cache_dir=bench.store.evaluations_dir,
+        cache_dir=session.store.evaluations_dir,
         on_progress=on_progress,
     )
 
 
 def _probe(
-    bench: Workbench,
+    session: Session,
     trained: _Trained,
     settings: RunSettings,
     ticker: Ticker,
@@ -241,15 +241,15 @@ def _probe(
 ) -> dict[str, Any]:
     from compact_bench.evaluation.probes import answer_nats, drift_nats_per_token, weight_change
 
-    passages = bench.neutral_passages[: settings.eval.drift_passages]
+    passages = session.neutral_passages[: settings.eval.drift_passages]
     student, prefix = trained.student, trained.report.prompt_prefix
     validation = [
         replace(question, text=prefix + question.text)
-        for question in bench.data.validation[: settings.eval.validation_questions]
+        for question in session.data.validation[: settings.eval.validation_questions]
     ]
     asked: list[tuple[str, Any, Callable[[], Any]]] = [
-        ("drift", passages, lambda: drift_nats_per_token(bench.base, student, passages)),
-        ("weight_change", None, lambda: weight_change(bench.base.model, student.model)),
+        ("drift", passages, lambda: drift_nats_per_token(session.base, student, passages)),
+        ("weight_change", None, lambda: weight_change(session.base.model, student.model)),
         ("validation_nats", [asdict(q) for q in validation], lambda: answer_nats(student, validation)),
     ]
     report = ticker.phase("probing")
@@ -258,8 +258,8 @@ def _probe(
         report(number, len(asked), name)
         if inputs == [] or (only is not None and name not in only):
             continue
-        mark = [name, trained.weights_hash, bench.base_hash, inputs, RESULTS_VERSION]
-        found[name] = _cached(bench.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
+        mark = [name, trained.weights_hash, session.base_hash, inputs, RESULTS_VERSION]
+        found[name] = _cached(session.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
     if "drift" in found:
         drift = found["drift"]
         found["drift_nats_per_token"] = drift["nats_per_token"]
@@ -267,7 +267,7 @@ def _probe(
     return found
 
 
-def _truth(bench: Workbench, directory: Path) -> dict[str, Any] | None:
+def _truth(session: Session, directory: Path) -> dict[str, Any] | None:
     """Where the weights went; not cached, as it depends on the steps and not on the weights they led to."""
     import pandas as pd
 
@@ -277,7 +277,7 @@ def _truth(bench: Workbench, directory: Path) -> dict[str, Any] | None:
     path = directory / STEPS_FILE
     if not path.is_file():
         return None
-    found: dict[str, Any] = _plain(truth_scores(pd.read_parquet(path), bench.data.training))
+    found: dict[str, Any] = _plain(truth_scores(pd.read_parquet(path), session.data.training))
     return found
 
 
@@ -292,21 +292,21 @@ def _cached(path: Path, compute: Callable[[], Any]) -> Any:
 
 
 def _record(
-    bench: Workbench, key: RunKey, status: RunStatus, started: float, *, reason: str = "", **parts: Any
+    session: Session, key: RunKey, status: RunStatus, started: float, *, reason: str = "", **parts: Any
 ) -> RunRecord:
     from compact_bench.core.hardware import choose_compute_dtype
 
-    data = bench.data
+    data = session.data
     training = dict(parts.pop("training", {}))
     training["excluded"] = [{"question_id": f.question_id, "problem": str(f)} for f in data.excluded]
     ended = time.time()
     provenance = {
-        **collect_provenance(device=str(bench.base.device), dtype=str(bench.base.dtype)),
-        "training_dtype": choose_compute_dtype(key.settings["train"]["dtype"], bench.base.device),
+        **collect_provenance(device=str(session.base.device), dtype=str(session.base.dtype)),
+        "training_dtype": choose_compute_dtype(key.settings["train"]["dtype"], session.base.device),
         "data_fingerprint": data.fingerprint,
         "student_revision": key.student_revision,
         "suite_notes": _plain(data.notes),
-        "request": bench.request_as_data(),
+        "request": session.request_as_data(),
         "started": started,
         "finished": ended,
         "seconds": ended - started,

@@ -76,7 +76,7 @@ class Request:
     threads: int = 0
 
 
-class Workbench:
+class Session:
     """Lazy holder of everything that the runs of one command share.
 
     Args:
@@ -340,7 +340,7 @@ class Workbench:
         }
 
 
-def bench_of_record(record: RunRecord, request: Request) -> Workbench:
+def session_of_record(record: RunRecord, request: Request) -> Session:
     """A workbench of the suite, student and data that a run had.
 
     Args:
@@ -354,12 +354,12 @@ def bench_of_record(record: RunRecord, request: Request) -> Workbench:
     for name in ("teachers", "overrides", "world"):
         # Records of before there were worlds do not name one.
         kept[name] = tuple(kept.get(name, ()))
-    bench = Workbench(dataclasses.replace(request, **kept))
+    session = Session(dataclasses.replace(request, **kept))
     for name in ("student_revision", "suite_fingerprint"):
-        now = getattr(bench, name)
+        now = getattr(session, name)
         if now != record.key[name]:
             raise StoreError(
                 f"run {run_name(record.key)}: expected {name} {record.key[name]}, as the run had, got {now}. "
                 "The student's files or the suite's data changed since; give the old ones, or run it again."
             )
-    return bench
+    return session

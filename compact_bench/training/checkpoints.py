@@ -60,7 +60,7 @@ class LoopState:
 
 
 @dataclass(frozen=True)
-class Part:
+class TrainingPart:
     """A stretch of the schedule that is trained by itself.
 
     A later part with the same folder goes on from the earlier one's optimiser, dropout and counters, with

@@ -21,7 +21,7 @@ from compact_bench.core.settings import TrainSettings
 from compact_bench.students.compute.kernels import StepPath, fast_step
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.checkpoints import OWNED, LoopState, Part, load_latest, save_checkpoint
+from compact_bench.training.checkpoints import OWNED, LoopState, TrainingPart, load_latest, save_checkpoint
 from compact_bench.training.protocol import (
     CombinesGradients,
     FitReport,
@@ -120,7 +120,7 @@ def train(
     questions: Sequence[Question],
     objective: Objective,
     context: RunContext,
-    part: Part | None = None,
+    part: TrainingPart | None = None,
 ) -> FitReport:
     """Train a student in place; a run that was killed continues where its last checkpoint stands.
 
@@ -186,7 +186,7 @@ def _prepare(
     objective: Objective,
     context: RunContext,
     accelerator: Accelerator,
-    part: Part | None,
+    part: TrainingPart | None,
 ) -> _Loop:
     settings = context.settings.train
     parameters = {name: p for name, p in student.model.named_parameters() if p.requires_grad}
@@ -267,7 +267,7 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
         metrics.append((len(batch) / len(group), found.metrics))
         seen += batch if found.seen is None else found.seen
     if isinstance(loop.objective, CombinesGradients):
-        loop.objective.settle_gradients(trained)
+        loop.objective.combine_gradients(trained)
     norm = float(nn.utils.clip_grad_norm_(trained, loop.settings.clip_norm))
     if not math.isfinite(norm):
         raise NumericalError(

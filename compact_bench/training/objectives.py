@@ -73,7 +73,7 @@ class Chooser(Protocol):
         ...
 
 
-def only(question: EncodedQuestion, teachers: Sequence[str]) -> EncodedQuestion:
+def keep_teachers(question: EncodedQuestion, teachers: Sequence[str]) -> EncodedQuestion:
     """A question with the branches of some teachers, in the question's own order.
 
     Args:
@@ -83,7 +83,7 @@ def only(question: EncodedQuestion, teachers: Sequence[str]) -> EncodedQuestion:
     return replace(question, branches=tuple(b for b in question.branches if b.teacher in teachers))
 
 
-def draw(options: Sequence[str], seed: int, step: int, question_id: str) -> str:
+def draw_teacher(options: Sequence[str], seed: int, step: int, question_id: str) -> str:
     """One of some names, each as likely as the others, whatever their order.
 
     Args:
@@ -96,7 +96,7 @@ def draw(options: Sequence[str], seed: int, step: int, question_id: str) -> str:
 
 
 @dataclass
-class ChosenBranches:
+class SelectedBranches:
     """An objective on the branches that a chooser takes; the others are not computed.
 
     A question of which nothing may be used counts with loss 0 in its step's mean. A forward pass without
@@ -122,9 +122,9 @@ class ChosenBranches:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """The inner loss of the chosen branches, times the share of questions that have any."""
-        narrowed = [only(q, self.chooser.choose(q, self._step, self._total)) for q in batch]
+        narrowed = [keep_teachers(q, self.chooser.choose(q, self._step, self._total)) for q in batch]
         usable = tuple(question for question in narrowed if question.branches)
-        seen = usable or (only(batch[0], [batch[0].branches[0].teacher]),)
+        seen = usable or (keep_teachers(batch[0], [batch[0].branches[0].teacher]),)
         found = self.inner.loss(student, seen)
         rows = found.rows if usable else [{**row, "teacher_weight": 0.0} for row in found.rows]
         return StepLoss(found.loss * (len(usable) / len(batch)), rows, found.metrics, seen)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from compact_bench.training.checkpoints import Part
+from compact_bench.training.checkpoints import TrainingPart
 from compact_bench.training.loop import STEPS_FILE
 from compact_bench.training.protocol import FitReport
 
 
-def joined_report(directory: Path, parts: Sequence[tuple[Part, FitReport, float]]) -> FitReport:
+def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport, float]]) -> FitReport:
     """One report of a run that was trained in parts, and one steps table of theirs.
 
     Args:

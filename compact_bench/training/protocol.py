@@ -77,7 +77,7 @@ class CombinesGradients(Protocol):
         """
         ...
 
-    def settle_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+    def combine_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Write the step's gradient into `.grad` of every parameter and forget what was taken in."""
         ...
 

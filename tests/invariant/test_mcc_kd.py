@@ -17,7 +17,7 @@ from compact_bench.methods.contract import SuiteInfo
 from compact_bench.methods.registry import get_method, make_method
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.objectives import SupervisedObjective, only
+from compact_bench.training.objectives import SupervisedObjective, keep_teachers
 from compact_bench.training.protocol import StepLoss
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
@@ -202,5 +202,5 @@ def test_only_keeps_the_questions_own_order(load_tiny: Load) -> None:
         .PairObjective(module().MccKdConfig(), TRAIN)
         .encode(load_tiny("llama", "chatml"), tiny.question("pencils"))
     )
-    names: Sequence[str] = [b.teacher for b in only(encoded, ["cyd", "ada"]).branches]
+    names: Sequence[str] = [b.teacher for b in keep_teachers(encoded, ["cyd", "ada"]).branches]
     assert names == ["ada", "cyd"]

@@ -17,7 +17,12 @@ from compact_bench.core.records import Question, Rationale
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
-from compact_bench.training.objectives import ChosenBranches, SupervisedObjective, draw, only
+from compact_bench.training.objectives import (
+    SelectedBranches,
+    SupervisedObjective,
+    draw_teacher,
+    keep_teachers,
+)
 from tests import tiny
 from tests.invariant.support import Trained, same_tables, same_training, settings, train_tiny
 
@@ -174,7 +179,7 @@ def test_the_shortest_is_the_shortest(student_folder: Folders, tmp_path: Path) -
     for question in questions:
         encoded = encode_question(trained.student, question)
         (name,) = used(trained, question.id)
-        (chosen,) = only(encoded, [name]).branches
+        (chosen,) = keep_teachers(encoded, [name]).branches
         assert chosen.rationale_tokens == min(b.rationale_tokens for b in encoded.branches)
     assert trained.steps["teacher"].nunique() > 1
 
@@ -193,9 +198,9 @@ def test_random_teachers_are_drawn_by_seed_step_and_question(student_folder: Fol
 
 def test_draws_are_even_and_know_no_order() -> None:
     names = ["ada", "bob", "cyd"]
-    drawn = [draw(names, 3, step, f"q{n}") for step in range(60) for n in range(20)]
-    assert drawn == [draw(names[::-1], 3, step, f"q{n}") for step in range(60) for n in range(20)]
-    assert drawn != [draw(names, 4, step, f"q{n}") for step in range(60) for n in range(20)]
+    drawn = [draw_teacher(names, 3, step, f"q{n}") for step in range(60) for n in range(20)]
+    assert drawn == [draw_teacher(names[::-1], 3, step, f"q{n}") for step in range(60) for n in range(20)]
+    assert drawn != [draw_teacher(names, 4, step, f"q{n}") for step in range(60) for n in range(20)]
     for name in names:
         # 1200 draws with chance 1/3: four standard deviations are 0.054.
         assert drawn.count(name) / len(drawn) == pytest.approx(1 / 3, abs=0.055)
@@ -216,7 +221,7 @@ def test_the_mean_over_draws_is_uniform(load_tiny: Load) -> None:
             return (self.name,)
 
     with torch.no_grad():
-        each = [ChosenBranches(inner, Always(name)).loss(student, encoded) for name in ("ada", "bob")]
+        each = [SelectedBranches(inner, Always(name)).loss(student, encoded) for name in ("ada", "bob")]
         whole = inner.loss(student, encoded)
     assert float(sum(found.loss for found in each) / 2) == pytest.approx(float(whole.loss), rel=1e-5)
     seen = each[0].seen

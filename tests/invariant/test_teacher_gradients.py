@@ -317,4 +317,4 @@ def test_gradients_that_are_not_finite_are_named(student_folder: Folders) -> Non
     found: StepLoss = objective.loss(student, [objective.encode(student, tiny.question("books", 2))])
     objective.add_gradients(found, float("inf"), parameters)
     with pytest.raises(NumericalError, match=r"step 5: expected finite inner products .* ada, bob"):
-        objective.settle_gradients(parameters)
+        objective.combine_gradients(parameters)

@@ -25,7 +25,7 @@ from compact_bench.data.validation.limits import (
     length_faults,
     long_rationale_faults,
 )
-from compact_bench.data.validation.questions import raise_or_drop, validate_questions
+from compact_bench.data.validation.questions import enforce_fault_policy, validate_questions
 from compact_bench.data.validation.splits import (
     NEAR_DUPLICATE_SHARE,
     check_no_overlap,
@@ -194,7 +194,7 @@ def _load_benchmarks(
     for task in tasks:
         benchmark = known[task]
         parsed = _read_benchmark(benchmark, sources) or generated_benchmark(spec, benchmark)
-        raise_or_drop(parsed.faults, on_fault, f"benchmark {task}", len(parsed.rows))
+        enforce_fault_policy(parsed.faults, on_fault, f"benchmark {task}", len(parsed.rows))
         found[task] = parsed
     return found
 
@@ -266,7 +266,7 @@ def _generated_pool(
         faults = [f for q in questions for f in length_faults(q, count_tokens, max_length_tokens)]
     bad = {fault.question_id for fault in faults}
     kept = tuple(question for question in questions if question.id not in bad)
-    raise_or_drop(faults, on_fault, f"suite {spec.name}", len(kept))
+    enforce_fault_policy(faults, on_fault, f"suite {spec.name}", len(kept))
     return _Pool(kept, tuple(faults))
 
 
@@ -329,7 +329,7 @@ def _without_overlap(pool: _Pool, items: Mapping[str, Benchmark], on_fault: OnFa
     faults = overlap_faults(pool.questions, {task: b.rows for task, b in items.items()})
     bad = {fault.question_id for fault in faults}
     kept = tuple(q for q in pool.questions if q.id not in bad)
-    raise_or_drop(faults, on_fault, "the rationale set", len(kept))
+    enforce_fault_policy(faults, on_fault, "the rationale set", len(kept))
     return _Pool(kept, (*pool.excluded, *faults), pool.treated, pool.places)
 
 
@@ -373,7 +373,7 @@ def _without_long(
         faults += [] if long else length_faults(question, count_tokens, row_limit, places)
     bad = {fault.question_id for fault in (*known, *faults)}
     kept = [tuple(q for q in split if q.id not in bad) for split in splits]
-    raise_or_drop(faults, on_fault, "the rationale set", min(map(len, kept)))
+    enforce_fault_policy(faults, on_fault, "the rationale set", min(map(len, kept)))
     return kept[0], kept[1], (*known, *faults)
 
 

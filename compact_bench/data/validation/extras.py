@@ -24,7 +24,7 @@ _BEST = 5
 
 
 @dataclass(frozen=True)
-class SaidBeyond:
+class QuestionExtras:
     """What a row holds beyond rationales; see `Question`."""
 
     pairs: tuple[RationalePair, ...] = ()
@@ -33,9 +33,9 @@ class SaidBeyond:
     mistake: str = ""
 
 
-def read_said_beyond(
+def read_extras(
     data: Mapping[str, Any], gold: str | None, wanted: Sequence[str], complain: Complain
-) -> SaidBeyond:
+) -> QuestionExtras:
     """Read the optional fields of a row; what is wrong with them is told, and left out.
 
     Args:
@@ -45,7 +45,7 @@ def read_said_beyond(
         complain: is told every problem.
     """
     reader = _Reader(_named_teachers(data.get("rationales")), wanted, complain)
-    return SaidBeyond(
+    return QuestionExtras(
         pairs=reader.pairs(data.get("pairs")),
         reviews=reader.reviews(data.get("reviews")),
         feedback=reader.feedback(data.get("feedback")),

@@ -18,7 +18,7 @@ from compact_bench.core.answers import canonical_answer
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question, Rationale, RationaleTruth
 from compact_bench.data.files.rows import OnFault, SourceRow, content_id, kind_of, normalised, text_problem
-from compact_bench.data.validation.extras import SaidBeyond, read_said_beyond
+from compact_bench.data.validation.extras import QuestionExtras, read_extras
 from compact_bench.data.validation.limits import CountTokens, length_faults
 
 _MEND = "correct the file, or pass --on-fault drop to leave the faulty questions out and list them."
@@ -35,7 +35,7 @@ class _Draft:
     rationales: dict[str, str] | None
     right: Mapping[str, bool] | None
     faults: list[Fault]
-    beyond: SaidBeyond = field(default_factory=SaidBeyond)
+    beyond: QuestionExtras = field(default_factory=QuestionExtras)
 
     def fault(self, problem: str, name: str = "", where: str = "") -> None:
         place = where or self.row.where
@@ -79,11 +79,11 @@ def validate_questions(
             draft.faults += _draft_length_faults(draft, count_tokens, max_length_tokens)
     faults = [*found, *(fault for draft in drafts for fault in draft.faults)]
     good = tuple(_question(draft, teachers, drafts) for draft in drafts if not draft.faults)
-    raise_or_drop(faults, on_fault, source, len(good))
+    enforce_fault_policy(faults, on_fault, source, len(good))
     return good, tuple(faults)
 
 
-def raise_or_drop(faults: Sequence[Fault], on_fault: OnFault, source: str, left: int) -> None:
+def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str, left: int) -> None:
     """Raise where faults are not to be dropped, or where dropping them leaves nothing.
 
     Args:
@@ -119,7 +119,7 @@ def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
     else:
         draft.rationales = _named_rationales(draft, row.data["rationales"], teachers)
         draft.right = _right_field(draft, row.data.get("right"))
-        draft.beyond = read_said_beyond(row.data, draft.gold, teachers, draft.fault)
+        draft.beyond = read_extras(row.data, draft.gold, teachers, draft.fault)
     return draft
 
 

@@ -27,7 +27,7 @@ SCORES: Mapping[str, tuple[str, float]] = {
 
 
 @dataclass(frozen=True)
-class Visits:
+class StepsTable:
     """A steps table as arrays; a visit is one question in one epoch.
 
     Attributes:
@@ -87,7 +87,7 @@ def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     return found
 
 
-def read_visits(steps: pd.DataFrame, questions: Sequence[Question]) -> Visits:
+def read_visits(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable:
     """Lay a steps table out beside the questions' truth.
 
     Args:
@@ -130,7 +130,7 @@ def read_visits(steps: pd.DataFrame, questions: Sequence[Question]) -> Visits:
     scores = {score: sign * column(name, np.nan) for score, (name, sign) in SCORES.items()}
     scores["fused"] = np.where(there[question_of], weights, np.nan)
     ids, families = list(where), [question.family for question in questions]
-    return Visits(
+    return StepsTable(
         ids, families, teachers, there, right, answered, read, question_of, step_of, weights, scores
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from compact_bench.core.records import Question
-from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, Visits, read_visits
+from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, StepsTable, read_visits
 
 WINDOWS = 10
 NO_SCORE = "no such score"
@@ -179,7 +179,7 @@ class _QuestionValues:
     areas: dict[str, Floats]
 
     @classmethod
-    def of(cls, visits: Visits, chosen: Bools) -> _QuestionValues:
+    def of(cls, visits: StepsTable, chosen: Bools) -> _QuestionValues:
         """The values over the chosen visits."""
         visited = np.bincount(visits.question[chosen], minlength=len(visits.ids)) > 0
         counted = np.where(visits.mixed, 1.0, np.nan)
@@ -191,7 +191,7 @@ class _QuestionValues:
         )
 
 
-def _summary(visits: Visits, values: _QuestionValues, questions: Bools) -> TruthSummary:
+def _summary(visits: StepsTable, values: _QuestionValues, questions: Bools) -> TruthSummary:
     any_mixed = bool((questions & visits.mixed).any())
     reasons: dict[str, str] = {}
     auc: dict[str, float | None] = {}
@@ -216,13 +216,13 @@ def _summary(visits: Visits, values: _QuestionValues, questions: Bools) -> Truth
     )
 
 
-def _why_no_area(visits: Visits, score: str, *, any_mixed: bool) -> str:
+def _why_no_area(visits: StepsTable, score: str, *, any_mixed: bool) -> str:
     if not np.isfinite(visits.scores[score]).any():
         return NO_SCORE
     return NO_PAIR if any_mixed else NO_MIXED
 
 
-def _pooled(visits: Visits, score: str) -> float | None:
+def _pooled(visits: StepsTable, score: str) -> float | None:
     from scipy.stats import mannwhitneyu
 
     found = np.ma.masked_invalid(visits.scores[score])
@@ -243,7 +243,7 @@ def _pooled(visits: Visits, score: str) -> float | None:
     return float(above / (right.size * wrong.size))
 
 
-def _items(visits: Visits, values: _QuestionValues) -> TruthItems:
+def _items(visits: StepsTable, values: _QuestionValues) -> TruthItems:
     chosen = np.flatnonzero(visits.mixed)
     uniform_regret = 1.0 - values.uniform[chosen]
     return TruthItems(
@@ -261,7 +261,7 @@ def _plain(values: Floats) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _by_family(visits: Visits, values: _QuestionValues) -> list[FamilyTruth]:
+def _by_family(visits: StepsTable, values: _QuestionValues) -> list[FamilyTruth]:
     names = [name for name in dict.fromkeys(visits.families) if name]
     own = {name: np.array([family == name for family in visits.families]) for name in names}
     return [
@@ -269,7 +269,7 @@ def _by_family(visits: Visits, values: _QuestionValues) -> list[FamilyTruth]:
     ]
 
 
-def _by_teacher(visits: Visits, every: Bools) -> dict[str, TeacherTruth]:
+def _by_teacher(visits: StepsTable, every: Bools) -> dict[str, TeacherTruth]:
     found: dict[str, TeacherTruth] = {}
     for k, teacher in enumerate(visits.teachers):
         there, right = visits.there[:, k], visits.right[:, k]
@@ -289,7 +289,7 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def _over_training(visits: Visits) -> list[WindowTruth]:
+def _over_training(visits: StepsTable) -> list[WindowTruth]:
     steps = np.unique(visits.step)
     found: list[WindowTruth] = []
     for window in np.array_split(steps, min(WINDOWS, len(steps))):
@@ -299,7 +299,7 @@ def _over_training(visits: Visits) -> list[WindowTruth]:
     return found
 
 
-def _answer_only(visits: Visits) -> AnswerOnly | None:
+def _answer_only(visits: StepsTable) -> AnswerOnly | None:
     if visits.answered is None:
         return None
     answered, right = visits.answered[visits.read], visits.right[visits.read]

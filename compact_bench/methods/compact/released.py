@@ -33,7 +33,7 @@ from compact_bench.students.compute.packing_plan import PackedRow
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedBranch, EncodedQuestion
 from compact_bench.training.loss.forward import layout_for
-from compact_bench.training.loss.head import choose_head_way, label_values
+from compact_bench.training.loss.head import choose_head_mode, label_values
 from compact_bench.training.protocol import StepLoss
 
 MARKER = "<|im_start|>assistant\n"
@@ -189,7 +189,7 @@ class ReleasedObjective:
             states.append(hidden[k, first - 1 : length - 1])
             labels.append(rows.input_ids[k, first:length])
             counts.append(len(labels[-1]))
-        way = choose_head_way(student, sum(counts), self.train)
+        way = choose_head_mode(student, sum(counts), self.train)
         values = label_values(student, torch.cat(states), torch.cat(labels).to(hidden.device), way=way)
         pieces = values.losses.split(counts)
         return torch.stack([piece.sum() / max(len(piece), 1) for piece in pieces])

@@ -106,7 +106,7 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
         if one.claim is None:
             continue
         row = one.claim.row or one.method
-        command = f"{facts.command_of(one.table, one.asked_as)} --reproduction reproduction.md"
+        command = f"{facts.command_of(one.table, one.selector)} --reproduction reproduction.md"
         number = commands.setdefault(command, len(commands) + 1)
         p_holm = one.comparison.p_holm if one.comparison else None
         rows.append(

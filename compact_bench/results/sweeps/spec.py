@@ -1,4 +1,4 @@
-"""What a sweep varies, runs and shows, as data files without code (`paper_tables/figure_*.toml`)."""
+"""What a sweep varies, runs and shows, as data files without code (`paper_tables/sweep_*.toml`)."""
 
 from __future__ import annotations
 
@@ -169,20 +169,20 @@ class SweepSpec(Strict):
 
 def sweep_names() -> tuple[str, ...]:
     """Names of the packaged sweeps."""
-    return tuple(packaged_definitions("figure"))
+    return tuple(packaged_definitions("sweep"))
 
 
 def load_sweep_spec(name: str) -> SweepSpec:
     """Read and check a sweep's definition.
 
     Args:
-        name: "error_rate", "figure_error_rate", or the path of a TOML file.
+        name: "error_rate", "sweep_error_rate", or the path of a TOML file.
 
     Raises:
         UnknownNameError: there is no such sweep.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    path = definition_file("figure", name)
+    path = definition_file("sweep", name)
     try:
         return SweepSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -56,7 +56,7 @@ class RowSpec(Strict):
         return self.variant if self.kind == "method" else f":{self.variant}"
 
     @property
-    def asked_as(self) -> str:
+    def selector(self) -> str:
         """What the row's runs are asked for by on the command line ("compact[no-consensus]")."""
         return f"{self.method}[{self.variant}]" if self.variant else self.method
 
@@ -216,7 +216,7 @@ class TableSpec(Strict):
 
     @model_validator(mode="after")
     def _pairs_are_of_rows_and_groups(self) -> TableSpec:
-        exact = {row.asked_as for row in self.rows if row.kind == "method" and not row.variant_suffix}
+        exact = {row.selector for row in self.rows if row.kind == "method" and not row.variant_suffix}
         by_teacher = {row.method for row in self.rows if row.kind != "method" or row.variant_suffix}
         planned = [(pair.row, pair.against) for pair in self.comparisons]
         pairs = planned + [(pair.row, pair.against) for pair in self.controls]
@@ -250,7 +250,7 @@ def packaged_definitions(kind: str) -> dict[str, Path]:
     """Definitions that come with the package: name -> file.
 
     Args:
-        kind: "table" or "figure".
+        kind: "table" or "sweep".
     """
     for folder in _folders():
         files = sorted(folder.glob(f"{kind}_*.toml"))
@@ -263,7 +263,7 @@ def definition_file(kind: str, name: str) -> Path:
     """The file of a definition.
 
     Args:
-        kind: "table" or "figure".
+        kind: "table" or "sweep".
         name: a packaged one ("2", "table_2"), or the path of a TOML file.
 
     Raises:

@@ -10,7 +10,7 @@ from compact_bench.core.errors import StoreError
 from compact_bench.core.progress import Ticker
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.runs.run import execute_run
-from compact_bench.runs.session import Workbench
+from compact_bench.runs.session import Session
 from compact_bench.runs.store.store import Store
 
 
@@ -33,12 +33,12 @@ class Attempt:
 
 
 def attempt(
-    bench: Workbench, key: RunKey, began: float, ticker: Ticker, on_start: Callable[[], None]
+    session: Session, key: RunKey, began: float, ticker: Ticker, on_start: Callable[[], None]
 ) -> Attempt | None:
     """Execute a run, or take what another command made of it.
 
     Args:
-        bench: what the run needs.
+        session: what the run needs.
         key: the run.
         began: when this command began, in seconds since the epoch; an older failure is tried again.
         ticker: shows progress.
@@ -52,14 +52,14 @@ def attempt(
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(bench.store.lock(key, timeout_seconds=0))
+            stack.enter_context(session.store.lock(key, timeout_seconds=0))
         except StoreError:
             return None
-        made = _made_meanwhile(bench.store, key, began)
+        made = _made_meanwhile(session.store, key, began)
         if made is not None:
             return Attempt(made, executed=False)
         on_start()
-        return Attempt(execute_run(bench, key, ticker), executed=True)
+        return Attempt(execute_run(session, key, ticker), executed=True)
 
 
 def _made_meanwhile(store: Store, key: RunKey, began: float) -> RunRecord | None:

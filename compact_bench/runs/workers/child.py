@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compact_bench.runs.session import Workbench
+    from compact_bench.runs.session import Session
 
 STEP_INTERVAL_SECONDS = 0.25
 
@@ -100,18 +100,20 @@ def _serve(lines: queue.SimpleQueue[str | None], busy: threading.Event, send: Ca
 
     from compact_bench.core.progress import Ticker
     from compact_bench.core.records import RunKey
-    from compact_bench.runs.session import Request, Workbench
+    from compact_bench.runs.session import Request, Session
     from compact_bench.runs.workers.attempt import attempt
 
     ticker = Ticker(_PipeDisplay(send))
-    benches: dict[str, Workbench] = {}
+    sessions: dict[str, Session] = {}
     while (line := lines.get()) is not None:
         busy.set()
         asked = json.loads(line)
         name = json.dumps(asked["request"])
-        if name not in benches:
-            benches[name] = Workbench(TypeAdapter(Request).validate_python(asked["request"]))
-        done = attempt(benches[name], RunKey(**asked["key"]), asked["began"], ticker, lambda: send("started"))
+        if name not in sessions:
+            sessions[name] = Session(TypeAdapter(Request).validate_python(asked["request"]))
+        done = attempt(
+            sessions[name], RunKey(**asked["key"]), asked["began"], ticker, lambda: send("started")
+        )
         if done is None:
             send("held")
         else:

@@ -51,11 +51,11 @@ def execute(
     """
     if not jobs:
         return []
-    crew = _Crew(jobs, display, estimator, threads, later)
+    crew = WorkerPool(jobs, display, estimator, threads, later)
     with ExitStack() as stack:
         stack.enter_context(_torch_threads(threads))
         # Data and student are needed by every run; what is wrong with them ends the command here.
-        jobs[0].bench.load_shared()
+        jobs[0].session.load_shared()
         pool = stack.enter_context(ThreadPoolExecutor(max(1, workers - 1)))
         stack.callback(crew.stop)
         beside = range(2, min(workers, len(jobs)) + 1)
@@ -78,7 +78,7 @@ def _torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Crew:
+class WorkerPool:
     """This process and its worker processes, at work on one queue."""
 
     def __init__(
@@ -106,7 +106,7 @@ class _Crew:
             def begin(job: Job = job) -> None:
                 self._begin(job, ticker)
 
-            done = attempt(job.bench, job.key, self.began, ticker, begin)
+            done = attempt(job.session, job.key, self.began, ticker, begin)
             if done is None:
                 self._put_off(job)
             else:
@@ -140,7 +140,7 @@ class _Crew:
         with self._lock:
             if self._stopped:
                 return None
-            worker = WorkerProcess(job.bench.store.root / "logs", number, self._threads)
+            worker = WorkerProcess(job.session.store.root / "logs", number, self._threads)
             self._workers.append(worker)
             return worker
 
@@ -163,7 +163,7 @@ class _Crew:
             elif event["event"] == "held":
                 self._put_off(job)
             elif event["event"] == "ended":
-                record = job.bench.store.load(job.key)
+                record = job.session.store.load(job.key)
                 if record is None:
                     raise StoreError(
                         f"run {job.key.hash}: expected the record that worker {worker.number} wrote, found "

@@ -72,7 +72,7 @@ class WorkerProcess:
         Raises:
             WorkerLost: the process ended before.
         """
-        request = replace(job.bench.request, threads=self._threads)
+        request = replace(job.session.request, threads=self._threads)
         asked = {
             "request": TypeAdapter(Request).dump_python(request, mode="json"),
             "key": asdict(job.key),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compact_bench.core.records import RunKey, RunRecord
-from compact_bench.runs.session import Workbench
+from compact_bench.runs.session import Session
 
 POLL_SECONDS = 1.0
 WAIT_SECONDS = 0.5
@@ -20,13 +20,13 @@ class Job:
     """A run to execute.
 
     Attributes:
-        bench: what it needs.
+        session: what it needs.
         key: the run.
         shares: jobs with the same text evaluate the same student, so that a second one would only wait for
             the first; "" where there is no other.
     """
 
-    bench: Workbench
+    session: Session
     key: RunKey
     shares: str = ""
 

@@ -22,7 +22,7 @@ from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.loss.terms import gold_log_probability, token_log_losses
 
-HeadWay = Literal["single_pass", "recomputed", "at_once"]
+HeadMode = Literal["single_pass", "recomputed", "at_once"]
 
 _PIECE_BYTES = 64 * 2**20
 """Logits computed at a time: enough rows for a fast matrix product, few enough to stay out of the way."""
@@ -41,7 +41,7 @@ class HeadValues(NamedTuple):
     information: Tensor
 
 
-def choose_head_way(student: Student, labels: int, settings: TrainSettings) -> HeadWay:
+def choose_head_mode(student: Student, labels: int, settings: TrainSettings) -> HeadMode:
     """How the head is computed.
 
     Args:
@@ -101,7 +101,7 @@ def branch_values(
     gold = None
     if with_gold:
         gold = _gold_rows([q.gold_ids for q in questions], [sum(c) for c in counts], hidden.device)
-    way = choose_head_way(student, len(ids), settings)
+    way = choose_head_mode(student, len(ids), settings)
     values = label_values(student, hidden, labels, gold, way=way)
     flat = [count for of_question in counts for count in of_question]
     pieces = zip(values.losses.split(flat), values.information.split(flat), strict=True)
@@ -121,7 +121,7 @@ def label_values(
     labels: Tensor,
     gold: Tensor | None = None,
     *,
-    way: HeadWay = "at_once",
+    way: HeadMode = "at_once",
 ) -> HeadValues:
     """Losses of labels and information about gold tokens, from the hidden states that predict the labels.
 

@@ -48,7 +48,7 @@ def titles(specs: tuple[str, ...], methods: tuple[str, ...]) -> list[str]:
 def test_all_is_the_tables_rows_and_every_method_without_one(packages: None) -> None:
     (asked,) = ask_tables([load_table_spec(2)], ("all",))
     listed = {row.method for row in load_table_spec(2).rows}
-    further = [row.asked_as for row in asked.further]
+    further = [row.selector for row in asked.further]
     assert further == sorted(set(method_names()) - listed)
     assert {"twice", "told", "unlucky", "unwilling"} <= set(further)
     assert asked.wanted == asked.spec.rows
@@ -57,7 +57,7 @@ def test_all_is_the_tables_rows_and_every_method_without_one(packages: None) -> 
 
 def test_names_choose_rows_and_add_those_that_are_missing(packages: None) -> None:
     (asked,) = ask_tables([load_table_spec(2)], ("uniform", "twice[summed]", "compact[no-consensus]"))
-    assert [row.asked_as for row in asked.wanted] == ["uniform", "compact[no-consensus]", "twice[summed]"]
+    assert [row.selector for row in asked.wanted] == ["uniform", "compact[no-consensus]", "twice[summed]"]
     assert [row.title for row in asked.further] == ["COMPACT (paper) [no-consensus]", "Twice [summed]"]
     assert methods_option([asked]) == "table,compact[no-consensus],twice[summed]"
     (again,) = ask_tables([load_table_spec(2)], ("table", "twice[summed]", "compact[no-consensus]"))
@@ -66,14 +66,14 @@ def test_names_choose_rows_and_add_those_that_are_missing(packages: None) -> Non
 
 def test_claims_are_the_rows_that_claims_are_about(packages: None) -> None:
     (asked,) = ask_tables([load_table_spec(2)], ("all", "claims"))
-    further = {row.asked_as for row in asked.further}
+    further = {row.selector for row in asked.further}
     assert {"sbs_kd[vanilla]", "compact[no-difficulty]", "twice"} <= further
     assert asked.wanted == (*asked.spec.rows[: asked.own], *asked.further)
     (only,) = ask_tables([load_table_spec(2)], ("claims",))
-    assert "twice" not in {row.asked_as for row in only.wanted}
-    assert {"zero_shot", "uniform", "single_teacher"} <= {row.asked_as for row in only.wanted}
+    assert "twice" not in {row.selector for row in only.wanted}
+    assert {"zero_shot", "uniform", "single_teacher"} <= {row.selector for row in only.wanted}
     two, five = ask_tables([load_table_spec(2), load_table_spec(5)], ("all", "claims"))
-    assert not five.further and "compact[no-difficulty]" not in {row.asked_as for row in two.further}
+    assert not five.further and "compact[no-difficulty]" not in {row.selector for row in two.further}
 
 
 def test_a_method_that_is_told_a_teacher_gets_a_row_for_each(packages: None) -> None:

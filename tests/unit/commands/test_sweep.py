@@ -13,7 +13,7 @@ from compact_bench.commands.sweep import sweep_request
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.methods.registry import get_method
 from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
-from compact_bench.runs.session import Request, Workbench
+from compact_bench.runs.session import Request, Session
 from compact_bench.runs.store.store import Store
 from tests.tiny_suite import make_tiny_lab_student, write_tiny_lab, write_tiny_suite
 from tests.unit.command import Done, run_command
@@ -47,7 +47,7 @@ def sweep(capsys: Capture, suite: Path, *more: str) -> Done:
 def test_the_packaged_sweep_varies_the_slipping_teacher() -> None:
     assert "error_rate" in sweep_names()
     spec = load_sweep_spec("error_rate")
-    assert spec == load_sweep_spec("figure_error_rate")
+    assert spec == load_sweep_spec("sweep_error_rate")
     assert spec.axis.setting == "slip_rate" and spec.axis.values == (0.0, 0.2, 0.4, 0.6, 0.8)
     assert spec.groups == ("in_distribution",)
     usual = spec.choose(())
@@ -86,7 +86,7 @@ def test_a_single_score_variant_is_compact_with_the_other_scores_off(kept: str) 
 def test_a_wrong_definition_is_refused_with_the_reason(
     change: tuple[str, str], message: str, tmp_path: Path
 ) -> None:
-    packaged = Path(__file__).parents[3] / "paper_tables" / "figure_error_rate.toml"
+    packaged = Path(__file__).parents[3] / "paper_tables" / "sweep_error_rate.toml"
     text = packaged.read_text(encoding="utf-8")
     assert change[0] in text
     (tmp_path / "mine.toml").write_text(text.replace(*change), encoding="utf-8")
@@ -159,7 +159,7 @@ def test_a_small_sweep_and_again(suite: Path, home: Path, capsys: Capture) -> No
 
 def test_the_values_share_one_base_student_but_not_their_data(suite: Path, home: Path) -> None:
     plain = Request(suite=str(suite), profile="smoke", cache=home / "cache", store=home / "store")
-    low, high = (Workbench(replace(plain, world=(f"slip_rate={rate}",))) for rate in (0.0, 1.0))
+    low, high = (Session(replace(plain, world=(f"slip_rate={rate}",))) for rate in (0.0, 1.0))
     assert low.base is high.base
     assert low.suite_fingerprint != high.suite_fingerprint
 

@@ -13,7 +13,7 @@ from compact_bench.core.errors import DataError, StudentError
 from compact_bench.data.lab import neutral_passages
 from compact_bench.evaluation import read_items
 from compact_bench.methods.compact.scores import thinking_token_ids
-from compact_bench.runs.session import Request, Workbench, bench_of_record
+from compact_bench.runs.session import Request, Session, session_of_record
 from compact_bench.runs.store.store import Store
 from compact_bench.training.branches import encode_question
 from tests.tiny_suite import make_tiny_lab_student, write_rationales, write_tiny_lab
@@ -69,7 +69,7 @@ def test_a_table_of_a_changed_world(suite: Path, home: Path, capsys: Capture) ->
     )
     assert all(len(str(item["gold"]).split()) >= 3 for item in items)
     # The run's own world is opened again from its record.
-    again = bench_of_record(record, request_of(suite, home))
+    again = session_of_record(record, request_of(suite, home))
     world = again.spec.training.world
     assert world is not None and (world.slip_rate, world.seed) == (1.0, 3)
     assert again.suite_info.has_truth and again.neutral_passages == neutral_passages()
@@ -77,32 +77,32 @@ def test_a_table_of_a_changed_world(suite: Path, home: Path, capsys: Capture) ->
 
 def test_worlds_are_different_data(suite: Path, tmp_path: Path) -> None:
     benches = [
-        Workbench(request_of(suite, tmp_path, world=world))
+        Session(request_of(suite, tmp_path, world=world))
         for world in ((), ("slip_rate=0.5",), ("slip_rate=0.2",), ("seed=2",))
     ]
-    plain, same, slip, seed = (bench.key("uniform", "", 1) for bench in benches)
+    plain, same, slip, seed = (session.key("uniform", "", 1) for session in benches)
     # 0.5 is the suite's own rate, so its runs are the same runs.
     assert plain.hash == same.hash
     assert len({plain.suite_fingerprint, slip.suite_fingerprint, seed.suite_fingerprint}) == 3
 
 
 def test_what_is_known_of_a_set_is_remembered(suite: Path, tmp_path: Path) -> None:
-    assert Workbench(request_of(suite, tmp_path)).suite_info.has_truth
-    again = Workbench(request_of(suite, tmp_path))
+    assert Session(request_of(suite, tmp_path)).suite_info.has_truth
+    again = Session(request_of(suite, tmp_path))
     info = again.suite_info
     assert info.has_truth and info.has_pairs and info.has_reviews and info.has_feedback
     assert "data" not in vars(again)
-    alone = Workbench(request_of(suite, tmp_path, teachers=("ponder",))).suite_info
+    alone = Session(request_of(suite, tmp_path, teachers=("ponder",))).suite_info
     assert alone.has_pairs and alone.has_feedback and not alone.has_reviews
 
 
 def test_rationales_of_the_lab_are_whole_words_with_answers(suite: Path, tmp_path: Path) -> None:
-    bench = Workbench(request_of(suite, tmp_path))
-    tokenizer, longest = bench.base.tokenizer, bench.base.model.config.max_position_embeddings
+    session = Session(request_of(suite, tmp_path))
+    tokenizer, longest = session.base.tokenizer, session.base.model.config.max_position_embeddings
     thinking = {tokenizer.decode([i]) for i in thinking_token_ids(tokenizer)}
     assert {"Wait", "So", "Hmm"} <= thinking and tokenizer.unk_token not in thinking
-    for question in (*bench.data.training, *bench.data.validation):
-        encoded = encode_question(bench.base, question)
+    for question in (*session.data.training, *session.data.validation):
+        encoded = encode_question(session.base, question)
         assert tokenizer.decode(list(encoded.gold_ids)) == question.gold_answer
         for branch, rationale in zip(encoded.branches, question.rationales, strict=True):
             said = tokenizer.decode([branch.input_ids[place] for place in branch.answer_positions])
@@ -113,7 +113,7 @@ def test_rationales_of_the_lab_are_whole_words_with_answers(suite: Path, tmp_pat
 
 def mine(folder: Path, suite: Path, *, right: bool) -> Path:
     """Rationales of two of the lab's teachers as a user's file, with or without the truth."""
-    questions = Workbench(request_of(suite, folder, teachers=("ponder", "breezy"))).data.training
+    questions = Session(request_of(suite, folder, teachers=("ponder", "breezy"))).data.training
     path = write_rationales(folder / "mine.jsonl", questions)
     if right:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -126,7 +126,7 @@ def mine(folder: Path, suite: Path, *, right: bool) -> Path:
 def test_a_users_rationales_have_the_truth_they_say(suite: Path, tmp_path: Path) -> None:
     for right in (False, True):
         file = mine(tmp_path, suite, right=right)
-        info = Workbench(request_of(suite, tmp_path, rationales=str(file))).suite_info
+        info = Session(request_of(suite, tmp_path, rationales=str(file))).suite_info
         assert info.teachers == ("ponder", "breezy") and info.has_truth is right
 
 
@@ -139,7 +139,7 @@ def test_words_that_the_student_does_not_know_are_refused(
         "".join(json.dumps({**row, "question": f"{row['question']} {n}"}) + "\n" for n in range(9))
     )
     with pytest.raises(DataError, match="the student's tokenizer does not know every word"):
-        Workbench(request_of(suite, tmp_path, rationales=str(file))).data  # noqa: B018
+        Session(request_of(suite, tmp_path, rationales=str(file))).data  # noqa: B018
     done = run_command(capsys, "explain", file, "--suite", suite, "--profile", "smoke")
     assert done.code == 3 and "'eggs'" in done.err and "--student" in done.err
 

@@ -83,7 +83,7 @@ def test_exports_and_validation_nats_have_it_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from compact_bench.core.files import key_hash
-    from compact_bench.runs.session import Request, bench_of_record
+    from compact_bench.runs.session import Request, session_of_record
 
     folder, records = finished
     monkeypatch.setenv("COMPACT_BENCH_CACHE", str(folder / "cache"))
@@ -96,7 +96,7 @@ def test_exports_and_validation_nats_have_it_too(
         lines = (place / "tasks" / f"{task}.jsonl").read_text(encoding="utf-8").splitlines()
         assert all(json.loads(line)["question"].startswith("predict: ") for line in lines)
     student = load_student(str(place / "student"), dtype="float32", device="cpu")
-    bench = bench_of_record(record, Request("", "", folder / "cache", store))
+    bench = session_of_record(record, Request("", "", folder / "cache", store))
     (question,) = bench.data.validation[:1]
     asked = answer_nats(student, [replace(question, text=f"predict: {question.text}")])
     plain = answer_nats(student, [question])

@@ -81,7 +81,7 @@ def test_a_claim_is_reproduced_where_the_difference_lies_on_its_side(
     found = judged(claim, runs(compact=ours, uniform=theirs), monkeypatch)
     assert found.status == status
     assert found.comparison is not None and found.comparison.family == 1
-    assert (found.table, found.asked_as) == ("2", ("compact", "uniform"))
+    assert (found.table, found.selector) == ("2", ("compact", "uniform"))
 
 
 def test_what_lacks_runs_is_untested_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,9 +101,9 @@ def test_a_variants_claim_is_shown_by_the_table_that_has_both_rows(monkeypatch: 
     records = [*runs(compact=0.9), *(record("compact", "no-consensus", s, rate=0.2) for s in (1, 2, 3))]
     found = judged(claim, records, monkeypatch)
     assert (found.status, found.table) == ("reproduced", "5")
-    assert found.asked_as == ("compact", "compact[no-consensus]")
+    assert found.selector == ("compact", "compact[no-consensus]")
     best = judged(Claim("so", "section 1", "single_teacher[best]"), records, monkeypatch)
-    assert (best.table, best.asked_as) == ("2", ("compact", "single_teacher"))
+    assert (best.table, best.selector) == ("2", ("compact", "single_teacher"))
 
 
 def test_all_tested_claims_are_one_family() -> None:
@@ -135,7 +135,7 @@ def test_every_method_is_on_the_page_and_every_claim_has_a_status() -> None:
 def test_claims_name_rows_that_can_be() -> None:
     """A claim on a row that nobody can make would stay untested for ever."""
     specs = [load_table_spec(2), load_table_spec(5)]
-    rows = {row.asked_as for spec in specs for row in spec.rows} | {"single_teacher[best]"}
+    rows = {row.selector for spec in specs for row in spec.rows} | {"single_teacher[best]"}
     groups = {group.name for spec in specs for group in spec.groups if group.compared}
     for name in method_names():
         kind = get_method(name)

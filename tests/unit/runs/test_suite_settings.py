@@ -10,15 +10,15 @@ import pytest
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.data.suites import load_spec
 from compact_bench.methods.registry import variant_config
-from compact_bench.runs.session import Request, Workbench
+from compact_bench.runs.session import Request, Session
 from tests.tiny_suite import make_tiny_lab_student, write_tiny_lab, write_tiny_suite
 
 Folders = Callable[..., Path]
 
 
-def bench_of(suite: Path, folder: Path, *overrides: str) -> Workbench:
+def bench_of(suite: Path, folder: Path, *overrides: str) -> Session:
     """A workbench of a suite's smoke profile."""
-    return Workbench(Request(str(suite), "smoke", folder / "cache", folder / "store", overrides=overrides))
+    return Session(Request(str(suite), "smoke", folder / "cache", folder / "store", overrides=overrides))
 
 
 def suite_with(folder: Path, student: Path, text: str) -> Path:
@@ -108,6 +108,6 @@ def test_what_a_method_does_not_take_is_refused(
 
 def test_a_required_setting_may_come_from_a_row(student_folder: Folders, tmp_path: Path) -> None:
     text = '[method_settings.single_teacher]\nsft_reduction = "sum"'
-    bench = bench_of(suite_with(tmp_path, student_folder(), text), tmp_path)
-    key = bench.key("single_teacher", "ada", 1, {"method": {"teacher": "ada"}})
+    session = bench_of(suite_with(tmp_path, student_folder(), text), tmp_path)
+    key = session.key("single_teacher", "ada", 1, {"method": {"teacher": "ada"}})
     assert key.settings["method"] == {"teacher": "ada", "sft_reduction": "sum"}

@@ -11,7 +11,7 @@ import pytest
 from compact_bench.core.files import key_hash
 from compact_bench.core.records import RunRecord
 from compact_bench.evaluation.probes import truth_scores
-from compact_bench.runs.session import Request, Workbench
+from compact_bench.runs.session import Request, Session
 from compact_bench.runs.store.store import Store
 from compact_bench.training.loop import STEPS_FILE
 from tests.unit.command import run_command
@@ -40,7 +40,7 @@ def test_runs_record_where_their_weights_went(suite: Path, tmp_path: Path, capsy
     found = reproduce(capsys, suite, "zero_shot,uniform,compact,oracle")
     assert {run.status for run in found.values()} == {"done"}
     assert "truth" not in found.pop("zero_shot").probes
-    questions = Workbench(Request(str(suite), "smoke", tmp_path / "cache", tmp_path / "store")).data.training
+    questions = Session(Request(str(suite), "smoke", tmp_path / "cache", tmp_path / "store")).data.training
     share = {}
     for method, run in found.items():
         (path,) = (tmp_path / "store").rglob(f"{key_hash(run.key)}/{STEPS_FILE}")
