@@ -10,13 +10,19 @@ from typing import Any
 
 import torch
 
-from compact_bench.core.errors import DataError, StoreError, StudentError
-from compact_bench.core.files import write_atomic
-from compact_bench.core.records import fingerprint
-from compact_bench.students.chat import chat_text, prompt_ids
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion, encode_branch
-from compact_bench.training.protocol import derive_seed
+from compact_bench import (
+    DataError,
+    EncodedQuestion,
+    StoreError,
+    Student,
+    StudentError,
+    chat_text,
+    derive_seed,
+    encode_branch,
+    fingerprint,
+    prompt_ids,
+    write_atomic,
+)
 
 AUTHOR = "student"
 """Whose the turns are, where branches have a teacher."""

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compact_bench.core.records import Question
-from compact_bench.data.validation.limits import unknown_finder
-from compact_bench.evaluation.engines.stopping import stop_ids
-from compact_bench.students.chat import encode_row
-from compact_bench.students.student import Student
-from compact_bench.training.branches import prompt_ids
-from compact_bench.training.protocol import derive_seed
+from compact_bench import (
+    Question,
+    Student,
+    derive_seed,
+    encode_row,
+    prompt_ids,
+    stop_ids,
+    unknown_finder,
+)
 
 
 @torch.no_grad()

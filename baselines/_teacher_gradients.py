@@ -9,14 +9,20 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from compact_bench.core.errors import NumericalError
-from compact_bench.core.records import Question
-from compact_bench.core.settings import TrainSettings
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion, encode_question
-from compact_bench.training.loss.supervised import Reduction, branch_losses, branch_rows
-from compact_bench.training.objectives import keep_teachers
-from compact_bench.training.protocol import StepLoss, derive_seed
+from compact_bench import (
+    EncodedQuestion,
+    NumericalError,
+    Question,
+    Reduction,
+    StepLoss,
+    Student,
+    TrainSettings,
+    branch_losses,
+    branch_rows,
+    derive_seed,
+    encode_question,
+    keep_teachers,
+)
 
 OURS = (
     "one objective per teacher: the mean over the step's questions of its rationales' token-mean losses; a "

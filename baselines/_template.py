@@ -11,13 +11,17 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.loop import train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    train,
+)
 
 
 class TemplateConfig(Strict):

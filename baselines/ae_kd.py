@@ -10,13 +10,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from compact_bench.core.errors import NumericalError
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.loop import train
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    FitReport,
+    MethodCard,
+    NumericalError,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    train,
+)
 
 from ._teacher_gradients import OURS, TeacherGradients
 

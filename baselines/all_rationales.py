@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.loop import train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    Claim,
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    train,
+)
 
 
 class AllRationalesConfig(Strict):

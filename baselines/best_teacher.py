@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from compact_bench.core.errors import ConfigError
-from compact_bench.core.records import Question, without_truth
-from compact_bench.core.settings import Strict
-from compact_bench.evaluation.probes import answer_nats
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.averaging import restore, trained_weights
-from compact_bench.students.student import Student
-from compact_bench.training.checkpoints import TrainingPart
-from compact_bench.training.loop import schedule_steps, train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.parts import joined_report
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    ConfigError,
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    TrainingPart,
+    answer_nats,
+    joined_report,
+    restore,
+    schedule_steps,
+    train,
+    trained_weights,
+    without_truth,
+)
 
 
 class BestTeacherConfig(Strict):

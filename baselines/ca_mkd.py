@@ -10,18 +10,26 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from compact_bench.core.answers import ANSWER_PHRASE, answer_span, canonical_answer, canonical_text
-from compact_bench.core.errors import DataError, NumericalError
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.evaluation.guards import read_only
-from compact_bench.evaluation.probes.answer_nats import span_nats
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import encode_question
-from compact_bench.training.loop import train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    ANSWER_PHRASE,
+    DataError,
+    FitReport,
+    MethodCard,
+    NumericalError,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    answer_span,
+    canonical_answer,
+    canonical_text,
+    encode_question,
+    read_only,
+    span_nats,
+    train,
+)
 
 
 class CAMKDConfig(Strict):

@@ -12,22 +12,39 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field, field_validator
 
-from compact_bench.core.answers import canonical_answer, extract_answer, same_answer
-from compact_bench.core.errors import DataError, Fault, StoreError
-from compact_bench.core.files import write_atomic
-from compact_bench.core.records import Feedback, Question, Rationale, fingerprint
-from compact_bench.core.settings import Rate, Strict, TrainSettings
-from compact_bench.data.validation.limits import unknown_finder
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion, encode_branch, encode_question
-from compact_bench.training.checkpoints import TrainingPart
-from compact_bench.training.loop import schedule_steps, train
-from compact_bench.training.loss.forward import branch_hidden
-from compact_bench.training.loss.head import branch_values
-from compact_bench.training.objectives import draw_teacher
-from compact_bench.training.parts import joined_report
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    DataError,
+    EncodedQuestion,
+    Fault,
+    Feedback,
+    FitReport,
+    MethodCard,
+    Question,
+    Rate,
+    Rationale,
+    RunContext,
+    StepLoss,
+    StoreError,
+    Strict,
+    Student,
+    SuiteInfo,
+    TrainingPart,
+    TrainSettings,
+    branch_hidden,
+    branch_values,
+    canonical_answer,
+    draw_teacher,
+    encode_branch,
+    encode_question,
+    extract_answer,
+    fingerprint,
+    joined_report,
+    same_answer,
+    schedule_steps,
+    train,
+    unknown_finder,
+    write_atomic,
+)
 
 from ._replies import sampled_replies
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.compact.objective import WeightingConfig
-from compact_bench.methods.compact.released import ReleasedObjective
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.loop import train
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    Claim,
+    FitReport,
+    MethodCard,
+    Question,
+    ReleasedObjective,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    WeightingConfig,
+    train,
+)
 
 
 class CompactReleased:

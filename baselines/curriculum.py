@@ -10,19 +10,25 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compact_bench.core.errors import DataError, NumericalError
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.evaluation.guards import read_only
-from compact_bench.methods.compact.scores import difficulty
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.loop import train
-from compact_bench.training.loss.forward import branch_hidden
-from compact_bench.training.loss.head import branch_values
-from compact_bench.training.objectives import SelectedBranches, SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    DataError,
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    NumericalError,
+    Question,
+    RunContext,
+    SelectedBranches,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    branch_hidden,
+    branch_values,
+    difficulty,
+    read_only,
+    train,
+)
 
 
 class CurriculumConfig(Strict):

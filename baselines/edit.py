@@ -10,19 +10,35 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from compact_bench.core.answers import answer_span, extract_answer, same_answer
-from compact_bench.core.errors import DataError
-from compact_bench.core.records import Question, Rationale, RationalePair
-from compact_bench.core.settings import Rate, Strict, TrainSettings
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.training.checkpoints import TrainingPart
-from compact_bench.training.loop import schedule_steps, train
-from compact_bench.training.loss.forward import branch_hidden
-from compact_bench.training.loss.head import HeadValues, branch_values
-from compact_bench.training.parts import joined_report
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    Claim,
+    DataError,
+    EncodedBranch,
+    EncodedQuestion,
+    FitReport,
+    HeadValues,
+    MethodCard,
+    Question,
+    Rate,
+    Rationale,
+    RationalePair,
+    RunContext,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    TrainingPart,
+    TrainSettings,
+    answer_span,
+    branch_hidden,
+    branch_values,
+    encode_question,
+    extract_answer,
+    joined_report,
+    same_answer,
+    schedule_steps,
+    train,
+)
 
 from ._alignment import align
 

@@ -12,15 +12,25 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import NonNegative, Strict, TrainSettings
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion, encode_question
-from compact_bench.training.loop import train
-from compact_bench.training.loss.forward import branch_hidden
-from compact_bench.training.loss.supervised import Reduction, branch_rows, reduced_losses
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    NonNegative,
+    Question,
+    Reduction,
+    RunContext,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    TrainSettings,
+    branch_hidden,
+    branch_rows,
+    encode_question,
+    reduced_losses,
+    train,
+)
 
 
 class KLToBaseConfig(Strict):

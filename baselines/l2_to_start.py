@@ -8,16 +8,23 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import NonNegative, Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.averaging import adapted_layers, trained_weights
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.loop import train
-from compact_bench.training.loss.supervised import Reduction
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    NonNegative,
+    Question,
+    Reduction,
+    RunContext,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    adapted_layers,
+    train,
+    trained_weights,
+)
 
 
 class L2ToStartConfig(Strict):

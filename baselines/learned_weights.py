@@ -12,22 +12,34 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from compact_bench.core.errors import ConfigError, StoreError
-from compact_bench.core.files import write_atomic
-from compact_bench.core.records import Question, without_truth
-from compact_bench.core.settings import Rate, Strict
-from compact_bench.evaluation.probes.answer_nats import answer_branches
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.averaging import restore, trained_weights
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedBranch, EncodedQuestion
-from compact_bench.training.checkpoints import TrainingPart
-from compact_bench.training.loop import schedule_steps, train
-from compact_bench.training.loss.forward import branch_hidden
-from compact_bench.training.loss.head import label_values
-from compact_bench.training.loss.supervised import Reduction
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss, derive_seed
+from compact_bench import (
+    ConfigError,
+    EncodedBranch,
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    Question,
+    Rate,
+    Reduction,
+    RunContext,
+    StepLoss,
+    StoreError,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    TrainingPart,
+    answer_branches,
+    branch_hidden,
+    derive_seed,
+    label_values,
+    restore,
+    schedule_steps,
+    train,
+    trained_weights,
+    without_truth,
+    write_atomic,
+)
 
 from ._teacher_gradients import TeacherGradients, inner_products
 from ._weighing import moved

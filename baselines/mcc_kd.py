@@ -11,17 +11,30 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Rate, Strict, TrainSettings
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.training.loop import train
-from compact_bench.training.loss.forward import branch_hidden
-from compact_bench.training.loss.supervised import branch_rows, reduced_losses
-from compact_bench.training.loss.terms import span_log_probs, symmetric_kl
-from compact_bench.training.objectives import SelectedBranches, draw_teacher
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    Claim,
+    EncodedBranch,
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    Question,
+    Rate,
+    RunContext,
+    SelectedBranches,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    TrainSettings,
+    branch_hidden,
+    branch_rows,
+    draw_teacher,
+    encode_question,
+    reduced_losses,
+    span_log_probs,
+    symmetric_kl,
+    train,
+)
 
 
 class MccKdConfig(Strict):

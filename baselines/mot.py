@@ -8,16 +8,27 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
-from compact_bench.students.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
-from compact_bench.students.student import Student
-from compact_bench.training.checkpoints import PARTS, TrainingPart
-from compact_bench.training.loop import schedule_steps, train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.parts import joined_report
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    PARTS,
+    BranchMean,
+    Claim,
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    TrainingPart,
+    joined_report,
+    load_weights,
+    restore,
+    save_weights,
+    schedule_steps,
+    train,
+    trained_weights,
+)
 
 
 class MotConfig(Strict):

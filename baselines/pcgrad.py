@@ -9,12 +9,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.loop import train
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    train,
+)
 
 from ._teacher_gradients import OURS, TeacherGradients
 

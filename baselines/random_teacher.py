@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.loop import train
-from compact_bench.training.objectives import SelectedBranches, SupervisedObjective, draw_teacher
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    SelectedBranches,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    draw_teacher,
+    train,
+)
 
 
 class RandomTeacherConfig(Strict):

@@ -9,15 +9,23 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import NonNegative, Rate, Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.loop import train
-from compact_bench.training.loss.supervised import Reduction
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss, derive_seed
+from compact_bench import (
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    NonNegative,
+    Question,
+    Rate,
+    Reduction,
+    RunContext,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    derive_seed,
+    train,
+)
 
 from ._own_turns import Turns, TurnSettings, own_turns
 

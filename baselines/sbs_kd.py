@@ -11,18 +11,30 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from compact_bench.core.answers import ANSWER_PHRASE, canonical_answer
-from compact_bench.core.errors import ConfigError, UnknownNameError
-from compact_bench.core.records import Question, Rationale
-from compact_bench.core.settings import Strict, TrainSettings
-from compact_bench.data.validation.limits import unknown_finder
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
-from compact_bench.training.loop import train
-from compact_bench.training.loss.forward import branch_hidden
-from compact_bench.training.loss.head import branch_values
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    ANSWER_PHRASE,
+    Claim,
+    ConfigError,
+    EncodedBranch,
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    Question,
+    Rationale,
+    RunContext,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    TrainSettings,
+    UnknownNameError,
+    branch_hidden,
+    branch_values,
+    canonical_answer,
+    encode_question,
+    train,
+    unknown_finder,
+)
 
 LABEL = ""
 """Stands for a teacher in the branch of the label, which no teacher wrote."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from compact_bench.core.errors import UnknownNameError
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.loop import train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    UnknownNameError,
+    train,
+)
 
 
 class SingleTeacherConfig(Strict):

@@ -11,14 +11,24 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Rate, Strict, TrainSettings
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion, encode_question
-from compact_bench.training.loop import train
-from compact_bench.training.loss.supervised import Reduction, branch_losses, branch_rows
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    EncodedQuestion,
+    FitReport,
+    MethodCard,
+    Question,
+    Rate,
+    Reduction,
+    RunContext,
+    StepLoss,
+    Strict,
+    Student,
+    SuiteInfo,
+    TrainSettings,
+    branch_losses,
+    branch_rows,
+    encode_question,
+    train,
+)
 
 from ._weighing import moved
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    FitReport,
+    MethodCard,
+    Question,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+)
 
 
 class ZeroShotConfig(Strict):

@@ -124,8 +124,7 @@ def _package_files(name: str, folder: Path, method: str) -> dict[Path, str]:
     }
 
 
-_OURS = """from compact_bench import Question, Rationale
-from compact_bench.methods.checks import CHECKS, CheckResult, check_method"""
+_OURS = """from compact_bench import CHECKS, CheckResult, Question, Rationale, check_method"""
 
 _TEST = '''"""The contract, and what the weights of {name} must be."""
 

@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 import torch
 from pydantic import ConfigDict
 
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
+from compact_bench import (
+    MethodCard,
+    Strict,
+    SuiteInfo,
+)
 from tests.contract.sound_method import Config, Sound
 
 

@@ -14,13 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from compact_bench.core.answers import extract_answer, same_answer
-from compact_bench.core.records import Question, Rationale
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion
-from compact_bench.training.loop import train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext, StepLoss
+from compact_bench import (
+    EncodedQuestion,
+    FitReport,
+    Question,
+    Rationale,
+    RunContext,
+    StepLoss,
+    Student,
+    SupervisedObjective,
+    extract_answer,
+    same_answer,
+    train,
+)
 from tests.contract.sound_method import Sound, by_name, first_where, on_one
 
 

@@ -6,13 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from compact_bench.core.records import Question, Rationale
-from compact_bench.core.settings import Strict
-from compact_bench.methods.contract import MethodCard, SuiteInfo
-from compact_bench.students.student import Student
-from compact_bench.training.loop import train
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench import (
+    FitReport,
+    MethodCard,
+    Question,
+    Rationale,
+    RunContext,
+    Strict,
+    Student,
+    SuiteInfo,
+    SupervisedObjective,
+    train,
+)
 
 
 class Config(Strict):

@@ -15,10 +15,7 @@ __all__ = ["GOOD", "TEACHERS_OWN", "UNIMPORTABLE", "UNWILLING", "installed"]
 _HEAD = '''
 from typing import Any, ClassVar
 
-from compact_bench.training.objectives import SupervisedObjective
-from compact_bench.training.loop import train
-from compact_bench.core.settings import Strict
-from compact_bench.training.protocol import FitReport, MethodCard
+from compact_bench import FitReport, MethodCard, Strict, SupervisedObjective, train
 
 
 class Config(Strict):
