@@ -1,4 +1,4 @@
-"""A run that an older version stored (commit 7f76b62, before the packages) is read, and planned as the same run."""
+"""A run that an older version stored (commit 7f76b62) is read, and planned as the same run."""
 
 from __future__ import annotations
 
