@@ -1,4 +1,4 @@
-"""The one optimisation loop: data order, accumulation, AdamW, schedule, clipping, checkpoints, tables."""
+"""The one optimisation loop: data order, accumulation, clipping, checkpoints, the steps table, the report."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from compact_bench.students.compute.kernels import StepPath, fast_step
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.checkpoints import OWNED, LoopState, TrainingPart, load_latest, save_checkpoint
+from compact_bench.training.optimiser import build_optimiser, schedule_steps, scheduled_rate
 from compact_bench.training.protocol import (
     CombinesGradients,
     FitReport,
@@ -36,83 +37,6 @@ from compact_bench.training.trackers import open_tracker
 
 STEPS_FILE = "steps.parquet"
 """The steps table: one row per step, question and teacher."""
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """Order of the questions in one epoch; depends on nothing but these numbers.
-
-    Args:
-        count: how many questions.
-        seed: the run's seed of the axis "data".
-        epoch: from 0.
-    """
-    generator = torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}"))
-    return torch.randperm(count, generator=generator).tolist()
-
-
-def scheduled_rate(settings: TrainSettings, step: int) -> float:
-    """Learning rate of one optimiser step: linear warm-up, then constant. A function of the step alone.
-
-    Args:
-        settings: learning_rate and warmup_steps.
-        step: optimiser steps done before this one.
-    """
-    return settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
-
-
-def schedule_steps(settings: TrainSettings, questions: int) -> int:
-    """Optimiser steps of the whole schedule: what every method has to spend.
-
-    Args:
-        settings: epochs, questions_per_step and accumulation.
-        questions: training questions.
-    """
-    return settings.epochs * math.ceil(questions / (settings.questions_per_step * settings.accumulation))
-
-
-@dataclass
-class _Loop:
-    """The moving parts of one call of `train`."""
-
-    student: Student
-    encoded: list[EncodedQuestion]
-    objective: Objective
-    context: RunContext
-    accelerator: Accelerator
-    optimiser: Any
-    state: LoopState
-    parameters: dict[str, nn.Parameter]
-    directory: Path
-    end_step: int
-    last_saved: float = field(default_factory=time.monotonic)
-
-    @property
-    def settings(self) -> TrainSettings:
-        return self.context.settings.train
-
-    @property
-    def group_size(self) -> int:
-        """Questions per optimiser step."""
-        return self.settings.questions_per_step * self.settings.accumulation
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.encoded) / self.group_size)
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole schedule, of which this call may do a part."""
-        return schedule_steps(self.settings, len(self.encoded))
-
-    def groups(self) -> Iterator[list[EncodedQuestion]]:
-        """Questions of every optimiser step that is still to be done."""
-        seed = self.context.seed_for("data")
-        for epoch in range(self.settings.epochs):
-            order = epoch_order(len(self.encoded), seed, epoch)
-            for i in range(self.steps_per_epoch):
-                if self.state.step <= epoch * self.steps_per_epoch + i < self.end_step:
-                    chosen = order[i * self.group_size : (i + 1) * self.group_size]
-                    yield [self.encoded[j] for j in chosen]
 
 
 def train(
@@ -180,6 +104,63 @@ def _encode_all(
     return encoded
 
 
+@dataclass
+class _Loop:
+    """The moving parts of one call of `train`."""
+
+    student: Student
+    encoded: list[EncodedQuestion]
+    objective: Objective
+    context: RunContext
+    accelerator: Accelerator
+    optimiser: Any
+    state: LoopState
+    parameters: dict[str, nn.Parameter]
+    directory: Path
+    end_step: int
+    last_saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def settings(self) -> TrainSettings:
+        return self.context.settings.train
+
+    @property
+    def group_size(self) -> int:
+        """Questions per optimiser step."""
+        return self.settings.questions_per_step * self.settings.accumulation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.encoded) / self.group_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole schedule, of which this call may do a part."""
+        return schedule_steps(self.settings, len(self.encoded))
+
+    def groups(self) -> Iterator[list[EncodedQuestion]]:
+        """Questions of every optimiser step that is still to be done."""
+        seed = self.context.seed_for("data")
+        for epoch in range(self.settings.epochs):
+            order = epoch_order(len(self.encoded), seed, epoch)
+            for i in range(self.steps_per_epoch):
+                if self.state.step <= epoch * self.steps_per_epoch + i < self.end_step:
+                    chosen = order[i * self.group_size : (i + 1) * self.group_size]
+                    yield [self.encoded[j] for j in chosen]
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """Order of the questions in one epoch; depends on nothing but these numbers.
+
+    Args:
+        count: how many questions.
+        seed: the run's seed of the axis "data".
+        epoch: from 0.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}"))
+    return torch.randperm(count, generator=generator).tolist()
+
+
 def _prepare(
     student: Student,
     encoded: list[EncodedQuestion],
@@ -190,12 +171,9 @@ def _prepare(
 ) -> _Loop:
     settings = context.settings.train
     parameters = {name: p for name, p in student.model.named_parameters() if p.requires_grad}
-    groups: list[dict[str, Any]] = [{"params": list(parameters.values())}]
-    if isinstance(objective, OwnsParameters):
-        own = dict(objective.parameters)
-        groups.append({"params": list(own.values()), "weight_decay": 0.0})
-        parameters |= {f"{OWNED}{name}": parameter for name, parameter in own.items()}
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    owned = dict(objective.parameters) if isinstance(objective, OwnsParameters) else {}
+    optimiser = build_optimiser(parameters, owned, settings)
+    parameters |= {f"{OWNED}{name}": parameter for name, parameter in owned.items()}
     identity = fingerprint(
         [
             context.seed,
@@ -343,4 +321,35 @@ def _report(state: LoopState, path: StepPath) -> FitReport:
         seconds=state.seconds,
         final_loss=state.final_loss,
         extra={"mean_teacher_weights": _mean_by_teacher(state.rows), "step": path.facts()},
+    )
+
+
+def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport, float]]) -> FitReport:
+    """One report of a run that was trained in parts, and one steps table of theirs.
+
+    Args:
+        directory: the run's directory, where the table is written.
+        parts: of every folder its last part, its report, and the factor of its teacher weights: how much
+            its steps count in the final student.
+    """
+    tables = []
+    for part, _, factor in parts:
+        table = pd.read_parquet(part.directory(directory) / STEPS_FILE)
+        tables.append(table.assign(teacher_weight=table["teacher_weight"] * factor))
+    joined = pd.concat(tables, ignore_index=True)
+    joined.to_parquet(directory / STEPS_FILE)
+    reports = [report for _, report, _ in parts]
+    losses = [report.final_loss for report in reports if report.final_loss is not None]
+    weights = joined.groupby("teacher", sort=False)["teacher_weight"].mean()
+    return FitReport(
+        optimiser_steps=sum(r.optimiser_steps for r in reports),
+        branches=sum(r.branches for r in reports),
+        supervised_tokens=sum(r.supervised_tokens for r in reports),
+        total_tokens=sum(r.total_tokens for r in reports),
+        seconds=sum(r.seconds for r in reports),
+        final_loss=sum(losses) / len(losses) if losses else None,
+        extra={
+            "mean_teacher_weights": {str(teacher): float(weight) for teacher, weight in weights.items()},
+            "step": reports[-1].extra["step"],
+        },
     )
