@@ -39,7 +39,6 @@ class UnknownNameError(ConfigError):
     Args:
         kind: what was looked up, for example "method".
         name: the name as given.
-        known: the names there are.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
@@ -57,7 +56,6 @@ class Fault:
 
     Attributes:
         where: file, and row and field where they are known ("a.json, row 3, field 'CoT'").
-        problem: what was expected and what was found.
         question_id: the question the fault belongs to, or None when it is the file's.
     """
 

@@ -48,7 +48,6 @@ def choose_weight_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
     Args:
         dtype: "auto", "float64", "float32" or "bfloat16".
-        device: where the weights will be.
 
     Raises:
         ConfigError: the name is unknown.
@@ -64,12 +63,7 @@ def choose_weight_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def choose_compute_dtype(
     dtype: Literal["auto", "float32", "bfloat16"], device: torch.device
 ) -> Literal["float32", "bfloat16"]:
-    """Type that training computes in: bfloat16 where it is native, else float32.
-
-    Args:
-        dtype: the setting `train.dtype`.
-        device: where training runs.
-    """
+    """Type that training computes in: bfloat16 where it is native, else float32."""
     if dtype != "auto":
         return dtype
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_native_bf16()

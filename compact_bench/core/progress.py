@@ -46,10 +46,7 @@ class PlainDisplay:
     """Lines for logs and pipes, at most one every `interval_seconds`; it tells of every lane.
 
     Args:
-        write: called with every line.
-        quiet: whether nothing is shown.
         interval_seconds: least time between two progress lines.
-        clock: seconds, monotonic.
     """
 
     def __init__(
@@ -89,11 +86,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A bar for every lane, redrawn in place, below the lines that stay.
-
-    Args:
-        progress: a started rich progress.
-    """
+    """A bar for every lane, redrawn in place, below the lines that stay."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -123,12 +116,7 @@ class LiveDisplay:
 
 @contextmanager
 def open_display(console: Console, *, quiet: bool = False) -> Iterator[Display]:
-    """The display that suits where the output goes.
-
-    Args:
-        console: the console that progress is written to.
-        quiet: whether to show nothing.
-    """
+    """The display that suits where the output goes."""
     if quiet or not console.is_terminal:
         yield PlainDisplay(
             lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), quiet=quiet
@@ -149,7 +137,6 @@ class _Phase:
     """How far a part of a run is.
 
     Attributes:
-        name: which part.
         first, total: how much was done when it was first heard of, and how much there is to do.
         since: when it was first heard of, in seconds.
         done: how much is done now.
@@ -196,9 +183,7 @@ class Ticker:
     """Turns a command's runs into display lines with the time that is left; one for every lane.
 
     Args:
-        display: where lines go.
         expected: run -> estimate in seconds, of all runs that are to execute.
-        clock: seconds, monotonic.
     """
 
     def __init__(
@@ -236,10 +221,7 @@ class Ticker:
         """A run starts in this lane.
 
         Args:
-            run: its name in the estimates.
-            label: its short name.
             position: 1 for the first of the runs to execute.
-            count: runs to execute.
         """
         with self._work.lock:
             self._run, self._head, self._started = run, f"[{position}/{count}] {label}", self._clock()

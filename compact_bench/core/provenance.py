@@ -144,12 +144,7 @@ def _memory_gib() -> float | None:
 
 
 def flat(provenance: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested provenance as "hardware.cpu" -> text, in key order.
-
-    Args:
-        provenance: what `collect_provenance` gave.
-        prefix: put before every name.
-    """
+    """Nested provenance as "hardware.cpu" -> text, in key order."""
     found: dict[str, str] = {}
     for name in sorted(provenance):
         value = provenance[name]

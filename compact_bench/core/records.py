@@ -21,7 +21,6 @@ class RationaleTruth:
     Attributes:
         is_right: whether every step and the answer are right.
         first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
-        steps: how many steps the rationale has.
         style: how it is told.
     """
 
@@ -52,9 +51,6 @@ class RationalePair:
     """A right and a wrong text by one teacher that take a similar path.
 
     Attributes:
-        teacher: whose they are.
-        chosen: the right one.
-        rejected: the wrong one.
         origin: "corrupted" where the wrong one was made from the right one, "rectified" where the right one
             was made from the wrong one.
     """
@@ -70,8 +66,6 @@ class PeerReview:
     """What one teacher holds of another's rationale.
 
     Attributes:
-        author: the teacher whose rationale is scored.
-        reviewer: the teacher who scores it.
         score: 1 (bad) to 5 (good), or None where the reviewer gave no valid score.
     """
 
@@ -85,7 +79,6 @@ class Feedback:
     """What a teacher says about a student's wrong answer.
 
     Attributes:
-        teacher: who says it.
         text: what; "{mistake}" in it stands for the student's answer.
     """
 
@@ -128,11 +121,7 @@ class Question:
 
 
 def without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
-    """The questions as a method may see them: without a suite's knowledge of which rationales are right.
-
-    Args:
-        questions: the questions.
-    """
+    """The questions as a method may see them: without a suite's knowledge of which rationales are right."""
     return tuple(
         replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
     )
@@ -143,7 +132,6 @@ def fingerprint(value: Any, length: int = 16) -> str:
 
     Args:
         value: anything `json.dumps` accepts.
-        length: hexadecimal digits returned.
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
@@ -154,15 +142,11 @@ class RunKey:
     """Everything a run's result depends on; its hash names the run directory.
 
     Attributes:
-        method: registry name.
         variant: what distinguishes runs of one method ("gpt-4o" for a single teacher), or "".
-        student: name of the student as given.
         student_revision: fingerprint of its weights and tokenizer.
-        suite: suite name.
         suite_fingerprint: hash of the suite's definition and of the questions it yields for training
             and validation.
         profile: "smoke", "lite" or "full"; of a tuning trial, with `TRIAL` at its end.
-        seed: the run's seed.
         settings: the resolved settings, every value (method, train, lora, eval).
         results_version: raised by the project whenever a code change can move results.
     """
@@ -200,7 +184,6 @@ class RunRecord:
     """What a run left behind; tables are made from nothing else.
 
     Attributes:
-        key: the run's key, as plain data.
         status: "done", "failed" or "unsupported".
         reason: why it is not done (first line of the error, or the method's reason); "" when done.
         training: optimiser_steps, epochs, questions, branches, tokens (supervised), total_tokens,
@@ -228,12 +211,9 @@ class Cell:
     """One number of a table, over runs.
 
     Attributes:
-        row: row label.
-        column: column name.
         mean: mean over seeds and items, or None when there is none.
         low, high: 95 % interval, or None.
         seed_sd: standard deviation over seeds, or None with fewer than two.
-        seeds, items: how many of each.
         reason: why the cell is empty; "" when it is not.
     """
 
@@ -256,7 +236,6 @@ def value_at(record: RunRecord, path: str) -> Any:
     """What a record holds at a dotted path ("probes.validation_nats.after_question"); None if nothing.
 
     Args:
-        record: the record.
         path: a field of `RunRecord`, then keys.
     """
     head, *rest = path.split(".")

@@ -142,7 +142,6 @@ def describe_validation_error(error: ValidationError, where: str) -> str:
     """All faults of one pydantic error as one message, a line each, without pydantic's links.
 
     Args:
-        error: the error.
         where: what was validated ("--set", "suites/svamp.toml").
     """
     lines = [f"{where}: {error.error_count()} value(s) not as expected"]
@@ -161,7 +160,6 @@ def apply_overrides(
     """Apply `key=value` overrides; a bare key works where it names one setting only.
 
     Args:
-        base: the settings to start from.
         overrides: texts such as "train.learning_rate=1e-4", "dtype=float32", "temperature=0.5". Values
             are read as YAML scalars or lists.
         method_fields: fields of all known methods' configurations, for bare keys and spelling.
@@ -199,9 +197,6 @@ def apply_overrides(
 def parse_value(raw: str) -> Any:
     """A value given on the command line, read as a YAML scalar or list.
 
-    Args:
-        raw: the text after "=".
-
     Raises:
         yaml.YAMLError: it is neither.
     """
@@ -215,7 +210,6 @@ def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
     """Flat settings with `key=value` overrides applied; of two with one key the later counts.
 
     Args:
-        model: the settings to start from.
         overrides: texts such as "slip_rate=0.2".
         option: the option that gave them, for messages.
 

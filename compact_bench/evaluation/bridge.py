@@ -88,7 +88,6 @@ def evaluate(
             "choices", "label"} for choice tasks.
         settings: items per task, longest generation (tokens), batch size (rows).
         weights_hash: hash of the student's merged weights; names the cache folder.
-        cache_dir: folder of all evaluations.
         on_progress: called before and after every task.
 
     Returns:
@@ -139,8 +138,6 @@ def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePa
     """What evaluates a task: the engine asked for, or the plain harness with the reason.
 
     Args:
-        student: gives model and tokenizer.
-        task: task name.
         settings: the engine asked for.
     """
     options = generation_options(task, settings)
@@ -165,8 +162,6 @@ def task_dependencies(
 
     Args:
         student: gives chat template, tokenizer, data type and kind of device.
-        task: task name.
-        rows: the rows evaluated.
         settings: the longest generation counts for generation tasks only.
         tokenizer_hash: from an earlier call, because large tokenizers take a while.
         path: what `task_path` gave, where it is known already.

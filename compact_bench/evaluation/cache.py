@@ -28,7 +28,6 @@ def write_text_atomically(path: Path, text: str) -> None:
 
     Args:
         path: the file; its folder must exist.
-        text: its whole content.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -46,7 +45,6 @@ class CacheEntry:
     """One task of one student in the cache.
 
     Args:
-        cache_dir: folder of all evaluations.
         weights_hash: hash of the student's merged weights.
         key: hash of everything else that the result depends on.
     """
@@ -87,8 +85,6 @@ class CacheEntry:
         """Store the items, then the result.
 
         Args:
-            result: the result.
-            items: its items, in item order.
             depends_on: what the key was made of, for people to read.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +102,6 @@ def read_items(cache_dir: Path, weights_hash: str, cache_key: str) -> list[dict[
     """The stored items of a finished evaluation: prompt, generation or log-likelihoods, prediction, score.
 
     Args:
-        cache_dir: folder of all evaluations.
         weights_hash: hash of the student's merged weights.
         cache_key: `TaskResult.cache_key`.
 

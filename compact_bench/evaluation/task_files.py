@@ -40,7 +40,6 @@ def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
     """File name -> text of everything that defines a task, with the settings written in.
 
     Args:
-        task: task name.
         settings: gives the longest generation, which only generation tasks mention.
 
     Raises:
@@ -57,10 +56,6 @@ def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
 
 def generation_options(task: str, settings: EvalSettings) -> dict[str, Any]:
     """A generation task's decoding settings, or an empty dictionary for a choice task.
-
-    Args:
-        task: task name.
-        settings: gives the longest generation.
 
     Raises:
         UnknownNameError: there is no such task.
@@ -111,7 +106,6 @@ def asked_with(
 
     Args:
         prefix: the text; "" leaves the rows as they are.
-        benchmarks: task name -> rows.
     """
     if not prefix:
         return benchmarks
@@ -167,10 +161,6 @@ def lm_eval_command(
     across tasks, and other rows in a batch can move a number in its last digits.
 
     Args:
-        student_folder: a saved student.
-        task_folder: a folder from `write_task_folder`.
-        tasks: task names.
-        settings: gives the batch size.
         dtype: data type of the weights ("float32", "bfloat16").
         device: where it runs ("cpu", "cuda").
 

@@ -38,12 +38,7 @@ def trained_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def restore(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a model the parameters of these names, in place.
-
-    Args:
-        model: the model.
-        weights: parameter name -> value.
-    """
+    """Give a model the parameters of these names, in place."""
     with torch.no_grad():
         own = dict(model.named_parameters())
         for name, value in weights.items():
@@ -99,7 +94,6 @@ def save_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
     """Keep what distinguishes a student from its start, whole or not at all.
 
     Args:
-        path: the file.
         model: its trained parameters are kept, and the weights beneath its adapters.
         mark: plain data that `load_weights` compares.
     """
@@ -118,7 +112,6 @@ def load_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
     """Give a student what `save_weights` kept, in place.
 
     Args:
-        path: the file.
         model: a student of the same shape.
         mark: what the file must have been written for.
 

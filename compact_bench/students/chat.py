@@ -14,9 +14,6 @@ _FROZEN_DATE = "26 Jul 2024"
 def freeze_dates(template: str) -> str:
     """A chat template whose dates are always the same day, so that a prompt does not change overnight.
 
-    Args:
-        template: a Jinja chat template.
-
     Returns:
         The template, with `date_string` and `strftime_now` pinned where it reads them.
     """
@@ -67,7 +64,6 @@ def prompt_ids(tokenizer: Any, question: str) -> list[int]:
 
     Args:
         tokenizer: a fast tokenizer with a chat template.
-        question: the user turn's text.
     """
     return _tokens(tokenizer, chat_text(tokenizer, question, None))[0]
 
@@ -77,7 +73,6 @@ def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
 
     Args:
         tokenizer: a fast tokenizer with a chat template.
-        question: the user turn's text.
         rationale: the assistant turn's text, without outer white space.
 
     Raises:

@@ -27,7 +27,6 @@ class StudentLayout:
     """The parts of a student that the scores read. All are looked up anew, so adapters are included.
 
     Attributes:
-        family: transformers' model type.
         heads, kv_heads, head_dim: attention geometry.
         fused: whether queries, keys and values are one projection (Phi-3), which is sliced.
         normed: names of the query and key norms, or None.
@@ -56,7 +55,6 @@ class StudentLayout:
         """Logits of hidden states, as the model's own forward pass gives them.
 
         Args:
-            model: the student's model.
             hidden: Float[Tensor, "... hidden"], after the final norm.
 
         Returns:
@@ -74,7 +72,6 @@ class StudentLayout:
         """The last layer's query and key projections of some hidden states, without rotary embedding.
 
         Args:
-            model: the student's model.
             vectors: Float[Tensor, "branches hidden"].
             norms: whether query and key norms are applied where the model has them.
 

@@ -38,9 +38,7 @@ class Student:
     Attributes:
         model: the transformers model, or a peft wrapper around it.
         tokenizer: its fast tokenizer; dates in the chat template are frozen.
-        name: as the user gave it.
         revision: fingerprint of the files it was loaded from.
-        layout: where its parts are.
         compute: type the decoder computes in; "bfloat16" runs it under autocast. Head, scores and losses
             always use the weights' own type or float32.
     """
@@ -137,11 +135,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
 
 
 def student_revision(folder: Path) -> str:
-    """Fingerprint of a student's files, remembered by size and time so that planning stays quick.
-
-    Args:
-        folder: what `resolve_student` returned.
-    """
+    """Fingerprint of a student's files, remembered by size and time so that planning stays quick."""
     files = sorted({p for pattern in _STUDENT_FILES for p in folder.glob(pattern)})
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     key = fingerprint([str(folder.resolve()), stats])
@@ -166,11 +160,7 @@ def student_revision(folder: Path) -> str:
 
 
 def count_parameters(folder: Path) -> int | None:
-    """How many parameters a student's files hold, read from their headers; None where they have none.
-
-    Args:
-        folder: what `resolve_student` returned.
-    """
+    """How many parameters a student's files hold, read from their headers; None where they have none."""
     from safetensors import safe_open
 
     count = 0
@@ -259,7 +249,6 @@ def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
     """Wrap the student's model with fresh adapters, in place; only they train. Leaves global RNG as it was.
 
     Args:
-        student: a student without adapters.
         settings: rank, alpha, dropout and targets; nothing happens when not enabled.
         seed: seed of the adapters' initial values.
     """
@@ -308,12 +297,7 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def save_student(student: Student, folder: Path) -> None:
-    """Write a plain folder (safetensors, config, tokenizer) that `from_pretrained` reads.
-
-    Args:
-        student: a student without adapters.
-        folder: created where missing.
-    """
+    """Write a plain folder (safetensors, config, tokenizer) that `from_pretrained` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     model: Any = student.model
     model.save_pretrained(folder)

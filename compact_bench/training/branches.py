@@ -26,7 +26,6 @@ class EncodedBranch:
     """One rationale after its question, as tokens.
 
     Attributes:
-        teacher: the teacher's name.
         input_ids: prompt (P tokens), rationale (T tokens), end-of-turn token; P + T + 1 in all.
         prompt_tokens: P.
         rationale_tokens: T.
@@ -59,10 +58,8 @@ class EncodedQuestion:
     """A question's branches, ready for a step.
 
     Attributes:
-        question_id: the question's id.
         gold_answer: its canonical gold answer.
         gold_ids: tokens of the gold answer as it stands after "The answer is".
-        branches: one per rationale, in order.
         padded: what the released variant feeds the student instead, or None.
     """
 
@@ -84,12 +81,7 @@ class EncodedQuestion:
 
 
 def prompt_ids(student: Student, question: str) -> list[int]:
-    """Tokens of the prompt that the student answers.
-
-    Args:
-        student: the student.
-        question: the question's text.
-    """
+    """Tokens of the prompt that the student answers."""
     return _prompt_ids(student.tokenizer, question)
 
 
@@ -118,8 +110,6 @@ def encode_question(
     Rationales are read in their canonical form (outer white space stripped, answer written canonically).
 
     Args:
-        student: gives tokenizer and chat template.
-        question: the question.
         rationales: a selection of its rationales, or None for all.
         max_length_tokens: longest allowed branch.
 
@@ -166,11 +156,7 @@ def encode_branch(
     """One branch of any prompt and target text.
 
     Args:
-        student: gives tokenizer and chat template.
-        prompt: the user turn.
         target: what the student is taught to say; read in its canonical form.
-        teacher: whose text it is.
-        gold_answer: the question's.
     """
     text = canonical_text(target)
     row = encode_row(student.tokenizer, prompt, text)

@@ -41,10 +41,7 @@ class LoopState:
         step: optimiser steps done, counted from the start of the whole schedule.
         start: the step at which this training began; 0 but for a later part of a run.
         branches, supervised_tokens, total_tokens: seen so far.
-        seconds: time spent so far.
         epoch_losses: losses of the groups of the epoch under way.
-        final_loss: mean loss of the last whole epoch, or None.
-        rows: the steps table so far.
     """
 
     fingerprint: str
@@ -97,14 +94,7 @@ def _tensors(parameters: Parameters, optimiser: torch.optim.Optimizer) -> dict[s
 def save_checkpoint(
     directory: Path, state: LoopState, parameters: Parameters, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Write a checkpoint after an optimiser step, then remove the older ones.
-
-    Args:
-        directory: the run's directory.
-        state: where the loop stands.
-        parameters: what is trained, by name.
-        optimiser: its per-parameter state is saved.
-    """
+    """Write a checkpoint after an optimiser step, then remove the older ones."""
     directory.mkdir(parents=True, exist_ok=True)
     final = directory / f"{_PREFIX}{state.step:09d}"
     draft = directory / f".{final.name}.{os.getpid()}.tmp"
@@ -137,7 +127,6 @@ def load_latest(
     """Restore the newest checkpoint in place, or return a fresh state.
 
     Args:
-        directory: the run's directory.
         fingerprint: hash of what the loop is asked to do.
         parameters, optimiser: restored in place.
         start: where the training starts. Of a checkpoint that stands just there, which an earlier part of

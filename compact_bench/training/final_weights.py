@@ -32,8 +32,6 @@ def save_final(student: Student, base: nn.Module, report: FitReport, directory: 
     Args:
         student: the student after `fit`, adapters attached where the run has them.
         base: the untouched base model; where the student's other weights differ from it, all are kept.
-        report: what training did.
-        directory: the run folder.
     """
     from safetensors.torch import save_file
 
@@ -66,7 +64,6 @@ def load_final(student: Student, directory: Path) -> FitReport | None:
 
     Args:
         student: a fresh base student with fresh adapters attached where the run has them.
-        directory: the run folder.
 
     Returns:
         What training did, or None when there is nothing kept (the student is then untouched).

@@ -53,7 +53,6 @@ def train(
 
     Args:
         student: with adapters, or whole; parameters that require gradients are trained.
-        questions: the training questions.
         objective: the method's branches and loss.
         context: run directory, settings, seed, callbacks.
         part: train this stretch of the schedule only, and keep its last checkpoint.
@@ -153,9 +152,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     """Order of the questions in one epoch; depends on nothing but these numbers.
 
     Args:
-        count: how many questions.
         seed: the run's seed of the axis "data".
-        epoch: from 0.
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}"))
     return torch.randperm(count, generator=generator).tolist()

@@ -105,7 +105,6 @@ class HubSet:
         name: hub id, or a folder.
         revision: commit the data is pinned to; required for a hub id.
         config: configuration name, or None.
-        split: split name.
         columns: our field -> the dataset's column ("question", "gold_answer", "id", "rationales" or
             "rationales.<teacher>"; or "Question", "CoT", "Answer"). Empty: the columns have our names.
     """

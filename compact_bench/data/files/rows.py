@@ -84,7 +84,6 @@ def question_hash(text: str, salt: str) -> str:
     """Hash of a normalised question.
 
     Args:
-        text: the question.
         salt: what the hash is for, so that two uses do not depend on one another.
     """
     return hashlib.sha256(f"{salt}/{normalised(text)}".encode()).hexdigest()

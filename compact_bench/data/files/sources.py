@@ -39,10 +39,7 @@ class FileRef:
 
     Attributes:
         repo: "owner/name".
-        commit: full commit hash.
-        path: path inside the repository.
         sha256: its checksum, 64 hexadecimal digits.
-        bytes: its size.
     """
 
     repo: str
@@ -65,7 +62,6 @@ def checksum_problem(file: Path, sha256: str, size_bytes: int | None = None) -> 
     """What is wrong with a file's size or checksum, as "expected ..., got ...", or None.
 
     Args:
-        file: an existing file.
         sha256: expected checksum.
         size_bytes: expected size, or None to check the sum alone.
 
@@ -91,7 +87,6 @@ def file_lock(cache: Path, name: str) -> Iterator[None]:
 
     Args:
         cache: the cache folder; the lock lies in its `locks` folder.
-        name: what is locked.
     """
     from filelock import FileLock
 
@@ -109,7 +104,6 @@ class Sources:
         mirror: folder laid out as owner/repo/commit/path, or None.
         offline: whether the network must not be used.
         url_form: web address with the fields {repo}, {commit} and {path}.
-        on_progress: called while a download runs.
         retries: further attempts after a connection failure or a server's "try again".
         pause_seconds: wait before the first retry; doubled every time.
     """

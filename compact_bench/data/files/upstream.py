@@ -12,12 +12,7 @@ from compact_bench.data.files.rows import SourceRow, normalised, text_problem
 
 @dataclass(frozen=True)
 class UpstreamFile:
-    """Rows of one upstream file of {"instruction", "output"}.
-
-    Attributes:
-        name: file name, for messages.
-        rows: its rows.
-    """
+    """Rows of one upstream file of {"instruction", "output"}."""
 
     name: str
     rows: tuple[SourceRow, ...]
@@ -65,7 +60,6 @@ def join_upstream(
     Args:
         gold: questions and gold answers.
         teachers: teacher -> its file, in teacher order.
-        rules: known faults.
         prefix: start of the questions' ids; the row in the gold file follows.
     """
     join = _Join(rules)

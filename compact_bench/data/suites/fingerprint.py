@@ -15,7 +15,6 @@ def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: 
     """Hash of a suite's definition, its questions and all said about them, and its benchmark files or items.
 
     Args:
-        spec: the suite.
         training, validation: its questions at a profile.
     """
     # Prose may be edited and profiles are in the run's key; neither is part of what the data is.

@@ -93,7 +93,6 @@ def load_suite_data(
     """Read everything a suite needs, check it, and split it.
 
     Args:
-        spec: the suite.
         sources: where upstream files come from.
         profile: which profile's number of training questions; None for all of them.
         max_length_tokens: longest row; a longer one is a fault.
@@ -143,7 +142,6 @@ def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef,
     """Upstream files that a suite needs, for `prefetch` and `doctor`.
 
     Args:
-        spec: the suite.
         teachers: as for `load_suite_data`.
 
     Raises:

@@ -84,7 +84,6 @@ class TeacherSpec(Strict):
 
     Attributes:
         name: what records and tables call it.
-        title: readable name.
         license: licence of the file, and terms to know.
         level: which of `files` is used unless another is asked for.
         files: level of detail -> file; empty where the training file holds the rationales.
@@ -171,7 +170,6 @@ class KnownFault(Strict):
     """A fault of the suite's files that is known, and what is done about it.
 
     Attributes:
-        kind: which fault.
         treatment: what is done; fixed by the kind, see `TREATMENTS`.
         teachers: whose files have it; "gold" for the gold file; empty for all.
         text: the stray text, for kind "stray_text".
@@ -198,16 +196,12 @@ class BenchmarkSpec(Strict):
 
     Attributes:
         task: name of the packaged evaluation task.
-        title: column heading.
         group: where it stands in the table.
-        metric: what is reported.
         layout: how the file is laid out, one of `compact_bench.data.files.benchmarks.FORMATS`; None for
             generated items.
-        file: the items; None where they are generated.
         items: how many items the suite's world generates; None where a file holds them.
         excluding: file whose questions are no test items, or None.
         chance: accuracy of a guess, in [0, 1]; None for generation tasks.
-        note: what its reader should know.
     """
 
     task: Name
@@ -252,7 +246,6 @@ class SuiteSpec(Strict):
 
     Attributes:
         name, version: what the runs are filed under.
-        title: one line.
         card: what a reader must know before believing the numbers.
         student: the default student's name.
         student_title: how reports name it.
@@ -260,7 +253,6 @@ class SuiteSpec(Strict):
         training: where questions come from.
         teachers: in the order of every question's rationales; may be empty where the training file names
             them.
-        benchmarks: in column order.
         known_faults: faults of the files that do not stop a run.
         method_settings: method -> settings of its own that this suite needs to differ from the method's
             defaults; profiles, users and table rows may change them again.

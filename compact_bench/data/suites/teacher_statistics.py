@@ -32,29 +32,17 @@ class TeacherFacts(TypedDict):
 
 
 def all_true(questions: Sequence[Question]) -> bool:
-    """Whether it is known of every rationale if it is really right.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether it is known of every rationale if it is really right."""
     return all(r.truth is not None for question in questions for r in question.rationales)
 
 
 def some_have_pairs(questions: Sequence[Question]) -> bool:
-    """Whether a question has a right and a wrong rationale on a similar path; one is enough to learn from.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether a question has a right and a wrong rationale on a similar path; one is enough to learn from."""
     return any(question.pairs for question in questions)
 
 
 def all_reviewed(questions: Sequence[Question]) -> bool:
-    """Whether every teacher scored, validly or not, every other's rationale; one teacher has no reviewer.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether every teacher scored, validly or not, every other's rationale; one teacher has no reviewer."""
     return all(
         (given := {(r.author, r.reviewer) for r in q.reviews})
         and given >= {*itertools.permutations(q.teachers, 2)}
@@ -63,11 +51,7 @@ def all_reviewed(questions: Sequence[Question]) -> bool:
 
 
 def all_have_feedback(questions: Sequence[Question]) -> bool:
-    """Whether every question has feedback on a student's wrong answer.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether every question has feedback on a student's wrong answer."""
     return all(question.feedback for question in questions)
 
 
@@ -95,11 +79,7 @@ def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
 
 
 def answer_counts(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
-    """Per teacher: rationales, those wrong by their last answer, and those that state none.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Per teacher: rationales, those wrong by their last answer, and those that state none."""
     notes: dict[str, dict[str, int]] = {}
     for question in questions:
         for r in question.rationales:

@@ -13,7 +13,6 @@ def with_world(spec: SuiteSpec, overrides: Sequence[str]) -> SuiteSpec:
     """A suite with some settings of its world changed.
 
     Args:
-        spec: the suite.
         overrides: "key=value" texts such as "slip_rate=0.2"; of two with one key the later counts.
 
     Raises:

@@ -39,10 +39,8 @@ def read_extras(
     """Read the optional fields of a row; what is wrong with them is told, and left out.
 
     Args:
-        data: the row.
         gold: its gold answer, or None where that is faulty.
         wanted: the teachers that are used, empty for all; what others said is left out.
-        complain: is told every problem.
     """
     reader = _Reader(_named_teachers(data.get("rationales")), wanted, complain)
     return QuestionExtras(

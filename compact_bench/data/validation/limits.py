@@ -24,11 +24,7 @@ _MEND = (
 
 
 def unknown_finder(tokenizer: Any) -> FindUnknown | None:
-    """What finds the words that a tokenizer does not know; None where it can spell out any text.
-
-    Args:
-        tokenizer: a fast tokenizer.
-    """
+    """What finds the words that a tokenizer does not know; None where it can spell out any text."""
     unknown = tokenizer.unk_token_id
 
     def find(text: str) -> tuple[str, ...]:
@@ -47,8 +43,6 @@ def check_words(
     """Refuse data that the student would read as a row of unknown words.
 
     Args:
-        questions: training and validation questions.
-        benchmarks: task name -> rows.
         find: from `unknown_finder`; None checks nothing.
 
     Raises:
@@ -99,8 +93,6 @@ def length_faults(
     """Rows of one question that are longer than the student's rows may be.
 
     Args:
-        question: the question.
-        count_tokens: counts the tokens of a row.
         limit: longest row, in tokens.
         places: teacher -> file and row of its rationale, where that is not the question's.
     """

@@ -87,9 +87,6 @@ def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str
     """Raise where faults are not to be dropped, or where dropping them leaves nothing.
 
     Args:
-        faults: what was found.
-        on_fault: "stop" or "drop".
-        source: what was read.
         left: questions without a fault.
 
     Raises:

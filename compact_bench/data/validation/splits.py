@@ -51,7 +51,6 @@ def overlap_faults(
     """Questions of a rationale set that are also benchmark items, by normalised text.
 
     Args:
-        questions: training and validation questions.
         benchmarks: task name -> rows with "id" and "question".
     """
     items: dict[str, list[str]] = {}
@@ -103,8 +102,6 @@ def near_duplicates(
     in either.
 
     Args:
-        tests: test questions.
-        training: training questions.
         share: the share that must be exceeded.
 
     Returns:
@@ -132,8 +129,6 @@ def near_duplicate_counts(
     """How many questions of each benchmark are nearly a training question.
 
     Args:
-        tests: task name -> its questions.
-        training: training questions.
         share: the share that must be exceeded.
     """
     hits = iter(near_duplicates([text for texts in tests.values() for text in texts], training, share))

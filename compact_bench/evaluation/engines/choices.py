@@ -44,7 +44,6 @@ def score_continuations(
 
     Args:
         model: a student's model that `packing.packing_reason` has nothing against.
-        layout: its layout.
         wanted: what to score, in any order.
         batch_size: continuations per forward pass, at least one context's.
         on_done: called with the number of continuations scored so far.

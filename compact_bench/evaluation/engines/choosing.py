@@ -45,8 +45,6 @@ def choose_path(
     """How a task is evaluated.
 
     Args:
-        model: the student's model.
-        tokenizer: its tokenizer.
         wanted: the setting `eval.engine`; vLLM only generates, options are scored by the fast engine.
         generation: whether the student writes answers.
         options: the task's generation settings.
@@ -85,8 +83,6 @@ class Engines:
 
     Args:
         model: the student's model, with merged weights.
-        tokenizer: its tokenizer.
-        settings: batch size and longest generation.
     """
 
     def __init__(self, model: Any, tokenizer: Any, settings: EvalSettings) -> None:
@@ -99,7 +95,6 @@ class Engines:
         """The object that `lm_eval.evaluate` takes as its model.
 
         Args:
-            path: what evaluates.
             on_done: called by the fast engine with (requests answered, requests).
         """
         if path.engine not in self._made:

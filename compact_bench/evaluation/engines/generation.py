@@ -33,7 +33,6 @@ def generation_reason(model: Any, options: Mapping[str, Any]) -> str:
     """Why a student's greedy decoding cannot take this path, or "".
 
     Args:
-        model: the student's model.
         options: the task's generation settings, which go before the student's own.
     """
     layout = find_layout(model)

@@ -21,13 +21,7 @@ def stop_ids(model: Any) -> tuple[int, ...]:
 
 
 def stopping_reason(model: Any, tokenizer: Any, until: Sequence[str]) -> str:
-    """Why a row's end depends on the other rows of the harness's batch, or "".
-
-    Args:
-        model: the student's model.
-        tokenizer: its tokenizer.
-        until: the task's stop sequences.
-    """
+    """Why a row's end depends on the other rows of the harness's batch, or ""."""
     ids = stop_ids(model)
     if tokenizer.eos_token_id not in ids:
         return (

@@ -148,7 +148,6 @@ def check_kernels(student: Student, sample: Callable[[], Tensor], put_in_place: 
     """Compare loss and gradients of other kernels with those of the layers as they are; both without dropout.
 
     Args:
-        student: gradients are cleared.
         sample: the loss compared.
         put_in_place: makes the student compute with the other kernels from then on.
 

@@ -171,7 +171,6 @@ def adapted_linear(
         bias: Float[Tensor, "out"], without gradient, or None.
         a: Float[Tensor, "rank in"].
         b: Float[Tensor, "out rank"].
-        scale: of the adapter.
         dropout: probability that an input of the adapter is dropped.
 
     Returns:
@@ -211,7 +210,6 @@ def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     Args:
         x: Float[Tensor, "... hidden"].
         weight: Float[Tensor, "hidden"].
-        epsilon: floor under the mean square.
     """
     with torch.no_grad():
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)

@@ -31,7 +31,6 @@ def packing_reason(model: nn.Module, layout: StudentLayout) -> str:
     """Why a student's branches cannot share a prompt in one row, or "".
 
     Args:
-        model: the student's model.
         layout: its layout, which knows the family's own reasons.
     """
     if layout.packing_reason:
@@ -50,7 +49,6 @@ def packed_attention(model: nn.Module, layout: StudentLayout) -> Iterator[None]:
 
     Args:
         model: a student's model that `packing_reason` has nothing against.
-        layout: its layout.
     """
     _register()
     with attention_named(model, layout, _NAME):
@@ -62,8 +60,6 @@ def attention_named(model: nn.Module, layout: StudentLayout, name: str) -> Itera
     """A model computes attention by another registered function inside.
 
     Args:
-        model: a student's model.
-        layout: its layout.
         name: of a function that is registered with transformers' attention interface.
     """
     config = layout.backbone(model).config
@@ -88,8 +84,6 @@ def packed_hidden(model: nn.Module, layout: StudentLayout, rows: Sequence[Packed
 
     Args:
         model: a student's model that `packing_reason` has nothing against.
-        layout: its layout.
-        rows: at least one.
 
     Returns:
         Per row and tail Float[Tensor, "T+1 hidden"]: the last prompt token, then the tail (and its
@@ -108,8 +102,6 @@ def packed_states(
 
     Args:
         model: a student's model that `packing_reason` has nothing against.
-        layout: its layout.
-        rows: at least one.
 
     Returns:
         Per row Float[Tensor, "P hidden"] of the prompt, and per tail Float[Tensor, "T hidden"] with its
@@ -151,7 +143,6 @@ def _attention(
     """Attention of one layer as transformers calls it.
 
     Args:
-        module: the attention layer.
         query, key, value: Float[Tensor, "1 heads tokens head_dim"], keys and values with fewer heads.
         attention_mask: of ordinary calls; packed rows have none.
         packing_plan: how packed rows are computed; None is an ordinary call.

@@ -60,7 +60,6 @@ class AttentionCall:
 
     Attributes:
         queries, keys: Int[Tensor, "rows*queries"] and Int[Tensor, "rows*keys"], addresses in the long row.
-        rows: how many rows.
         positions: Int[Tensor, "rows queries"], place of each query in its row of keys.
         limits: Int[Tensor, "rows"], keys from here on are not seen; None where causality is enough.
         square: whether query i of a row is its key i, so that "causal" needs no mask.
@@ -117,9 +116,6 @@ class PackingPlan:
 def lay_out(rows: Sequence[PackedRow]) -> tuple[list[int], list[int], list[list[Tail]]]:
     """The long row of some packed rows.
 
-    Args:
-        rows: packed rows.
-
     Returns:
         Token ids, positions, and per row where its tails lie.
     """
@@ -146,10 +142,7 @@ def make_plan(tails: Sequence[Tail], tokens: int, kv_heads: int, device: torch.d
     which costs little there and needs no mask. Short ones are computed alone, over prompt and tail.
 
     Args:
-        tails: of all rows.
-        tokens: length of the long row.
         kv_heads: key heads of every layer.
-        device: where the plan's tensors go.
     """
     whole = sum(tail.prompt for tail in tails) <= 2 * sum(tail.length for tail in tails)
     builder = _Builder(tokens, kv_heads, device)

@@ -85,10 +85,7 @@ def branch_values(
     """What the head says at every label of every branch.
 
     Args:
-        student: for its head.
-        questions: the questions of a step.
         states: per question and branch Float[Tensor, "T+2 hidden"], from `forward.branch_hidden`.
-        settings: how the head is computed.
         with_gold: whether information about the gold answer is wanted.
 
     Returns:
@@ -126,7 +123,6 @@ def label_values(
     """Losses of labels and information about gold tokens, from the hidden states that predict the labels.
 
     Args:
-        student: for its head.
         hidden: Float[Tensor, "labels hidden"], after the final norm.
         labels: Int[Tensor, "labels"].
         gold: Int[Tensor, "labels gold"], gold tokens of each label's question, -1 where there are fewer;

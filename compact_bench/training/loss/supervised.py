@@ -23,8 +23,6 @@ def branch_losses(
     """Supervised loss of every branch, per question, from one forward pass.
 
     Args:
-        student: the student.
-        batch: the questions.
         train: layout and head.
         reduction: "mean" or "sum" over a branch's tokens.
     """
@@ -54,8 +52,6 @@ def branch_rows(
     """Rows of the steps table, one per question and teacher.
 
     Args:
-        batch: the questions.
-        losses: per question and branch.
         weights: per question and branch; None weighs a question's branches alike.
         columns: further columns, each with its value per teacher.
     """

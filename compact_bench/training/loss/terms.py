@@ -107,7 +107,6 @@ def span_log_probs(
     Only these few rows of logits are kept.
 
     Args:
-        student: for its head.
         branches: of one question.
         states: per branch Float[Tensor, "T+2 hidden"] from `branch_hidden`.
         temperature: by which logits are divided.

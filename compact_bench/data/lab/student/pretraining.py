@@ -41,7 +41,6 @@ class StageSettings(Strict):
     """One stage of pretraining; every stage has an optimiser and a schedule of its own.
 
     Attributes:
-        steps: optimiser steps.
         learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
         warmup_steps: of the warm-up.
         direct_share: share of dialogues that answer a problem at once, without a step.
@@ -89,7 +88,6 @@ class PretrainingSettings(Strict):
     Attributes:
         seed: of weights and data.
         hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
-        stages: one after the other.
         batch_rows: dialogues per step.
         weight_decay, clip_norm: of AdamW.
         longest_direct_steps: longest problem that is answered at once.
@@ -132,12 +130,7 @@ class _Turn:
 
 
 def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
-    """An untrained Llama model of the asked size.
-
-    Args:
-        settings: sizes and seed.
-        tokenizer: the lab's tokenizer.
-    """
+    """An untrained Llama model of the asked size."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -164,7 +157,6 @@ def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator
     """Dialogues of a stage, without end; no question of another split is among them.
 
     Args:
-        settings: seed and stages.
         stage: which stage, from 0.
     """
     rng = seeded("pretraining", settings.seed, *([stage] if stage else []))
@@ -247,11 +239,6 @@ def pretrain(
     on_progress: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Any:
     """Pretrain a student and write it: model, tokenizer and training log.
-
-    Args:
-        settings: size, data and optimisation.
-        folder: where it goes; made where missing.
-        on_progress: called with (steps done, steps, text).
 
     Returns:
         The trained transformers model.

@@ -27,10 +27,6 @@ def pairs(problem: Problem, world: WorldSettings) -> tuple[RationalePair, ...]:
 
     A right rationale gets a wrong one with a slip in one step, from which it reasons on in the same style. A
     wrong one gets the right one, which shares its steps up to the wrong one.
-
-    Args:
-        problem: a question of a covered family.
-        world: seed and rates.
     """
     return tuple(_pair(teacher, problem, world) for teacher in TEACHERS)
 
@@ -52,10 +48,6 @@ def reviews(problem: Problem, world: WorldSettings) -> tuple[PeerReview, ...]:
     Ponder, and a specialist in the families it is good at, look for the wrong step and are hard on one that
     comes early. Breezy, and a specialist elsewhere, look at the answer and like a fluent text; a specialist
     is lenient where it would have followed the wrong rule itself.
-
-    Args:
-        problem: a question of a covered family.
-        world: seed and rates.
     """
     chains = {teacher: teacher_chain(teacher, problem, world) for teacher in TEACHERS}
     return tuple(
@@ -106,9 +98,6 @@ def feedback(problem: Problem) -> tuple[Feedback, ...]:
 
     The specialists and ponder tell right steps, the specialists only in the families they are good at; the
     gold answer is right in all of them.
-
-    Args:
-        problem: a question of a covered family.
     """
     chain = right_chain(FAMILIES[problem.family], problem)
     return tuple(Feedback(teacher, _feedback(teacher, problem, chain)) for teacher in TEACHERS)

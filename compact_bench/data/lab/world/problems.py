@@ -13,8 +13,6 @@ class Problem:
     """A question of one family.
 
     Attributes:
-        family: name of the family.
-        text: the question.
         start: state before the first step.
         steps: what each step does, in the family's own terms.
         facts: what else the family needs to work the steps out.
@@ -32,8 +30,6 @@ class Chain:
     """A worked answer, right or wrong.
 
     Attributes:
-        said: what each step says.
-        answer: the answer it ends in.
         first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
     """
 
@@ -73,12 +69,7 @@ class Family(Protocol):
 
 
 def right_chain(family: Family, problem: Problem) -> Chain:
-    """The true chain of steps.
-
-    Args:
-        family: the problem's family.
-        problem: the question.
-    """
+    """The true chain of steps."""
     return _chain(family, problem, None, None)
 
 
@@ -86,8 +77,6 @@ def slipped_chain(family: Family, problem: Problem, rng: random.Random) -> Chain
     """A chain with one wrong step, after which it goes on rightly from the wrong state.
 
     Args:
-        family: the problem's family.
-        problem: the question.
         rng: chooses the step and what it wrongly says.
     """
     state, options = problem.start, []

@@ -44,11 +44,7 @@ LAB_TASKS = tuple(_TASKS)
 
 
 def split_of(text: str) -> Split:
-    """The one split that a question may stand in: decided by its text, so that no two splits share any.
-
-    Args:
-        text: the question.
-    """
+    """The one split that a question may stand in: decided by its text, so that no two splits share any."""
     share = int.from_bytes(hashlib.sha256(f"lab split/{text}".encode()).digest()[:8], "big") / 2**64
     return next(name for name, end in _SHARES if share < end)
 
@@ -88,7 +84,6 @@ def benchmark_rows(world: WorldSettings, task: str, items: int) -> list[dict[str
     Args:
         world: seed and lengths; the rates do not matter.
         task: one of `LAB_TASKS`.
-        items: how many.
 
     Returns:
         {"id", "question", "answer"} rows, or {"id", "question", "choices", "label"} rows.
@@ -169,11 +164,7 @@ def _too_small(what: str, wanted: int, got: int) -> DataError:
 
 
 def neutral_passages(count: int = 24) -> tuple[str, ...]:
-    """Passages in the world's words that no task asks about, for the drift probe.
-
-    Args:
-        count: how many.
-    """
+    """Passages in the world's words that no task asks about, for the drift probe."""
     return tuple(_passage(seeded("neutral", number)) for number in range(count))
 
 

@@ -17,8 +17,6 @@ class SkillItem:
     """A question of one skill.
 
     Attributes:
-        text: the question.
-        answer: the right answer.
         choices: options of a choice item, the answer among them; empty for an item that is generated.
     """
 
@@ -78,6 +76,5 @@ def skill_item(skill: str, rng: random.Random) -> SkillItem:
 
     Args:
         skill: one of `SKILLS`.
-        rng: chooses it.
     """
     return _MAKERS[skill](rng)

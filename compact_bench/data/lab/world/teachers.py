@@ -43,8 +43,6 @@ def told(said: Sequence[str], answer: str, style: str) -> str:
     """A chain as text.
 
     Args:
-        said: what each step says.
-        answer: the answer.
         style: one of the values of `STYLES`.
     """
     end = f"The answer is {answer}."
@@ -66,10 +64,6 @@ def rationales(problem: Problem, world: WorldSettings) -> tuple[Rationale, ...]:
 
     What a teacher would slip on, and how inclined it is to err on this question, depends on the seed and the
     question alone: raising a rate makes further rationales wrong and changes none that is wrong already.
-
-    Args:
-        problem: a question of a covered family.
-        world: seed and rates.
     """
     return tuple(_rationale(teacher, problem, world) for teacher in TEACHERS)
 
@@ -90,8 +84,6 @@ def teacher_chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain
 
     Args:
         teacher: one of `TEACHERS`.
-        problem: a question of a covered family.
-        world: seed and rates.
     """
     family = FAMILIES[problem.family]
     rng = seeded("rationale", world.seed, teacher, problem.text)
