@@ -89,6 +89,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data with `write_atomic`, on one line.
+
+    Raises:
+        ValueError: a number in it is not finite, which JSON cannot hold.
+    """
+    write_atomic(path, json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote, or None where nothing can be read: what is remembered can be made again."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def committed_bytes(folder: Path) -> bytes | None:
     """Bytes of the record that `done` names, or None; tries again when a writer was just at work."""
     for _ in range(5):
@@ -115,7 +132,6 @@ def decode_record(name: str, data: bytes) -> RunRecord | DamagedRun:
 
     Args:
         name: hash of the run the bytes were read from.
-        data: content of its record.json.
     """
     try:
         value = json.loads(data)

@@ -139,7 +139,6 @@ class _Phase:
     Attributes:
         first, total: how much was done when it was first heard of, and how much there is to do.
         since: when it was first heard of, in seconds.
-        done: how much is done now.
         seen: when that was heard.
     """
 
@@ -170,8 +169,6 @@ class _Work:
 
     Attributes:
         expected_seconds: run -> estimate, of every run that has not ended.
-        lanes: those in which runs may execute.
-        lock: held while any of it is read or changed.
     """
 
     expected_seconds: dict[str, float]

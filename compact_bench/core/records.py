@@ -21,7 +21,6 @@ class RationaleTruth:
     Attributes:
         is_right: whether every step and the answer are right.
         first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
-        style: how it is told.
     """
 
     is_right: bool

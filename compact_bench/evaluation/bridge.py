@@ -135,11 +135,7 @@ def _evaluate_all(
 
 
 def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePath:
-    """What evaluates a task: the engine asked for, or the plain harness with the reason.
-
-    Args:
-        settings: the engine asked for.
-    """
+    """What evaluates a task: the engine asked for, or the plain harness with the reason."""
     options = generation_options(task, settings)
     return choose_path(
         student.model,

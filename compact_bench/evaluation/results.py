@@ -44,21 +44,9 @@ class TaskResult:
         """The result that `plain` gave.
 
         Raises:
-            KeyError: a field is missing.
+            KeyError, TypeError: a field is missing, or is none of these.
         """
-        return cls(
-            task=data["task"],
-            metric=data["metric"],
-            value=float(data["value"]),
-            n=int(data["n"]),
-            items=tuple(float(x) for x in data["items"]),
-            item_ids=tuple(str(x) for x in data["item_ids"]),
-            cache_key=data["cache_key"],
-            seconds=float(data["seconds"]),
-            others={name: float(x) for name, x in data["others"].items()},
-            engine=str(data["engine"]),
-            engine_reason=str(data["engine_reason"]),
-        )
+        return cls(**{**data, "items": tuple(data["items"]), "item_ids": tuple(data["item_ids"])})
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,6 @@ def load_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
     """Give a student what `save_weights` kept, in place.
 
     Args:
-        model: a student of the same shape.
         mark: what the file must have been written for.
 
     Raises:

@@ -60,11 +60,7 @@ def _tokens(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]
 
 
 def prompt_ids(tokenizer: Any, question: str) -> list[int]:
-    """Tokens of the prompt that a student answers: the user turn and the start of the assistant's.
-
-    Args:
-        tokenizer: a fast tokenizer with a chat template.
-    """
+    """Tokens of the prompt that a student answers: the user turn and the start of the assistant's."""
     return _tokens(tokenizer, chat_text(tokenizer, question, None))[0]
 
 
@@ -72,7 +68,6 @@ def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
     """Tokenise question and rationale as one chat text and find their borders by character offsets.
 
     Args:
-        tokenizer: a fast tokenizer with a chat template.
         rationale: the assistant turn's text, without outer white space.
 
     Raises:
@@ -90,7 +85,7 @@ def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
         )
     end = start + len(rationale)
     ids, offsets = _tokens(tokenizer, text)
-    inside = [i for i, (a, b) in enumerate(offsets) if b > start and a < end and b > a]
+    inside = tokens_in_range(offsets, start, end)
     after = [i for i, (a, b) in enumerate(offsets) if a >= end and b > a]
     if not after:
         raise StudentError(

@@ -78,7 +78,7 @@ class StudentLayout:
         Returns:
             Float[Tensor, "branches heads head_dim"] and Float[Tensor, "branches kv_heads head_dim"].
         """
-        attention = _backbone(base_model(model)).layers[-1].self_attn
+        attention = self.backbone(model).layers[-1].self_attn
         rows = vectors.shape[0]
         if self.fused:
             projection = attention.qkv_proj
@@ -108,9 +108,6 @@ def _backbone(base: Any) -> Any:
 
 def find_layout(model: nn.Module) -> StudentLayout:
     """Find a student's parts and check that they fit each other.
-
-    Args:
-        model: a causal LM, with or without adapters.
 
     Raises:
         StudentError: a part is missing; the message names what was looked for and what was there.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compact_bench.core.errors import StudentError
+from compact_bench.core.files import read_json, write_json
 from compact_bench.core.hardware import choose_device, choose_weight_dtype
 from compact_bench.core.paths import cache_dir, offline, package_folder
 from compact_bench.core.records import fingerprint
@@ -140,22 +139,16 @@ def student_revision(folder: Path) -> str:
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     key = fingerprint([str(folder.resolve()), stats])
     memory = cache_dir() / "fingerprints" / f"{key}.json"
-    try:
-        known = json.loads(memory.read_text())
-        if isinstance(known, str):
-            return known
-    except (OSError, ValueError):
-        pass
+    known = read_json(memory)
+    if isinstance(known, str):
+        return known
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     result = digest.hexdigest()[:16]
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    draft = memory.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps(result))
-    draft.replace(memory)
+    write_json(memory, result)
     return result
 
 
@@ -176,11 +169,9 @@ def load_student(
     """Load a student and check that its layout is one we know.
 
     Args:
-        name: a folder, a hub id, `LAB_STUDENT` or `PACKAGED_STUDENT`.
         dtype: type of the weights: "auto" (float32 on CPUs, bfloat16 on GPUs that have it), "float64",
             "float32" or "bfloat16".
         device: "auto", "cpu", "cuda" or "cuda:N".
-        revision: hub commit, tag or branch.
 
     Raises:
         StudentError: it cannot be found or loaded, has no chat template or no fast tokenizer, or its
@@ -250,7 +241,6 @@ def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
 
     Args:
         settings: rank, alpha, dropout and targets; nothing happens when not enabled.
-        seed: seed of the adapters' initial values.
     """
     if not settings.enabled:
         return

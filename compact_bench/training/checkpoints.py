@@ -40,7 +40,6 @@ class LoopState:
         fingerprint: hash of what the loop was asked to do; another value is another run.
         step: optimiser steps done, counted from the start of the whole schedule.
         start: the step at which this training began; 0 but for a later part of a run.
-        branches, supervised_tokens, total_tokens: seen so far.
         epoch_losses: losses of the groups of the epoch under way.
     """
 

@@ -325,7 +325,6 @@ def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport
     """One report of a run that was trained in parts, and one steps table of theirs.
 
     Args:
-        directory: the run's directory, where the table is written.
         parts: of every folder its last part, its report, and the factor of its teacher weights: how much
             its steps count in the final student.
     """

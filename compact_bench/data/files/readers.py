@@ -104,7 +104,6 @@ class HubSet:
     Attributes:
         name: hub id, or a folder.
         revision: commit the data is pinned to; required for a hub id.
-        config: configuration name, or None.
         columns: our field -> the dataset's column ("question", "gold_answer", "id", "rationales" or
             "rationales.<teacher>"; or "Question", "CoT", "Answer"). Empty: the columns have our names.
     """

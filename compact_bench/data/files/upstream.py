@@ -41,8 +41,6 @@ class Joined:
 
     Attributes:
         rows: rows of our form, one per question that every file has.
-        faults: faults that no rule covers.
-        excluded: questions that a rule leaves out.
         treated: what other rules did, as text.
     """
 

@@ -14,7 +14,7 @@ from compact_bench.data.files.readers import HubSet, read_hub_rows, read_rows
 from compact_bench.data.files.rows import OnFault, SourceRow, normalised
 from compact_bench.data.files.sources import FileRef, Sources, checksum_problem
 from compact_bench.data.files.upstream import Joined, UpstreamFile, UpstreamRules, join_upstream
-from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec, TeacherSpec
+from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec
 from compact_bench.data.suites.fingerprint import data_fingerprint
 from compact_bench.data.suites.generated import generated_benchmark, generated_questions
 from compact_bench.data.suites.teacher_statistics import all_true, answer_counts, teacher_facts
@@ -156,11 +156,6 @@ def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef,
 
 def _files_of(benchmark: BenchmarkSpec) -> list[FileSpec]:
     return [file for file in (benchmark.file, benchmark.excluding) if file is not None]
-
-
-def choose_teachers(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
-    """Teachers of a suite and the level of each; see `SuiteSpec.choose_teachers`."""
-    return spec.choose_teachers(wanted)
 
 
 def _path(file: FileSpec, sources: Sources) -> Path:

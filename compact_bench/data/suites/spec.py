@@ -83,7 +83,6 @@ class TeacherSpec(Strict):
     """A teacher.
 
     Attributes:
-        name: what records and tables call it.
         license: licence of the file, and terms to know.
         level: which of `files` is used unless another is asked for.
         files: level of detail -> file; empty where the training file holds the rationales.
@@ -195,8 +194,6 @@ class BenchmarkSpec(Strict):
     """A benchmark.
 
     Attributes:
-        task: name of the packaged evaluation task.
-        group: where it stands in the table.
         layout: how the file is laid out, one of `compact_bench.data.files.benchmarks.FORMATS`; None for
             generated items.
         items: how many items the suite's world generates; None where a file holds them.
@@ -245,12 +242,8 @@ class SuiteSpec(Strict):
     """A suite: what is compared, on what, with which student.
 
     Attributes:
-        name, version: what the runs are filed under.
         card: what a reader must know before believing the numbers.
-        student: the default student's name.
-        student_title: how reports name it.
         system_prompt: always "": the system turn is the chat template's own, in training and evaluation.
-        training: where questions come from.
         teachers: in the order of every question's rationales; may be empty where the training file names
             them.
         known_faults: faults of the files that do not stop a run.

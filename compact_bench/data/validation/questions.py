@@ -62,7 +62,6 @@ def validate_questions(
         count_tokens: counts the tokens of a row, or None to leave lengths unchecked.
         max_length_tokens: longest row.
         on_fault: "stop" raises on any fault; "drop" leaves faulty questions out.
-        found: faults that reading the rows already found.
 
     Returns:
         The questions, all with the same teachers in the same order; and the faults of those left out.

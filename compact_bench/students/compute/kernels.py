@@ -80,11 +80,7 @@ def fast_step(student: Student, settings: TrainSettings, sample: Callable[[], Te
 
 @contextmanager
 def recomputed_activations(student: Student) -> Iterator[None]:
-    """The backward pass computes each layer's activations again inside, instead of keeping them.
-
-    Args:
-        student: in training mode while it steps.
-    """
+    """The backward pass computes each layer's activations again inside, instead of keeping them."""
     model = base_model(student.model)
     model.enable_input_require_grads()
     # transformers renamed the methods; the old names warn, the new ones are not in every version we allow.
@@ -148,7 +144,6 @@ def check_kernels(student: Student, sample: Callable[[], Tensor], put_in_place: 
     """Compare loss and gradients of other kernels with those of the layers as they are; both without dropout.
 
     Args:
-        sample: the loss compared.
         put_in_place: makes the student compute with the other kernels from then on.
 
     Raises:

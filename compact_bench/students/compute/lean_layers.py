@@ -196,7 +196,6 @@ def gated_adapted_linear(
 
     Args:
         gate, up: Float[Tensor, "... in"].
-        weight, bias, a, b, scale, dropout: as for `adapted_linear`.
     """
     run: Any = _GatedAdaptedLinear.apply
     flat = gate.reshape(-1, gate.shape[-1]), up.reshape(-1, up.shape[-1])

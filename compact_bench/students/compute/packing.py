@@ -146,8 +146,6 @@ def _attention(
         query, key, value: Float[Tensor, "1 heads tokens head_dim"], keys and values with fewer heads.
         attention_mask: of ordinary calls; packed rows have none.
         packing_plan: how packed rows are computed; None is an ordinary call.
-        scaling, dropout, sliding_window: the layer's own.
-        options: passed on for ordinary calls.
 
     Returns:
         Float[Tensor, "1 tokens heads head_dim"] and no attention weights.

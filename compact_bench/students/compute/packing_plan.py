@@ -140,9 +140,6 @@ def make_plan(tails: Sequence[Tail], tokens: int, kv_heads: int, device: torch.d
 
     Long tails are computed with their prompt before them: its queries are computed again for every tail,
     which costs little there and needs no mask. Short ones are computed alone, over prompt and tail.
-
-    Args:
-        kv_heads: key heads of every layer.
     """
     whole = sum(tail.prompt for tail in tails) <= 2 * sum(tail.length for tail in tails)
     builder = _Builder(tokens, kv_heads, device)

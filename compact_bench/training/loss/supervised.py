@@ -23,7 +23,6 @@ def branch_losses(
     """Supervised loss of every branch, per question, from one forward pass.
 
     Args:
-        train: layout and head.
         reduction: "mean" or "sum" over a branch's tokens.
     """
     states = branch_hidden(student, batch, train.layout)

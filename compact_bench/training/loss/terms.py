@@ -17,10 +17,6 @@ def token_log_losses(
 ) -> tuple[Float[Tensor, "tokens"], Float[Tensor, "tokens"]]:
     """Negative log-likelihood of every label, and the normaliser it was computed with.
 
-    Args:
-        logits: Float[Tensor, "tokens vocab"].
-        labels: Int[Tensor, "tokens"].
-
     Returns:
         Losses Float[Tensor, "tokens"] in nats and log-sum-exp Float[Tensor, "tokens"].
 
@@ -34,9 +30,6 @@ def symmetric_kl(
     log_p: Float[Tensor, "tokens vocab"], log_q: Float[Tensor, "tokens vocab"]
 ) -> Float[Tensor, "tokens"]:
     """KL(p || q) + KL(q || p) at every position; gradient flows through both.
-
-    Args:
-        log_p, log_q: Float[Tensor, "tokens vocab"], log-probabilities.
 
     Returns:
         Float[Tensor, "tokens"], nats.
@@ -107,9 +100,7 @@ def span_log_probs(
     Only these few rows of logits are kept.
 
     Args:
-        branches: of one question.
         states: per branch Float[Tensor, "T+2 hidden"] from `branch_hidden`.
-        temperature: by which logits are divided.
 
     Returns:
         Log-probabilities per branch; None for one that is not right, and for all where fewer than two are.

@@ -42,7 +42,6 @@ class StageSettings(Strict):
 
     Attributes:
         learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
-        warmup_steps: of the warm-up.
         direct_share: share of dialogues that answer a problem at once, without a step.
         worked_share: share of dialogues that work a problem out, in the style of any teacher; the rest are
             skills.
@@ -89,7 +88,6 @@ class PretrainingSettings(Strict):
         seed: of weights and data.
         hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
         batch_rows: dialogues per step.
-        weight_decay, clip_norm: of AdamW.
         longest_direct_steps: longest problem that is answered at once.
         prompt_weight: weight of the prompt tokens' loss beside 1 for the answer's.
     """

@@ -52,9 +52,6 @@ def split_of(text: str) -> Split:
 def training_questions(world: WorldSettings) -> tuple[Question, ...]:
     """The pool of training and validation questions, with all that the four teachers say about them.
 
-    Args:
-        world: seed, number, lengths and rates.
-
     Raises:
         DataError: the world has not that many questions of these lengths.
     """

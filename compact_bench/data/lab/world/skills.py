@@ -72,9 +72,5 @@ _MAKERS = {"copy": _copy, "reverse": _reverse, "opposites": _opposites, "categor
 
 
 def skill_item(skill: str, rng: random.Random) -> SkillItem:
-    """One item of a skill.
-
-    Args:
-        skill: one of `SKILLS`.
-    """
+    """One item of a skill."""
     return _MAKERS[skill](rng)
