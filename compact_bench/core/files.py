@@ -60,6 +60,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # In the file's own folder: a rename is atomic within one file system only.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX)
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -71,6 +72,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+        # The rename itself is on disk only when the folder is.
         _sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
@@ -108,6 +110,7 @@ def read_json(path: Path) -> Any:
 
 def committed_bytes(folder: Path) -> bytes | None:
     """Bytes of the record that `done` names, or None; tries again when a writer was just at work."""
+    # A writer replaces record.json before `done`; in between, the record that `done` names is the previous.
     for _ in range(5):
         wanted = read_bytes(folder / "done")
         for name in ("record.json", PREVIOUS):
@@ -128,11 +131,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def decode_record(name: str, data: bytes) -> RunRecord | DamagedRun:
-    """The record in `data`, or why it is none.
-
-    Args:
-        name: hash of the run the bytes were read from.
-    """
+    """The record in `data`, read of the run with the hash `name`, or why it is none."""
     try:
         value = json.loads(data)
         if value.pop("format", None) != RECORD_FORMAT:
@@ -140,10 +139,10 @@ def decode_record(name: str, data: bytes) -> RunRecord | DamagedRun:
         record = RunRecord(**value)
         if record.status not in get_args(RunStatus):
             return DamagedRun(name, f"record.json has the unknown status {record.status!r}")
-        found = key_hash(record.key)
+        key_digest = key_hash(record.key)
     except (ValueError, TypeError, AttributeError, StoreError) as error:
         return DamagedRun(name, f"record.json is no run record ({error})")
-    return record if found == name else DamagedRun(name, f"record.json belongs to run {found}")
+    return record if key_digest == name else DamagedRun(name, f"record.json belongs to run {key_digest}")
 
 
 def encode_json(value: Any, what: str) -> bytes:

@@ -173,6 +173,7 @@ class _Work:
 
     expected_seconds: dict[str, float]
     lanes: list[Ticker] = field(default_factory=list)
+    # Every lane reports from a thread of its own.
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -206,20 +207,12 @@ class Ticker:
         return other
 
     def expect(self, expected: Mapping[str, float]) -> None:
-        """Replace the estimates, now that more is known.
-
-        Args:
-            expected: run -> estimate in seconds, of every run that has not ended.
-        """
+        """Replace the estimates (run -> seconds, of every run that has not ended), now that more is known."""
         with self._work.lock:
             self._work.expected_seconds = dict(expected)
 
     def begin(self, run: str, label: str, position: int, count: int) -> None:
-        """A run starts in this lane.
-
-        Args:
-            position: 1 for the first of the runs to execute.
-        """
+        """A run starts in this lane, the `position`-th (from 1) of `count` to execute."""
         with self._work.lock:
             self._run, self._head, self._started = run, f"[{position}/{count}] {label}", self._clock()
             self._phase = _Phase("", 0, 0, self._started)
@@ -276,8 +269,8 @@ class Ticker:
         """Show where the run is."""
         with self._work.lock:
             self._phase = self._phase.moved(text.partition(" ")[0], done, total, self._clock())
-        said = f"{self._head}: {text}" if self._head else text
-        self.display.step(self._lane, done, total, said, duration(self.left_seconds()))
+        line = f"{self._head}: {text}" if self._head else text
+        self.display.step(self._lane, done, total, line, duration(self.left_seconds()))
 
     def phase(self, name: str) -> Callable[[int, int, str], None]:
         """A progress callback whose lines start with `name`."""

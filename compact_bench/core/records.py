@@ -127,11 +127,8 @@ def without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
 
 
 def fingerprint(value: Any, length: int = 16) -> str:
-    """Short, stable hash of plain data (JSON with sorted keys, sha256).
-
-    Args:
-        value: anything `json.dumps` accepts.
-    """
+    """Short, stable hash of plain data, anything that `json.dumps` accepts (sorted keys, sha256)."""
+    # Every option is part of every run's name: another separator, and all stored runs would be lost.
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
@@ -232,11 +229,7 @@ RESULTS_VERSION = 2
 
 
 def value_at(record: RunRecord, path: str) -> Any:
-    """What a record holds at a dotted path ("probes.validation_nats.after_question"); None if nothing.
-
-    Args:
-        path: a field of `RunRecord`, then keys.
-    """
+    """What a record holds at a dotted path ("probes.validation_nats.after_question"); None if nothing."""
     head, *rest = path.split(".")
     value: Any = getattr(record, head, None)
     for name in rest:

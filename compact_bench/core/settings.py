@@ -139,11 +139,7 @@ def setting_names(method_fields: Sequence[str] = ()) -> Iterator[str]:
 
 
 def describe_validation_error(error: ValidationError, where: str) -> str:
-    """All faults of one pydantic error as one message, a line each, without pydantic's links.
-
-    Args:
-        where: what was validated ("--set", "suites/svamp.toml").
-    """
+    """All faults of a pydantic error of `where` ("--set", a file), a line each, without pydantic's links."""
     lines = [f"{where}: {error.error_count()} value(s) not as expected"]
     for item in error.errors():
         path = ".".join(str(p) for p in item["loc"])
@@ -201,6 +197,7 @@ def parse_value(raw: str) -> Any:
         yaml.YAMLError: it is neither.
     """
     try:
+        # YAML 1.1 reads "1e-4", which has no point, as text.
         return float(raw) if "e" in raw.lower() else yaml.safe_load(raw)
     except ValueError:
         return yaml.safe_load(raw)

@@ -58,11 +58,7 @@ class CacheEntry:
     def save(
         self, result: TaskResult, items: Sequence[Mapping[str, Any]], depends_on: Mapping[str, Any]
     ) -> None:
-        """Store the items, then the result.
-
-        Args:
-            depends_on: what the key was made of, for people to read.
-        """
+        """Store the items, then the result, with what the key was made of for people to read."""
         text = "".join(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
         data = {
             "result": result.plain(),
@@ -76,9 +72,6 @@ class CacheEntry:
 
 def read_items(cache_dir: Path, weights_hash: str, cache_key: str) -> list[dict[str, Any]]:
     """The stored items of a finished evaluation: prompt, generation or log-likelihoods, prediction, score.
-
-    Args:
-        cache_key: `TaskResult.cache_key`.
 
     Raises:
         StoreError: the evaluation is not there or damaged.

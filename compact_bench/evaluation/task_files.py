@@ -37,10 +37,7 @@ def is_generation(task: str) -> bool:
 
 
 def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
-    """File name -> text of everything that defines a task, with the settings written in.
-
-    Args:
-        settings: gives the longest generation, which only generation tasks mention.
+    """File name -> text of everything that defines a task, with the longest generation written in.
 
     Raises:
         UnknownNameError: there is no such task.
@@ -102,11 +99,7 @@ def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 def asked_with(
     prefix: str, benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """The same rows with a text in front of every question, for students that were trained to expect one.
-
-    Args:
-        prefix: the text; "" leaves the rows as they are.
-    """
+    """The same rows with a prefix before every question, for students that were trained to expect one."""
     if not prefix:
         return benchmarks
     return {

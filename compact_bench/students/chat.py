@@ -65,10 +65,7 @@ def prompt_ids(tokenizer: Any, question: str) -> list[int]:
 
 
 def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
-    """Tokenise question and rationale as one chat text and find their borders by character offsets.
-
-    Args:
-        rationale: the assistant turn's text, without outer white space.
+    """Tokenise question and rationale (without outer white space) as one chat text and find their borders.
 
     Raises:
         StudentError: the template loses or alters the rationale, or no token ends the turn.

@@ -52,10 +52,7 @@ class StudentLayout:
         return base_model(model).get_output_embeddings()
 
     def logits(self, model: nn.Module, hidden: Tensor) -> Tensor:
-        """Logits of hidden states, as the model's own forward pass gives them.
-
-        Args:
-            hidden: Float[Tensor, "... hidden"], after the final norm.
+        """Logits of hidden states after the final norm, as the model's own forward pass gives them.
 
         Returns:
             Float[Tensor, "... vocab"], at least float32.
@@ -63,6 +60,7 @@ class StudentLayout:
         head = self.head(model)
         out: Tensor = head(hidden.to(head.weight.dtype))
         if out.dtype != torch.float64:
+            # bfloat16 has 8 bits: of a log-sum-exp near 20 it would keep steps of an eighth of a nat.
             out = out.float()
         if self.softcap is not None:
             out = torch.tanh(out / self.softcap) * self.softcap
@@ -152,13 +150,13 @@ def find_layout(model: nn.Module) -> StudentLayout:
 def _check_widths(kind: str, attention: Any, fused: bool, heads: int, kv_heads: int, head_dim: int) -> None:
     """Refuse a projection whose width is not what the attention geometry says (a sliced fusion would lie)."""
     projection = attention.qkv_proj if fused else attention.q_proj
-    found = int(getattr(projection, "base_layer", projection).weight.shape[0])
+    width = int(getattr(projection, "base_layer", projection).weight.shape[0])
     expected = (heads + 2 * kv_heads if fused else heads) * head_dim
-    if found != expected:
+    if width != expected:
         name = "qkv_proj" if fused else "q_proj"
         raise StudentError(
             f"{kind}: expected the last layer's `{name}` to give {expected} numbers ({heads} heads, "
-            f"{kv_heads} key heads, width {head_dim}), got {found}; this layout is refused, not guessed."
+            f"{kv_heads} key heads, width {head_dim}), got {width}; this layout is refused, not guessed."
         )
 
 

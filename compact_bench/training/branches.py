@@ -153,11 +153,8 @@ def encode_question(
 def encode_branch(
     student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str
 ) -> EncodedBranch:
-    """One branch of any prompt and target text.
-
-    Args:
-        target: what the student is taught to say; read in its canonical form.
-    """
+    """One branch of any prompt and target text; the target is read in its canonical form."""
+    # All methods learn the same texts; only the released variant reads rationales as the files have them.
     text = canonical_text(target)
     row = encode_row(student.tokenizer, prompt, text)
     span = answer_span(text)

@@ -79,6 +79,7 @@ class TrainingPart:
 
 
 def _tensors(parameters: Parameters, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    # Dropout must go on where it was: resumed weights are those of an uninterrupted run, bit for bit.
     out = {"rng/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         out["rng/cuda"] = torch.cuda.get_rng_state()
@@ -104,6 +105,7 @@ def save_checkpoint(
     rows = plain.pop("rows")
     pd.DataFrame(rows).to_parquet(draft / "rows.parquet")
     (draft / "state.json").write_text(json.dumps(plain))
+    # On disk before the rename: after a power cut a complete name must not stand on incomplete files.
     for path in draft.iterdir():
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -134,10 +136,10 @@ def load_latest(
     Raises:
         StoreError: the newest checkpoint is of another run, or unreadable.
     """
-    found = sorted(directory.glob(f"{_PREFIX}*"))
-    if not found:
+    checkpoints = sorted(directory.glob(f"{_PREFIX}*"))
+    if not checkpoints:
         return LoopState(fingerprint, step=start, start=start)
-    path = found[-1]
+    path = checkpoints[-1]
     try:
         plain = json.loads((path / "state.json").read_text())
         table = pd.read_parquet(path / "rows.parquet")

@@ -92,8 +92,8 @@ def _load_adapters(model: nn.Module, folder: Path) -> None:
 
     try:
         kept = load_file(folder / _ADAPTERS)
-        own = _adapters(model)
-        if {n: t.shape for n, t in kept.items()} != {n: t.shape for n, t in own.items()}:
+        adapters = _adapters(model)
+        if {n: t.shape for n, t in kept.items()} != {n: t.shape for n, t in adapters.items()}:
             raise ValueError("its adapters have other names or shapes than this student's")
         model.load_state_dict(kept, strict=False)
     except (OSError, ValueError, SafetensorError) as error:

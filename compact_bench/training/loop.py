@@ -76,6 +76,7 @@ def train(
     devices = [student.device] if student.device.type == "cuda" else []
     tracker = open_tracker(context.settings.train.tracker, context.directory)
     step = fast_step(student, context.settings.train, lambda: objective.loss(student, encoded[:1]).loss)
+    # Training seeds the process's generator for dropout; the caller's random numbers must not move with it.
     with torch.random.fork_rng(devices=devices), step as path, tracker as report:
         loop = _prepare(student, encoded, objective, context, accelerator, part)
         try:
@@ -149,11 +150,10 @@ class _Loop:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """Order of the questions in one epoch; depends on nothing but these numbers.
-
-    Args:
-        seed: the run's seed of the axis "data".
+    """Order of the questions in one epoch; depends on nothing but these numbers (the seed is of the axis
+    "data").
     """
+    # A generator on the CPU, whatever trains: the order is the same on every device, for every method.
     generator = torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}"))
     return torch.randperm(count, generator=generator).tolist()
 
@@ -177,6 +177,7 @@ def _prepare(
             student.compute,
             # A dataclass writes out its configuration; another object's repr would be an address.
             repr(objective) if is_dataclass(objective) else type(objective).__qualname__,
+            # Where metrics go and how often is saved moves no weight, so a resumed run may change both.
             settings.model_dump(exclude={"checkpoint_seconds", "tracker"}),
             context.settings.lora.model_dump(),
             [[list(b.input_ids) for b in q.branches] for q in encoded],
@@ -227,20 +228,20 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
     trained = list(loop.parameters.values())
     for i in range(0, len(group), size):
         batch = group[i : i + size]
-        found = loop.objective.loss(loop.student, batch)
+        step_loss = loop.objective.loss(loop.student, batch)
         # The mean over the whole group, also when it or its last batch is a short one.
-        share = found.loss * (len(batch) / len(group))
+        share = step_loss.loss * (len(batch) / len(group))
         if not math.isfinite(float(share.detach())):
             ids = ", ".join(q.question_id for q in batch)
             raise NumericalError(
                 f"step {state.step + 1}: the loss is {float(share.detach())}, expected a finite number "
                 f"(questions {ids}). Lower train.learning_rate, or use train.dtype=float32."
             )
-        _backward(loop, found, share, len(batch) / len(group))
+        _backward(loop, step_loss, share, len(batch) / len(group))
         loss_sum += float(share.detach())
-        rows += found.rows
-        metrics.append((len(batch) / len(group), found.metrics))
-        seen += batch if found.seen is None else found.seen
+        rows += step_loss.rows
+        metrics.append((len(batch) / len(group), step_loss.metrics))
+        seen += batch if step_loss.seen is None else step_loss.seen
     if isinstance(loop.objective, CombinesGradients):
         loop.objective.combine_gradients(trained)
     norm = float(nn.utils.clip_grad_norm_(trained, loop.settings.clip_norm))
@@ -249,6 +250,7 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
             f"step {state.step + 1}: the gradient norm is {norm}, expected a finite number. "
             "Lower train.learning_rate, or use train.dtype=float32."
         )
+    # Set from the step count, without a scheduler object, whose state a checkpoint would have to hold.
     rate = scheduled_rate(loop.settings, state.step)
     for parameters in loop.optimiser.param_groups:
         parameters["lr"] = rate
@@ -265,18 +267,18 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
     }
 
 
-def _backward(loop: _Loop, found: StepLoss, share_loss: Tensor, share: float) -> None:
+def _backward(loop: _Loop, step_loss: StepLoss, share_loss: Tensor, share: float) -> None:
     """Gradients of one forward pass, by autograd or by the objective itself."""
     if isinstance(loop.objective, CombinesGradients):
-        loop.objective.add_gradients(found, share, list(loop.parameters.values()))
+        loop.objective.add_gradients(step_loss, share, list(loop.parameters.values()))
     else:
         loop.accelerator.backward(share_loss)
 
 
-def _mean_metrics(found: Sequence[tuple[float, dict[str, float]]]) -> dict[str, float]:
+def _mean_metrics(shares: Sequence[tuple[float, dict[str, float]]]) -> dict[str, float]:
     """An objective's own scalars over the forward passes of a step, each by its share of the questions."""
     means: dict[str, float] = {}
-    for share, metrics in found:
+    for share, metrics in shares:
         for name, value in metrics.items():
             means[name] = means.get(name, 0.0) + share * value
     return means

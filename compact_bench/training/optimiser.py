@@ -14,12 +14,7 @@ from compact_bench.core.settings import TrainSettings
 def build_optimiser(
     trained: Mapping[str, nn.Parameter], owned: Mapping[str, nn.Parameter], settings: TrainSettings
 ) -> torch.optim.AdamW:
-    """AdamW over the student's parameters and, without weight decay, an objective's own.
-
-    Args:
-        trained: the student's parameters that require gradients.
-        owned: parameters of an objective, or none.
-    """
+    """AdamW over the student's parameters and, without weight decay, an objective's own, if any."""
     groups = [{"params": list(trained.values()), "weight_decay": settings.weight_decay}]
     if owned:
         groups.append({"params": list(owned.values()), "weight_decay": 0.0})
@@ -27,10 +22,8 @@ def build_optimiser(
 
 
 def scheduled_rate(settings: TrainSettings, step: int) -> float:
-    """Learning rate of one optimiser step: linear warm-up, then constant. A function of the step alone.
-
-    Args:
-        step: optimiser steps done before this one.
+    """Learning rate after `step` optimiser steps: linear warm-up, then constant. A function of the step
+    alone.
     """
     return settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
 

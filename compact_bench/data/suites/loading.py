@@ -10,7 +10,7 @@ from typing import Any
 from compact_bench.core.errors import DataError, Fault, UnknownNameError
 from compact_bench.core.records import Question
 from compact_bench.data.files.benchmarks import Benchmark, benchmark_notes, parse_benchmark
-from compact_bench.data.files.readers import HubSet, read_hub_rows, read_rows
+from compact_bench.data.files.readers import read_hub_rows, read_rows
 from compact_bench.data.files.rows import OnFault, SourceRow, normalised
 from compact_bench.data.files.sources import FileRef, Sources, checksum_problem
 from compact_bench.data.files.upstream import Joined, UpstreamFile, UpstreamRules, join_upstream
@@ -23,7 +23,6 @@ from compact_bench.data.validation.limits import (
     FindUnknown,
     check_words,
     length_faults,
-    long_rationale_faults,
 )
 from compact_bench.data.validation.questions import enforce_fault_policy, validate_questions
 from compact_bench.data.validation.splits import (
@@ -139,10 +138,7 @@ def load_suite_data(
 
 
 def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef, ...]:
-    """Upstream files that a suite needs, for `prefetch` and `doctor`.
-
-    Args:
-        teachers: as for `load_suite_data`.
+    """Upstream files that a suite needs, for `prefetch` and `doctor`; teachers as in `load_suite_data`.
 
     Raises:
         UnknownNameError: no such teacher or level.
@@ -183,13 +179,13 @@ def _load_benchmarks(
     needed = [file for task in tasks for file in _files_of(known[task])]
     # All at once, so that one message lists every file that cannot be had.
     sources.fetch_all(ref for f in needed if (ref := f.ref) is not None)
-    found: dict[str, Benchmark] = {}
+    loaded: dict[str, Benchmark] = {}
     for task in tasks:
         benchmark = known[task]
         parsed = _read_benchmark(benchmark, sources) or generated_benchmark(spec, benchmark)
         enforce_fault_policy(parsed.faults, on_fault, f"benchmark {task}", len(parsed.rows))
-        found[task] = parsed
-    return found
+        loaded[task] = parsed
+    return loaded
 
 
 def _read_benchmark(benchmark: BenchmarkSpec, sources: Sources) -> Benchmark | None:
@@ -220,15 +216,15 @@ def _load_pool(
     if rationales is None and spec.training.world is not None:
         return _generated_pool(spec, teachers, max_length_tokens, count_tokens, on_fault)
     joined: Joined | None = None
-    found: tuple[Fault, ...] = ()
+    read_faults: tuple[Fault, ...] = ()
     names: Sequence[str] = teachers
     if rationales is not None:
         source = str(rationales)
-        rows, found = read_rows(Path(rationales).expanduser(), source)
+        rows, read_faults = read_rows(Path(rationales).expanduser(), source)
     else:
         if spec.teachers:
             names = [teacher.name for teacher, _ in spec.choose_teachers(teachers)]
-        source, rows, found, joined = _suite_rows(spec, sources, teachers)
+        source, rows, read_faults, joined = _suite_rows(spec, sources, teachers)
     questions, faults = validate_questions(
         rows,
         source,
@@ -237,7 +233,7 @@ def _load_pool(
         count_tokens=None if joined and spec.training.max_rationale_tokens else count_tokens,
         max_length_tokens=max_length_tokens,
         on_fault=on_fault,
-        found=found,
+        read_faults=read_faults,
     )
     if not faults:
         _check_count(spec, joined, teachers, len(questions))
@@ -268,11 +264,10 @@ def _suite_rows(
 ) -> tuple[str, tuple[SourceRow, ...], tuple[Fault, ...], Joined | None]:
     training = spec.training
     if training.hub is not None:
-        hub = HubSet(**training.hub.model_dump())
-        return f"hub dataset {hub.name}", read_hub_rows(hub), (), None
+        return f"hub dataset {training.hub.name}", read_hub_rows(training.hub), (), None
     if training.file is not None:
-        rows, found = read_rows(_path(training.file, sources), training.file.name)
-        return training.file.name, rows, found, None
+        rows, faults = read_rows(_path(training.file, sources), training.file.name)
+        return training.file.name, rows, faults, None
     assert training.gold is not None
     files = {teacher.name: teacher.file(level) for teacher, level in spec.choose_teachers(wanted)}
     refs = [f.ref for f in (training.gold, *files.values())]
@@ -361,7 +356,7 @@ def _without_long(
     faults: list[Fault] = []
     for question in (*training, *validation):
         places = pool.places.get(question.id)
-        long = long_rationale_faults(question, count_tokens, rationale_limit, places)
+        long = length_faults(question, count_tokens, rationale_limit, places, whole_row=False)
         known += long
         faults += [] if long else length_faults(question, count_tokens, row_limit, places)
     bad = {fault.question_id for fault in (*known, *faults)}

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import Group, Strict
+from compact_bench.data.files.readers import HubSet
 from compact_bench.data.files.sources import FileRef
 from compact_bench.data.lab import LAB_TASKS, TEACHERS, WorldSettings
 from compact_bench.data.suites.profiles import ProfileSpec
@@ -120,16 +121,6 @@ class TeacherSpec(Strict):
         return self.files[wanted]
 
 
-class HubSpec(Strict):
-    """A hub dataset (or a folder that `datasets` reads); see `compact_bench.data.files.readers.HubSet`."""
-
-    name: Text
-    revision: str | None = None
-    config: str | None = None
-    split: str = "train"
-    columns: dict[str, str] = Field(default_factory=dict)
-
-
 class TrainingSpec(Strict):
     """Where the training questions come from: exactly one of `gold`, `file`, `hub` and `world`.
 
@@ -145,7 +136,7 @@ class TrainingSpec(Strict):
 
     gold: FileSpec | None = None
     file: FileSpec | None = None
-    hub: HubSpec | None = None
+    hub: HubSet | None = None
     world: WorldSettings | None = None
     validation_questions: Positive | None = None
     max_rationale_tokens: Positive | None = None
@@ -278,10 +269,8 @@ class SuiteSpec(Strict):
         return self.training.world is not None
 
     def choose_teachers(self, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
-        """Teachers and the level of each.
-
-        Args:
-            wanted: "name" or "name@level" texts; empty for all at the suite's levels.
+        """Teachers, given as "name" or "name@level", and the level of each; none given: all at the suite's
+        levels.
 
         Raises:
             UnknownNameError: no such teacher or level.

@@ -92,19 +92,17 @@ class Engines:
         self._made: dict[str, Any] = {}
 
     def get(self, path: EnginePath, on_done: OnDone = lambda done, total: None) -> Any:
-        """The object that `lm_eval.evaluate` takes as its model.
-
-        Args:
-            on_done: called by the fast engine with (requests answered, requests).
+        """The object that `lm_eval.evaluate` takes as its model; `on_done` gets (requests answered,
+        requests).
         """
         if path.engine not in self._made:
             make = {"fast": self._fast, "harness": self._harness, "vllm": self._vllm}[path.engine]
             with quiet_harness(), read_only(self._model):
                 self._made[path.engine] = make()
-        found = self._made[path.engine]
+        engine = self._made[path.engine]
         if path.engine == "fast":
-            found.on_done = on_done
-        return found
+            engine.on_done = on_done
+        return engine
 
     def _thinking(self) -> dict[str, Any]:
         known = template_knows_thinking(self._tokenizer.chat_template)

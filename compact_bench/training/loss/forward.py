@@ -37,11 +37,11 @@ def _packed(student: Student, questions: Sequence[EncodedQuestion]) -> list[list
     ]
     with student.autocast():
         states = iter(packed_hidden(student.model, student.layout, rows))
-    found = []
+    result = []
     for of_question in groups:
         by_place = {i: s for group in of_question for i, s in zip(group, next(states), strict=True)}
-        found.append([by_place[i] for i in range(len(by_place))])
-    return found
+        result.append([by_place[i] for i in range(len(by_place))])
+    return result
 
 
 def _by_prompt(question: EncodedQuestion) -> list[list[int]]:

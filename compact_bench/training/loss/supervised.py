@@ -20,11 +20,7 @@ Reduction = Literal["mean", "sum"]
 def branch_losses(
     student: Student, batch: Sequence[EncodedQuestion], train: TrainSettings, reduction: Reduction
 ) -> list[list[Tensor]]:
-    """Supervised loss of every branch, per question, from one forward pass.
-
-    Args:
-        reduction: "mean" or "sum" over a branch's tokens.
-    """
+    """Supervised loss of every branch, its tokens' mean or sum, per question, from one forward pass."""
     states = branch_hidden(student, batch, train.layout)
     return reduced_losses(student, batch, states, train, reduction)
 

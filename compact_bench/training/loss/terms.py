@@ -34,6 +34,7 @@ def symmetric_kl(
     Returns:
         Float[Tensor, "tokens"], nats.
     """
+    # sum p log(p/q) + q log(q/p) = sum (p - q)(log p - log q): one pass over the vocabulary instead of two.
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1)
 
 
@@ -57,6 +58,7 @@ def consistency_loss(
 
     Source: Eq. 9 summed with the weights of Eq. 11.
     """
+    # Pair by pair in teacher order: another order of this sum is another last bit, and another run.
     total = weights.new_zeros(())
     for k, first in enumerate(span_log_probs):
         for j in range(k + 1, len(span_log_probs)):
@@ -71,22 +73,22 @@ def consistency_loss(
 
 
 def gold_log_probability(
-    log_probs_at_gold: Float[Tensor, "tokens gold"], there: Bool[Tensor, "tokens gold"] | None = None
+    log_probs_at_gold: Float[Tensor, "tokens gold"], is_gold: Bool[Tensor, "tokens gold"] | None = None
 ) -> Float[Tensor, "tokens"]:
     """I(t): mean log-probability of the gold answer's tokens, all read from the one hidden state at t.
 
     Args:
         log_probs_at_gold: Float[Tensor, "tokens gold"], nats.
-        there: which of them are gold tokens, where answers of several lengths lie side by side; None for all.
+        is_gold: which of them are gold tokens, where answers of several lengths lie side by side; None: all.
 
     Returns:
         Float[Tensor, "tokens"], nats per gold token; nan where there is none.
 
     Source: Eq. 2.
     """
-    if there is None:
+    if is_gold is None:
         return log_probs_at_gold.mean(dim=-1)
-    return (log_probs_at_gold * there).sum(dim=-1) / there.sum(dim=-1)
+    return (log_probs_at_gold * is_gold).sum(dim=-1) / is_gold.sum(dim=-1)
 
 
 def span_log_probs(

@@ -74,11 +74,7 @@ def right_chain(family: Family, problem: Problem) -> Chain:
 
 
 def slipped_chain(family: Family, problem: Problem, rng: random.Random) -> Chain:
-    """A chain with one wrong step, after which it goes on rightly from the wrong state.
-
-    Args:
-        rng: chooses the step and what it wrongly says.
-    """
+    """A chain with one wrong step, drawn with `rng`, after which it goes on rightly from the wrong state."""
     state, options = problem.start, []
     for index in range(len(problem.steps)):
         options += [(index, wrong) for wrong in family.slips(problem, index, state)]
@@ -89,9 +85,9 @@ def slipped_chain(family: Family, problem: Problem, rng: random.Random) -> Chain
 
 
 def _chain(family: Family, problem: Problem, slip: int | None, wrong: Any) -> Chain:
-    state, said = problem.start, []
+    state, lines = problem.start, []
     for index in range(len(problem.steps)):
         after = wrong if index == slip else family.advance(problem, index, state)
-        said.append(family.say(problem, index, state, after))
+        lines.append(family.say(problem, index, state, after))
         state = after
-    return Chain(tuple(said), family.answer(problem, state), None if slip is None else slip + 1)
+    return Chain(tuple(lines), family.answer(problem, state), None if slip is None else slip + 1)

@@ -55,11 +55,11 @@ def training_questions(world: WorldSettings) -> tuple[Question, ...]:
     Raises:
         DataError: the world has not that many questions of these lengths.
     """
-    found = []
+    questions = []
     lengths = range(world.shortest_steps, world.longest_steps + 1)
     for problem in _problems("training", world.seed, COVERED, lengths, world.questions):
         family, steps = problem.family, len(problem.steps)
-        found.append(
+        questions.append(
             Question(
                 id=_content_id(problem.text),
                 text=problem.text,
@@ -72,15 +72,11 @@ def training_questions(world: WorldSettings) -> tuple[Question, ...]:
                 feedback=feedback(problem),
             )
         )
-    return tuple(found)
+    return tuple(questions)
 
 
 def benchmark_rows(world: WorldSettings, task: str, items: int) -> list[dict[str, Any]]:
-    """The items of a generated task, in the order of their ids.
-
-    Args:
-        world: seed and lengths; the rates do not matter.
-        task: one of `LAB_TASKS`.
+    """The items of one of `LAB_TASKS`, in the order of their ids; the world's error rates do not matter.
 
     Returns:
         {"id", "question", "answer"} rows, or {"id", "question", "choices", "label"} rows.

@@ -42,9 +42,9 @@ def _reverse(rng: random.Random) -> SkillItem:
 
 def _opposites(rng: random.Random) -> SkillItem:
     pair = rng.choice(OPPOSITES)
-    asked, answer = rng.sample(pair, 2)
+    given, answer = rng.sample(pair, 2)
     others = [word for other in OPPOSITES if other != pair for word in other]
-    return SkillItem(f"What is the opposite of {asked}?", answer, _shuffled(rng, answer, others))
+    return SkillItem(f"What is the opposite of {given}?", answer, _shuffled(rng, answer, others))
 
 
 def _categories(rng: random.Random) -> SkillItem:

@@ -40,11 +40,7 @@ def seeded(*parts: object) -> random.Random:
 
 
 def told(said: Sequence[str], answer: str, style: str) -> str:
-    """A chain as text.
-
-    Args:
-        style: one of the values of `STYLES`.
-    """
+    """A chain as text, in one of the styles of `STYLES`."""
     end = f"The answer is {answer}."
     if style == "terse":
         return " ".join([*(f"{step}." for step in said), end])
@@ -80,11 +76,7 @@ def _rationale(teacher: str, problem: Problem, world: WorldSettings) -> Rational
 
 
 def teacher_chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
-    """The chain that a teacher tells in its rationale.
-
-    Args:
-        teacher: one of `TEACHERS`.
-    """
+    """The chain that one of `TEACHERS` tells in its rationale."""
     family = FAMILIES[problem.family]
     rng = seeded("rationale", world.seed, teacher, problem.text)
     inclination = rng.random()
