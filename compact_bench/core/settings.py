@@ -150,6 +150,18 @@ def describe_validation_error(error: ValidationError, where: str) -> str:
     return "\n".join(lines)
 
 
+def validated(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Data as a model.
+
+    Raises:
+        ConfigError: every fault of it, as `describe_validation_error` writes them.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, where)) from None
+
+
 def apply_overrides(
     base: RunSettings, overrides: Sequence[str], method_fields: Sequence[str] = ()
 ) -> RunSettings:
@@ -184,10 +196,7 @@ def apply_overrides(
         raise ConfigError(
             "--set: " + "; ".join(problems) + ". `compact-bench show settings` lists every setting."
         )
-    try:
-        return RunSettings.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, "--set")) from None
+    return validated(RunSettings, data, "--set")
 
 
 def parse_value(raw: str) -> Any:
@@ -221,8 +230,7 @@ def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
         if not sign or not key or not raw:
             problems.append(f"{text!r}: expected key=value")
         elif key not in names:
-            near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-            hint = f", did you mean {' or '.join(near)}?" if near else "."
+            hint = _near(key, {name: name for name in names}) or "."
             problems.append(f"{key!r} names no setting{hint} Known: {', '.join(names)}")
         else:
             try:
@@ -231,10 +239,7 @@ def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
                 problems.append(f"{text!r}: expected a number")
     if problems:
         raise ConfigError(f"{option}: {'; '.join(problems)}.")
-    try:
-        return type(model).model_validate({**model.model_dump(), **changes})
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, option)) from None
+    return validated(type(model), {**model.model_dump(), **changes}, option)
 
 
 def _resolve(key: str, names: Sequence[str], problems: list[str]) -> str | None:
@@ -246,11 +251,14 @@ def _resolve(key: str, names: Sequence[str], problems: list[str]) -> str | None:
     if hits:
         problems.append(f"{key!r} names several settings: {', '.join(hits)}")
         return None
-    leaves = {name.split(".", 1)[1]: name for name in names}
-    near = difflib.get_close_matches(key.split(".")[-1], leaves, n=3, cutoff=0.5)
-    hint = f", did you mean {' or '.join(leaves[n] for n in near)}?" if near else ""
+    hint = _near(key.split(".")[-1], {name.split(".", 1)[1]: name for name in names})
     problems.append(f"{key!r} names no setting{hint}")
     return None
+
+
+def _near(key: str, names: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    return f", did you mean {' or '.join(names[n] for n in near)}?" if near else ""
 
 
 def merged(base: RunSettings, changes: Mapping[str, Mapping[str, Any]], where: str) -> RunSettings:
@@ -263,7 +271,4 @@ def merged(base: RunSettings, changes: Mapping[str, Mapping[str, Any]], where: s
     for section, values in changes.items():
         data.setdefault(section, {})
         data[section] = {**data[section], **values}
-    try:
-        return RunSettings.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, where)) from None
+    return validated(RunSettings, data, where)

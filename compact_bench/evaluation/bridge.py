@@ -135,11 +135,7 @@ def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePa
     """What evaluates a task: the engine asked for, or the plain harness with the reason."""
     options = generation_options(task, settings)
     return choose_path(
-        student.model,
-        student.tokenizer,
-        settings.engine,
-        generation=is_generation(task),
-        options=options,
+        student.model, student.tokenizer, settings.engine, generation=is_generation(task), options=options
     )
 
 

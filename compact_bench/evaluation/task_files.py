@@ -153,10 +153,6 @@ def lm_eval_command(
     Several tasks become a loop with one command a task: given all at once, the harness fills its batches
     across tasks, and other rows in a batch can move a number in its last digits.
 
-    Args:
-        dtype: data type of the weights ("float32", "bfloat16").
-        device: where it runs ("cpu", "cuda").
-
     Raises:
         ConfigError: the student's path holds a comma, equals sign or white space, which the harness
             cannot read.

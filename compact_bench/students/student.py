@@ -187,10 +187,7 @@ def load_student(
     try:
         with no_progress_bars():
             model: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=choose_weight_dtype(dtype, place),
-                local_files_only=True,
-                use_safetensors=True,
+                folder, dtype=choose_weight_dtype(dtype, place), local_files_only=True, use_safetensors=True
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]

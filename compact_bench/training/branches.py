@@ -105,13 +105,9 @@ def encode_question(
     rationales: Sequence[Rationale] | None = None,
     max_length_tokens: int = 2560,
 ) -> EncodedQuestion:
-    """Tokens, borders and spans of a question's branches.
+    """Tokens, borders and spans of the branches of a question, or of a selection of its rationales.
 
     Rationales are read in their canonical form (outer white space stripped, answer written canonically).
-
-    Args:
-        rationales: a selection of its rationales, or None for all.
-        max_length_tokens: longest allowed branch.
 
     Raises:
         DataError: a rationale is empty or a branch is longer than allowed; every one is listed.

@@ -27,11 +27,8 @@ _ADAPTERS, _STUDENT, _REPORT = "adapters.safetensors", "student", "report.json"
 
 
 def save_final(student: Student, base: nn.Module, report: FitReport, directory: Path) -> None:
-    """Keep a trained student that is not yet merged.
-
-    Args:
-        student: the student after `fit`, adapters attached where the run has them.
-        base: the untouched base model; where the student's other weights differ from it, all are kept.
+    """Keep a trained student that is not yet merged: its adapters, or everything where other weights than
+    theirs differ from the base's.
     """
     from safetensors.torch import save_file
 
@@ -60,10 +57,7 @@ def save_final(student: Student, base: nn.Module, report: FitReport, directory: 
 
 
 def load_final(student: Student, directory: Path) -> FitReport | None:
-    """Give a student what `save_final` kept, in place.
-
-    Args:
-        student: a fresh base student with fresh adapters attached where the run has them.
+    """Give a fresh student, with fresh adapters where the run has them, what `save_final` kept, in place.
 
     Returns:
         What training did, or None when there is nothing kept (the student is then untouched).

@@ -55,11 +55,7 @@ def silent(done: int, total: int, text: str) -> None:
 
 
 def checksum_problem(file: Path, sha256: str, size_bytes: int | None = None) -> str | None:
-    """What is wrong with a file's size or checksum, as "expected ..., got ...", or None.
-
-    Args:
-        sha256: expected checksum.
-        size_bytes: expected size, or None to check the sum alone.
+    """What is wrong with a file's size, where one is given, or checksum ("expected ..., got ..."), or None.
 
     Raises:
         OSError: the file cannot be read.

@@ -18,12 +18,7 @@ from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec
 from compact_bench.data.suites.fingerprint import data_fingerprint
 from compact_bench.data.suites.generated import generated_benchmark, generated_questions
 from compact_bench.data.suites.teacher_statistics import all_true, answer_counts, teacher_facts
-from compact_bench.data.validation.limits import (
-    CountTokens,
-    FindUnknown,
-    check_words,
-    length_faults,
-)
+from compact_bench.data.validation.limits import CountTokens, FindUnknown, check_words, length_faults
 from compact_bench.data.validation.questions import enforce_fault_policy, validate_questions
 from compact_bench.data.validation.splits import (
     NEAR_DUPLICATE_SHARE,

@@ -31,11 +31,7 @@ def hash_order(questions: Iterable[Question], salt: str = "order") -> tuple[Ques
 def split_validation(
     questions: Sequence[Question], count: int
 ) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
-    """Set aside the validation questions, chosen by a hash of the normalised question.
-
-    Args:
-        questions: all questions of a rationale set, in any order.
-        count: how many are set aside; fewer than there are questions.
+    """Set aside `count` validation questions, chosen by a hash of the normalised question.
 
     Returns:
         Training and validation questions, each in hash order.
@@ -92,13 +88,10 @@ def check_no_overlap(
 def near_duplicates(
     tests: Sequence[str], training: Sequence[str], share: float = NEAR_DUPLICATE_SHARE
 ) -> list[bool]:
-    """Which test questions are nearly a training question: template transfer rather than something new.
+    """Which test questions share more than `share` with a training question: template transfer, nothing new.
 
     Two questions are compared by their sets of distinct words, numbers aside: words in both, over words
     in either.
-
-    Args:
-        share: the share that must be exceeded.
 
     Returns:
         One truth value per test question.

@@ -58,10 +58,6 @@ def _cuts_later(first: str, second: str) -> bool:
 def is_over(decode: Callable[[Sequence[int]], str], until: Sequence[str]) -> Callable[[Sequence[int]], bool]:
     """Whether more tokens cannot change the text that is left when it is cut at its stop sequences.
 
-    Args:
-        decode: text of new tokens, as it is cut.
-        until: stop sequences that `stopping_reason` has nothing against.
-
     Returns:
         A function of a row's new tokens.
     """

@@ -113,12 +113,7 @@ def _gold_rows(gold_ids: Sequence[Sequence[int]], labels: Sequence[int], device:
 
 
 def label_values(
-    student: Student,
-    hidden: Tensor,
-    labels: Tensor,
-    gold: Tensor | None = None,
-    *,
-    way: HeadMode = "at_once",
+    student: Student, hidden: Tensor, labels: Tensor, gold: Tensor | None = None, *, way: HeadMode = "at_once"
 ) -> HeadValues:
     """Losses of labels and information about gold tokens, from the hidden states that predict the labels.
 

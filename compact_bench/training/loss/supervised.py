@@ -44,11 +44,8 @@ def branch_rows(
     weights: Sequence[Sequence[float]] | None = None,
     **columns: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """Rows of the steps table, one per question and teacher.
-
-    Args:
-        weights: per question and branch; None weighs a question's branches alike.
-        columns: further columns, each with its value per teacher.
+    """Rows of the steps table, one per question and teacher. Without weights a question's branches count
+    alike; `columns` are further ones, each with its value per teacher.
     """
     # One transfer from a GPU per question.
     values = [torch.stack(list(of_question)).tolist() for of_question in losses]

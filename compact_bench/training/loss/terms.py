@@ -92,10 +92,7 @@ def gold_log_probability(
 
 
 def span_log_probs(
-    student: Student,
-    branches: Sequence[EncodedBranch],
-    states: Sequence[Tensor],
-    temperature: float = 1.0,
+    student: Student, branches: Sequence[EncodedBranch], states: Sequence[Tensor], temperature: float = 1.0
 ) -> list[Tensor | None]:
     """Per branch the distributions Float[Tensor, "span vocab"] that predict its answer span's tokens.
 

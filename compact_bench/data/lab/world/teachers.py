@@ -19,10 +19,7 @@ TEACHERS: Mapping[str, str] = {
 }
 """Teacher name -> what it is like."""
 
-STRONG_FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "abacus": ("ring", "count"),
-    "atlas": ("order", "lookup"),
-}
+STRONG_FAMILIES: Mapping[str, tuple[str, ...]] = {"abacus": ("ring", "count"), "atlas": ("order", "lookup")}
 """The specialists and where they are good."""
 
 STYLES: Mapping[str, str] = {
