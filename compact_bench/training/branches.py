@@ -17,7 +17,6 @@ from compact_bench.core.answers import (
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question, Rationale
 from compact_bench.students.chat import encode_row, tokens_in_range
-from compact_bench.students.chat import prompt_ids as _prompt_ids
 from compact_bench.students.student import Student
 
 
@@ -78,11 +77,6 @@ class EncodedQuestion:
     def total_tokens(self) -> int:
         """Tokens of all branches as separate rows, without padding."""
         return sum(len(b.input_ids) for b in self.branches)
-
-
-def prompt_ids(student: Student, question: str) -> list[int]:
-    """Tokens of the prompt that the student answers."""
-    return _prompt_ids(student.tokenizer, question)
 
 
 def gold_token_ids(student: Student, gold_answer: str) -> tuple[int, ...]:

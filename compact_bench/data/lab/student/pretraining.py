@@ -23,7 +23,7 @@ from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import right_chain
 from compact_bench.data.lab.world.questions import split_of
 from compact_bench.data.lab.world.skills import SKILLS, skill_item
-from compact_bench.data.lab.world.teachers import STYLES, seeded, told
+from compact_bench.data.lab.world.teachers import STYLES, chain_text, seeded
 
 LOG_FILE = "training_log.jsonl"
 LOG_EVERY_STEPS = 25
@@ -178,7 +178,7 @@ def _problem_turn(rng: random.Random, longest: int, style: str | None) -> Iterat
     if split_of(problem.text) != "pretraining":
         return
     chain = right_chain(family, problem)
-    reply = f"The answer is {chain.answer}." if style is None else told(chain.said, chain.answer, style)
+    reply = f"The answer is {chain.answer}." if style is None else chain_text(chain, style)
     how = "direct" if style is None else "worked"
     yield _Turn(f"{how} {family.name} {len(problem.steps)}", problem.text, reply)
 

@@ -59,7 +59,7 @@ class Ring:
         right = right_chain(self, problem)
         if chain.answer == right.answer:
             return right
-        return Chain(chain.said, chain.answer, _first_difference(chain, right))
+        return Chain(chain.steps, chain.answer, _first_difference(chain, right))
 
 
 class Order:
@@ -100,7 +100,7 @@ class Order:
         """The person after the first one is taken for the first."""
         shifted = Problem(self.name, problem.text, 0, problem.steps, problem.facts)
         chain = right_chain(self, shifted)
-        return Chain(chain.said, chain.answer, 1)
+        return Chain(chain.steps, chain.answer, 1)
 
 
 class Lookup:
@@ -152,7 +152,7 @@ class Lookup:
             return right
         early = Problem(self.name, problem.text, problem.start, problem.steps[1:], problem.facts)
         chain = right_chain(self, early)
-        return Chain(chain.said, chain.answer, _first_difference(chain, right))
+        return Chain(chain.steps, chain.answer, _first_difference(chain, right))
 
 
 class Count:
@@ -205,7 +205,7 @@ class Count:
             lines.append(self.say(problem, index, state, after))
             state = after
         chain = Chain(tuple(lines), str(state))
-        return Chain(chain.said, chain.answer, _first_difference(chain, right_chain(self, problem)))
+        return Chain(chain.steps, chain.answer, _first_difference(chain, right_chain(self, problem)))
 
 
 class Swap:
@@ -248,10 +248,10 @@ class Swap:
 
 def _first_difference(chain: Chain, right: Chain) -> int:
     """The first step, from 1, that is not the right chain's; where some are missing, the first of those."""
-    for number, (line, true) in enumerate(zip(chain.said, right.said, strict=False), 1):
+    for number, (line, true) in enumerate(zip(chain.steps, right.steps, strict=False), 1):
         if line != true:
             return number
-    return min(len(chain.said), len(right.said)) + 1
+    return min(len(chain.steps), len(right.steps)) + 1
 
 
 FAMILIES: Mapping[str, Family] = {f.name: f for f in (Ring(), Order(), Lookup(), Count(), Swap())}

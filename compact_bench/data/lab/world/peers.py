@@ -13,9 +13,9 @@ from compact_bench.data.lab.world.teachers import (
     STRONG_FAMILIES,
     STYLES,
     TEACHERS,
+    chain_text,
     seeded,
     teacher_chain,
-    told,
 )
 
 _FLUENT = ("connected", "breezy")
@@ -38,7 +38,7 @@ def _pair(teacher: str, problem: Problem, world: WorldSettings) -> RationalePair
         right, wrong, corrupted = chain, other, True
     else:
         right, wrong, corrupted = right_chain(family, problem), chain, False
-    chosen, rejected = (told(c.said, c.answer, STYLES[teacher]) for c in (right, wrong))
+    chosen, rejected = (chain_text(c, STYLES[teacher]) for c in (right, wrong))
     return RationalePair(teacher, chosen, rejected, "corrupted" if corrupted else "rectified")
 
 
@@ -85,7 +85,7 @@ def _is_careful(reviewer: str, problem: Problem) -> bool:
 def _careful(chain: Chain, found_right: bool) -> int:
     if found_right:
         return 5
-    late = chain.first_wrong_step is not None and 2 * chain.first_wrong_step > len(chain.said)
+    late = chain.first_wrong_step is not None and 2 * chain.first_wrong_step > len(chain.steps)
     return 2 if late else 1
 
 
@@ -105,7 +105,7 @@ def feedback(problem: Problem) -> tuple[Feedback, ...]:
 
 def _feedback(teacher: str, problem: Problem, chain: Chain) -> str:
     if _is_careful(teacher, problem):
-        steps = told(chain.said, chain.answer, STYLES[teacher])
+        steps = chain_text(chain, STYLES[teacher])
     else:
         steps = f"The answer is {chain.answer}."
     opening = {

@@ -33,7 +33,7 @@ class Chain:
         first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
     """
 
-    said: tuple[str, ...]
+    steps: tuple[str, ...]
     answer: str
     first_wrong_step: int | None = None
 
