@@ -14,8 +14,8 @@ import yaml
 
 from compact_bench.core.answers import answer_problem
 from compact_bench.core.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.core.files import write_atomic
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation.cache import write_text_atomically
 
 _INCLUDE = re.compile(r"^include:\s*(\S+)\s*$", re.MULTILINE)
 _LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
@@ -37,11 +37,7 @@ def is_generation(task: str) -> bool:
 
 
 def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
-    """File name -> text of everything that defines a task, with the settings written in.
-
-    Args:
-        task: task name.
-        settings: gives the longest generation, which only generation tasks mention.
+    """File name -> text of everything that defines a task, with the longest generation written in.
 
     Raises:
         UnknownNameError: there is no such task.
@@ -57,10 +53,6 @@ def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
 
 def generation_options(task: str, settings: EvalSettings) -> dict[str, Any]:
     """A generation task's decoding settings, or an empty dictionary for a choice task.
-
-    Args:
-        task: task name.
-        settings: gives the longest generation.
 
     Raises:
         UnknownNameError: there is no such task.
@@ -107,12 +99,7 @@ def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 def asked_with(
     prefix: str, benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """The same rows with a text in front of every question, for students that were trained to expect one.
-
-    Args:
-        prefix: the text; "" leaves the rows as they are.
-        benchmarks: task name -> rows.
-    """
+    """The same rows with a prefix before every question, for students that were trained to expect one."""
     if not prefix:
         return benchmarks
     return {
@@ -142,9 +129,9 @@ def write_task_folder(
     folder.mkdir(parents=True, exist_ok=True)
     for task, rows in benchmarks.items():
         lines = [json.dumps(_columns(row), ensure_ascii=False) for row in limited(rows, settings)]
-        write_text_atomically(folder / f"{task}.jsonl", "\n".join(lines) + "\n")
+        write_atomic(folder / f"{task}.jsonl", ("\n".join(lines) + "\n").encode())
         for name, text in task_texts(task, settings).items():
-            write_text_atomically(folder / name, text)
+            write_atomic(folder / name, text.encode())
     return folder
 
 
@@ -165,14 +152,6 @@ def lm_eval_command(
 
     Several tasks become a loop with one command a task: given all at once, the harness fills its batches
     across tasks, and other rows in a batch can move a number in its last digits.
-
-    Args:
-        student_folder: a saved student.
-        task_folder: a folder from `write_task_folder`.
-        tasks: task names.
-        settings: gives the batch size.
-        dtype: data type of the weights ("float32", "bfloat16").
-        device: where it runs ("cpu", "cuda").
 
     Raises:
         ConfigError: the student's path holds a comma, equals sign or white space, which the harness

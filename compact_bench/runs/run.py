@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from compact_bench.core.errors import CompactBenchError, NumericalError
-from compact_bench.core.files import write_atomic
+from compact_bench.core.files import read_json, write_atomic, write_json
 from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, RunStatus, fingerprint
@@ -283,11 +283,10 @@ def _truth(session: Session, directory: Path) -> dict[str, Any] | None:
 
 def _cached(path: Path, compute: Callable[[], Any]) -> Any:
     """A probe's result, computed unless an earlier run of the same weights left it."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    value = read_json(path)
+    if value is None:
         value = _plain(compute())
-    write_atomic(path, json.dumps(value, allow_nan=False).encode())
+        write_json(path, value)
     return value
 
 
