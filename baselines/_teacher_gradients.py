@@ -14,8 +14,10 @@ from compact_bench import (
     NumericalError,
     Question,
     Reduction,
+    RunContext,
     StepLoss,
     Student,
+    SupervisedConfig,
     TrainSettings,
     branch_losses,
     branch_rows,
@@ -83,6 +85,20 @@ class TeacherGradients:
     _step: int = field(default=0, init=False, repr=False)
     _found: list[TeacherLosses] = field(default_factory=list, init=False, repr=False)
     _gradients: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(
+        cls, axis: str, rule: GradientRule, config: SupervisedConfig, context: RunContext
+    ) -> TeacherGradients:
+        """The objective of a run.
+
+        Args:
+            axis: name of the seed of the rule's random choices.
+            rule: how the gradients are weighed.
+            config: the reduction.
+            context: the loop's settings and the run's seed.
+        """
+        return cls(context.settings.train, rule, context.seed_for(axis), config.sft_reduction)
 
     def begin_step(self, step: int, total: int) -> None:
         """Remember the step and forget one that was broken off."""

@@ -7,6 +7,7 @@ docs/adding-a-method.md explains every part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -18,7 +19,6 @@ from compact_bench import (
     RunContext,
     Strict,
     Student,
-    SuiteInfo,
     SupervisedObjective,
     train,
 )
@@ -34,12 +34,15 @@ class TemplateConfig(Strict):
     power: Annotated[float, Field(ge=0.0)] = 1.0
 
 
+@dataclass(frozen=True)
 class Template:
     """L = sum_k w_k * L_SFT,k with w_k proportional to 1 / words_k ** power."""
 
+    config: TemplateConfig
+    config_type = TemplateConfig
     # What a reader must know before believing the method's row. State every deviation from the source;
     # what the source leaves open, and you chose, is `ours`.
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="Template: rationales weighted by brevity",
         short="Template",
         source="ours, no paper",
@@ -47,16 +50,8 @@ class Template:
         needs=("a rationale",),
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = TemplateConfig
     # Settings that deserve a name: users write "NAME[strong]".
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"strong": {"power": 4.0}}
-
-    def __init__(self, config: TemplateConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere; else this is the reason, which stands in the table's cell."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.

@@ -14,25 +14,22 @@ from compact_bench import (
     Question,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     SupervisedObjective,
     train,
 )
 
 
-class AllRationalesConfig(Strict):
+class AllRationalesConfig(SupervisedConfig):
     """Settings of training on all rationales.
 
     Attributes:
         group: examples per optimiser step: "rationales" takes K times as many examples as other methods take
             questions, and so as many steps; "questions" takes as many examples, and so K times the steps.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     group: Literal["rationales", "questions"] = "rationales"
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -59,10 +56,13 @@ class _Examples:
         return found
 
 
+@dataclass(frozen=True)
 class AllRationales:
     """L = mean over all (question, rationale) pairs of L_SFT, shuffled as pairs."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: AllRationalesConfig
+    config_type = AllRationalesConfig
+    card = MethodCard(
         title="All rationales as plain data: every rationale a training example of its own",
         short="All rationales as data",
         source="arXiv 2212.10071 (Fine-tune-CoT, diverse reasoning): several rationales of a question are "
@@ -76,8 +76,6 @@ class AllRationales:
             "K is the largest number of rationales that a question has",
         ),
         needs=("a rationale",),
-        min_teachers=1,
-        reproduction="untested",
         claims=(
             Claim(
                 "several rationales of a question teach more than one",
@@ -88,15 +86,7 @@ class AllRationales:
         extra_steps="none as it is; its variant more-steps takes K times the optimiser steps, each on a K-th "
         "of the tokens",
     )
-    config_type: ClassVar[type[Strict]] = AllRationalesConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"more-steps": {"group": "questions"}}
-
-    def __init__(self, config: AllRationalesConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
 
 from compact_bench import (
     ConfigError,
@@ -12,10 +11,8 @@ from compact_bench import (
     MethodCard,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     TrainingPart,
     answer_nats,
     joined_report,
@@ -27,20 +24,13 @@ from compact_bench import (
 )
 
 
-class BestTeacherConfig(Strict):
-    """Settings of the choice among single teachers.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
-
-
+@dataclass(frozen=True)
 class BestTeacher:
     """argmin over teachers k of the validation nats of the student distilled from k alone."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="Best teacher by validation: one student per teacher, the best on held-out questions stays",
         short="Best teacher by validation",
         source="none; what one does who has validation questions and no idea which teacher to trust",
@@ -56,14 +46,6 @@ class BestTeacher:
         extra_steps="a whole schedule for each of the K teachers, so K times the optimiser steps, each on "
         "one rationale per question",
     )
-    config_type: ClassVar[type[Strict]] = BestTeacherConfig
-
-    def __init__(self, config: BestTeacherConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers."""
-        return None if suite.has_gold else "the choice needs gold answers, which this suite lacks"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.
@@ -84,7 +66,7 @@ class BestTeacher:
         for index, teacher in enumerate(teachers):
             restore(student.model, start)
             part = TrainingPart(f"branch-{index}", 0, total)
-            objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
+            objective = self.config.objective(context, (teacher,))
             parts.append((part, train(student, questions, objective, _named(context, teacher), part)))
             found = answer_nats(student, held_out)
             measures = [found["after_question"], found["after_rationale"]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,10 +17,8 @@ from compact_bench import (
     NumericalError,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     answer_span,
     canonical_answer,
     canonical_text,
@@ -30,16 +27,6 @@ from compact_bench import (
     span_nats,
     train,
 )
-
-
-class CAMKDConfig(Strict):
-    """Settings of CA-MKD.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 def confidence_weights(nats: Tensor) -> Tensor:
@@ -54,10 +41,13 @@ def confidence_weights(nats: Tensor) -> Tensor:
     return (1.0 - torch.softmax(nats, dim=0)) / (len(nats) - 1)
 
 
+@dataclass(frozen=True)
 class CAMKD:
     """L = sum_k w_k L_SFT,k with w_k by how well the untrained student tells the gold answer after r_k."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="CA-MKD for rationales: confidence-aware teacher weights",
         short="CA-MKD (confidence weights)",
         source="arXiv 2201.00007 and Rorozhl/CA-MKD at c2f39a9, for image classifiers: the weights only",
@@ -78,18 +68,6 @@ class CAMKD:
         needs=("a gold answer", "rationales of two teachers"),
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = CAMKDConfig
-
-    def __init__(self, config: CAMKDConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers and two teachers."""
-        if not suite.has_gold:
-            return "the confidence in a rationale needs gold answers, which this suite lacks"
-        if len(suite.teachers) < 2:
-            return "teachers are weighed against each other, and this suite has only one"
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.
@@ -104,7 +82,7 @@ class CAMKD:
                 # Training names all faulty questions at once; it is what meets them next.
                 with suppress(DataError):
                     weights[question.id] = _weights(student, question, context)
-        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
+        objective = self.config.objective(context, weights=weights)
         return train(student, questions, objective, context)
 
 

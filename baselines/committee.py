@@ -27,7 +27,6 @@ from compact_bench import (
     StoreError,
     Strict,
     Student,
-    SuiteInfo,
     TrainingPart,
     TrainSettings,
     branch_hidden,
@@ -165,10 +164,13 @@ class Lessons:
         return StepLoss(torch.stack(totals).mean(), rows)
 
 
+@dataclass(frozen=True)
 class Committee:
     """L = alpha NLL(feedback | question, mistake, gold) + (1 - alpha) NLL(accepted rationale | question)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: CommitteeConfig
+    config_type = CommitteeConfig
+    card = MethodCard(
         title="Committee (FAIR): feedback on the student's mistakes and peer-reviewed rationales",
         short="Committee",
         source="arXiv 2410.03663; zhuochunli/Learn-from-Committee at 60abfaf, collect_teacher_res.py, "
@@ -196,28 +198,11 @@ class Committee:
         ),
         uses_gold=True,
         min_teachers=2,
-        reproduction="untested",
     )
-    config_type: ClassVar[type[Strict]] = CommitteeConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-feedback": {"alpha": 0.0},
         "no-review": {"accepted_above": 0.0},
     }
-
-    def __init__(self, config: CommitteeConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers, two teachers, their reviews and their feedback."""
-        if len(suite.teachers) < 2:
-            return "one teacher has no peer who reviews it"
-        if not suite.has_gold:
-            return "mistakes are told by gold answers, which this suite lacks"
-        if not suite.has_reviews:
-            return "needs every teacher's score for every other's rationale, which this suite lacks"
-        if not suite.has_feedback:
-            return "needs the teachers' feedback on mistakes, which this suite lacks"
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.

@@ -21,7 +21,6 @@ from compact_bench import (
     SelectedBranches,
     Strict,
     Student,
-    SuiteInfo,
     SupervisedObjective,
     branch_hidden,
     branch_values,
@@ -84,10 +83,13 @@ class _Pace:
         return [name for name, place in places.items() if place <= max(share, first)]
 
 
+@dataclass(frozen=True)
 class Curriculum:
     """L = mean of L_SFT over the rationales of a question that are easy enough for the step."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: CurriculumConfig
+    config_type = CurriculumConfig
+    card = MethodCard(
         title="Difficulty curriculum: rationales the base student finds easy first, all of them later",
         short="Difficulty curriculum",
         source="arXiv 1903.09848 (competence-based curriculum; there for translation, with sentence length "
@@ -107,18 +109,9 @@ class Curriculum:
             "the token counts",
         ),
         needs=("a rationale",),
-        min_teachers=1,
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = CurriculumConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"hard-first": {"order": "hard_first"}}
-
-    def __init__(self, config: CurriculumConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.
@@ -126,7 +119,7 @@ class Curriculum:
         Raises:
             NumericalError: the student's loss of a rationale is not finite before training.
         """
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        inner = self.config.objective(context)
         places = self._places(student, questions, inner, context)
         return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)
 

@@ -26,7 +26,6 @@ from compact_bench import (
     StepLoss,
     Strict,
     Student,
-    SuiteInfo,
     TrainingPart,
     TrainSettings,
     answer_span,
@@ -234,10 +233,13 @@ def _texts(found: EncodedQuestion, texts: Sequence[_Text], divisor: int) -> _Tex
     return _Texts(**plain, texts=tuple(texts), divisor=divisor)
 
 
+@dataclass(frozen=True)
 class Edit:
     """Stage 1: L_SFT of right and rectified texts. Stage 2: sum_t w_t NLL_t / T of pairs."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: EditConfig
+    config_type = EditConfig
+    card = MethodCard(
         title="EDIT: key reasoning steps of right and wrong rationales by minimum edit distance",
         short="EDIT",
         source="arXiv 2405.19737; C-W-D/CasCoD at 3468d15, edit_dis_precal.py, src/utils/method_utils.py and "
@@ -267,32 +269,16 @@ class Edit:
         ),
         needs=("a right and a wrong rationale on a similar path", "the gold answer"),
         uses_gold=True,
-        min_teachers=1,
-        reproduction="untested",
         claims=(
             Claim("beats fine-tuning on right rationales", "arXiv 2405.19737, as summarised", "right_filter"),
             Claim("learning key steps helps", "arXiv 2405.19737, as summarised", "edit[no-key-steps]"),
             Claim("rectified rationales help", "arXiv 2405.19737, as summarised", "edit[no-rectified]"),
         ),
     )
-    config_type: ClassVar[type[Strict]] = EditConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-key-steps": {"stage_1_share": 1.0},
         "no-rectified": {"rectified": False},
     }
-
-    def __init__(self, config: EditConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers and pairs."""
-        if not suite.has_gold:
-            return "EDIT tells right rationales by gold answers, which this suite lacks"
-        if not suite.has_pairs:
-            return (
-                "EDIT needs pairs of a right and a wrong rationale on a similar path, which this suite lacks"
-            )
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place, stage after stage; a killed run goes on within its stage.

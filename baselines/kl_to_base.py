@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +21,8 @@ from compact_bench import (
     Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     TrainSettings,
     branch_hidden,
     branch_rows,
@@ -33,16 +32,14 @@ from compact_bench import (
 )
 
 
-class KLToBaseConfig(Strict):
+class KLToBaseConfig(SupervisedConfig):
     """Settings of the penalty.
 
     Attributes:
         beta: weight of the divergence, per nat; 0 is uniform weighting itself.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens; the divergence is reduced alike.
     """
 
     beta: NonNegative = 0.1
-    sft_reduction: Reduction = "mean"
 
 
 def frozen_start(student: Student) -> Student | None:
@@ -156,10 +153,13 @@ class KLToBaseObjective:
         return StepLoss(loss + self.beta * divergence, rows, {"kl_to_base": float(divergence.detach())})
 
 
+@dataclass(frozen=True)
 class KLToBase:
     """L = 1/K * sum_k L_SFT,k + beta * KL(p_0 || p_theta) on the rationales' tokens."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: KLToBaseConfig
+    config_type = KLToBaseConfig
+    card = MethodCard(
         title="Uniform distillation + KL to the base student on rationale tokens",
         short="KL to base",
         source="idea: Learning without Forgetting, arXiv 1606.09282 (old outputs kept on the new task's "
@@ -175,18 +175,9 @@ class KLToBase:
             "the divergence is taken at the labels of the supervised loss and reduced as it is",
             "costs one more forward pass per step",
         ),
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = KLToBaseConfig
-
-    def __init__(self, config: KLToBaseConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""

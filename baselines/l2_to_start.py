@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -14,12 +13,10 @@ from compact_bench import (
     MethodCard,
     NonNegative,
     Question,
-    Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     SupervisedObjective,
     adapted_layers,
     train,
@@ -27,17 +24,15 @@ from compact_bench import (
 )
 
 
-class L2ToStartConfig(Strict):
+class L2ToStartConfig(SupervisedConfig):
     """Settings of the penalty.
 
     Attributes:
         alpha: the penalty is alpha/2 times the squared distance of all trained weights from their start; 0
             is uniform weighting itself, with its weight decay.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     alpha: NonNegative = 0.01
-    sft_reduction: Reduction = "mean"
 
 
 def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
@@ -90,10 +85,13 @@ class L2Objective:
         return replace(found, loss=found.loss + 0.5 * self.alpha * distance, metrics=metrics)
 
 
+@dataclass(frozen=True)
 class L2ToStart:
     """L = 1/K * sum_k L_SFT,k + alpha/2 * |theta - theta_0|^2."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: L2ToStartConfig
+    config_type = L2ToStartConfig
+    card = MethodCard(
         title="Uniform distillation + L2 penalty on leaving the start (L2-SP)",
         short="L2 to start",
         source="arXiv 1802.01483 (L2-SP), as in Transfer-Learning-Library at c11a06f, "
@@ -107,22 +105,13 @@ class L2ToStart:
             "adapters: the distance is |s*B@A|, of the weights that the student computes with",
             "ordinary weight decay is off, as the penalty stands in its place (alpha = 0 keeps it)",
         ),
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = L2ToStartConfig
-
-    def __init__(self, config: L2ToStartConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        inner = self.config.objective(context)
         if not self.config.alpha:
             return train(student, questions, inner, context)
         loop = context.settings.train.model_copy(update={"weight_decay": 0.0})

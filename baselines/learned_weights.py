@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -20,14 +20,11 @@ from compact_bench import (
     MethodCard,
     Question,
     Rate,
-    Reduction,
     RunContext,
     StepLoss,
     StoreError,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     TrainingPart,
     answer_branches,
     branch_hidden,
@@ -49,20 +46,18 @@ WEIGHTS_FILE = "learned_weights.json"
 _COUNTS = ("optimiser_steps", "branches", "supervised_tokens", "total_tokens", "seconds")
 
 
-class LearnedWeightsConfig(Strict):
+class LearnedWeightsConfig(SupervisedConfig):
     """Settings of learned weights.
 
     Attributes:
         pilot_share: optimiser steps of the pilot, as a share of the schedule's.
         weight_rate: learning rate of phi (per AdamW step, about what one moves).
         validation_batch: validation questions per step of the pilot.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     pilot_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     weight_rate: Rate = 0.05
     validation_batch: Annotated[int, Field(ge=1)] = 4
-    sft_reduction: Reduction = "mean"
 
 
 def weight_slopes(phi: Tensor, alignments: Tensor) -> Tensor:
@@ -209,10 +204,13 @@ class PilotObjective:
         return label_values(student, state[rows], labels).losses.mean()
 
 
+@dataclass(frozen=True)
 class LearnedWeights:
     """L = sum_k a_k L_SFT,k with a fixed a = softmax(phi) that a pilot has learnt on validation data."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: LearnedWeightsConfig
+    config_type = LearnedWeightsConfig
+    card = MethodCard(
         title="Static teacher weights learnt on validation data in a pilot",
         short="Learned weights",
         source="none; a first-order hypergradient (one look-ahead step of SGD) on softmax weights",
@@ -228,19 +226,10 @@ class LearnedWeights:
             "untuned choices",
         ),
         uses_gold=True,
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales", "validation questions with gold answers"),
         extra_steps="a pilot of half the schedule's steps (pilot_share), with validation questions in each",
     )
-    config_type: ClassVar[type[Strict]] = LearnedWeightsConfig
-
-    def __init__(self, config: LearnedWeightsConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers of validation questions."""
-        return None if suite.has_gold else "weights are learnt on gold answers, which this suite lacks"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.
@@ -262,7 +251,7 @@ class LearnedWeights:
             restore(student.model, start)
             write_atomic(path, json.dumps(found, indent=1).encode())
         weights = {q.id: _shares(found["weights"], q.teachers) for q in questions}
-        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
+        objective = self.config.objective(context, weights=weights)
         report = train(student, questions, objective, context)
         return replace(
             report,

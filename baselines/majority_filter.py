@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from compact_bench import (
     EncodedQuestion,
@@ -13,25 +13,21 @@ from compact_bench import (
     Question,
     RunContext,
     SelectedBranches,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     same_answer,
     train,
 )
 
 
-class MajorityFilterConfig(Strict):
+class MajorityFilterConfig(SupervisedConfig):
     """Settings of the filter.
 
     Attributes:
         ties: of answers that equally many teachers give, "keep" takes all of them and "drop" none.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     ties: Literal["keep", "drop"] = "keep"
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -52,10 +48,13 @@ class _Majority:
         return chosen if len(chosen) == most or self.ties == "keep" else []
 
 
+@dataclass(frozen=True)
 class MajorityFilter:
     """L = 1/M * sum over the M rationales with the majority answer of L_SFT."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: MajorityFilterConfig
+    config_type = MajorityFilterConfig
+    card = MethodCard(
         title="Majority filter: only rationales whose answer most teachers give (no gold answer)",
         short="Majority filter",
         source="arXiv 2210.11610 (self-improvement): fine-tuning on the rationales whose answer is the most "
@@ -73,21 +72,12 @@ class MajorityFilter:
             "two teachers who differ are a tie, so with K = 2 and ties=keep it is uniform where both answer",
         ),
         needs=("rationales of several teachers",),
-        min_teachers=1,
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = MajorityFilterConfig
-
-    def __init__(self, config: MajorityFilterConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        inner = self.config.objective(context)
         return train(student, questions, SelectedBranches(inner, _Majority(self.config.ties)), context)
 
 

@@ -24,7 +24,6 @@ from compact_bench import (
     StepLoss,
     Strict,
     Student,
-    SuiteInfo,
     TrainSettings,
     branch_hidden,
     branch_rows,
@@ -128,10 +127,13 @@ class PairObjective:
         return loss, [{**row, **shared} for row in branch_rows([question], [losses])]
 
 
+@dataclass(frozen=True)
 class MccKd:
     """L = 1/2 (NLL_a + NLL_b) + alpha * 1/2 (KL(P_a || P_b) + KL(P_b || P_a)) on the answer span."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: MccKdConfig
+    config_type = MccKdConfig
+    card = MethodCard(
         title="MCC-KD: diverse right rationales, and agreement of the student on their answers",
         short="MCC-KD",
         source="arXiv 2310.14747; loss and coefficients as in homzer/MCC-KD at b7b780d (script of December "
@@ -158,7 +160,6 @@ class MccKd:
         uses_gold=True,
         needs=("two rationales with the gold answer", "an answer span"),
         min_teachers=2,
-        reproduction="untested",
         claims=(
             Claim(
                 "better in distribution than distillation without it", "arXiv 2310.14747, abstract", "uniform"
@@ -171,19 +172,7 @@ class MccKd:
             ),
         ),
     )
-    config_type: ClassVar[type[Strict]] = MccKdConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"no-agreement": {"agreement_weight": 0.0}}
-
-    def __init__(self, config: MccKdConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers and two teachers."""
-        if not suite.has_gold:
-            return "right rationales are found by gold answers, which this suite lacks"
-        if len(suite.teachers) < 2:
-            return f"pairs need rationales of at least two teachers, this suite has {len(suite.teachers)}"
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -16,10 +16,8 @@ from compact_bench import (
     MethodCard,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     TrainingPart,
     joined_report,
     load_weights,
@@ -31,22 +29,23 @@ from compact_bench import (
 )
 
 
-class MotConfig(Strict):
+class MotConfig(SupervisedConfig):
     """Settings of MoT.
 
     Attributes:
         rounds: how often branches are trained and averaged; no more rounds than the schedule has steps.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     rounds: Annotated[int, Field(ge=1)] = 5
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
+@dataclass(frozen=True)
 class Mot:
     """theta <- 1/K * sum_k theta_k, where theta_k is theta after some steps on teacher k alone."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: MotConfig
+    config_type = MotConfig
+    card = MethodCard(
         title="MoT: Merge-of-Thought distillation (train a branch per teacher, average the weights, repeat)",
         short="MoT (branches averaged)",
         source="arXiv 2509.08814v3, algorithm as summarised by third parties; the full text was not at hand. "
@@ -66,8 +65,6 @@ class Mot:
             "smoke profiles have fewer steps than rounds: there a round is one step",
         ),
         needs=("a rationale of every teacher",),
-        min_teachers=1,
-        reproduction="untested",
         extra_steps="every teacher's branch takes the whole schedule, so K times the optimiser steps, each "
         "on one rationale per question: the tokens are those of uniform",
         claims=(
@@ -82,15 +79,7 @@ class Mot:
             Claim("beats merging once", "reviews of arXiv 2509.08814", "mot[one-shot]"),
         ),
     )
-    config_type: ClassVar[type[Strict]] = MotConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"one-shot": {"rounds": 1}}
-
-    def __init__(self, config: MotConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place, round by round; a killed run goes on within its round.
@@ -147,7 +136,7 @@ class Mot:
             on_progress=progress,
             log=lambda metrics: context.log({"teacher": teacher, **metrics}),
         )
-        objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
+        objective = self.config.objective(context, (teacher,))
         part = TrainingPart(f"branch-{index}", first, end)
         return part, train(student, questions, objective, own, part)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,12 +16,10 @@ from compact_bench import (
     NonNegative,
     Question,
     Rate,
-    Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     SupervisedObjective,
     derive_seed,
     train,
@@ -33,7 +31,7 @@ TURNS_FILE = "own_turns.json"
 """The student's turns, in the run's folder."""
 
 
-class ReplayConfig(Strict):
+class ReplayConfig(SupervisedConfig):
     """Settings of replay.
 
     Attributes:
@@ -42,7 +40,6 @@ class ReplayConfig(Strict):
         temperature: at which it writes them.
         question_tokens: longest question it writes.
         answer_tokens: longest answer it writes.
-        sft_reduction: "mean" or "sum" over a text's supervised tokens, of turns too.
     """
 
     ratio: NonNegative = 0.5
@@ -50,7 +47,6 @@ class ReplayConfig(Strict):
     temperature: Rate = 1.0
     question_tokens: Annotated[int, Field(ge=1)] = 64
     answer_tokens: Annotated[int, Field(ge=1)] = 128
-    sft_reduction: Reduction = "mean"
 
 
 @dataclass
@@ -105,10 +101,13 @@ class ReplayObjective:
         return StepLoss(found.loss * factor, found.rows[:of_questions], metrics, both)
 
 
+@dataclass(frozen=True)
 class Replay:
     """Uniform distillation, with the untrained student's own turns beside the questions of every step."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: ReplayConfig
+    config_type = ReplayConfig
+    card = MethodCard(
         title="Uniform distillation + replay of turns that the student wrote before training",
         short="Self-generated replay",
         source="replay beside each batch, averaged with it: experience replay as in mammoth at e75a491 "
@@ -127,18 +126,9 @@ class Replay:
             "the loss of a step is the mean over questions and turns (their expected number), a turn's being "
             "that of a single rationale",
         ),
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = ReplayConfig
-
-    def __init__(self, config: ReplayConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.
@@ -147,7 +137,7 @@ class Replay:
             DataError: the student writes too few turns.
             StoreError: the run's folder holds another run's turns.
         """
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
+        inner = self.config.objective(context)
         if not self.config.ratio:
             return train(student, questions, inner, context)
         turns = self._turns(student, context)

@@ -134,10 +134,13 @@ class SbsObjective:
         )
 
 
+@dataclass(frozen=True)
 class SbsKd:
     """L = alpha NLL(label | label prefix, x) + (1 - alpha) mean_k NLL(rationale_k | rationale prefix, x)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SbsKdConfig
+    config_type = SbsKdConfig
+    card = MethodCard(
         title="SbS-KD: Distilling step-by-step, label and rationale as two tasks told apart by a prefix",
         short="SbS-KD",
         source="arXiv 2305.02301; loss, prefixes and alpha as in google-research/distilling-step-by-step at "
@@ -164,8 +167,6 @@ class SbsKd:
         ),
         uses_gold=True,
         needs=("a rationale", "the gold answer (variant vanilla does not train on it)"),
-        min_teachers=1,
-        reproduction="untested",
         claims=(
             Claim("beats training on labels alone", "arXiv 2305.02301, abstract", "sbs_kd[label-only]"),
             Claim(
@@ -175,16 +176,12 @@ class SbsKd:
             ),
         ),
     )
-    config_type: ClassVar[type[Strict]] = SbsKdConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "vanilla": {"label_share": 0.0, "label_prefix": "", "rationale_prefix": ""},
         "label-only": {"label_share": 1.0},
     }
     # Words of the lab's small vocabulary, which checks are made in.
     example_config: ClassVar[Mapping[str, Any]] = {"label_prefix": "answer: ", "rationale_prefix": "think: "}
-
-    def __init__(self, config: SbsKdConfig) -> None:
-        self.config = config
 
     def supports(self, suite: SuiteInfo) -> str | None:
         """Needs gold answers, and the named teacher where there is one."""

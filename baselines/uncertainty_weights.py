@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -20,9 +20,8 @@ from compact_bench import (
     Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     TrainSettings,
     branch_losses,
     branch_rows,
@@ -33,18 +32,16 @@ from compact_bench import (
 from ._weighing import moved
 
 
-class UncertaintyWeightsConfig(Strict):
+class UncertaintyWeightsConfig(SupervisedConfig):
     """Settings of uncertainty weighting.
 
     Attributes:
         start: log-variance s of every teacher before training.
         log_variance_rate: learning rate of the log-variances (per AdamW step, about what one moves).
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     start: Annotated[float, Field(ge=-10.0, le=10.0)] = 0.0
     log_variance_rate: Rate = 0.02
-    sft_reduction: Reduction = "mean"
 
 
 def uncertainty_loss(losses: Tensor, log_variances: Tensor) -> Tensor:
@@ -96,10 +93,13 @@ class UncertaintyObjective:
         return StepLoss(torch.stack(totals).mean(), rows)
 
 
+@dataclass(frozen=True)
 class UncertaintyWeights:
     """L = sum_k exp(-s_k) L_SFT,k / 2 + s_k / 2, s trained with the student."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: UncertaintyWeightsConfig
+    config_type = UncertaintyWeightsConfig
+    card = MethodCard(
         title="Uncertainty weighting: teachers' losses over learnt variances",
         source="Kendall, Gal and Cipolla, CVPR 2018 (their form for classification is another); as in "
         "torchjd 0.18.0 (scalarization.UW), s starting at 0",
@@ -113,19 +113,10 @@ class UncertaintyWeights:
             "`teacher_weight` in the steps table is exp(-s_k) over its sum; the loss is not normalised so",
             "a teacher without a rationale for a question has no term in it",
         ),
-        min_teachers=1,
         reproduction="no reference",
         short="Uncertainty weighting",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = UncertaintyWeightsConfig
-
-    def __init__(self, config: UncertaintyWeightsConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place; the report's `extra` has the variances exp(s) that were learnt."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 
 from compact_bench.core.records import Question
-from compact_bench.core.settings import TrainSettings
+from compact_bench.core.settings import Strict, TrainSettings
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
-from compact_bench.training.loss.supervised import branch_losses, branch_rows
-from compact_bench.training.protocol import Objective, StepLoss, derive_seed
+from compact_bench.training.loss.supervised import Reduction, branch_losses, branch_rows
+from compact_bench.training.protocol import Objective, RunContext, StepLoss, derive_seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SupervisedObjective:
 
     train: TrainSettings
     teachers: tuple[str, ...] | None = None
-    reduction: Literal["mean", "sum"] = "mean"
+    reduction: Reduction = "mean"
     weights: Mapping[str, Mapping[str, float]] | None = None
 
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
@@ -57,6 +57,30 @@ class SupervisedObjective:
             return [1.0 / len(question.branches)] * len(question.branches)
         own = self.weights[question.question_id]
         return [own[branch.teacher] for branch in question.branches]
+
+
+class SupervisedConfig(Strict):
+    """Settings of the supervised loss, alone or before a method's others.
+
+    Attributes:
+        sft_reduction: "mean" or "sum" of the losses (nats) over a branch's supervised tokens.
+    """
+
+    sft_reduction: Reduction = "mean"
+
+    def objective(
+        self,
+        context: RunContext,
+        teachers: tuple[str, ...] | None = None,
+        weights: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> SupervisedObjective:
+        """The supervised loss of a run, in this configuration.
+
+        Args:
+            context: whose loop settings it takes.
+            teachers, weights: as in `SupervisedObjective`.
+        """
+        return SupervisedObjective(context.settings.train, teachers, self.sft_reduction, weights)
 
 
 class Chooser(Protocol):

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.methods.contract import Claim, MethodCard
+from compact_bench.methods.contract import Claim, MethodCard, config_doc
 from compact_bench.methods.registry import (
     get_method,
     method_names,
@@ -114,7 +114,7 @@ def method_card(name: str) -> RenderableType:
     fields = field_pairs("method", method.config_type)
     if fields:
         parts.append(pairs_table("settings (defaults)", fields))
-        parts.append(Text((method.config_type.__doc__ or "").strip(), style="dim"))
+        parts.append(Text(config_doc(method.config_type), style="dim"))
     if variants := method_variants(method_name):
         listed = [
             (f"{method_name}[{other}]", ", ".join(f"{k}={v}" for k, v in values.items()))

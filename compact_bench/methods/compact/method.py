@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
 from compact_bench.methods.compact.objective import PaperObjective, WeightingConfig
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.methods.contract import Claim, MethodCard
 from compact_bench.students.student import Student
 from compact_bench.training.loop import train
 from compact_bench.training.protocol import FitReport, RunContext
@@ -95,29 +95,22 @@ _FORGETTING = Claim(
 )
 
 
+@dataclass(frozen=True)
 class Compact:
     """The paper's method."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: WeightingConfig
+    config_type = WeightingConfig
+    card = MethodCard(
         title="COMPACT: compatibility-weighted multi-teacher distillation with answer-span consistency",
         source="arXiv 2601.13992v1, section 3.2 (Eq. 2-7), 3.3 (Eq. 8), 3.4 (Eq. 9-11)",
         ours=_OURS,
         uses_gold=True,
-        min_teachers=1,
-        reproduction="untested",
         short="COMPACT (paper)",
         needs=("gold answers",),
         claims=(*_MAIN_RESULTS, *_ABLATIONS, _FORGETTING),
     )
-    config_type: ClassVar[type[Strict]] = WeightingConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
-
-    def __init__(self, config: WeightingConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers."""
-        return None if suite.has_gold else "adaptability needs gold answers, which this suite lacks"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place.
