@@ -102,9 +102,7 @@ class AEKD:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Combine the teachers' gradients by the rule, once per optimiser step."""
         rule = AEKDRule(self.config.largest_weight)
-        return train(
-            student, questions, TeacherGradients.of("ae_kd", rule, self.config, context), context
-        )
+        return train(student, questions, TeacherGradients.of("ae_kd", rule, self.config, context), context)
 
 
 METHOD = AEKD

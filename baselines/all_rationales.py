@@ -34,12 +34,7 @@ class AllRationalesConfig(SupervisedConfig):
 
 @dataclass(frozen=True)
 class _Examples:
-    """The loss of examples, each a question with one of its rationales.
-
-    Attributes:
-        inner: the loss of one rationale.
-        counts: question id -> how many examples it makes.
-    """
+    """The loss of examples, each a question with one of its rationales; `counts`: examples per question."""
 
     inner: SupervisedObjective
     counts: Mapping[str, int] = field(repr=False)
@@ -92,13 +87,10 @@ class AllRationales:
         """Train `student` in place."""
         examples = [example for question in questions for example in _examples(question)]
         counts = {question.id: len(question.rationales) for question in questions}
-        settings = context.settings
         if self.config.group == "rationales":
-            factor = max(counts.values(), default=1)
-            larger = {"accumulation": settings.train.accumulation * max(1, factor)}
-            settings = settings.model_copy(update={"train": settings.train.model_copy(update=larger)})
-        inner = SupervisedObjective(settings.train, None, self.config.sft_reduction)
-        return train(student, examples, _Examples(inner, counts), replace(context, settings=settings))
+            factor = max(1, *counts.values())
+            context = context.with_train(accumulation=context.settings.train.accumulation * factor)
+        return train(student, examples, _Examples(self.config.objective(context), counts), context)
 
 
 def _examples(question: Question) -> list[Question]:

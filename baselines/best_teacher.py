@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from compact_bench import (
     ConfigError,
@@ -67,7 +67,8 @@ class BestTeacher:
             restore(student.model, start)
             part = TrainingPart(f"branch-{index}", 0, total)
             objective = self.config.objective(context, (teacher,))
-            parts.append((part, train(student, questions, objective, _named(context, teacher), part)))
+            own = context.labelled(teacher, teacher=teacher)
+            parts.append((part, train(student, questions, objective, own, part)))
             found = answer_nats(student, held_out)
             measures = [found["after_question"], found["after_rationale"]]
             known = [value for value in measures if value is not None]
@@ -79,15 +80,6 @@ class BestTeacher:
         weighed = [(*part, float(teacher == chosen)) for part, teacher in zip(parts, teachers, strict=True)]
         report = joined_report(context.directory, weighed)
         return replace(report, extra={**report.extra, "validation_nats": nats, "chosen": chosen})
-
-
-def _named(context: RunContext, teacher: str) -> RunContext:
-    """The context with the teacher's name in its messages."""
-    return replace(
-        context,
-        log=lambda metrics: context.log({"teacher": teacher, **metrics}),
-        on_progress=lambda done, total, text: context.on_progress(done, total, f"{teacher}, {text}"),
-    )
 
 
 METHOD = BestTeacher

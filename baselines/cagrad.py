@@ -64,9 +64,7 @@ class CAGrad:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Combine the teachers' gradients by the rule, once per optimiser step."""
         rule = CAGradRule(self.config.c, self.config.rescale)
-        return train(
-            student, questions, TeacherGradients.of("cagrad", rule, self.config, context), context
-        )
+        return train(student, questions, TeacherGradients.of("cagrad", rule, self.config, context), context)
 
 
 METHOD = CAGrad

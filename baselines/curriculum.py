@@ -69,7 +69,6 @@ class _Pace:
     """Which rationales a step may use.
 
     Attributes:
-        config: the pacing.
         places: question id -> teacher -> place of the rationale among all, in (0, 1], the first ones low.
     """
 
@@ -119,18 +118,7 @@ class Curriculum:
         Raises:
             NumericalError: the student's loss of a rationale is not finite before training.
         """
-        inner = self.config.objective(context)
-        places = self._places(student, questions, inner, context)
-        return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)
-
-    def _places(
-        self,
-        student: Student,
-        questions: Sequence[Question],
-        inner: SupervisedObjective,
-        context: RunContext,
-    ) -> dict[str, dict[str, float]]:
-        """Question id -> teacher -> place among all rationales, in (0, 1]."""
+        inner = SupervisedObjective(context.settings.train, reduction=self.config.sft_reduction)
         found: list[tuple[float, str, str]] = []
         with read_only(student.model):
             for number, question in enumerate(questions):
@@ -143,7 +131,7 @@ class Curriculum:
         ordered = sorted((sign * value, question, teacher) for value, question, teacher in found)
         for number, (_, question_id, teacher) in enumerate(ordered, 1):
             places.setdefault(question_id, {})[teacher] = number / len(ordered)
-        return places
+        return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)
 
 
 def _difficulties(

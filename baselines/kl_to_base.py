@@ -43,11 +43,7 @@ class KLToBaseConfig(SupervisedConfig):
 
 
 def frozen_start(student: Student) -> Student | None:
-    """The student as it is now, for `start_active`: a frozen copy, or None where switching adapters off does.
-
-    Args:
-        student: before any training.
-    """
+    """The student before training, for `start_active`: a frozen copy, or None where it has adapters to switch off."""
     if hasattr(student.model, "disable_adapter"):
         return None
     model = copy.deepcopy(student.model)
@@ -58,12 +54,7 @@ def frozen_start(student: Student) -> Student | None:
 
 @contextmanager
 def start_active(student: Student, start: Student | None) -> Iterator[Student]:
-    """The student that training started from, without dropout, inside; nothing is left changed.
-
-    Args:
-        student: the student in training.
-        start: what `frozen_start` gave.
-    """
+    """Inside: the student that training started from (see `frozen_start`), without dropout and gradients."""
     with torch.no_grad():
         if start is not None:
             yield replace(start, compute=student.compute)
@@ -79,16 +70,11 @@ def start_active(student: Student, start: Student | None) -> Iterator[Student]:
 
 
 def label_divergences(
-    student: Student,
-    start: Student | None,
-    hidden: Tensor,
-    start_hidden: Tensor,
-    settings: TrainSettings,
+    student: Student, start: Student | None, hidden: Tensor, start_hidden: Tensor, settings: TrainSettings
 ) -> Tensor:
     """KL(p_0 || p_theta) at every label, Float[Tensor, "labels"], nats, with gradient by p_theta.
 
     Args:
-        student: the student in training.
         start: what `frozen_start` gave.
         hidden: Float[Tensor, "labels hidden"], of the student, after the final norm.
         start_hidden: the same of the start.
@@ -114,14 +100,7 @@ def label_divergences(
 
 @dataclass
 class KLToBaseObjective:
-    """Uniform supervised loss + beta * divergence, both reduced over a branch's labels and averaged alike.
-
-    Attributes:
-        train: the loop's settings.
-        beta: weight of the divergence.
-        reduction: "mean" or "sum" over a branch's tokens.
-        start: what `frozen_start` gave.
-    """
+    """Uniform supervised loss + beta * divergence, both reduced over a branch's labels and averaged alike."""
 
     train: TrainSettings
     beta: float
@@ -182,10 +161,8 @@ class KLToBase:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
         start = frozen_start(student) if self.config.beta else None
-        objective = KLToBaseObjective(
-            context.settings.train, self.config.beta, self.config.sft_reduction, start
-        )
-        return train(student, questions, objective, context)
+        loss = KLToBaseObjective(context.settings.train, self.config.beta, self.config.sft_reduction, start)
+        return train(student, questions, loss, context)
 
 
 METHOD = KLToBase

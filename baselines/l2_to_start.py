@@ -61,13 +61,7 @@ def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
 
 @dataclass
 class L2Objective:
-    """An objective plus alpha/2 * squared distance from the start, once per optimiser step.
-
-    Attributes:
-        inner: the objective.
-        alpha: weight of the penalty.
-        start: see `squared_distance`.
-    """
+    """An objective plus alpha/2 * squared distance from the start, once per optimiser step."""
 
     inner: SupervisedObjective
     alpha: float
@@ -111,13 +105,12 @@ class L2ToStart:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
-        inner = self.config.objective(context)
-        if not self.config.alpha:
-            return train(student, questions, inner, context)
-        loop = context.settings.train.model_copy(update={"weight_decay": 0.0})
-        settings = context.settings.model_copy(update={"train": loop})
-        objective = L2Objective(replace(inner, train=loop), self.config.alpha, _start(student.model))
-        return train(student, questions, objective, replace(context, settings=settings))
+        alpha = self.config.alpha
+        if not alpha:
+            return train(student, questions, self.config.objective(context), context)
+        context = context.with_train(weight_decay=0.0)
+        objective = L2Objective(self.config.objective(context), alpha, _start(student.model))
+        return train(student, questions, objective, context)
 
 
 def _start(model: nn.Module) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -22,7 +21,6 @@ from compact_bench import (
     Rate,
     RunContext,
     StepLoss,
-    StoreError,
     Student,
     SupervisedConfig,
     TrainingPart,
@@ -38,6 +36,7 @@ from compact_bench import (
     write_atomic,
 )
 
+from ._kept import read_kept
 from ._teacher_gradients import TeacherGradients, inner_products
 from ._weighing import moved
 
@@ -79,11 +78,7 @@ def weight_slopes(phi: Tensor, alignments: Tensor) -> Tensor:
 
 @dataclass
 class GivenWeights:
-    """A rule that combines gradients by weights that are known before.
-
-    Attributes:
-        by_position: Float[Tensor, "teachers"], of the teachers of the step.
-    """
+    """A rule that combines gradients by given weights, Float[Tensor, "teachers"] of the step's teachers."""
 
     by_position: Tensor = field(repr=False)
 
@@ -97,8 +92,6 @@ class PilotObjective:
     """Trains phi beside a student that learns sum_k softmax(phi)_k L_k.
 
     Attributes:
-        inner: collects the teachers' gradients and combines them by the weights of the step.
-        validation: held-out questions.
         rate: learning rate of phi.
         batch: validation questions per step.
         parameters: teacher -> phi * train.learning_rate / rate, which the loop trains.
@@ -244,7 +237,7 @@ class LearnedWeights:
                 "Hold some out with training.validation_questions of the suite."
             )
         path = context.directory / WEIGHTS_FILE
-        found = _read(path)
+        found = read_kept(path, "the pilot's result", _parsed)
         if found is None:
             start = trained_weights(student.model)
             found = self._pilot(student, questions, context)
@@ -266,17 +259,11 @@ class LearnedWeights:
         loop = context.settings.train
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
         own = {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
-        rule = GivenWeights(torch.empty(0))
-        seed = context.seed_for("learned weights")
-        inner = TeacherGradients(loop, rule, seed, self.config.sft_reduction)
+        inner = TeacherGradients.of("learned weights", GivenWeights(torch.empty(0)), self.config, context)
         held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
         pilot = PilotObjective(inner, held_out, self.config.weight_rate, self.config.validation_batch, own)
         steps = max(1, round(self.config.pilot_share * schedule_steps(loop, len(questions))))
-        named = replace(
-            context,
-            log=lambda metrics: context.log({"pilot": True, **metrics}),
-            on_progress=lambda done, total, text: context.on_progress(done, total, f"pilot, {text}"),
-        )
+        named = context.labelled("pilot", pilot=True)
         report = train(student, questions, pilot, named, TrainingPart("pilot", 0, steps))
         weights = torch.softmax(pilot.phi(teachers), dim=0).tolist()
         counts = {name: value for name, value in asdict(report).items() if name in _COUNTS}
@@ -288,17 +275,11 @@ def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, 
     return {teacher: weights[teacher] / total for teacher in teachers}
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]] | None:
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_text())
-        return {
-            "weights": {str(teacher): float(weight) for teacher, weight in found["weights"].items()},
-            "pilot": {name: found["pilot"][name] for name in _COUNTS},
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path}: the pilot's result cannot be read ({error}); delete the file.") from None
+def _parsed(found: Any) -> dict[str, dict[str, Any]]:
+    return {
+        "weights": {str(teacher): float(weight) for teacher, weight in found["weights"].items()},
+        "pilot": {name: found["pilot"][name] for name in _COUNTS},
+    }
 
 
 METHOD = LearnedWeights

@@ -82,12 +82,7 @@ class _DiversePair:
 
 @dataclass(frozen=True)
 class PairObjective:
-    """Mean supervised loss of a question's one or two branches, and alpha times the KL between two.
-
-    Attributes:
-        config: coefficients.
-        train: the loop's settings.
-    """
+    """Mean supervised loss of a question's one or two branches, and alpha times the KL between two."""
 
     config: MccKdConfig
     train: TrainSettings
@@ -103,28 +98,25 @@ class PairObjective:
         totals: list[Tensor] = []
         rows: list[dict[str, Any]] = []
         for question, of_branches, found in zip(batch, states, losses, strict=True):
-            loss, own = self._question(student, question, of_branches, found)
+            loss = torch.stack(found).mean()
+            divergence = self._disagreement(student, question, of_branches)
+            if divergence is not None:
+                loss = loss + self.config.agreement_weight * divergence
             totals.append(loss)
-            rows += own
+            value = 0.0 if divergence is None else float(divergence.detach())
+            rows += [{**row, "consistency_loss": value} for row in branch_rows([question], [found])]
         return StepLoss(torch.stack(totals).mean(), rows)
 
-    def _question(
-        self,
-        student: Student,
-        question: EncodedQuestion,
-        states: Sequence[Tensor],
-        losses: Sequence[Tensor],
-    ) -> tuple[Tensor, list[dict[str, Any]]]:
-        config = self.config
-        loss = torch.stack(list(losses)).mean()
-        agreement = loss.new_zeros(())
-        if config.agreement_weight and len(question.branches) == 2:
-            first, second = span_log_probs(student, question.branches, states, config.agreement_temperature)
-            if first is not None and second is not None and first.shape == second.shape:
-                agreement = 0.5 * symmetric_kl(first, second).mean()
-                loss = loss + config.agreement_weight * agreement
-        shared = {"consistency_loss": float(agreement.detach())}
-        return loss, [{**row, **shared} for row in branch_rows([question], [losses])]
+    def _disagreement(
+        self, student: Student, question: EncodedQuestion, states: Sequence[Tensor]
+    ) -> Tensor | None:
+        """1/2 (KL(P_a || P_b) + KL(P_b || P_a)), mean over the answer span; None where there is none."""
+        if not self.config.agreement_weight or len(question.branches) != 2:
+            return None
+        first, second = span_log_probs(student, question.branches, states, self.config.agreement_temperature)
+        if first is None or second is None or first.shape != second.shape:
+            return None
+        return 0.5 * symmetric_kl(first, second).mean()
 
 
 @dataclass(frozen=True)

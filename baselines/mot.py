@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -131,11 +131,7 @@ class Mot:
             before = first * count + index * (end - first)
             context.on_progress(before + done - first, total * count, f"{teacher}, {text}")
 
-        own = replace(
-            context,
-            on_progress=progress,
-            log=lambda metrics: context.log({"teacher": teacher, **metrics}),
-        )
+        own = replace(context.labelled(teacher, teacher=teacher), on_progress=progress)
         objective = self.config.objective(context, (teacher,))
         part = TrainingPart(f"branch-{index}", first, end)
         return part, train(student, questions, objective, own, part)

@@ -35,6 +35,7 @@ class Oracle:
             "it bounds what weighting by correctness alone can do; a method that also prefers one right "
             "rationale to another may pass it",
         ),
+        requires=("truth",),
         reproduction="no reference",
         short="Oracle (right rationales only; a bound)",
     )

@@ -67,9 +67,7 @@ class PCGrad:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Combine the teachers' gradients by the rule, once per optimiser step."""
         rule = PCGradRule(self.config.divide_by_teachers)
-        return train(
-            student, questions, TeacherGradients.of("pcgrad", rule, self.config, context), context
-        )
+        return train(student, questions, TeacherGradients.of("pcgrad", rule, self.config, context), context)
 
 
 METHOD = PCGrad

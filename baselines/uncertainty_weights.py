@@ -59,10 +59,8 @@ class UncertaintyObjective:
     """Mean over questions of `uncertainty_loss` over their teachers.
 
     Attributes:
-        train: the loop's settings.
         start: log-variance before training.
         rate: learning rate of the log-variances.
-        reduction: "mean" or "sum" over a branch's tokens.
         parameters: teacher -> (s - start) * train.learning_rate / rate, which the loop trains.
     """
 
@@ -120,14 +118,11 @@ class UncertaintyWeights:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place; the report's `extra` has the variances exp(s) that were learnt."""
+        config, loop = self.config, context.settings.train
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
         own = {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
         objective = UncertaintyObjective(
-            context.settings.train,
-            self.config.start,
-            self.config.log_variance_rate,
-            self.config.sft_reduction,
-            own,
+            loop, config.start, config.log_variance_rate, config.sft_reduction, own
         )
         report = train(student, questions, objective, context)
         variances = {t: math.exp(float(objective.log_variance(t).detach())) for t in teachers}

@@ -80,9 +80,7 @@ class UPGrad:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Combine the teachers' gradients by the rule, once per optimiser step."""
         rule = UPGradRule()
-        return train(
-            student, questions, TeacherGradients.of("upgrad", rule, self.config, context), context
-        )
+        return train(student, questions, TeacherGradients.of("upgrad", rule, self.config, context), context)
 
 
 METHOD = UPGrad
