@@ -24,7 +24,7 @@ from compact_bench import (
     write_atomic,
 )
 
-from ._kept import read_kept
+from ._before_training import read_kept
 
 AUTHOR = "student"
 """Whose the turns are, where branches have a teacher."""

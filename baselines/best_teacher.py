@@ -48,11 +48,7 @@ class BestTeacher:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            ConfigError: there is no validation question.
-        """
+        """Train a student per teacher and keep the one that is best on the validation questions."""
         held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
         if not held_out:
             raise ConfigError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +10,6 @@ from torch import Tensor
 
 from compact_bench import (
     ANSWER_PHRASE,
-    DataError,
     FitReport,
     MethodCard,
     NumericalError,
@@ -23,10 +21,11 @@ from compact_bench import (
     canonical_answer,
     canonical_text,
     encode_question,
-    read_only,
     span_nats,
     train,
 )
+
+from ._before_training import measured
 
 
 def confidence_weights(nats: Tensor) -> Tensor:
@@ -70,23 +69,13 @@ class CAMKD:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            NumericalError: the student's loss of a gold answer is not finite.
-        """
-        weights = {}
-        with read_only(student.model):
-            for number, question in enumerate(questions):
-                context.on_progress(number, len(questions), "confidence in the rationales")
-                # Training names all faulty questions at once; it is what meets them next.
-                with suppress(DataError):
-                    weights[question.id] = _weights(student, question, context)
-        objective = self.config.objective(context, weights=weights)
-        return train(student, questions, objective, context)
+        """Weigh every question's rationales by the untrained student, then train by these weights."""
+        limit, what = context.settings.train.max_length_tokens, "confidence in the rationales"
+        weights = measured(student, questions, context, what, lambda q: _weights(student, q, limit))
+        return train(student, questions, self.config.objective(context, weights=weights), context)
 
 
-def _weights(student: Student, question: Question, context: RunContext) -> dict[str, float]:
+def _weights(student: Student, question: Question, limit: int) -> dict[str, float]:
     """Teacher -> weight in one question."""
     if len(question.rationales) == 1:
         return {question.teachers[0]: 1.0}
@@ -96,7 +85,6 @@ def _weights(student: Student, question: Question, context: RunContext) -> dict[
         replace(r, text=_up_to_the_answer(r.text) + gold)
         for r in sorted(question.rationales, key=lambda r: r.teacher)
     ]
-    limit = context.settings.train.max_length_tokens
     encoded = encode_question(student, question, rationales=told, max_length_tokens=limit)
     per_token = span_nats(student, encoded)
     nats = torch.tensor(

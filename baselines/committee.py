@@ -46,7 +46,7 @@ from compact_bench import (
     write_atomic,
 )
 
-from ._kept import read_kept
+from ._before_training import read_kept
 from ._replies import sampled_replies
 
 REPLIES_FILE = "replies.json"
@@ -181,12 +181,7 @@ class Committee:
     }
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            DataError: no question has a mistake, feedback and an accepted rationale.
-            StoreError: the run directory holds another run's replies.
-        """
+        """Train on the lessons of the questions that have one, for the schedule's optimiser steps."""
         config, loop = self.config, context.settings.train
         replies = self._replies(student, questions, context)
         lessons = lessons_for(questions, replies, config.accepted_above, context.seed)

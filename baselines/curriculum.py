@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from compact_bench import (
-    DataError,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -25,9 +23,10 @@ from compact_bench import (
     branch_hidden,
     branch_values,
     difficulty,
-    read_only,
     train,
 )
+
+from ._before_training import measured
 
 
 class CurriculumConfig(Strict):
@@ -113,22 +112,20 @@ class Curriculum:
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"hard-first": {"order": "hard_first"}}
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            NumericalError: the student's loss of a rationale is not finite before training.
-        """
+        """Order all rationales by their difficulty for the untrained student, then train by the pacing."""
         inner = SupervisedObjective(context.settings.train, reduction=self.config.sft_reduction)
-        found: list[tuple[float, str, str]] = []
-        with read_only(student.model):
-            for number, question in enumerate(questions):
-                context.on_progress(number, len(questions), "difficulty of the rationales")
-                # Training names all faulty questions at once; it is what meets them next.
-                with suppress(DataError):
-                    found += _difficulties(student, inner.encode(student, question), inner)
+        found = measured(
+            student,
+            questions,
+            context,
+            "difficulty of the rationales",
+            lambda question: _difficulties(student, inner.encode(student, question), inner),
+        )
         sign = 1.0 if self.config.order == "easy_first" else -1.0
         places: dict[str, dict[str, float]] = {}
-        ordered = sorted((sign * value, question, teacher) for value, question, teacher in found)
+        ordered = sorted(
+            (sign * value, question, teacher) for of in found.values() for value, question, teacher in of
+        )
         for number, (_, question_id, teacher) in enumerate(ordered, 1):
             places.setdefault(question_id, {})[teacher] = number / len(ordered)
         return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)

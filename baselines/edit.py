@@ -249,11 +249,7 @@ class Edit:
     }
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place, stage after stage; a killed run goes on within its stage.
-
-        Raises:
-            DataError: no question has a text for stage 1, or one is too long.
-        """
+        """Train stage after stage; a killed run goes on within its stage."""
         config, settings = self.config, context.settings
         if not any(any(_right_texts(question, config)) for question in questions):
             raise DataError(

@@ -43,7 +43,7 @@ class KLToBaseConfig(SupervisedConfig):
 
 
 def frozen_start(student: Student) -> Student | None:
-    """The student before training, for `start_active`: a frozen copy, or None where it has adapters to switch off."""
+    """The untrained student, for `start_active`: a frozen copy; None where adapters can be switched off."""
     if hasattr(student.model, "disable_adapter"):
         return None
     model = copy.deepcopy(student.model)

@@ -36,7 +36,7 @@ from compact_bench import (
     write_atomic,
 )
 
-from ._kept import read_kept
+from ._before_training import read_kept
 from ._teacher_gradients import TeacherGradients, inner_products
 from ._weighing import moved
 
@@ -104,7 +104,6 @@ class PilotObjective:
     parameters: dict[str, nn.Parameter] = field(repr=False)
     _student: Student | None = field(default=None, init=False, repr=False)
     _chosen: list[EncodedQuestion] = field(default_factory=list, init=False, repr=False)
-    _encoded: dict[str, EncodedQuestion] = field(default_factory=dict, init=False, repr=False)
     _step: int = field(default=0, init=False, repr=False)
 
     def phi(self, teachers: Sequence[str]) -> Tensor:
@@ -125,7 +124,7 @@ class PilotObjective:
         """As the inner objective's; the first pass of a step counts what validation reads."""
         self._student, first = student, not self._chosen
         if first:
-            self._chosen = [self._held_out(student, question) for question in self._drawn()]
+            self._chosen = [answer_branches(student, question) for question in self._drawn()]
         found = self.inner.loss(student, batch)
         return replace(found, seen=(*batch, *self._chosen)) if first else found
 
@@ -160,11 +159,6 @@ class PilotObjective:
         axis = f"validation {self._step}"
         order = sorted(self.validation, key=lambda q: (derive_seed(self.inner.seed, f"{axis}/{q.id}"), q.id))
         return order[: self.batch]
-
-    def _held_out(self, student: Student, question: Question) -> EncodedQuestion:
-        if question.id not in self._encoded:
-            self._encoded[question.id] = answer_branches(student, question)
-        return self._encoded[question.id]
 
     def _validation_gradient(self, student: Student, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         training = student.model.training
@@ -225,12 +219,7 @@ class LearnedWeights:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            ConfigError: there is no validation question.
-            StoreError: the pilot's result in the run's folder is damaged.
-        """
+        """Learn the weights in a pilot, unless the run's folder has them; then train from the start."""
         if not context.validation:
             raise ConfigError(
                 "learned_weights: expected validation questions to learn weights on, got none. "

@@ -82,59 +82,42 @@ class Mot:
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"one-shot": {"rounds": 1}}
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place, round by round; a killed run goes on within its round.
-
-        Raises:
-            StoreError: the run directory holds another run's averages or checkpoints.
-        """
+        """Train round by round; a killed run goes on within its round."""
         # By name, so that the order of a question's rationales does not move a bit of the mean.
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
         total = schedule_steps(context.settings.train, len(questions))
         rounds = min(self.config.rounds, total)
-        ends = [round(total * (n + 1) / rounds) for n in range(rounds)]
+        ends = [0, *(round(total * (n + 1) / rounds) for n in range(rounds))]
+
+        def branch(index: int, first: int, end: int) -> tuple[TrainingPart, FitReport]:
+            """Steps first to end-1 of one teacher's branch, from the weights that the student has."""
+            teacher, before = teachers[index], first * len(teachers) + index * (end - first) - first
+            own = replace(
+                context.labelled(teacher, teacher=teacher),
+                on_progress=lambda done, total, text: context.on_progress(
+                    before + done, total * len(teachers), f"{teacher}, {text}"
+                ),
+            )
+            part = TrainingPart(f"branch-{index}", first, end)
+            return part, train(student, questions, self.config.objective(context, (teacher,)), own, part)
+
         folder = context.directory / PARTS
         mark = {"seed": context.seed, "rounds": rounds, "steps": total, "teachers": teachers}
         done = len(list(folder.glob("average-*.safetensors")))
         if done:
             load_weights(folder / _average(done), student.model, {**mark, "round": done})
         for number in range(done, rounds):
-            start, first = trained_weights(student.model), 0 if number == 0 else ends[number - 1]
-            mean = BranchMean()
+            start, mean = trained_weights(student.model), BranchMean()
             for index in range(len(teachers)):
                 restore(student.model, start)
-                self._branch(student, questions, context, teachers, index, first, ends[number])
+                branch(index, ends[number], ends[number + 1])
                 mean.add(student.model)
             mean.settle(student.model)
             save_weights(folder / _average(number + 1), student.model, {**mark, "round": number + 1})
         # Every branch stands at its end now, so that nothing is trained and each tells what it has done.
-        parts = [
-            self._branch(student, questions, context, teachers, index, total, total)
-            for index in range(len(teachers))
-        ]
-        report = joined_report(context.directory, [(*part, 1.0 / len(teachers)) for part in parts])
+        parts = [(*branch(index, total, total), 1.0 / len(teachers)) for index in range(len(teachers))]
+        report = joined_report(context.directory, parts)
         return replace(report, extra={**report.extra, "rounds": rounds})
-
-    def _branch(
-        self,
-        student: Student,
-        questions: Sequence[Question],
-        context: RunContext,
-        teachers: Sequence[str],
-        index: int,
-        first: int,
-        end: int,
-    ) -> tuple[TrainingPart, FitReport]:
-        """Steps first to end-1 of one teacher's branch, from the weights that the student has."""
-        teacher, count = teachers[index], len(teachers)
-
-        def progress(done: int, total: int, text: str) -> None:
-            before = first * count + index * (end - first)
-            context.on_progress(before + done - first, total * count, f"{teacher}, {text}")
-
-        own = replace(context.labelled(teacher, teacher=teacher), on_progress=progress)
-        objective = self.config.objective(context, (teacher,))
-        part = TrainingPart(f"branch-{index}", first, end)
-        return part, train(student, questions, objective, own, part)
 
 
 def _average(number: int) -> str:

@@ -41,13 +41,8 @@ class Oracle:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            DataError: a rationale does not say whether it is right.
-        """
-        weights = right_weights(questions)
-        objective = self.config.objective(context, weights=weights)
+        """Train on the right rationales alone."""
+        objective = self.config.objective(context, weights=right_weights(questions))
         return train(student, questions, objective, context)
 
 

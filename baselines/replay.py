@@ -54,11 +54,9 @@ class ReplayObjective:
     """(sum of questions' losses + sum of replayed turns' losses) / ((1 + ratio) * questions).
 
     Attributes:
-        inner: the loss of questions and turns.
         ratio: expected number of turns per question.
         seed: of the draws, which depend on it, the step and the question only.
         mark: fingerprint of the turns.
-        turns: what is replayed.
     """
 
     inner: SupervisedObjective
@@ -131,12 +129,7 @@ class Replay:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            DataError: the student writes too few turns.
-            StoreError: the run's folder holds another run's turns.
-        """
+        """Let the student write its turns, then train on questions and turns."""
         inner = self.config.objective(context)
         if not self.config.ratio:
             return train(student, questions, inner, context)

@@ -15,7 +15,6 @@ from compact_bench import (
     ANSWER_PHRASE,
     Claim,
     ConfigError,
-    EncodedBranch,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -25,13 +24,13 @@ from compact_bench import (
     StepLoss,
     Strict,
     Student,
-    SuiteInfo,
     TrainSettings,
     UnknownNameError,
-    branch_hidden,
-    branch_values,
+    branch_losses,
+    branch_rows,
     canonical_answer,
     encode_question,
+    keep_teachers,
     train,
     unknown_finder,
 )
@@ -69,12 +68,7 @@ class SbsKdConfig(Strict):
 
 @dataclass(frozen=True)
 class SbsObjective:
-    """alpha * label loss + (1 - alpha) * mean of the rationales' losses; what has no share is not computed.
-
-    Attributes:
-        config: shares and prefixes.
-        train: the loop's settings.
-    """
+    """alpha * label loss + (1 - alpha) * mean of the rationales'; what has no share is not computed."""
 
     config: SbsKdConfig
     train: TrainSettings
@@ -97,41 +91,33 @@ class SbsObjective:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""
-        seen = tuple(self._computed(question) for question in batch)
-        states = branch_hidden(student, seen, self.train.layout)
-        values = branch_values(student, seen, states, self.train, with_gold=False)
-        reduce = Tensor.mean if self.config.sft_reduction == "mean" else Tensor.sum
+        shares = [self.shares(question) for question in batch]
+        seen = tuple(
+            keep_teachers(q, [teacher for teacher, share in of_question.items() if share > 0.0])
+            for q, of_question in zip(batch, shares, strict=True)
+        )
         totals: list[Tensor] = []
         rows: list[dict[str, Any]] = []
-        for question, computed, of_branches in zip(batch, seen, values, strict=True):
-            losses = torch.stack([reduce(v.losses) for v in of_branches])
-            shares = {b.teacher: self._share(question, b) for b in question.branches}
-            weights = losses.new_tensor([shares[b.teacher] for b in computed.branches])
-            totals.append((losses * weights).sum())
-            known = dict(zip((b.teacher for b in computed.branches), losses.tolist(), strict=True))
-            rows += [
-                {
-                    "question_id": question.question_id,
-                    "teacher": branch.teacher,
-                    "is_right": branch.is_right,
-                    "teacher_weight": shares[branch.teacher],
-                    "supervised_loss": known.get(branch.teacher, math.nan),
-                    "label_loss": known.get(LABEL, math.nan),
-                }
-                for branch in question.branches
-                if branch.teacher != LABEL
-            ]
+        losses = branch_losses(student, seen, self.train, self.config.sft_reduction)
+        for question, computed, share, of_branches in zip(batch, seen, shares, losses, strict=True):
+            stacked = torch.stack(of_branches)
+            totals.append((stacked * stacked.new_tensor([share[b.teacher] for b in computed.branches])).sum())
+            known = dict(zip((b.teacher for b in computed.branches), of_branches, strict=True))
+            missing = stacked.new_tensor(math.nan)
+            told = keep_teachers(question, [teacher for teacher in share if teacher != LABEL])
+            rows += branch_rows(
+                [told],
+                [[known.get(b.teacher, missing) for b in told.branches]],
+                [[share[b.teacher] for b in told.branches]],
+                label_loss=dict.fromkeys(share, float(known.get(LABEL, missing).detach())),
+            )
         return StepLoss(torch.stack(totals).mean(), rows, seen=seen)
 
-    def _share(self, question: EncodedQuestion, branch: EncodedBranch) -> float:
-        """Share of a branch in its question's loss; a question's shares sum to 1."""
+    def shares(self, question: EncodedQuestion) -> dict[str, float]:
+        """Teacher, or LABEL, -> share of its loss in the question's; a question's shares sum to 1."""
         alpha = self.config.label_share
-        return alpha if branch.teacher == LABEL else (1.0 - alpha) / (len(question.branches) - 1)
-
-    def _computed(self, question: EncodedQuestion) -> EncodedQuestion:
-        return replace(
-            question, branches=tuple(b for b in question.branches if self._share(question, b) > 0.0)
-        )
+        each = (1.0 - alpha) / (len(question.branches) - 1)
+        return {b.teacher: alpha if b.teacher == LABEL else each for b in question.branches}
 
 
 @dataclass(frozen=True)
@@ -183,22 +169,8 @@ class SbsKd:
     # Words of the lab's small vocabulary, which checks are made in.
     example_config: ClassVar[Mapping[str, Any]] = {"label_prefix": "answer: ", "rationale_prefix": "think: "}
 
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers, and the named teacher where there is one."""
-        teacher = self.config.teacher
-        if not suite.has_gold:
-            return "the label task needs gold answers, which this suite lacks"
-        if teacher is not None and teacher not in suite.teachers:
-            return f"suite {suite.name!r} has no teacher {teacher!r}, only {', '.join(suite.teachers)}"
-        return None
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            ConfigError: the student's tokenizer does not know every word of a prefix.
-            UnknownNameError: a question has no rationale of the teacher.
-        """
+        """Train both tasks; evaluation then asks with the label's prefix."""
         teacher = self.config.teacher
         for question in questions:
             if teacher is not None and teacher not in question.teachers:

@@ -11,7 +11,6 @@ from compact_bench import (
     Question,
     RunContext,
     Student,
-    SuiteInfo,
     SupervisedConfig,
     UnknownNameError,
     train,
@@ -41,25 +40,13 @@ class SingleTeacher:
         short="Single teacher",
     )
 
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs the named teacher."""
-        if self.config.teacher in suite.teachers:
-            return None
-        known = ", ".join(suite.teachers)
-        return f"suite {suite.name!r} has no teacher {self.config.teacher!r}, only {known}"
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            UnknownNameError: a question has no rationale of the teacher.
-        """
+        """Train on one teacher's rationales, of which every question must have one."""
         teacher = self.config.teacher
         for question in questions:
             if teacher not in question.teachers:
                 raise UnknownNameError(f"teacher of question {question.id!r}", teacher, question.teachers)
-        objective = self.config.objective(context, (teacher,))
-        return train(student, questions, objective, context)
+        return train(student, questions, self.config.objective(context, (teacher,)), context)
 
 
 METHOD = SingleTeacher

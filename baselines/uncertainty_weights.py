@@ -45,12 +45,7 @@ class UncertaintyWeightsConfig(SupervisedConfig):
 
 
 def uncertainty_loss(losses: Tensor, log_variances: Tensor) -> Tensor:
-    """sum_k exp(-s_k) L_k / 2 + s_k / 2; of fixed losses the least is at exp(s_k) = L_k.
-
-    Args:
-        losses: Float[Tensor, "teachers"].
-        log_variances: Float[Tensor, "teachers"], s.
-    """
+    """sum_k exp(-s_k) L_k / 2 + s_k / 2, both Float[Tensor, "teachers"]; the least is at exp(s_k) = L_k."""
     return (0.5 * torch.exp(-log_variances) * losses + 0.5 * log_variances).sum()
 
 

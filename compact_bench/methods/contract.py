@@ -138,8 +138,8 @@ class Method(Protocol):
 def refusal(method: Method, suite: SuiteInfo) -> str | None:
     """Why a method cannot run on a suite, or None where it can; the reason stands in the table's cell.
 
-    What the card says decides first (`min_teachers`, `uses_gold`, `requires`), then `supports`, if the method
-    has one.
+    The card decides first (`min_teachers`, `uses_gold`, `requires`), then the configuration, whose field
+    `teacher` names a teacher of the suite where it is set, then `supports`, if the method has one.
 
     Args:
         method: with its configuration.
@@ -153,6 +153,9 @@ def refusal(method: Method, suite: SuiteInfo) -> str | None:
     for data in card.requires:
         if not getattr(suite, f"has_{data}"):
             return f"it needs {SUITE_DATA[data]}, which this suite lacks"
+    teacher = getattr(getattr(method, "config", None), "teacher", None)
+    if isinstance(teacher, str) and teacher not in suite.teachers:
+        return f"suite {suite.name!r} has no teacher {teacher!r}, only {', '.join(suite.teachers)}"
     supports: Callable[[SuiteInfo], str | None] | None = getattr(method, "supports", None)
     return supports(suite) if supports else None
 
