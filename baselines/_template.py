@@ -12,20 +12,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from compact_bench import (
-    FitReport,
-    MethodCard,
-    Question,
-    RunContext,
-    Strict,
-    Student,
-    SupervisedObjective,
-    train,
-)
+from compact_bench import FitReport, MethodCard, Question, RunContext, Student, SupervisedConfig, train
 
 
-class TemplateConfig(Strict):
-    """Settings of the weights.
+class TemplateConfig(SupervisedConfig):
+    """Settings of the weights, beside those of the supervised loss.
 
     Attributes:
         power: how much shorter rationales are preferred; 0 weighs them alike (no unit).
@@ -41,7 +32,8 @@ class Template:
     config: TemplateConfig
     config_type = TemplateConfig
     # What a reader must know before believing the method's row. State every deviation from the source;
-    # what the source leaves open, and you chose, is `ours`.
+    # what the source leaves open, and you chose, is `ours`. A method that reads gold answers says
+    # uses_gold=True, one that compares teachers min_teachers=2: suites without them then refuse it.
     card = MethodCard(
         title="Template: rationales weighted by brevity",
         short="Template",
@@ -54,17 +46,9 @@ class Template:
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"strong": {"power": 4.0}}
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Args:
-            student: with adapters where the run has them.
-            questions: with a rationale of every teacher each.
-            context: run directory, settings, seed.
-        """
+        """Weigh every question's rationales, then train `student` in place."""
         weights = {question.id: brevity_weights(question, self.config.power) for question in questions}
-        return train(
-            student, questions, SupervisedObjective(context.settings.train, weights=weights), context
-        )
+        return train(student, questions, self.config.objective(context, weights=weights), context)
 
 
 def brevity_weights(question: Question, power: float) -> dict[str, float]:

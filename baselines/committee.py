@@ -29,9 +29,8 @@ from compact_bench import (
     Student,
     TrainingPart,
     TrainSettings,
-    branch_hidden,
+    branch_losses,
     branch_rows,
-    branch_values,
     canonical_answer,
     draw_teacher,
     encode_branch,
@@ -126,11 +125,9 @@ class Lessons:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the questions."""
-        states = branch_hidden(student, batch, self.train.layout)
-        values = branch_values(student, batch, states, self.train, with_gold=False)
         alpha, totals, rows = self.config.alpha, [], []
-        for question, (of_rationale, of_feedback) in zip(batch, values, strict=True):
-            rationale, feedback = of_rationale.losses.mean(), of_feedback.losses.mean()
+        losses = branch_losses(student, batch, self.train, "mean")
+        for question, (rationale, feedback) in zip(batch, losses, strict=True):
             totals.append(alpha * feedback + (1.0 - alpha) * rationale)
             first, second = question.branches
             about = {"feedback_teacher": second.teacher, "feedback_loss": float(feedback.detach())}

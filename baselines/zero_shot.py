@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compact_bench import FitReport, MethodCard, Question, RunContext, Strict, Student
-
-
-class ZeroShotConfig(Strict):
-    """Nothing to set."""
+from compact_bench import FitReport, MethodCard, NoSettings, Question, RunContext, Student
 
 
 @dataclass(frozen=True)
 class ZeroShot:
     """No training."""
 
-    config: ZeroShotConfig
-    config_type = ZeroShotConfig
+    config: NoSettings
+    config_type = NoSettings
     card = MethodCard(
         title="Zero-shot: the student before distillation",
         source="arXiv 2601.13992v1, section 4.1 (there the -Instruct model, here the student itself)",

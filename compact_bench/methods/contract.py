@@ -135,6 +135,10 @@ class Method(Protocol):
         ...
 
 
+METHOD_PARTS = ("card", "config_type", "fit")
+"""What every method's class has."""
+
+
 def refusal(method: Method, suite: SuiteInfo) -> str | None:
     """Why a method cannot run on a suite, or None where it can; the reason stands in the table's cell.
 
