@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from compact_bench import (
+    AllBranches,
     EncodedQuestion,
     NumericalError,
-    Question,
     Reduction,
     RunContext,
     StepLoss,
@@ -22,7 +22,6 @@ from compact_bench import (
     branch_losses,
     branch_rows,
     derive_seed,
-    encode_question,
     keep_teachers,
 )
 
@@ -68,7 +67,7 @@ class TeacherLosses(StepLoss):
 
 
 @dataclass
-class TeacherGradients:
+class TeacherGradients(AllBranches):
     """Per-teacher losses whose gradients a rule combines, once per optimiser step.
 
     Attributes:
@@ -104,10 +103,6 @@ class TeacherGradients:
         """Remember the step and forget one that was broken off."""
         self._step = step
         self._found, self._gradients = [], {}
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> TeacherLosses:
         """The uniform loss, and each teacher's own, from one forward pass per teacher."""

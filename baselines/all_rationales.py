@@ -10,6 +10,7 @@ from compact_bench import (
     Claim,
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     Question,
     RunContext,
@@ -33,15 +34,11 @@ class AllRationalesConfig(SupervisedConfig):
 
 
 @dataclass(frozen=True)
-class _Examples:
+class _Examples(InnerBranches):
     """The loss of examples, each a question with one of its rationales; `counts`: examples per question."""
 
     inner: SupervisedObjective
     counts: Mapping[str, int] = field(repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """The one branch of an example."""
-        return self.inner.encode(student, question)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the examples; a rationale's weight in the table is its share of its question."""

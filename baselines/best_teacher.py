@@ -66,8 +66,7 @@ class BestTeacher:
             own = context.labelled(teacher, teacher=teacher)
             parts.append((part, train(student, questions, objective, own, part)))
             found = answer_nats(student, held_out)
-            measures = [found["after_question"], found["after_rationale"]]
-            known = [value for value in measures if value is not None]
+            known = [v for v in (found["after_question"], found["after_rationale"]) if v is not None]
             nats[teacher] = sum(known) / len(known)
             if nats[teacher] < best_nats:
                 best, best_nats = trained_weights(student.model), nats[teacher]

@@ -47,14 +47,7 @@ class CurriculumConfig(Strict):
     sft_reduction: Literal["mean", "sum"] = "mean"
 
     def share(self, step: int, total: int) -> float:
-        """Share of the rationales that a step may use.
-
-        Args:
-            step: optimiser step, from 0.
-            total: steps of the whole schedule.
-
-        Source: arXiv 1903.09848, the linear and the square-root competence.
-        """
+        """Share of the rationales that a step may use (arXiv 1903.09848: linear or square-root competence)."""
         done, first = step / (self.full_at * total), self.initial_share
         if done >= 1.0:
             return 1.0

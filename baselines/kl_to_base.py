@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from compact_bench import (
+    AllBranches,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -26,7 +27,6 @@ from compact_bench import (
     TrainSettings,
     branch_hidden,
     branch_rows,
-    encode_question,
     reduced_losses,
     train,
 )
@@ -99,17 +99,13 @@ def label_divergences(
 
 
 @dataclass
-class KLToBaseObjective:
+class KLToBaseObjective(AllBranches):
     """Uniform supervised loss + beta * divergence, both reduced over a branch's labels and averaged alike."""
 
     train: TrainSettings
     beta: float
     reduction: Reduction
     start: Student | None = field(repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """One forward pass of the student and one of its start."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from compact_bench import (
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     NonNegative,
     Question,
@@ -45,31 +46,23 @@ def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
         model: the student's model.
         start: the values at the start of trained parameters that are no part of an adapter.
     """
-    total: Tensor | None = None
+    pieces: list[Tensor] = []
     for _, layer in adapted_layers(model):
         for name in layer.active_adapters:
             a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-            piece = layer.scaling[name] ** 2 * ((b.T @ b) * (a @ a.T)).sum()
-            total = piece if total is None else total + piece
+            pieces.append(layer.scaling[name] ** 2 * ((b.T @ b) * (a @ a.T)).sum())
     own = dict(model.named_parameters())
-    for name, value in start.items():
-        piece = (own[name] - value).square().sum()
-        total = piece if total is None else total + piece
-    assert total is not None
-    return total
+    pieces += [(own[name] - value).square().sum() for name, value in start.items()]
+    return sum(pieces[1:], start=pieces[0])
 
 
 @dataclass
-class L2Objective:
+class L2Objective(InnerBranches):
     """An objective plus alpha/2 * squared distance from the start, once per optimiser step."""
 
     inner: SupervisedObjective
     alpha: float
     start: Mapping[str, Tensor] = field(repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """As the inner objective."""
-        return self.inner.encode(student, question)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """The passes of a step have shares that sum to 1, and so has the penalty."""
@@ -115,13 +108,14 @@ class L2ToStart:
 
 def _start(model: nn.Module) -> dict[str, Tensor]:
     """Values of trained parameters that are no part of an adapter."""
-    adapters = {id(parameter) for _, layer in adapted_layers(model) for parameter in _parts(layer)}
+    adapters = {
+        id(parameter)
+        for _, layer in adapted_layers(model)
+        for name, parameter in layer.named_parameters()
+        if name.startswith(("lora_A.", "lora_B."))
+    }
     names = {name for name, p in model.named_parameters() if p.requires_grad and id(p) not in adapters}
     return {name: value for name, value in trained_weights(model).items() if name in names}
-
-
-def _parts(layer: nn.Module) -> list[nn.Parameter]:
-    return [p for name, p in layer.named_parameters() if name.startswith(("lora_A.", "lora_B."))]
 
 
 METHOD = L2ToStart

@@ -16,6 +16,7 @@ from compact_bench import (
     EncodedBranch,
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     Question,
     Rate,
@@ -88,7 +89,7 @@ class GivenWeights:
 
 
 @dataclass
-class PilotObjective:
+class PilotObjective(InnerBranches):
     """Trains phi beside a student that learns sum_k softmax(phi)_k L_k.
 
     Attributes:
@@ -115,10 +116,6 @@ class PilotObjective:
         """Draw anew the validation questions, by the step alone."""
         self._step, self._chosen = step, []
         self.inner.begin_step(step, total)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return self.inner.encode(student, question)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """As the inner objective's; the first pass of a step counts what validation reads."""

@@ -76,9 +76,9 @@ class MajorityFilter:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = self.config.objective(context)
-        return train(student, questions, SelectedBranches(inner, _Majority(self.config.ties)), context)
+        """Train on the rationales with the majority's answer."""
+        objective = SelectedBranches(self.config.objective(context), _Majority(self.config.ties))
+        return train(student, questions, objective, context)
 
 
 METHOD = MajorityFilter

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from compact_bench import (
+    AllBranches,
     Claim,
     EncodedBranch,
     EncodedQuestion,
@@ -28,7 +29,6 @@ from compact_bench import (
     branch_hidden,
     branch_rows,
     draw_teacher,
-    encode_question,
     reduced_losses,
     span_log_probs,
     symmetric_kl,
@@ -81,15 +81,11 @@ class _DiversePair:
 
 
 @dataclass(frozen=True)
-class PairObjective:
+class PairObjective(AllBranches):
     """Mean supervised loss of a question's one or two branches, and alpha times the KL between two."""
 
     config: MccKdConfig
     train: TrainSettings
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""

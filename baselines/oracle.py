@@ -49,11 +49,8 @@ class Oracle:
 def right_weights(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
     """Question id -> teacher -> weight: equal over a question's right rationales, 0 for the others.
 
-    Args:
-        questions: whose rationales all have `truth`.
-
     Raises:
-        DataError: a rationale has none; all of them are listed.
+        DataError: rationales have no `truth`; all of them are listed.
     """
     unknown = [(q.id, r.teacher) for q in questions for r in q.rationales if r.truth is None]
     if unknown:

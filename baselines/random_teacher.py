@@ -52,10 +52,9 @@ class RandomTeacher:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = self.config.objective(context)
-        chooser = _Draw(context.seed_for("teacher"))
-        return train(student, questions, SelectedBranches(inner, chooser), context)
+        """Train on one drawn rationale per question and step."""
+        objective = SelectedBranches(self.config.objective(context), _Draw(context.seed_for("teacher")))
+        return train(student, questions, objective, context)
 
 
 METHOD = RandomTeacher

@@ -12,6 +12,7 @@ from pydantic import Field
 from compact_bench import (
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     NonNegative,
     Question,
@@ -25,7 +26,7 @@ from compact_bench import (
     train,
 )
 
-from ._own_turns import Turns, TurnSettings, own_turns
+from ._own_turns import TurnSettings, own_turns
 
 TURNS_FILE = "own_turns.json"
 """The student's turns, in the run's folder."""
@@ -50,7 +51,7 @@ class ReplayConfig(SupervisedConfig):
 
 
 @dataclass
-class ReplayObjective:
+class ReplayObjective(InnerBranches):
     """(sum of questions' losses + sum of replayed turns' losses) / ((1 + ratio) * questions).
 
     Attributes:
@@ -70,16 +71,8 @@ class ReplayObjective:
         """Keep the step, on which draws depend."""
         self._step = step
 
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """As the inner objective."""
-        return self.inner.encode(student, question)
-
     def drawn(self, question_id: str) -> list[EncodedQuestion]:
-        """The turns that go with a question in this step: `ratio` of them on average.
-
-        Args:
-            question_id: the question.
-        """
+        """The turns that go with a question in this step: `ratio` of them on average."""
         axis = f"{self._step}/{question_id}"
         part, whole = math.modf(self.ratio)
         count = int(whole) + (derive_seed(self.seed, axis) / 2**31 < part)
@@ -130,25 +123,21 @@ class Replay:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Let the student write its turns, then train on questions and turns."""
-        inner = self.config.objective(context)
-        if not self.config.ratio:
+        config, inner = self.config, self.config.objective(context)
+        if not config.ratio:
             return train(student, questions, inner, context)
-        turns = self._turns(student, context)
-        seed = context.seed_for("replay")
-        objective = ReplayObjective(inner, self.config.ratio, seed, turns.fingerprint, turns.encoded)
-        report = train(student, questions, objective, context)
-        return replace(report, extra={**report.extra, "own_turns": turns.fingerprint})
-
-    def _turns(self, student: Student, context: RunContext) -> Turns:
-        config = self.config
         context.on_progress(0, 1, f"the student writes {config.turns} turns to replay")
-        return own_turns(
+        turns = own_turns(
             student,
             TurnSettings(config.turns, config.temperature, config.question_tokens, config.answer_tokens),
             context.seed_for("own turns"),
             context.directory / TURNS_FILE,
             context.settings.train.max_length_tokens,
         )
+        seed = context.seed_for("replay")
+        objective = ReplayObjective(inner, config.ratio, seed, turns.fingerprint, turns.encoded)
+        report = train(student, questions, objective, context)
+        return replace(report, extra={**report.extra, "own_turns": turns.fingerprint})
 
 
 METHOD = Replay

@@ -53,9 +53,9 @@ class RightFilter:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = self.config.objective(context)
-        return train(student, questions, SelectedBranches(inner, _RightAnswer()), context)
+        """Train on the rationales with the gold answer."""
+        objective = SelectedBranches(self.config.objective(context), _RightAnswer())
+        return train(student, questions, objective, context)
 
 
 METHOD = RightFilter

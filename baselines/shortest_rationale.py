@@ -49,9 +49,9 @@ class ShortestRationale:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = self.config.objective(context)
-        return train(student, questions, SelectedBranches(inner, _Shortest()), context)
+        """Train on every question's shortest rationale."""
+        objective = SelectedBranches(self.config.objective(context), _Shortest())
+        return train(student, questions, objective, context)
 
 
 METHOD = ShortestRationale

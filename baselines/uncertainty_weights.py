@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from compact_bench import (
+    AllBranches,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -25,7 +26,6 @@ from compact_bench import (
     TrainSettings,
     branch_losses,
     branch_rows,
-    encode_question,
     train,
 )
 
@@ -50,7 +50,7 @@ def uncertainty_loss(losses: Tensor, log_variances: Tensor) -> Tensor:
 
 
 @dataclass
-class UncertaintyObjective:
+class UncertaintyObjective(AllBranches):
     """Mean over questions of `uncertainty_loss` over their teachers.
 
     Attributes:
@@ -68,10 +68,6 @@ class UncertaintyObjective:
     def log_variance(self, teacher: str) -> Tensor:
         """s of a teacher, with gradient."""
         return self.start + moved(self.parameters[teacher], self.rate / self.train.learning_rate)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """A teacher without a rationale for a question has no term there, not even s/2."""

@@ -31,9 +31,8 @@ class Uniform:
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        objective = self.config.objective(context)
-        return train(student, questions, objective, context)
+        """Train on all rationales alike."""
+        return train(student, questions, self.config.objective(context), context)
 
 
 METHOD = Uniform

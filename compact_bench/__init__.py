@@ -97,7 +97,9 @@ if TYPE_CHECKING:
     from compact_bench.training.loss.terms import span_log_probs as span_log_probs
     from compact_bench.training.loss.terms import symmetric_kl as symmetric_kl
     from compact_bench.training.loss.terms import token_log_losses as token_log_losses
+    from compact_bench.training.objectives import AllBranches as AllBranches
     from compact_bench.training.objectives import Chooser as Chooser
+    from compact_bench.training.objectives import InnerBranches as InnerBranches
     from compact_bench.training.objectives import SelectedBranches as SelectedBranches
     from compact_bench.training.objectives import SupervisedConfig as SupervisedConfig
     from compact_bench.training.objectives import SupervisedObjective as SupervisedObjective
@@ -141,8 +143,8 @@ _NAMES = {
     "training.loss.head": "HeadValues branch_values label_values",
     "training.loss.supervised": "Reduction branch_losses branch_rows reduced_losses",
     "training.loss.terms": "consistency_loss span_log_probs symmetric_kl token_log_losses",
-    "training.objectives": "Chooser SelectedBranches SupervisedConfig SupervisedObjective draw_teacher "
-    "keep_teachers",
+    "training.objectives": "AllBranches Chooser InnerBranches SelectedBranches SupervisedConfig "
+    "SupervisedObjective draw_teacher keep_teachers",
     "training.parts": "joined_report",
     "training.protocol": "CombinesGradients FitReport Objective OwnsParameters RunContext StepAware "
     "StepLoss derive_seed",

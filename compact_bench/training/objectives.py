@@ -1,4 +1,4 @@
-"""Objectives that train on branches: weighted by fixed weights, or selected anew at every step."""
+"""Objectives on the branches of a question: weighted by fixed weights, selected anew at every step."""
 
 from __future__ import annotations
 
@@ -83,6 +83,26 @@ class SupervisedConfig(Strict):
         return SupervisedObjective(context.settings.train, teachers, self.sft_reduction, weights)
 
 
+class AllBranches:
+    """Base of an objective on all rationales of a question: `train` and `loss` are its own."""
+
+    train: TrainSettings
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of all teachers."""
+        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
+
+
+class InnerBranches:
+    """Base of an objective that alters the loss of another one, `inner`, on the same branches."""
+
+    inner: Objective
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of the inner objective."""
+        return self.inner.encode(student, question)
+
+
 class Chooser(Protocol):
     """Says whose branches of a question a step trains on. A dataclass, as its repr tells runs apart."""
 
@@ -120,7 +140,7 @@ def draw_teacher(options: Sequence[str], seed: int, step: int, question_id: str)
 
 
 @dataclass
-class SelectedBranches:
+class SelectedBranches(InnerBranches):
     """An objective on the branches that a chooser takes; the others are not computed.
 
     A question of which nothing may be used counts with loss 0 in its step's mean. A forward pass without
@@ -135,10 +155,6 @@ class SelectedBranches:
     chooser: Chooser
     _step: int = field(default=0, repr=False)
     _total: int = field(default=1, repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """All branches of the inner objective."""
-        return self.inner.encode(student, question)
 
     def begin_step(self, step: int, total: int) -> None:
         """Keep what the chooser is told."""

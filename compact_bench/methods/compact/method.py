@@ -13,7 +13,6 @@ from compact_bench.students.student import Student
 from compact_bench.training.loop import train
 from compact_bench.training.protocol import FitReport, RunContext
 
-_NO_BETAS = {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0}
 # The paper's ablation leaves scores out (section 4.5); the rest are this project's.
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "no-consensus": {"beta_consensus": 0.0},
@@ -23,7 +22,7 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "only-adaptability": {"beta_consensus": 0.0, "beta_difficulty": 0.0},
     "only-difficulty": {"beta_adaptability": 0.0, "beta_consensus": 0.0},
     "no-consistency": {"lambda_consistency": 0.0},
-    "equal-weights": _NO_BETAS,
+    "equal-weights": {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0},
     "temperature-0.25": {"temperature": 0.25},
     "temperature-0.5": {"temperature": 0.5},
     "temperature-2": {"temperature": 2.0},
@@ -113,13 +112,7 @@ class Compact:
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Args:
-            student: with adapters where the run has them.
-            questions: with K rationales each.
-            context: run directory, settings, seed.
-        """
+        """Train by the paper's objective."""
         objective = PaperObjective.for_student(student, self.config, context.settings.train)
         return train(student, questions, objective, context)
 
