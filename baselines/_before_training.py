@@ -8,9 +8,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compact_bench import DataError, Question, RunContext, StoreError, Student, read_only
+from compact_bench import (
+    ConfigError,
+    DataError,
+    Question,
+    RunContext,
+    StoreError,
+    Student,
+    read_only,
+    without_truth,
+)
 
 T = TypeVar("T")
+
+
+def held_out(context: RunContext, method: str, purpose: str) -> Sequence[Question]:
+    """The validation questions that a method may read, without the truth about their rationales.
+
+    Args:
+        method, purpose: for the error: whose they are, and what for ("to choose by").
+
+    Raises:
+        ConfigError: there is none.
+    """
+    questions = without_truth(context.validation[: context.settings.eval.validation_questions])
+    if not questions:
+        raise ConfigError(
+            f"{method}: expected validation questions {purpose}, got none. "
+            "Hold some out with training.validation_questions of the suite."
+        )
+    return questions
 
 
 def measured(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench import (
-    ConfigError,
     FitReport,
     MethodCard,
     Question,
@@ -20,8 +19,9 @@ from compact_bench import (
     schedule_steps,
     train,
     trained_weights,
-    without_truth,
 )
+
+from ._before_training import held_out
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,7 @@ class BestTeacher:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train a student per teacher and keep the one that is best on the validation questions."""
-        held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
-        if not held_out:
-            raise ConfigError(
-                "best_teacher: expected validation questions to choose by, got none. "
-                "Hold some out with training.validation_questions of the suite."
-            )
+        validation = held_out(context, "best_teacher", "to choose by")
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
         total = schedule_steps(context.settings.train, len(questions))
         start = trained_weights(student.model)
@@ -65,7 +60,7 @@ class BestTeacher:
             objective = self.config.objective(context, (teacher,))
             own = context.labelled(teacher, teacher=teacher)
             parts.append((part, train(student, questions, objective, own, part)))
-            found = answer_nats(student, held_out)
+            found = answer_nats(student, validation)
             known = [v for v in (found["after_question"], found["after_rationale"]) if v is not None]
             nats[teacher] = sum(known) / len(known)
             if nats[teacher] < best_nats:

@@ -29,13 +29,10 @@ from ._before_training import measured
 
 
 def confidence_weights(nats: Tensor) -> Tensor:
-    """w_k = (1 - softmax_k(nats)) / (K - 1): the lower the loss, the higher the weight.
+    """w_k = (1 - softmax_k(nats)) / (K - 1): the lower the loss, the higher the weight; 1/K if all are equal.
 
     Args:
-        nats: Float[Tensor, "teachers"], losses of the gold answer, two or more.
-
-    Returns:
-        Float[Tensor, "teachers"], which sum to 1; 1/K each where the losses are equal.
+        nats: Float[Tensor, "teachers"], losses of the gold answer, two or more; so are the weights.
     """
     return (1.0 - torch.softmax(nats, dim=0)) / (len(nats) - 1)
 
@@ -81,16 +78,11 @@ def _weights(student: Student, question: Question, limit: int) -> dict[str, floa
         return {question.teachers[0]: 1.0}
     gold = canonical_answer(question.gold_answer)
     # By name, so that the order of a question's rationales does not move a bit.
-    told = [
-        replace(r, text=_up_to_the_answer(r.text) + gold)
-        for r in sorted(question.rationales, key=lambda r: r.teacher)
-    ]
+    in_order = sorted(question.rationales, key=lambda r: r.teacher)
+    told = [replace(r, text=_up_to_the_answer(r.text) + gold) for r in in_order]
     encoded = encode_question(student, question, rationales=told, max_length_tokens=limit)
-    per_token = span_nats(student, encoded)
-    nats = torch.tensor(
-        [n * len(b.answer_ids) for n, b in zip(per_token, encoded.branches, strict=True)],
-        dtype=torch.float64,
-    )
+    pairs = zip(span_nats(student, encoded), encoded.branches, strict=True)
+    nats = torch.tensor([n * len(b.answer_ids) for n, b in pairs], dtype=torch.float64)
     if not bool(nats.isfinite().all()):
         raise NumericalError(
             f"question {question.id}: expected finite losses of the gold answer, got {nats.tolist()}. "

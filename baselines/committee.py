@@ -51,9 +51,6 @@ from ._replies import sampled_replies
 REPLIES_FILE = "replies.json"
 """The student's replies before training, in the run's folder."""
 
-_PLACES = frozenset({"question", "reply", "gold"})
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
 
 class CommitteeConfig(Strict):
     """Settings of Committee.
@@ -68,7 +65,7 @@ class CommitteeConfig(Strict):
         reply_tokens: longest of these replies; None for that of the evaluation (eval.max_new_tokens).
     """
 
-    alpha: Share = 0.5
+    alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     accepted_above: float = 3.0
     feedback_prompt: str = "{question} {reply} Wait, check: The answer is {gold}."
     reply_temperature: Rate = 0.3
@@ -79,7 +76,7 @@ class CommitteeConfig(Strict):
     @classmethod
     def _known_places(cls, value: str) -> str:
         named = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
-        if named != _PLACES:
+        if named != {"question", "reply", "gold"}:
             raise ValueError("expected {question}, {reply} and {gold} and no other place in braces")
         return value
 

@@ -47,7 +47,7 @@ class CurriculumConfig(Strict):
     sft_reduction: Literal["mean", "sum"] = "mean"
 
     def share(self, step: int, total: int) -> float:
-        """Share of the rationales that a step may use (arXiv 1903.09848: linear or square-root competence)."""
+        """Share of the rationales that a step may use (arXiv 1903.09848, linear or square-root pacing)."""
         done, first = step / (self.full_at * total), self.initial_share
         if done >= 1.0:
             return 1.0
@@ -107,13 +107,8 @@ class Curriculum:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Order all rationales by their difficulty for the untrained student, then train by the pacing."""
         inner = SupervisedObjective(context.settings.train, reduction=self.config.sft_reduction)
-        found = measured(
-            student,
-            questions,
-            context,
-            "difficulty of the rationales",
-            lambda question: _difficulties(student, inner.encode(student, question), inner),
-        )
+        what = "difficulty of the rationales"
+        found = measured(student, questions, context, what, lambda q: _difficulties(student, q, inner))
         sign = 1.0 if self.config.order == "easy_first" else -1.0
         places: dict[str, dict[str, float]] = {}
         ordered = sorted(
@@ -125,18 +120,17 @@ class Curriculum:
 
 
 def _difficulties(
-    student: Student, question: EncodedQuestion, inner: SupervisedObjective
+    student: Student, question: Question, inner: SupervisedObjective
 ) -> list[tuple[float, str, str]]:
     """(difficulty in nats per token, question id, teacher) of every branch."""
-    states = branch_hidden(student, [question], inner.train.layout)
-    (values,) = branch_values(student, [question], states, inner.train, with_gold=False)
-    found = [
-        (float(difficulty(v.losses)), question.question_id, b.teacher)
-        for b, v in zip(question.branches, values, strict=True)
-    ]
+    encoded = inner.encode(student, question)
+    states = branch_hidden(student, [encoded], inner.train.layout)
+    (values,) = branch_values(student, [encoded], states, inner.train, with_gold=False)
+    pairs = zip(encoded.branches, values, strict=True)
+    found = [(float(difficulty(v.losses)), question.id, branch.teacher) for branch, v in pairs]
     if not all(math.isfinite(value) for value, _, _ in found):
         raise NumericalError(
-            f"question {question.question_id}: expected a finite loss of every rationale, got "
+            f"question {question.id}: expected a finite loss of every rationale, got "
             f"{', '.join(f'{teacher} {value}' for value, _, teacher in found)}. Use train.dtype=float32."
         )
     return found

@@ -156,10 +156,8 @@ class RightTexts(_WeighedTexts):
         shares = [*[1.0 / len(own) for _ in own], *[0.0 for _ in rectified]]
         # A place holder has no share and no weight.
         weight, shares = (1.0, shares) if shares else (0.0, [0.0])
-        texts = [
-            _Text(branch, (weight,) * branch.supervised_tokens, share)
-            for branch, share in zip(found.branches, shares, strict=True)
-        ]
+        pairs = zip(found.branches, shares, strict=True)
+        texts = [_Text(branch, (weight,) * branch.supervised_tokens, share) for branch, share in pairs]
         return _Texts(**vars(found), texts=tuple(texts), divisor=len(own) + len(rectified))
 
 
@@ -188,12 +186,11 @@ class KeySteps(_WeighedTexts):
 
 def _right_texts(question: Question, config: EditConfig) -> tuple[list[Rationale], list[Rationale]]:
     """The rationales that state the gold answer, and the rectified ones."""
-    own = [r for r in question.rationales if _is_right(r.text, question.gold_answer)]
+    gold = question.gold_answer
+    own = [
+        r for r in question.rationales if answer_span(r.text) and same_answer(extract_answer(r.text), gold)
+    ]
     return own, [Rationale(p.teacher, p.chosen) for p in _pairs(question, config) if p.origin == "rectified"]
-
-
-def _is_right(text: str, gold: str) -> bool:
-    return answer_span(text) is not None and same_answer(extract_answer(text), gold)
 
 
 def _pairs(question: Question, config: EditConfig) -> list[RationalePair]:

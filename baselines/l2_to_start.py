@@ -43,7 +43,6 @@ def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
     adapter's rank only. Adapters start at B = 0.
 
     Args:
-        model: the student's model.
         start: the values at the start of trained parameters that are no part of an adapter.
     """
     pieces: list[Tensor] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import torch
@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from compact_bench import (
-    ConfigError,
     EncodedBranch,
     EncodedQuestion,
     FitReport,
@@ -33,13 +32,12 @@ from compact_bench import (
     schedule_steps,
     train,
     trained_weights,
-    without_truth,
     write_atomic,
 )
 
-from ._before_training import read_kept
+from ._before_training import held_out, read_kept
 from ._teacher_gradients import TeacherGradients, inner_products
-from ._weighing import moved
+from ._weighing import moved, parameter_per_teacher
 
 WEIGHTS_FILE = "learned_weights.json"
 """What the pilot found, in the run's folder."""
@@ -217,11 +215,6 @@ class LearnedWeights:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Learn the weights in a pilot, unless the run's folder has them; then train from the start."""
-        if not context.validation:
-            raise ConfigError(
-                "learned_weights: expected validation questions to learn weights on, got none. "
-                "Hold some out with training.validation_questions of the suite."
-            )
         path = context.directory / WEIGHTS_FILE
         found = read_kept(path, "the pilot's result", _parsed)
         if found is None:
@@ -242,18 +235,16 @@ class LearnedWeights:
         self, student: Student, questions: Sequence[Question], context: RunContext
     ) -> dict[str, dict[str, Any]]:
         """The weights, and what they cost."""
-        loop = context.settings.train
-        teachers = sorted({teacher for question in questions for teacher in question.teachers})
-        own = {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
-        inner = TeacherGradients.of("learned weights", GivenWeights(torch.empty(0)), self.config, context)
-        held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
-        pilot = PilotObjective(inner, held_out, self.config.weight_rate, self.config.validation_batch, own)
-        steps = max(1, round(self.config.pilot_share * schedule_steps(loop, len(questions))))
+        config, validation = self.config, held_out(context, "learned_weights", "to learn weights on")
+        own = parameter_per_teacher(questions, student)
+        inner = TeacherGradients.of("learned weights", GivenWeights(torch.empty(0)), config, context)
+        pilot = PilotObjective(inner, validation, config.weight_rate, config.validation_batch, own)
+        steps = max(1, round(config.pilot_share * schedule_steps(context.settings.train, len(questions))))
         named = context.labelled("pilot", pilot=True)
         report = train(student, questions, pilot, named, TrainingPart("pilot", 0, steps))
-        weights = torch.softmax(pilot.phi(teachers), dim=0).tolist()
-        counts = {name: value for name, value in asdict(report).items() if name in _COUNTS}
-        return {"weights": dict(zip(teachers, weights, strict=True)), "pilot": counts}
+        weights = torch.softmax(pilot.phi(list(own)), dim=0).tolist()
+        counts = {name: getattr(report, name) for name in _COUNTS}
+        return {"weights": dict(zip(own, weights, strict=True)), "pilot": counts}
 
 
 def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, float]:

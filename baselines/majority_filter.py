@@ -39,10 +39,7 @@ class _Majority:
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
         """The teachers who are in the majority."""
         answers = {b.teacher: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
-        votes = {
-            name: sum(same_answer(other, answer) for other in answers.values())
-            for name, answer in answers.items()
-        }
+        votes = {name: sum(same_answer(b, a) for b in answers.values()) for name, a in answers.items()}
         most = max(votes.values(), default=0)
         chosen = [name for name, count in votes.items() if count == most]
         return chosen if len(chosen) == most or self.ties == "keep" else []

@@ -91,8 +91,7 @@ class PairObjective(AllBranches):
         """Mean of the questions' losses."""
         states = branch_hidden(student, batch, self.train.layout)
         losses = reduced_losses(student, batch, states, self.train, self.config.sft_reduction)
-        totals: list[Tensor] = []
-        rows: list[dict[str, Any]] = []
+        totals, rows = [], []
         for question, of_branches, found in zip(batch, states, losses, strict=True):
             loss = torch.stack(found).mean()
             divergence = self._disagreement(student, question, of_branches)

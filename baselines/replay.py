@@ -28,9 +28,6 @@ from compact_bench import (
 
 from ._own_turns import TurnSettings, own_turns
 
-TURNS_FILE = "own_turns.json"
-"""The student's turns, in the run's folder."""
-
 
 class ReplayConfig(SupervisedConfig):
     """Settings of replay.
@@ -131,7 +128,7 @@ class Replay:
             student,
             TurnSettings(config.turns, config.temperature, config.question_tokens, config.answer_tokens),
             context.seed_for("own turns"),
-            context.directory / TURNS_FILE,
+            context.directory / "own_turns.json",
             context.settings.train.max_length_tokens,
         )
         seed = context.seed_for("replay")

@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from compact_bench import (
     ANSWER_PHRASE,
@@ -96,8 +95,7 @@ class SbsObjective:
             keep_teachers(q, [teacher for teacher, share in of_question.items() if share > 0.0])
             for q, of_question in zip(batch, shares, strict=True)
         )
-        totals: list[Tensor] = []
-        rows: list[dict[str, Any]] = []
+        totals, rows = [], []
         losses = branch_losses(student, seen, self.train, self.config.sft_reduction)
         for question, computed, share, of_branches in zip(batch, seen, shares, losses, strict=True):
             stacked = torch.stack(of_branches)
@@ -183,8 +181,7 @@ class SbsKd:
 def _check_prefixes(student: Student, config: SbsKdConfig) -> None:
     """Refuse prefixes that a closed vocabulary would turn into one and the same unknown token."""
     find = unknown_finder(student.tokenizer)
-    names = ("label_prefix", "rationale_prefix")
-    texts = {name: str(getattr(config, name)) for name in names}
+    texts = {name: str(getattr(config, name)) for name in ("label_prefix", "rationale_prefix")}
     unknown = {name: words for name, text in texts.items() if find is not None and (words := find(text))}
     if unknown:
         told = "; ".join(f"{texts[n]!r} with {', '.join(map(repr, w))}" for n, w in unknown.items())

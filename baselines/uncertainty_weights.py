@@ -29,7 +29,7 @@ from compact_bench import (
     train,
 )
 
-from ._weighing import moved
+from ._weighing import moved, parameter_per_teacher
 
 
 class UncertaintyWeightsConfig(SupervisedConfig):
@@ -54,7 +54,6 @@ class UncertaintyObjective(AllBranches):
     """Mean over questions of `uncertainty_loss` over their teachers.
 
     Attributes:
-        start: log-variance before training.
         rate: learning rate of the log-variances.
         parameters: teacher -> (s - start) * train.learning_rate / rate, which the loop trains.
     """
@@ -110,13 +109,10 @@ class UncertaintyWeights:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place; the report's `extra` has the variances exp(s) that were learnt."""
         config, loop = self.config, context.settings.train
-        teachers = sorted({teacher for question in questions for teacher in question.teachers})
-        own = {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
-        objective = UncertaintyObjective(
-            loop, config.start, config.log_variance_rate, config.sft_reduction, own
-        )
-        report = train(student, questions, objective, context)
-        variances = {t: math.exp(float(objective.log_variance(t).detach())) for t in teachers}
+        own = parameter_per_teacher(questions, student)
+        loss = UncertaintyObjective(loop, config.start, config.log_variance_rate, config.sft_reduction, own)
+        report = train(student, questions, loss, context)
+        variances = {t: math.exp(float(loss.log_variance(t).detach())) for t in own}
         return replace(report, extra={**report.extra, "variances": variances})
 
 

@@ -23,18 +23,11 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "only-difficulty": {"beta_adaptability": 0.0, "beta_consensus": 0.0},
     "no-consistency": {"lambda_consistency": 0.0},
     "equal-weights": {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0},
-    "temperature-0.25": {"temperature": 0.25},
-    "temperature-0.5": {"temperature": 0.5},
-    "temperature-2": {"temperature": 2.0},
-    "temperature-4": {"temperature": 4.0},
-    "beta-adaptability-0.5": {"beta_adaptability": 0.5},
-    "beta-adaptability-2": {"beta_adaptability": 2.0},
-    "beta-consensus-0.5": {"beta_consensus": 0.5},
-    "beta-consensus-2": {"beta_consensus": 2.0},
-    "beta-difficulty-0.25": {"beta_difficulty": 0.25},
-    "beta-difficulty-1": {"beta_difficulty": 1.0},
-    "lambda-0.01": {"lambda_consistency": 0.01},
-    "lambda-1": {"lambda_consistency": 1.0},
+    **{f"temperature-{value:g}": {"temperature": value} for value in (0.25, 0.5, 2.0, 4.0)},
+    **{f"beta-adaptability-{value:g}": {"beta_adaptability": value} for value in (0.5, 2.0)},
+    **{f"beta-consensus-{value:g}": {"beta_consensus": value} for value in (0.5, 2.0)},
+    **{f"beta-difficulty-{value:g}": {"beta_difficulty": value} for value in (0.25, 1.0)},
+    **{f"lambda-{value:g}": {"lambda_consistency": value} for value in (0.01, 1.0)},
 }
 
 _OURS = (
