@@ -146,7 +146,7 @@ def refusal(method: Method, suite: SuiteInfo) -> str | None:
     `teacher` names a teacher of the suite where it is set, then `supports`, if the method has one.
 
     Args:
-        method: with its configuration.
+        method: with its configuration, as `make_method` makes it.
         suite: what is known of the suite before a run.
     """
     card, count = method.card, len(suite.teachers)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.methods.contract import Claim, MethodCard, config_doc
+from compact_bench.methods.contract import SUITE_DATA, Claim, MethodCard, config_doc
 from compact_bench.methods.registry import (
     get_method,
     method_names,
@@ -51,7 +51,8 @@ def needs_of(card: MethodCard) -> list[str]:
     gold = ["gold answers"] if card.uses_gold and not any("gold" in text for text in card.needs) else []
     told = card.min_teachers < 2 or any("teachers" in text for text in card.needs)
     teachers = [] if told else [f"{card.min_teachers} teachers"]
-    return [*card.needs, *gold, *teachers]
+    required = [] if card.needs else [SUITE_DATA[data] for data in card.requires]
+    return [*card.needs, *required, *gold, *teachers]
 
 
 def pairs_table(title: str, rows: Sequence[tuple[str, Any]]) -> Table:
