@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from compact_bench.core.records import Question
 from compact_bench.core.settings import Strict
@@ -125,8 +125,16 @@ class Method(Protocol):
     - `example_config`: values for the contract checks where the configuration has required fields.
     """
 
-    card: ClassVar[MethodCard]
-    config_type: ClassVar[type[Strict]]
+    # Properties to type checkers, so that a class may annotate them as class variables or not at all.
+    @property
+    def card(self) -> MethodCard:
+        """What a reader must know; an attribute of the class."""
+        ...
+
+    @property
+    def config_type(self) -> type[Strict]:
+        """Its configuration's class; an attribute of the class."""
+        ...
 
     def __init__(self, config: Any) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,8 @@ def with_card(**facts: object) -> Plain:
 
 @pytest.mark.parametrize("data", SUITE_DATA)
 def test_what_a_card_requires_is_refused_where_a_suite_lacks_it(data: str) -> None:
-    lacking = replace(WHOLE, **{f"has_{data}": False})
+    missing: dict[str, Any] = {f"has_{data}": False}
+    lacking = replace(WHOLE, **missing)
     needy = with_card(requires=(data,))
     assert refusal(needy, WHOLE) is None
     assert SUITE_DATA[data] in (refusal(needy, lacking) or "")  # type: ignore[index]
