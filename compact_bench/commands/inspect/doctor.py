@@ -16,6 +16,7 @@ from typing import Any, Literal
 from compact_bench import __version__
 from compact_bench.core.errors import StudentError
 from compact_bench.core.hardware import (
+    available_memory_bytes,
     choose_compute_dtype,
     choose_device,
     choose_weight_dtype,
@@ -201,22 +202,6 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def available_memory_bytes() -> int | None:
-    """Memory that this process may still take: the smaller of the machine's and its control group's."""
-    found: list[int] = []
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file():
-        text = limit.read_text(encoding="utf-8").strip()
-        if text.isdecimal():
-            found.append(max(0, int(text) - int(used.read_text(encoding="utf-8"))))
-    return min(found) if found else None
 
 
 def _memory() -> Check:

@@ -9,8 +9,8 @@ import torch
 from compact_bench.commands.bench.contenders.contenders import Contender
 from compact_bench.commands.bench.contenders.work import WorkFacts
 from compact_bench.commands.bench.measuring.flops import linear_shapes
-from compact_bench.commands.inspect.doctor import available_memory_bytes
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.hardware import available_memory_bytes
 from compact_bench.students.student import Student
 
 LIBRARIES_BYTES = 500_000_000
