@@ -15,12 +15,7 @@ from typing import Annotated
 import typer
 
 from compact_bench import __version__
-from compact_bench.cli import bench as benching
-from compact_bench.cli import inspect as looking
-from compact_bench.cli import keep as keeping
-from compact_bench.cli import lab, methods
-from compact_bench.cli import run as running
-from compact_bench.cli import sweep as sweeping
+from compact_bench.cli import bench, inspect, keep, lab, methods, run, sweep
 from compact_bench.core.errors import CompactBenchError
 
 __all__ = ["app", "main"]
@@ -39,8 +34,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"compact-bench {__version__}")
         raise typer.Exit
 
@@ -54,13 +49,10 @@ def _root(
     """A reproducible benchmark suite for multi-teacher chain-of-thought distillation."""
 
 
-running.register(app)
-sweeping.register(app)
-looking.register(app)
-keeping.register(app)
-methods.register(app)
+for commands in (run, sweep, inspect, keep, methods):
+    commands.register(app)
 app.add_typer(lab.app, name="lab")
-app.add_typer(benching.app, name="bench")
+app.add_typer(bench.app, name="bench")
 
 
 class _Guard:
@@ -78,7 +70,7 @@ class _Guard:
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
         if isinstance(error, KeyboardInterrupt):
-            raise SystemExit(running.EXIT_INTERRUPTED) from None
+            raise SystemExit(run.EXIT_INTERRUPTED) from None
         if isinstance(error, BrokenPipeError):
             # The reader of our output went away (`| head`); nothing is left to say to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,7 +26,7 @@ class Export:
         student_folder: reads with `from_pretrained`.
         task_folder: reads with `lm_eval --include_path`.
         command: evaluates the student exactly as the run was evaluated.
-        prompt_prefix: what the task files have in front of every question, as the run was asked; or "".
+        prompt_prefix: text that the task files put before every question, as the run's evaluation did; or "".
     """
 
     student_folder: Path
@@ -39,7 +39,7 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     """Write a run's merged student and its task files.
 
     Args:
-        session: a workbench of the run's own suite, student and data.
+        session: has the run's suite, student and data.
         record: the run.
         folder: where; must not exist, or be empty.
 

@@ -1,4 +1,4 @@
-"""Fetch what runs will need, and tell what of it is at hand."""
+"""Fetch what runs need, and count what of it is at hand."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""What the hardware does natively: device, dtype and threads."""
+"""What the hardware does natively and has free: device, dtype, memory."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -62,6 +63,22 @@ def choose_compute_dtype(
         return dtype
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_native_bf16()
     return "bfloat16" if native else "float32"
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that this process may still take: the smaller of the machine's and its control group's."""
+    found: list[int] = []
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file():
+        text = limit.read_text(encoding="utf-8").strip()
+        if text.isdecimal():
+            found.append(max(0, int(text) - int(used.read_text(encoding="utf-8"))))
+    return min(found) if found else None
 
 
 def keep_freed_memory() -> AbstractContextManager[None]:

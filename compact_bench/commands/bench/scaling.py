@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -224,7 +224,9 @@ def _ceiling_amount(points: Sequence[_Point]) -> float:
     return min(min(p.flops.values()) for p in points)
 
 
-def _measure_memory(point: _Point, axis: str, open_runner: Callable[[], Runner], clock: Clock) -> None:
+def _measure_memory(
+    point: _Point, axis: str, open_runner: Callable[[], AbstractContextManager[Runner]], clock: Clock
+) -> None:
     for contender in list(point.contenders):
         amount = step_amount(point.flops, contender)
         clock.begin(f"memory of {contender.name} at {axis} {point.value}")
@@ -246,7 +248,7 @@ def _measure_axis(
     student: Student,
     name: str,
     points: list[_Point],
-    open_runner: Callable[[], Runner],
+    open_runner: Callable[[], AbstractContextManager[Runner]],
     repeats: int,
     clock: Clock,
 ) -> ScalingAxis:

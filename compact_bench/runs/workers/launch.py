@@ -1,4 +1,4 @@
-"""Where runs execute: in this process, and in as many worker processes beside it as are asked for.
+"""Where runs execute: in this process, and in worker processes beside it.
 
 Every worker takes the next run from one queue. Workers, and other commands on the same store, are kept apart
 by the store's locks: a run that another command holds is put off, and taken over if it is left undone. A

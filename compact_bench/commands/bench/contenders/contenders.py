@@ -1,4 +1,4 @@
-"""Who is measured: one forward and backward pass over the same questions, each in its own way."""
+"""What is measured: one forward and backward pass over the same questions, each in its own way."""
 
 from __future__ import annotations
 
@@ -61,9 +61,6 @@ class Contender:
 
 def choose_contenders(names: Sequence[str]) -> tuple[Contender, ...]:
     """Contenders by name, each once, in the order given.
-
-    Args:
-        names: as in `CONTENDERS`.
 
     Raises:
         UnknownNameError: there is none of that name; near matches are named.
@@ -158,13 +155,7 @@ def _sft(student: Student, work: Work, settings: StepSettings) -> Pass:
 
 
 def padded_shapes(student: Student, work: Work, max_length_tokens: int) -> list[tuple[int, int]]:
-    """Rows and width of the released algorithm's padded batch, per question.
-
-    Args:
-        student: whose tokenizer counts.
-        work: the work.
-        max_length_tokens: where rows are cut.
-    """
+    """Rows and width of the released algorithm's padded batch, per question; rows are cut to a length."""
     objective = ReleasedObjective.for_student(
         student, WeightingConfig(), TrainSettings(max_length_tokens=max_length_tokens)
     )

@@ -23,21 +23,13 @@ class Clock:
         self._started = time.monotonic()
 
     def begin(self, text: str) -> None:
-        """A measurement begins.
-
-        Args:
-            text: which.
-        """
+        """The measurement that `text` names begins."""
         passed = time.monotonic() - self._started
         left = duration(passed * (self._total / self._done - 1.0)) if self._done else "not yet known"
         self._display.step(0, self._place, self._count, text, left)
 
     def end(self, amount: float) -> None:
-        """A measurement ended.
-
-        Args:
-            amount: of the total.
-        """
+        """A measurement ended, which was `amount` of the total."""
         self._done += amount
         self._place += 1
         if self._place == self._count:

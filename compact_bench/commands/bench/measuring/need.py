@@ -9,8 +9,8 @@ import torch
 from compact_bench.commands.bench.contenders.contenders import Contender
 from compact_bench.commands.bench.contenders.work import WorkFacts
 from compact_bench.commands.bench.measuring.flops import linear_shapes
-from compact_bench.commands.inspect.doctor import available_memory_bytes
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.hardware import available_memory_bytes
 from compact_bench.students.student import Student
 
 LIBRARIES_BYTES = 500_000_000
@@ -23,11 +23,7 @@ GIB = 1024**3
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that may still be taken; None where that is not known.
-
-    Args:
-        device: of the student.
-    """
+    """Memory of the device that may still be taken; None where that is not known."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return available_memory_bytes()
@@ -40,7 +36,7 @@ def needed_bytes(
 
     Args:
         student: as it is trained.
-        contender: who steps.
+        contender: what makes the steps.
         facts: of the work.
         padded: rows and width of every question's padded batch.
     """
@@ -52,11 +48,7 @@ def needed_bytes(
 
 
 def resting_bytes(student: Student) -> int:
-    """About what a process takes between its turns: libraries, weights, gradients and the optimiser's state.
-
-    Args:
-        student: as it is trained.
-    """
+    """About what a process takes between its turns: libraries, weights, gradients and optimiser state."""
     parameters = list(student.model.parameters())
     loaded = sum(p.numel() * p.element_size() for p in parameters)
     # Gradients in the weights' type, two moments of the optimiser.

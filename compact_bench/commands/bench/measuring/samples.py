@@ -39,11 +39,7 @@ class Ratio(Strict):
 
 
 def spread(samples: Sequence[float]) -> Spread:
-    """Median and extremes.
-
-    Args:
-        samples: at least one.
-    """
+    """Median and extremes of at least one sample."""
     return Spread(median=statistics.median(samples), low=min(samples), high=max(samples))
 
 
@@ -64,13 +60,7 @@ def ratio(first: Sequence[float], second: Sequence[float], memory: float, step_m
 def ratios(
     seconds: Mapping[str, Sequence[float]], peaks: Mapping[str, int], steps: Mapping[str, int]
 ) -> dict[str, dict[str, Ratio]]:
-    """Every contender against every other: first name over second name.
-
-    Args:
-        seconds: name -> samples.
-        peaks: name -> peak memory.
-        steps: name -> memory of the steps alone.
-    """
+    """Every contender against every other, first name over second: times, peaks, memory of steps alone."""
     return {
         first: {
             second: ratio(
