@@ -272,7 +272,7 @@ class Session:
             from compact_bench.data.lab import neutral_passages as world_passages
 
             return world_passages()
-        from compact_bench.evaluation.probes import neutral_passages
+        from compact_bench.evaluation.probes.neutral_text import neutral_passages
 
         return neutral_passages()
 

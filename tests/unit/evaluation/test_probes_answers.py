@@ -14,8 +14,10 @@ import torch
 from compact_bench.core.errors import DataError, NumericalError, StudentError
 from compact_bench.core.records import Question, RationaleTruth
 from compact_bench.core.settings import LoraSettings
-from compact_bench.evaluation import TaskResult
-from compact_bench.evaluation.probes import answer_nats, mean_change, retention, weight_change
+from compact_bench.evaluation.probes.answer_nats import answer_nats
+from compact_bench.evaluation.probes.retention import mean_change, retention
+from compact_bench.evaluation.probes.weight_change import weight_change
+from compact_bench.evaluation.results import TaskResult
 from compact_bench.students.chat import chat_text
 from tests.tiny import question
 

@@ -1,0 +1,198 @@
+"""Names that stand for code or data files: this package's, and those that other packages bring.
+
+Another package declares entry points in a group ("compact_bench.probes"), or one in `DATA_FILES` that names
+a module in whose folder `table_*.toml`, `task_*.yaml` and the like lie. Nothing is imported to list names.
+What is broken or claims a name that is taken is refused by name and harms nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from compact_bench.core.errors import CompactBenchError, ConfigError, PluginError, UnknownNameError
+
+PACKAGED = "compact_bench"
+DATA_FILES = "compact_bench.data_files"
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the thing of one name comes from.
+
+    Attributes:
+        name: registry name.
+        origin: "compact_bench", or the name of the distribution that brings it.
+        load: imports or reads it; None where the registry knows another way.
+        problem: why it cannot be used, where that is known before it is imported.
+    """
+
+    name: str
+    origin: str
+    load: Callable[[], Any] | None = None
+    problem: str = ""
+
+
+S = TypeVar("S", bound=Source)
+
+
+@cache
+def installed_entry_points(group: str) -> tuple[EntryPoint, ...]:
+    """Entry points of a group; read once, as every distribution's metadata is searched."""
+    return tuple(entry_points(group=group))
+
+
+def plugins(group: str) -> list[Source]:
+    """What other packages' entry points of a group bring, without importing it."""
+    points = installed_entry_points(group)
+    return [Source(p.name, p.dist.name if p.dist is not None else p.value, p.load) for p in points]
+
+
+def data_files(kind: str, suffix: str) -> list[Source]:
+    """Files `<kind>_<name><suffix>` of the folders that other packages declare; each loads as its path."""
+    found = []
+    for point in installed_entry_points(DATA_FILES):
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except (ImportError, ValueError):
+            continue
+        folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
+        origin = point.dist.name if point.dist is not None else point.value
+        paths = sorted(folder.glob(f"{kind}_*{suffix}")) if folder.name else []
+        found += [Source(p.stem.removeprefix(f"{kind}_"), origin, partial(Path, p)) for p in paths]
+    return found
+
+
+def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> dict[str, S]:
+    """All names: the packaged ones, and each other that one package alone claims.
+
+    What else claims a name is kept under "NAME@PACKAGE" with the problem, so that it harms only itself.
+
+    Args:
+        kind: what the names stand for, for the problem's text.
+        packaged: what comes with compact_bench; these names are taken.
+        claims: what other packages bring.
+    """
+    found = dict(packaged)
+    by_name: dict[str, list[S]] = {}
+    for source in claims:
+        by_name.setdefault(source.name, []).append(source)
+    for name, sources in sorted(by_name.items()):
+        if name not in packaged and len(sources) == 1:
+            found[name] = sources[0]
+            continue
+        owners = [packaged[name].origin] if name in packaged else sorted(s.origin for s in sources)
+        for source in sources:
+            others = ", ".join(owner for owner in owners if owner != source.origin) or source.origin
+            refused = f"{name}@{source.origin}"
+            problem = (
+                f"its name {name!r} is also that of a {kind} of {others}. Rename the entry point, or "
+                f"uninstall {source.origin}."
+            )
+            found[refused] = replace(source, name=refused, problem=problem)
+    return found
+
+
+def load_source(kind: str, source: Source, where: str, load: Callable[[], Any]) -> Any:
+    """Import what a name stands for.
+
+    Raises:
+        ConfigError: it has a problem, or cannot be imported; `where` names the file or package.
+    """
+    if source.problem:
+        raise ConfigError(f"{kind} {source.name!r} ({where}) cannot be used: {source.problem}")
+    try:
+        return load()
+    # A plugin may raise anything at import, or end the process; it must harm only itself and be named.
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{kind} {source.name!r} ({where}) cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """Names of one kind of thing, each imported when it is asked for.
+
+    Attributes:
+        kind: what the names stand for ("probe").
+        group: entry-point group of other packages, compact_bench.probes and so on.
+        packaged: name -> "module:object" of what comes with compact_bench, in the order shown.
+        expected: what a loaded object must be, in words.
+        accepts: whether it is.
+    """
+
+    kind: str
+    group: str
+    packaged: Mapping[str, str]
+    expected: str
+    accepts: Callable[[Any], bool]
+
+    def sources(self) -> Mapping[str, Source]:
+        """All names, the packaged ones first, without importing anything."""
+        own = {
+            name: Source(name, PACKAGED, partial(pkgutil.resolve_name, target))
+            for name, target in self.packaged.items()
+        }
+        return with_claims(self.kind, own, plugins(self.group))
+
+    def get(self, name: str) -> T:
+        """Import one.
+
+        Raises:
+            UnknownNameError: there is no such name; near matches are suggested.
+            ConfigError: it cannot be imported or is something else; its package is named.
+        """
+        sources = self.sources()
+        if name not in sources:
+            raise UnknownNameError(self.kind, name, sources)
+        source = sources[name]
+        assert source.load is not None
+        where = f"of {source.origin}"
+        found: T = load_source(self.kind, source, where, source.load)
+        if not self.accepts(found):
+            raise ConfigError(f"{self.kind} {name!r} ({where}): expected {self.expected}, got {found!r}.")
+        return found
+
+    def call(self, name: str, use: Callable[[T], R]) -> R:
+        """Use what a name stands for.
+
+        Raises:
+            UnknownNameError: there is no such name.
+            PluginError: it is of another package, and cannot be imported or failed; both are named.
+        """
+        source = self.sources().get(name)
+        if source is None or source.origin == PACKAGED:
+            return use(self.get(name))
+        try:
+            return use(self.get(name))
+        except CompactBenchError as error:
+            raise PluginError(str(error)) from error
+        except Exception as error:
+            where = f"{self.kind} {name!r} (of {source.origin})"
+            raise PluginError(f"{where} failed: {type(error).__name__}: {error}") from error
+
+    def code_mark(self, name: str) -> str:
+        """Hash of the file that holds one of another package; "" for what comes with compact_bench.
+
+        Results that depend on its code are told apart by it.
+
+        Raises:
+            UnknownNameError, ConfigError: see `get`.
+        """
+        if name in self.packaged:
+            return ""
+        self.get(name)
+        (module,) = (p.module for p in installed_entry_points(self.group) if p.name == name)
+        file = sys.modules[module].__file__
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
