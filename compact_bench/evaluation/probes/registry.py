@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import Question
 from compact_bench.core.registry import Registry
 
@@ -79,13 +80,7 @@ class Probe:
     measures: tuple[Measure, ...] = ()
     needs: tuple[Need, ...] = ()
     in_trials: bool = False
-    recorded: Callable[[Any], Mapping[str, Any]] | None = field(default=None)
-
-    def find(self, name: str) -> Measure | None:
-        """The measure of a name; the only one goes by any."""
-        if len(self.measures) == 1:
-            return self.measures[0]
-        return next((measure for measure in self.measures if measure.name == name), None)
+    recorded: Callable[[Any], Mapping[str, Any]] | None = None
 
 
 PROBES: Registry[Probe] = Registry(
@@ -101,3 +96,32 @@ PROBES: Registry[Probe] = Registry(
     lambda found: isinstance(found, Probe),
 )
 """In the order in which a run measures."""
+
+
+def all_measures(*, in_trials: bool = False) -> list[Measure]:
+    """Measures of every probe that can be imported.
+
+    Args:
+        in_trials: only of the probes that judge trials of tuning.
+    """
+    found: list[Measure] = []
+    for name in PROBES.sources():
+        try:
+            probe = PROBES.get(name)
+        except ConfigError:
+            continue
+        found += probe.measures if probe.in_trials or not in_trials else ()
+    return found
+
+
+def find_measure(probe: str, name: str) -> Measure:
+    """One measure of a probe.
+
+    Raises:
+        UnknownNameError: there is no such probe, or no such measure of it.
+        ConfigError: the probe cannot be imported.
+    """
+    known = {measure.name: measure for measure in PROBES.get(probe).measures}
+    if name not in known:
+        raise UnknownNameError(f"measure of probe {probe!r}", name, known)
+    return known[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.settings import Strict, describe_validation_error
+from compact_bench.evaluation.probes.registry import find_measure
 
 
 class RowSpec(Strict):
@@ -78,19 +80,29 @@ class MeasureSpec(Strict):
 
     Attributes:
         name: column name, unique in the table.
+        probe: the probe whose measure of this name it is, which says all that the column does not; or "".
         title: how it is headed.
         source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
         items_source: where the record has its per-item values, or ""; items that are null are left out.
         weights_source: where the record has the items' weights in the mean, or "".
-        unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds".
+        unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds"; of any other, four
+            digits are shown.
     """
 
     name: str
+    probe: str = ""
     title: str
     source: str
     items_source: str = ""
     weights_source: str = ""
-    unit: Literal["nats", "ratio", "share", "steps", "tokens", "seconds"]
+    unit: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_probe_says(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not data.get("probe"):
+            return data
+        return asdict(find_measure(str(data["probe"]), str(data.get("name")))) | data
 
 
 class GroupSpec(Strict):
@@ -105,6 +117,7 @@ class GroupSpec(Strict):
         mean: whether a column with the mean over the group's benchmarks is added.
         compared: whether the mean is compared with the reference row.
         columns: measures.
+        summary: whether the first of them stands in the table's summary too.
         note: one sentence under the table.
         requires: "truth" leaves the group out where it is not known which rationales are right.
     """
@@ -116,6 +129,7 @@ class GroupSpec(Strict):
     mean: bool = False
     compared: bool = False
     columns: tuple[MeasureSpec, ...] = ()
+    summary: bool = False
     note: str = ""
     requires: Literal["", "truth"] = ""
 
