@@ -22,6 +22,7 @@ from compact_bench.core.errors import ConfigError, StoreError, UnknownNameError
 from compact_bench.core.files import run_name
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, fingerprint
 from compact_bench.core.settings import RunSettings, apply_overrides, describe_validation_error, merged
+from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, with_world
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.methods.registry import get_method
@@ -234,6 +235,7 @@ class Session:
                 "rationales": file_mark(asked.rationales),
                 "teachers": list(asked.teachers),
                 "code": data_code_mark(),
+                "formats": [FORMATS.code_mark(b.layout) for b in self.spec.benchmarks if b.layout],
             }
         )
         return asked.cache / "fingerprints" / f"suite-{mark}.json"
