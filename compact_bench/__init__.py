@@ -45,12 +45,19 @@ if TYPE_CHECKING:
     from compact_bench.core.settings import RunSettings as RunSettings
     from compact_bench.core.settings import Strict as Strict
     from compact_bench.core.settings import TrainSettings as TrainSettings
+    from compact_bench.data.files.formats import RowProblem as RowProblem
+    from compact_bench.data.files.formats import row_number as row_number
+    from compact_bench.data.files.formats import row_text as row_text
     from compact_bench.data.validation.limits import unknown_finder as unknown_finder
+    from compact_bench.evaluation.answers import AnswerFormat as AnswerFormat
     from compact_bench.evaluation.engines.stopping import stop_ids as stop_ids
     from compact_bench.evaluation.guards import read_only as read_only
     from compact_bench.evaluation.probes.answer_nats import answer_branches as answer_branches
     from compact_bench.evaluation.probes.answer_nats import answer_nats as answer_nats
     from compact_bench.evaluation.probes.answer_nats import span_nats as span_nats
+    from compact_bench.evaluation.probes.registry import Measure as Measure
+    from compact_bench.evaluation.probes.registry import Probe as Probe
+    from compact_bench.evaluation.probes.registry import ProbeInputs as ProbeInputs
     from compact_bench.methods.checks import CHECKS as CHECKS
     from compact_bench.methods.checks import CheckResult as CheckResult
     from compact_bench.methods.checks import check_method as check_method
@@ -103,9 +110,11 @@ if TYPE_CHECKING:
     from compact_bench.training.parts import joined_report as joined_report
     from compact_bench.training.protocol import CombinesGradients as CombinesGradients
     from compact_bench.training.protocol import FitReport as FitReport
+    from compact_bench.training.protocol import MakesOptimiser as MakesOptimiser
     from compact_bench.training.protocol import Objective as Objective
     from compact_bench.training.protocol import OwnsParameters as OwnsParameters
     from compact_bench.training.protocol import RunContext as RunContext
+    from compact_bench.training.protocol import SchedulesRate as SchedulesRate
     from compact_bench.training.protocol import StepAware as StepAware
     from compact_bench.training.protocol import StepLoss as StepLoss
     from compact_bench.training.protocol import derive_seed as derive_seed
@@ -118,10 +127,13 @@ _NAMES = {
     "core.files": "write_atomic",
     "core.records": "Feedback PeerReview Question Rationale RationalePair fingerprint without_truth",
     "core.settings": "NonNegative Rate RunSettings Strict TrainSettings",
+    "data.files.formats": "RowProblem row_number row_text",
     "data.validation.limits": "unknown_finder",
+    "evaluation.answers": "AnswerFormat",
     "evaluation.engines.stopping": "stop_ids",
     "evaluation.guards": "read_only",
     "evaluation.probes.answer_nats": "answer_branches answer_nats span_nats",
+    "evaluation.probes.registry": "Measure Probe ProbeInputs",
     "methods.checks": "CHECKS CheckResult check_method",
     "methods.compact.explain": "ExplainReport explain",
     "methods.compact.objective": "PaperObjective WeightingConfig",
@@ -140,8 +152,8 @@ _NAMES = {
     "training.loss.terms": "consistency_loss span_log_probs symmetric_kl token_log_losses",
     "training.objectives": "Chooser SelectedBranches SupervisedObjective draw_teacher keep_teachers",
     "training.parts": "joined_report",
-    "training.protocol": "CombinesGradients FitReport Objective OwnsParameters RunContext StepAware "
-    "StepLoss derive_seed",
+    "training.protocol": "CombinesGradients FitReport MakesOptimiser Objective OwnsParameters RunContext "
+    "SchedulesRate StepAware StepLoss derive_seed",
 }
 _HOMES = {name: f"compact_bench.{home}" for home, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_HOMES]

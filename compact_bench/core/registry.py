@@ -183,16 +183,18 @@ class Registry(Generic[T]):
             raise PluginError(f"{where} failed: {type(error).__name__}: {error}") from error
 
     def code_mark(self, name: str) -> str:
-        """Hash of the file that holds one of another package; "" for what comes with compact_bench.
+        """`code_hash` of what another package brings; "" for the rest, whose versions tell it apart."""
+        return "" if name in self.packaged else self.code_hash(name)
 
-        Results that depend on its code are told apart by it.
+    def code_hash(self, name: str) -> str:
+        """Hash of the file that holds it, by which results of other code are told apart.
 
         Raises:
             UnknownNameError, ConfigError: see `get`.
         """
-        if name in self.packaged:
-            return ""
         self.get(name)
-        (module,) = (p.module for p in installed_entry_points(self.group) if p.name == name)
+        module = self.packaged.get(name, "").partition(":")[0] or next(
+            point.module for point in installed_entry_points(self.group) if point.name == name
+        )
         file = sys.modules[module].__file__
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""

@@ -25,9 +25,11 @@ from compact_bench.training.checkpoints import OWNED, LoopState, TrainingPart, l
 from compact_bench.training.protocol import (
     CombinesGradients,
     FitReport,
+    MakesOptimiser,
     Objective,
     OwnsParameters,
     RunContext,
+    SchedulesRate,
     StepAware,
     StepLoss,
     derive_seed,
@@ -195,7 +197,11 @@ def _prepare(
         own = dict(objective.parameters)
         groups.append({"params": list(own.values()), "weight_decay": 0.0})
         parameters |= {f"{OWNED}{name}": parameter for name, parameter in own.items()}
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser: torch.optim.Optimizer
+    if isinstance(objective, MakesOptimiser):
+        optimiser = objective.make_optimiser(groups, settings)
+    else:
+        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     identity = fingerprint(
         [
             context.seed,
@@ -274,7 +280,10 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
             f"step {state.step + 1}: the gradient norm is {norm}, expected a finite number. "
             "Lower train.learning_rate, or use train.dtype=float32."
         )
-    rate = scheduled_rate(loop.settings, state.step)
+    if isinstance(loop.objective, SchedulesRate):
+        rate = loop.objective.rate(loop.settings, state.step, loop.total_steps)
+    else:
+        rate = scheduled_rate(loop.settings, state.step)
     for parameters in loop.optimiser.param_groups:
         parameters["lr"] = rate
     loop.optimiser.step()

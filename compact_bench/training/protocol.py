@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from compact_bench.core.records import Question
-from compact_bench.core.settings import RunSettings
+from compact_bench.core.settings import RunSettings, TrainSettings
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from compact_bench.students.student import Student
@@ -93,6 +94,42 @@ class OwnsParameters(Protocol):
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """By name; they get no weight decay."""
+        ...
+
+
+@runtime_checkable
+class MakesOptimiser(Protocol):
+    """An objective that is trained with another optimiser than AdamW.
+
+    It must be a dataclass whose fields say which, as they enter the identity of a checkpoint. The
+    optimiser's per-parameter state is kept in checkpoints, whatever it is.
+    """
+
+    def make_optimiser(
+        self, groups: Sequence[dict[str, Any]], settings: TrainSettings
+    ) -> torch.optim.Optimizer:
+        """The optimiser.
+
+        Args:
+            groups: "params" of the student, then, where the objective has any, of its own parameters with
+                "weight_decay" 0.
+            settings: gives learning_rate and weight_decay.
+        """
+        ...
+
+
+@runtime_checkable
+class SchedulesRate(Protocol):
+    """An objective with another schedule than linear warm-up and a constant rate."""
+
+    def rate(self, settings: TrainSettings, step: int, total: int) -> float:
+        """Learning rate of one optimiser step: a function of these alone, so that a resumed run agrees.
+
+        Args:
+            settings: gives learning_rate and warmup_steps.
+            step: from 0.
+            total: steps of the whole schedule.
+        """
         ...
 
 
