@@ -83,14 +83,13 @@ def compare(
     """Compare two runs item by item, with what each generated."""
     from compact_bench.commands.inspect.compare import compare_runs
     from compact_bench.core import paths
-    from compact_bench.core.files import run_name
     from compact_bench.runs.store.store import Store
 
     place = Store(store or paths.store_dir())
     one, other = place.find_one(first), place.find_one(second)
     found = compare_runs(place, one, other, o.csv_names(tasks))
     out = o.out()
-    out.print(f"A: {run_name(one.key)}\nB: {run_name(other.key)}\n", markup=False)
+    out.print(f"A: {one.key.name}\nB: {other.key.name}\n", markup=False)
     summary = Table("task", "items", "both right", "only A", "only B", "neither")
     for task in found:
         counts = [task.count(a, b) for a, b in ((True, True), (True, False), (False, True), (False, False))]

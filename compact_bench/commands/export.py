@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compact_bench.core.errors import ConfigError, StoreError
-from compact_bench.core.files import key_hash, run_name, write_atomic
+from compact_bench.core.files import write_atomic
 from compact_bench.core.records import RunRecord
 from compact_bench.core.settings import RunSettings
 from compact_bench.runs.session import Session
@@ -51,11 +51,11 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     from compact_bench.students.student import save_student
 
     if record.status != "done":
-        raise StoreError(f"run {run_name(record.key)} is {record.status}; expected a finished run.")
+        raise StoreError(f"run {record.key.name} is {record.status}; expected a finished run.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: expected a folder that does not exist or is empty; name another one.")
     student = _rebuild(session, record)
-    settings = RunSettings.model_validate(record.key["settings"])
+    settings = RunSettings.model_validate(record.key.settings)
     save_student(student, folder / "student")
     prefix = str(record.training.get("prompt_prefix", ""))
     tasks = asked_with(prefix, {task: session.data.benchmarks[task] for task in record.evaluations})
@@ -74,10 +74,10 @@ def _rebuild(session: Session, record: RunRecord) -> Student:
     base_hash, wanted = session.base_hash, record.weights["final"]
     if wanted == base_hash:
         return session.base
-    settings = RunSettings.model_validate(record.key["settings"])
-    directory = session.store.run_dir(key_hash(record.key))
+    settings = RunSettings.model_validate(record.key.settings)
+    directory = session.store.run_dir(record.key.hash)
     student = session.fresh_student()
-    attach_lora(student, settings.lora, derive_seed(int(record.key["seed"]), "init"))
+    attach_lora(student, settings.lora, derive_seed(record.key.seed, "init"))
     if load_final(student, directory) is None:
         raise StoreError(
             f"{directory}: the run's final weights are gone. To mend: delete this folder and run it again."

@@ -19,7 +19,7 @@ from compact_bench.commands.row_selection import (
     methods_option,
 )
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.files import key_hash, write_atomic
+from compact_bench.core.files import write_atomic
 from compact_bench.core.records import RunRecord
 from compact_bench.methods.registry import get_method, split_name, variant_config
 from compact_bench.results.claims import judge_claims
@@ -199,7 +199,7 @@ def _write(
     )
     rates = tuning.chosen if tuning else None
     found = [table_records(session, table.spec, table.rows, rates) for table in shown]
-    records = list({key_hash(record.key): record for same in found for record in same}.values())
+    records = list({record.key.hash: record for same in found for record in same}.values())
     suites_own = session.request.student in (None, session.spec.student)
     titles = {teacher.name: teacher.title for teacher in session.spec.teachers}
     facts = ReportFacts(

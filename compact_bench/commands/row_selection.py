@@ -218,8 +218,8 @@ def add_stored_rows(session: Session, asked: TableRequest) -> TableRequest:
 
 def _names_of(session: Session, record: RunRecord) -> list[str]:
     """What a run may have been asked for by: its method, or a variant of it; none for broken methods."""
-    method, variant = str(record.key["method"]), str(record.key["variant"])
-    same = (record.key["suite"], record.key["profile"], record.key["student"])
+    method, variant = record.key.method, record.key.variant
+    same = (record.key.suite, record.key.profile, record.key.student)
     if (
         same != (session.spec.name, session.request.profile, session.student_name)
         or method not in method_names()

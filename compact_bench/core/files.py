@@ -3,53 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from compact_bench.core.errors import StoreError
-from compact_bench.core.records import TRIAL, RunKey, RunRecord, RunStatus
 
-RECORD_FORMAT = 1
 TEMPORARY_SUFFIX = ".tmp"
-PREVIOUS = "record.previous.json"
-
-
-@dataclass(frozen=True)
-class DamagedRun:
-    """A run folder that says it is done and is not readable; it counts as missing."""
-
-    hash: str
-    problem: str
-
-
-def key_hash(key: Mapping[str, Any]) -> str:
-    """Hash of a run key given as plain data (a record's `key`).
-
-    Raises:
-        StoreError: the data is no run key.
-    """
-    names = {field.name for field in fields(RunKey)}
-    if set(key) != names:
-        odd = ", ".join(sorted(names.symmetric_difference(key)))
-        raise StoreError(f"expected a run key with the fields of RunKey, got other ones: {odd}")
-    return RunKey(**key).hash
-
-
-def key_label(key: Mapping[str, Any]) -> str:
-    """Short readable name of a run's method and variant ("single_teacher[gpt-4o]"); a trial says so."""
-    name = f"{key['method']}[{key['variant']}]" if key.get("variant") else str(key["method"])
-    return RunKey(**key).label if str(key.get("profile", "")).endswith(TRIAL) else name
-
-
-def run_name(key: Mapping[str, Any]) -> str:
-    """Readable name of a run: "svamp/lite/single_teacher[gpt-4o]@1" (suite, profile, label, seed)."""
-    return f"{key['suite']}/{key['profile']}/{key_label(key)}@{key['seed']}"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -89,45 +52,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def committed_bytes(folder: Path) -> bytes | None:
-    """Bytes of the record that `done` names, or None; tries again when a writer was just at work."""
-    for _ in range(5):
-        wanted = read_bytes(folder / "done")
-        for name in ("record.json", PREVIOUS):
-            data = read_bytes(folder / name)
-            if data and wanted and hashlib.sha256(data).hexdigest().encode() == wanted.strip():
-                return data
-        if wanted == read_bytes(folder / "done"):
-            return None
-    return None
-
-
 def read_bytes(path: Path) -> bytes | None:
     """A file's content, or None when there is no such file to read."""
     try:
         return path.read_bytes()
     except OSError:
         return None
-
-
-def decode_record(name: str, data: bytes) -> RunRecord | DamagedRun:
-    """The record in `data`, or why it is none.
-
-    Args:
-        name: hash of the run the bytes were read from.
-        data: content of its record.json.
-    """
-    try:
-        value = json.loads(data)
-        if value.pop("format", None) != RECORD_FORMAT:
-            return DamagedRun(name, f"record.json has another format than {RECORD_FORMAT}")
-        record = RunRecord(**value)
-        if record.status not in get_args(RunStatus):
-            return DamagedRun(name, f"record.json has the unknown status {record.status!r}")
-        found = key_hash(record.key)
-    except (ValueError, TypeError, AttributeError, StoreError) as error:
-        return DamagedRun(name, f"record.json is no run record ({error})")
-    return record if found == name else DamagedRun(name, f"record.json belongs to run {found}")
 
 
 def encode_json(value: Any, what: str) -> bytes:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 RunStatus = Literal["done", "failed", "unsupported"]
@@ -161,6 +162,11 @@ def fingerprint(value: Any, length: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+def row_label(method: str, variant: str = "") -> str:
+    """How users and tables name a method or a variant of it ("single_teacher[gpt-4o]")."""
+    return f"{method}[{variant}]" if variant else method
+
+
 @dataclass(frozen=True)
 class RunKey:
     """Everything a run's result depends on; its hash names the run directory.
@@ -190,10 +196,15 @@ class RunKey:
     settings: Mapping[str, Any]
     results_version: int
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Name of the run directory."""
         return fingerprint(asdict(self))
+
+    @property
+    def name(self) -> str:
+        """Readable name: "svamp/lite/single_teacher[gpt-4o]@1" (suite, profile, label, seed)."""
+        return f"{self.suite}/{self.profile}/{self.label}@{self.seed}"
 
     @property
     def is_trial(self) -> bool:
@@ -203,7 +214,7 @@ class RunKey:
     @property
     def label(self) -> str:
         """Short readable name, for progress lines and tables."""
-        name = f"{self.method}[{self.variant}]" if self.variant else self.method
+        name = row_label(self.method, self.variant)
         return f"{name} (trial at {self.settings['train']['learning_rate']:g})" if self.is_trial else name
 
 
@@ -212,7 +223,7 @@ class RunRecord:
     """What a run left behind; tables are made from nothing else.
 
     Attributes:
-        key: the run's key, as plain data.
+        key: the run.
         status: "done", "failed" or "unsupported".
         reason: why it is not done (first line of the error, or the method's reason); "" when done.
         training: optimiser_steps, epochs, questions, branches, tokens (supervised), total_tokens,
@@ -225,7 +236,7 @@ class RunRecord:
         provenance: code commit, package versions, hardware, dtype, threads, data fingerprint, times.
     """
 
-    key: Mapping[str, Any]
+    key: RunKey
     status: RunStatus
     reason: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)

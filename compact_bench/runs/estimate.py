@@ -116,7 +116,7 @@ class Estimator:
             known = {_untrained_mark(r.key) for r in self._records if not r.training.get("optimiser_steps")}
             found: dict[str, float] = {}
             for key in keys:
-                mark = _untrained_mark(_as_data(key))
+                mark = _untrained_mark(key)
                 seconds = 0.0 if mark in known else self._evaluation_seconds(key)
                 if untrained(key.method):
                     known.add(mark)
@@ -132,7 +132,7 @@ class Estimator:
         return [
             r
             for r in self._records
-            if (r.key["suite"], str(r.key["profile"]).removesuffix(TRIAL), r.key["student"]) == mine
+            if (r.key.suite, r.key.profile.removesuffix(TRIAL), r.key.student) == mine
         ]
 
     def _training_seconds(self, key: RunKey) -> float:
@@ -140,7 +140,7 @@ class Estimator:
         counted = [int(r.training["questions"]) for r in same if r.training.get("questions")]
         questions = statistics.median(counted) if counted else self._load.questions
         seen = questions * int(key.settings["train"]["epochs"])
-        own = [r for r in same if (r.key["method"], r.key["variant"]) == (key.method, key.variant)]
+        own = [r for r in same if (r.key.method, r.key.variant) == (key.method, key.variant)]
         per_question = [s for r in own if (s := _seconds_per_question(r)) is not None]
         if per_question:
             return seen * statistics.median(per_question)
@@ -154,7 +154,7 @@ class Estimator:
         if key.is_trial:
             return 0.0
         same = [r for r in self._same(key) if r.evaluations]
-        alike = [_evaluation_seconds(r) for r in same if r.key["settings"]["eval"] == key.settings["eval"]]
+        alike = [_evaluation_seconds(r) for r in same if r.key.settings["eval"] == key.settings["eval"]]
         if alike:
             return statistics.median(alike)
         counts = [sum(int(e.get("n", 0)) for e in r.evaluations.values()) for r in same]
@@ -188,12 +188,8 @@ def untrained(method: str) -> bool:
     return card.min_teachers == 0
 
 
-def _untrained_mark(key: Mapping[str, Any]) -> tuple[str, str]:
-    return str(key["student_revision"]), str(key["settings"]["eval"])
-
-
-def _as_data(key: RunKey) -> Mapping[str, Any]:
-    return {"student_revision": key.student_revision, "settings": key.settings}
+def _untrained_mark(key: RunKey) -> tuple[str, str]:
+    return key.student_revision, str(key.settings["eval"])
 
 
 def _evaluation_seconds(record: RunRecord) -> float:

@@ -262,9 +262,7 @@ def _record(
         "finished": ended,
         "seconds": ended - started,
     }
-    return RunRecord(
-        key=asdict(key), status=status, reason=reason, training=training, provenance=provenance, **parts
-    )
+    return RunRecord(key=key, status=status, reason=reason, training=training, provenance=provenance, **parts)
 
 
 def peak_memory() -> dict[str, int]:

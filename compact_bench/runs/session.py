@@ -19,7 +19,6 @@ from weakref import WeakValueDictionary
 from pydantic import ValidationError
 
 from compact_bench.core.errors import ConfigError, StoreError, UnknownNameError
-from compact_bench.core.files import run_name
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, fingerprint
 from compact_bench.core.settings import RunSettings, apply_overrides, describe_validation_error, merged
 from compact_bench.data.files.formats import FORMATS
@@ -359,9 +358,10 @@ def session_of_record(record: RunRecord, request: Request) -> Session:
     session = Session(dataclasses.replace(request, **kept))
     for name in ("student_revision", "suite_fingerprint"):
         now = getattr(session, name)
-        if now != record.key[name]:
+        if now != getattr(record.key, name):
             raise StoreError(
-                f"run {run_name(record.key)}: expected {name} {record.key[name]}, as the run had, got {now}. "
+                f"run {record.key.name}: expected {name} {getattr(record.key, name)}, as the run had, "
+                f"got {now}. "
                 "The student's files or the suite's data changed since; give the old ones, or run it again."
             )
     return session

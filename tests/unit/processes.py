@@ -52,7 +52,7 @@ class World:
             key = record.key
             training = {k: v for k, v in record.training.items() if k not in ("seconds", "peak_memory_bytes")}
             items = {task: (e["items"], e["item_ids"]) for task, e in record.evaluations.items()}
-            label = (str(key["method"]), str(key["variant"]), int(key["seed"]))
+            label = (key.method, key.variant, key.seed)
             found[label] = (record.weights, training, items, record.probes)
         return found
 

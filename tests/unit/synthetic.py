@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ def record(
     single = [name.replace("addsub", "singleeq") for name in shared]
     single += [f"singleeq/own{i:03d}" for i in range(items - len(single))]
     values: dict[str, Any] = {
-        "key": dataclasses.asdict(run_key),
+        "key": run_key,
         "status": "done",
         "training": {
             "optimiser_steps": 12 if trained else 0,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from compact_bench.core.errors import ConfigError, StoreError, UnknownNameError
-from compact_bench.core.files import run_name
 from compact_bench.core.records import RunRecord
 from compact_bench.evaluation.cache import read_items
 from compact_bench.runs.store.store import Store
@@ -73,7 +72,7 @@ def compare_runs(
     for record in (first, second):
         if record.status != "done":
             raise StoreError(
-                f"run {run_name(record.key)} is {record.status} ({record.reason}); expected a finished run."
+                f"run {record.key.name} is {record.status} ({record.reason}); expected a finished run."
             )
     shared = [task for task in first.evaluations if task in second.evaluations]
     for task in tasks:

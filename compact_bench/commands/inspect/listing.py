@@ -14,7 +14,6 @@ from rich.text import Text
 
 from compact_bench.commands.inspect.methods import field_pairs, method_card, methods_table, pairs_table
 from compact_bench.core.errors import ConfigError, UnknownNameError
-from compact_bench.core.files import key_hash, run_name
 from compact_bench.core.progress import duration
 from compact_bench.core.records import RunRecord, number_at
 from compact_bench.core.settings import SECTIONS
@@ -93,9 +92,7 @@ def _runs(store: Path) -> Table:
     scan = Store(store).scan()
     for record in scan.records:
         state = record.status + (f": {record.reason}" if record.reason else "")
-        table.add_row(
-            key_hash(record.key), Text(run_name(record.key)), Text(record.key["student"]), Text(state)
-        )
+        table.add_row(record.key.hash, Text(record.key.name), Text(record.key.student), Text(state))
     for damaged in scan.damaged:
         table.add_row(damaged.hash, "", "", Text(f"damaged: {damaged.problem}"))
     for name in scan.unfinished:
@@ -126,7 +123,7 @@ def show_name(name: str, store: Path) -> RenderableType:
     try:
         return Group(*(record_summary(record) for record in place.find(name)))
     except UnknownNameError:
-        runs = [run_name(record.key) for record in place.records()]
+        runs = [record.key.name for record in place.records()]
         named = [f"table_{table}" for table in tables]
         known = ["settings", *method_names(), *suite_names(), *named, *runs]
         raise UnknownNameError("name", name, known) from None
@@ -212,12 +209,12 @@ def record_summary(record: RunRecord) -> RenderableType:
     Args:
         record: the run.
     """
-    name = f"{run_name(record.key)}  ({key_hash(record.key)})"
+    name = f"{record.key.name}  ({record.key.hash})"
     if record.status != "done":
         return pairs_table(name, [("state", record.status), ("reason", record.reason)])
     training = record.training
     rows: list[tuple[str, Any]] = [
-        ("student", record.key["student"]),
+        ("student", record.key.student),
         ("optimiser steps", training.get("optimiser_steps", 0)),
         ("supervised tokens", training.get("tokens", 0)),
         ("training", duration(training.get("seconds", 0.0))),

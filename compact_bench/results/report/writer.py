@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compact_bench.core.files import key_hash, key_label, run_name, write_atomic
+from compact_bench.core.files import write_atomic
 from compact_bench.core.provenance import flat
 from compact_bench.core.records import RunRecord, value_at
 from compact_bench.results.report.csv_file import tables_csv
@@ -110,7 +110,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
     Args:
         tables, records, facts: as in `write_results`.
     """
-    runs = sorted(records, key=lambda r: (run_name(r.key), key_hash(r.key)))
+    runs = sorted(records, key=lambda r: (r.key.name, r.key.hash))
     lines = _head(tables, runs, facts)
     for table in tables:
         if found := findings_markdown(table):
@@ -149,8 +149,8 @@ def _compared(table: Table) -> list[str]:
 def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts) -> list[str]:
     suite = facts.suite_title or ", ".join(dict.fromkeys(table.suite for table in tables))
     profiles = ", ".join(dict.fromkeys(table.profile for table in tables if table.profile))
-    students = facts.student or ", ".join(sorted({str(r.key["student"]) for r in runs}))
-    seeds = ", ".join(str(seed) for seed in sorted({int(r.key["seed"]) for r in runs}))
+    students = facts.student or ", ".join(sorted({r.key.student for r in runs}))
+    seeds = ", ".join(str(seed) for seed in sorted({r.key.seed for r in runs}))
     counts = {s: sum(r.status == s for r in runs) for s in ("done", "failed", "unsupported")}
     states = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "none"
     lines = [
@@ -189,7 +189,7 @@ def _by_label(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     found: dict[str, list[RunRecord]] = {}
     for run in runs:
         if run.status == "done":
-            found.setdefault(key_label(run.key), []).append(run)
+            found.setdefault(run.key.label, []).append(run)
     return found
 
 
@@ -285,8 +285,8 @@ def _runs(runs: Sequence[RunRecord]) -> list[str]:
         base = " (the base's)" if weights and weights == run.weights.get("base") else ""
         rows.append(
             [
-                run_name(run.key),
-                key_hash(run.key),
+                run.key.name,
+                run.key.hash,
                 run.status if run.status == "done" else f"{run.status}: {run.reason}",
                 str(run.training.get("optimiser_steps", "")),
                 f"{loss:.4f}" if isinstance(loss, int | float) else "",

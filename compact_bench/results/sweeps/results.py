@@ -138,7 +138,7 @@ def _missing(
 ) -> list[str]:
     found = []
     for value in spec.axis.values:
-        known = {(r.key["method"], r.key["variant"], int(r.key["seed"])): r for r in records[value]}
+        known = {(r.key.method, r.key.variant, r.key.seed): r for r in records[value]}
         for key in planned[value]:
             record = known.get((key.method, key.variant, key.seed))
             place = f"{spec.axis.setting} {value:g}, {key.label}, seed {key.seed}"

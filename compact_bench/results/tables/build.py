@@ -170,9 +170,9 @@ def build_table(
         ConfigError: the records are of several profiles and none was asked for, or two of them claim the
             same method, variant and seed.
     """
-    mine = [r for r in records if r.key.get("suite") == suite.name]
+    mine = [r for r in records if r.key.suite == suite.name]
     profile = profile or _only_profile(mine)
-    mine = [r for r in mine if r.key.get("profile") == profile]
+    mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
     columns, groups = _columns(spec, suite, has_truth), _groups(spec, suite, rows)
     levels = notes if notes is not None else _recorded_notes(mine)
@@ -208,7 +208,7 @@ def _groups(spec: TableSpec, suite: SuiteLike, rows: Sequence[RowRuns]) -> Group
 
 
 def _only_profile(records: Sequence[RunRecord]) -> str:
-    profiles = sorted({str(r.key.get("profile")) for r in records})
+    profiles = sorted({r.key.profile for r in records})
     if len(profiles) > 1:
         raise ConfigError(
             f"expected runs of one profile, got {', '.join(profiles)}; name one with --profile."

@@ -98,7 +98,7 @@ def _paper_notes(spec: TableSpec) -> tuple[str, ...]:
 def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:
     found = []
     for row in rows:
-        recorded = set(row.runs) | {int(r.key["seed"]) for r in row.others}
+        recorded = set(row.runs) | {r.key.seed for r in row.others}
         missing = [str(seed) for seed in seeds if seed not in recorded]
         if row.runs and missing and not row.untrained and not row.same_as:
             found.append(f"{row.row.title}: seed {', '.join(missing)} not run.")

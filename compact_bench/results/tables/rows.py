@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.files import key_hash, key_label
-from compact_bench.core.records import RunRecord, number_at
+from compact_bench.core.records import RunRecord, number_at, row_label
 from compact_bench.results.tables.spec import RowSpec, TableSpec
 
 RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
@@ -100,7 +99,7 @@ def expand_rows(
 
 
 def _label(method: str, variant: str) -> str:
-    return key_label({"method": method, "variant": variant})
+    return row_label(method, variant)
 
 
 def _teacher_row(row: RowSpec, teacher: str, planned: bool) -> PlannedRow:
@@ -168,11 +167,11 @@ def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecor
     found: dict[tuple[str, str], list[RunRecord]] = {}
     seen: dict[tuple[str, str, int], str] = {}
     problems: list[str] = []
-    for record in sorted(records, key=lambda r: (int(r.key["seed"]), key_hash(r.key))):
-        method, variant, seed = record.key["method"], record.key["variant"], int(record.key["seed"])
-        name = key_hash(record.key)
+    for record in sorted(records, key=lambda r: (r.key.seed, r.key.hash)):
+        method, variant, seed = record.key.method, record.key.variant, record.key.seed
+        name = record.key.hash
         if seen.get((method, variant, seed), name) != name:
-            problems.append(f"{key_label(record.key)}@{seed}: {seen[method, variant, seed]} and {name}")
+            problems.append(f"{record.key.label}@{seed}: {seen[method, variant, seed]} and {name}")
             continue
         if (method, variant, seed) not in seen:
             seen[method, variant, seed] = name
@@ -191,8 +190,8 @@ def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Seque
     by_teacher = {row.method for row in spec.rows if row.kind == "each_teacher"}
     ends = _ends(spec)
     for record in records:
-        variant = str(record.key["variant"])
-        if record.key["method"] in by_teacher and variant:
+        variant = record.key.variant
+        if record.key.method in by_teacher and variant:
             name = next((variant.removesuffix(end) for end in ends if variant.endswith(end)), variant)
             if name not in names:
                 names.append(name)
@@ -200,11 +199,11 @@ def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Seque
 
 
 def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str = "") -> RowRuns:
-    runs = {int(r.key["seed"]): r for r in records if r.status == "done"}
+    runs = {r.key.seed: r for r in records if r.status == "done"}
     others = tuple(r for r in records if r.status != "done")
     note = ""
     if runs and others:
-        missing = "; ".join(f"seed {r.key['seed']} {_status_text(r)}" for r in others)
+        missing = "; ".join(f"seed {r.key.seed} {_status_text(r)}" for r in others)
         note = f"{row.title}: {missing}."
     return RowRuns(row, runs, others, note=note, problem=problem)
 

@@ -21,28 +21,23 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import filelock
 
 from compact_bench.core.errors import StoreError, UnknownNameError
-from compact_bench.core.files import (
+from compact_bench.core.files import encode_json, write_atomic
+from compact_bench.core.records import RunKey, RunRecord
+from compact_bench.runs.store.garbage import Leftover, find_leftovers, remove_leftovers
+from compact_bench.runs.store.record_files import (
     PREVIOUS,
     RECORD_FORMAT,
     DamagedRun,
     committed_bytes,
     decode_record,
-    encode_json,
-    key_hash,
-    key_label,
-    run_name,
-    write_atomic,
 )
-from compact_bench.core.records import RunKey, RunRecord
-from compact_bench.runs.store.garbage import Leftover, find_leftovers, remove_leftovers
 
 _HASH = re.compile(r"[0-9a-f]{4,64}")
 _note = logging.getLogger(__name__)
@@ -117,8 +112,8 @@ class Store:
                 object), or cannot be written.
         """
         folder = self.run_dir(key)
-        if key_hash(record.key) != key.hash:
-            raise StoreError(f"the record of run {key_hash(record.key)} cannot be stored as {key.hash}")
+        if record.key.hash != key.hash:
+            raise StoreError(f"the record of run {record.key.hash} cannot be stored as {key.hash}")
         data = encode_json({"format": RECORD_FORMAT, **asdict(record)}, f"record of run {key.hash}")
         write_atomic(folder / "key.json", encode_json(asdict(key), f"key of run {key.hash}"))
         previous = folder / PREVIOUS
@@ -143,7 +138,7 @@ class Store:
             elif found is None:
                 unfinished.append(folder.name)
             else:
-                records.append((run_name(found.key), folder.name, found))
+                records.append((found.key.name, folder.name, found))
         records.sort(key=lambda entry: entry[:2])
         return Scan(tuple(r for _, _, r in records), tuple(damaged), tuple(unfinished))
 
@@ -165,7 +160,7 @@ class Store:
             UnknownNameError: nothing matches; near names are suggested.
         """
         records = self.records()
-        hashes = {id(r): key_hash(r.key) for r in records}
+        hashes = {id(r): r.key.hash for r in records}
         if _HASH.fullmatch(text):
             hits = [r for r in records if hashes[id(r)].startswith(text)]
             if hits:
@@ -174,7 +169,7 @@ class Store:
             hits = [r for r in records if names(r.key) == text]
             if hits:
                 return hits
-        known = {run_name(r.key) for r in records} | {key_label(r.key) for r in records}
+        known = {r.key.name for r in records} | {r.key.label for r in records}
         raise UnknownNameError("run", text, known | set(hashes.values()))
 
     def find_one(self, text: str) -> RunRecord:
@@ -187,7 +182,7 @@ class Store:
         hits = self.find(text)
         if len(hits) == 1:
             return hits[0]
-        listing = "\n".join(f"  - {key_hash(r.key)}  {run_name(r.key)}  ({r.status})" for r in hits)
+        listing = "\n".join(f"  - {r.key.hash}  {r.key.name}  ({r.status})" for r in hits)
         raise StoreError(f"{text!r} names {len(hits)} runs; give one by its hash:\n{listing}")
 
     @contextlib.contextmanager
@@ -260,7 +255,7 @@ class Store:
             StoreError: a file cannot be removed.
         """
         scan = self.scan()
-        done = {key_hash(r.key): r for r in scan.records if r.status != "failed"}
+        done = {r.key.hash: r for r in scan.records if r.status != "failed"}
         free = [name for name in done if not self.is_locked(name) and not name.startswith(tuple(keep))]
         used = {
             f"{r.weights.get('final', '')}/{result.get('cache_key', '')}"
@@ -292,11 +287,11 @@ class Store:
         return decode_record(name, data)
 
 
-_NAMINGS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
-    run_name,
-    lambda key: f"{key_label(key)}@{key['seed']}",
-    key_label,
-    lambda key: str(key["method"]),
+_NAMINGS: tuple[Callable[[RunKey], str], ...] = (
+    lambda key: key.name,
+    lambda key: f"{key.label}@{key.seed}",
+    lambda key: key.label,
+    lambda key: key.method,
 )
 
 

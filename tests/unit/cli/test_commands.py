@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from compact_bench.cli import main
-from compact_bench.core.files import key_hash
 from compact_bench.runs.store.store import Store
 from tests.tiny_suite import write_tiny_suite
 from tests.unit.command import run_command
@@ -102,7 +101,7 @@ def test_export_refuses_weights_that_changed(world: Path, tmp_path: Path, capsys
     from safetensors.torch import load_file, save_file
 
     store = Store(world / "store")
-    file = store.run_dir(key_hash(store.find_one("compact@1").key)) / "final" / "adapters.safetensors"
+    file = store.run_dir(store.find_one("compact@1").key.hash) / "final" / "adapters.safetensors"
     kept = file.read_bytes()
     tensors = load_file(file)
     name = next(name for name in tensors if "lora_B" in name)
@@ -164,7 +163,7 @@ def test_doctor_says_what_will_not_work(world: Path, capsys: Capture) -> None:
 
 def test_gc_lists_first_and_keeps_what_runs_need(world: Path, capsys: Capture) -> None:
     store = Store(world / "store")
-    folder = store.run_dir(key_hash(store.find_one("compact@1").key))
+    folder = store.run_dir(store.find_one("compact@1").key.hash)
     (folder / "checkpoint-1").mkdir()
     (folder / "checkpoint-1" / "tensors").write_bytes(b"x" * 1000)
     listed = run_command(capsys, "gc", "--dry-run")

@@ -49,15 +49,15 @@ def test_from_nothing_to_a_table_and_again(suite: Path, tmp_path: Path, capsys: 
     assert done.code == 0, done.err
     assert "12 of 12 runs to do" in done.err
     records = Store(tmp_path / "store").records()
-    assert {(r.key["method"], r.key["variant"]) for r in records} == LABELS
-    assert {r.key["seed"] for r in records} == {1, 2} and len(records) == 12
+    assert {(r.key.method, r.key.variant) for r in records} == LABELS
+    assert {r.key.seed for r in records} == {1, 2} and len(records) == 12
     for record in records:
-        trained = record.key["method"] != "zero_shot"
+        trained = record.key.method != "zero_shot"
         assert record.status == "done"
         assert (record.training["optimiser_steps"] > 0) is trained
         assert (record.weights["final"] != record.weights["base"]) is trained
         assert (record.probes["drift_nats_per_token"] > 0) is trained
-        assert record.provenance["data_fingerprint"] == record.key["suite_fingerprint"]
+        assert record.provenance["data_fingerprint"] == record.key.suite_fingerprint
     finals = {r.weights["final"] for r in records}
     assert len(finals) == 11, "every run but the two of the untrained student has weights of its own"
     before, text = times(tmp_path / "store"), (tmp_path / "RESULTS.csv").read_bytes()
@@ -70,7 +70,7 @@ def test_from_nothing_to_a_table_and_again(suite: Path, tmp_path: Path, capsys: 
 def test_the_table_comes_from_records_alone(suite: Path, tmp_path: Path, capsys: Capture) -> None:
     assert reproduce(capsys, suite, "--methods", "uniform,zero_shot").code == 0
     found = cells(tmp_path)
-    records = {r.key["method"]: r for r in Store(tmp_path / "store").records()}
+    records = {r.key.method: r for r in Store(tmp_path / "store").records()}
     assert set(records) == {"uniform", "zero_shot"}
     for method, record in records.items():
         nats = float(found[method, "nats_after_question"]["mean"])
@@ -92,7 +92,7 @@ def test_settings_enter_the_hash_and_other_settings_are_other_rows(
     assert changed.code == 0 and changed.err == changed.out == ""
     records = Store(tmp_path / "store").records()
     assert len(records) == 2 and len({r.weights["final"] for r in records}) == 2
-    assert {r.key["settings"]["train"]["learning_rate"] for r in records} == {1e-3, 0.05}
+    assert {r.key.settings["train"]["learning_rate"] for r in records} == {1e-3, 0.05}
     assert cells(tmp_path)["uniform", "nats_after_question"]["mean"] != plain
     assert reproduce(capsys, suite, *words).code == 0
     assert cells(tmp_path)["uniform", "nats_after_question"]["mean"] == plain
@@ -104,7 +104,7 @@ def test_a_failing_run_is_a_failed_cell_and_the_others_go_on(
     words = ("--methods", "uniform,zero_shot", "--set", "learning_rate=1e30", "--set", "epochs=3")
     done = reproduce(capsys, suite, *words)
     assert done.code == 1 and "Traceback" not in done.err
-    records = {r.key["method"]: r for r in Store(tmp_path / "store").records()}
+    records = {r.key.method: r for r in Store(tmp_path / "store").records()}
     assert records["zero_shot"].status == "done"
     assert records["uniform"].status == "failed" and "finite" in records["uniform"].reason
     assert any("failed" in text for text in cells(tmp_path)["uniform", "svamp"].values())
@@ -161,7 +161,7 @@ def test_own_rationales_replace_the_training_questions(suite: Path, tmp_path: Pa
     done = reproduce(capsys, suite, *words)
     assert done.code == 0, done.err
     records = Store(tmp_path / "store").records()
-    assert {r.key["variant"] for r in records} == {"deep", "short"}
+    assert {r.key.variant for r in records} == {"deep", "short"}
     assert "nothing to run" in reproduce(capsys, suite, *words).err
     own.write_text(json.dumps(rows[:4]))
     assert "2 of 2 runs to do" in reproduce(capsys, suite, *words, "--dry-run").err
@@ -172,7 +172,7 @@ def test_run_of_single_teacher_takes_each_or_the_one_named(
 ) -> None:
     words = ("run", "single_teacher", "--suite", suite, "--profile", "smoke", "--workers", "1")
     assert run_command(capsys, *words, "--set", "teacher=bob").code == 0
-    assert [r.key["variant"] for r in Store(tmp_path / "store").records()] == ["bob"]
+    assert [r.key.variant for r in Store(tmp_path / "store").records()] == ["bob"]
     done = run_command(capsys, *words)
     assert done.code == 0 and "1 of 2 runs to do" in done.err and "optimiser steps" in done.out
-    assert {r.key["variant"] for r in Store(tmp_path / "store").records()} == set(TEACHERS)
+    assert {r.key.variant for r in Store(tmp_path / "store").records()} == set(TEACHERS)

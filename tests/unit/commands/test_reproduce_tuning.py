@@ -23,11 +23,11 @@ def tune(capsys: Capture, suite: Path, *more: str, command: str = "reproduce") -
 
 
 def records(folder: Path, trials: bool) -> list[RunRecord]:
-    return [r for r in Store(folder / "store").records() if r.key["profile"].endswith(":trial") is trials]
+    return [r for r in Store(folder / "store").records() if r.key.profile.endswith(":trial") is trials]
 
 
 def rate(record: RunRecord) -> float:
-    return float(record.key["settings"]["train"]["learning_rate"])
+    return float(record.key.settings["train"]["learning_rate"])
 
 
 def value(record: RunRecord) -> float:
@@ -50,18 +50,18 @@ def test_every_row_tries_the_same_rates_and_runs_with_the_best(
     assert "3 of 3 runs to do" in done.err
     tried: dict[tuple[str, str], list[RunRecord]] = {}
     for record in records(tmp_path, trials=True):
-        assert record.status == "done" and record.key["seed"] == 1
+        assert record.status == "done" and record.key.seed == 1
         assert not record.evaluations, "a trial never reads a benchmark"
         assert set(record.probes) == {"validation_nats"}
         assert record.training["optimiser_steps"] > 0
-        tried.setdefault((record.key["method"], record.key["variant"]), []).append(record)
+        tried.setdefault((record.key.method, record.key.variant), []).append(record)
     assert set(tried) == {("single_teacher", "ada"), ("single_teacher", "bob")}
     assert all(sorted(map(rate, runs)) == list(RATES) for runs in tried.values())
     results = records(tmp_path, trials=False)
     assert len(results) == 3 and all(r.evaluations for r in results)
     for record in results:
-        if record.key["method"] != "zero_shot":
-            best = min(tried[record.key["method"], record.key["variant"]], key=value)
+        if record.key.method != "zero_shot":
+            best = min(tried[record.key.method, record.key.variant], key=value)
             assert rate(record) == rate(best)
             # Under the trial's seed the run is the trial trained again.
             assert record.weights["final"] == best.weights["final"]

@@ -99,7 +99,7 @@ def test_other_packages_in_a_table_and_in_the_report(
     for broken in ("unlucky", "unwilling"):
         assert len(re.findall(rf"^Warning: .*{broken}-package", done.err, re.MULTILINE)) == 1
     records = Store(tmp_path / "store").records()
-    found = {(r.key["method"], r.key["variant"]): r for r in records}
+    found = {(r.key.method, r.key.variant): r for r in records}
     assert set(found) == {
         ("zero_shot", ""),
         ("twice", ""),
@@ -107,7 +107,7 @@ def test_other_packages_in_a_table_and_in_the_report(
         ("told", "ada"),
         ("told", "bob"),
     }
-    assert found["twice", "summed"].key["settings"]["method"]["reduction"] == "sum"
+    assert found["twice", "summed"].key.settings["method"]["reduction"] == "sum"
     made = rows(tmp_path)
     assert list(made)[-7:-1] == ["told[ada]", "told[bob]", "twice", "twice[summed]", "unlucky", "unwilling"]
     assert made["twice"]["mean"] and made["twice"]["low"] and made["twice"]["row_title"] == "Twice"
@@ -151,7 +151,7 @@ def test_an_error_of_a_packages_own_kind_fails_its_run_only(
     for _ in installed(tmp_path / "site", monkeypatch, **methods):
         done = command(capsys, suite, "reproduce", "--methods", "clumsy,zero_shot")
         assert done.code == 1 and "Traceback" not in done.err
-    found = {r.key["method"]: r for r in Store(tmp_path / "store").records()}
+    found = {r.key.method: r for r in Store(tmp_path / "store").records()}
     assert found["zero_shot"].status == "done"
     assert (found["clumsy"].status, found["clumsy"].reason) == ("failed", "Mishap: out of luck")
     assert rows(tmp_path)["clumsy"]["reason"] == "failed: Mishap: out of luck"
@@ -177,8 +177,8 @@ def load_file(name: str) -> str:
 def test_run_of_a_variant(packages: None, suite: Path, tmp_path: Path, capsys: Capture) -> None:
     assert command(capsys, suite, "run", "compact[no-consensus]").code == 0
     (record,) = Store(tmp_path / "store").records()
-    assert (record.key["method"], record.key["variant"]) == ("compact", "no-consensus")
-    assert record.key["settings"]["method"]["beta_consensus"] == 0.0
+    assert (record.key.method, record.key.variant) == ("compact", "no-consensus")
+    assert record.key.settings["method"]["beta_consensus"] == 0.0
     wrong = command(capsys, suite, "run", "compact[no-consenus]")
     assert wrong.code == 2 and "Did you mean 'no-consensus'" in wrong.err
 

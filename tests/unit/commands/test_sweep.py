@@ -141,11 +141,11 @@ def test_a_small_sweep_and_again(suite: Path, home: Path, capsys: Capture) -> No
     done = sweep(capsys, suite, *words)
     assert done.code == 0, done.err
     records = Store(home / "store").records()
-    assert {(r.key["method"], r.key["variant"]) for r in records} == {
+    assert {(r.key.method, r.key.variant) for r in records} == {
         ("uniform", ""),
         ("compact", "consensus"),
     }
-    assert len({r.key["suite_fingerprint"] for r in records}) == 2 and len(records) == 4
+    assert len({r.key.suite_fingerprint for r in records}) == 2 and len(records) == 4
     assert {tuple(r.evaluations) for r in records} == {("lab_ring",)}, "no other group is evaluated"
     assert {w for r in records for w in r.provenance["request"]["world"]} == {"slip_rate=0", "slip_rate=1"}
     files = {path.name: path.read_bytes() for path in (home / "out").iterdir()}

@@ -52,7 +52,7 @@ def finished(
         for method in ("sbs_kd", "uniform"):
             words = [method, "--suite", suite, "--profile", "smoke", "--store", folder / "store"]
             run_quietly("run", *words, "--workers", "1")
-    return folder, {str(r.key["method"]): r for r in Store(folder / "store").records()}
+    return folder, {r.key.method: r for r in Store(folder / "store").records()}
 
 
 def run_quietly(*words: str | Path) -> None:
@@ -84,14 +84,13 @@ def test_exports_and_validation_nats_have_it_too(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from compact_bench.core.files import key_hash
     from compact_bench.runs.session import Request, session_of_record
 
     folder, records = finished
     monkeypatch.setenv("COMPACT_BENCH_CACHE", str(folder / "cache"))
     record, store = records["sbs_kd"], folder / "store"
     place = tmp_path / "export"
-    done = run_command(capsys, "export", key_hash(record.key), place, "--store", store)
+    done = run_command(capsys, "export", record.key.hash, place, "--store", store)
     assert done.code == 0, done.err
     assert "'predict: '" in done.out
     for task in record.evaluations:

@@ -37,8 +37,8 @@ FACTS = ReproductionFacts(
 
 
 def tables(records: list[RunRecord]) -> list[Table]:
-    two = [r for r in records if not (r.key["method"] == "compact" and r.key["variant"])]
-    five = [r for r in records if r.key["method"] in ("compact", "uniform", "zero_shot")]
+    two = [r for r in records if not (r.key.method == "compact" and r.key.variant)]
+    five = [r for r in records if r.key.method in ("compact", "uniform", "zero_shot")]
     return [
         build_table(load_table_spec(2), two, SUITE, teachers=TEACHERS, profile="lite"),
         build_table(load_table_spec(5), five, SUITE, teachers=TEACHERS, profile="lite"),

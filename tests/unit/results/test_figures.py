@@ -27,6 +27,7 @@ from compact_bench.results.figures import (
     spread,
 )
 from compact_bench.results.report.sections.truth_figure import truth_figure_markdown, truth_over_training
+from tests.unit.synthetic import key
 
 
 def line(label: str, style: int, *means: float) -> Line:
@@ -102,12 +103,11 @@ def truth_record(method: str, seed: int, shift: float = 0.0) -> RunRecord:
         }
         for n in range(4)
     ]
-    key = {"method": method, "variant": "", "seed": seed, "profile": "lite"}
-    return RunRecord(key=key, status="done", probes={"truth": {"over_training": windows}})
+    return RunRecord(key=key(method, "", seed), status="done", probes={"truth": {"over_training": windows}})
 
 
 def test_truth_over_training_is_drawn_from_the_records_that_have_it() -> None:
-    plain = RunRecord(key={"method": "compact", "variant": "", "seed": 3, "profile": "lite"}, status="done")
+    plain = RunRecord(key=key("compact", "", 3), status="done")
     assert truth_over_training([plain], {}) is None and truth_figure_markdown([plain]) == []
     records = [truth_record("compact", 1), truth_record("compact", 2, 0.05), plain]
     drawing = truth_over_training(records, {"compact": "COMPACT"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def record(key: RunKey, suite: SuiteSpec, right: int, weight_on_right: float, **
     evaluations = {
         task: {"items": scores, "item_ids": [f"{task}/{i}" for i in ids], "n": ITEMS} for task in tasks
     }
-    return RunRecord(key=asdict(key), status="done", evaluations=evaluations, probes={"truth": truth}, **more)
+    return RunRecord(key=key, status="done", evaluations=evaluations, probes={"truth": truth}, **more)
 
 
 def measured(
@@ -134,7 +134,7 @@ def test_questions_are_paired_by_id_not_by_place(spec: SweepSpec, suite: SuiteSp
     made = [record(key, suite, 30, 0.7) for key in planned]
     for run in made:
         items = run.probes["truth"]["items"]
-        if run.key["method"] == "uniform":
+        if run.key.method == "uniform":
             items["question_ids"].reverse()
             items["weight_on_right"].reverse()
             items["weight_on_right"][3] = None
@@ -157,8 +157,8 @@ def test_words_say_where_a_difference_is_shown_and_where_not(spec: SweepSpec, su
 
 def test_what_is_missing_is_named_and_the_rest_is_drawn(spec: SweepSpec, suite: SuiteSpec) -> None:
     whole = measured(spec, suite)
-    kept = [r for r in whole.records if not (r.key["method"] == "uniform" and r.key["seed"] == 1)]
-    failed = [replace(r, status="failed", reason="it broke") if r.key["variant"] else r for r in kept]
+    kept = [r for r in whole.records if not (r.key.method == "uniform" and r.key.seed == 1)]
+    failed = [replace(r, status="failed", reason="it broke") if r.key.variant else r for r in kept]
     half = len(failed) // 2
     results = measured(spec, suite, {0.0: failed[:half], 0.4: []})
     assert "slip_rate 0, uniform, seed 1: not run" in results.missing

@@ -160,10 +160,10 @@ def test_tables_of_many_rows_are_rectangular() -> None:
 
 
 def test_two_tables_in_one_report() -> None:
-    records = [*all_records((1, 2)), *(r for r in ablation_records() if r.key["variant"])]
+    records = [*all_records((1, 2)), *(r for r in ablation_records() if r.key.variant)]
     tables = [
         build(all_records((1, 2)), load_table_spec(2), teachers=("alpha", "beta")),
-        build([r for r in records if r.key["method"] != "single_teacher"]),
+        build([r for r in records if r.key.method != "single_teacher"]),
     ]
     text = render_results(tables, records, FACTS)
     for heading in (

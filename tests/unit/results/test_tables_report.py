@@ -40,7 +40,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     records = all_records((1, 2))
     store = Store(tmp_path / "store")
     for run in records:
-        store.save(key(run.key["method"], run.key["variant"], run.key["seed"]), run)
+        store.save(key(run.key.method, run.key.variant, run.key.seed), run)
     mixed = store.records()
     random.Random(0).shuffle(mixed)
     first = write_results([build(records)], records, tmp_path / "a", FACTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from compact_bench.core.records import Question, Rationale, RationaleTruth, RunK
 from compact_bench.evaluation.probes.truth import truth_scores
 from compact_bench.results.report import ReportFacts, render_results
 from compact_bench.results.report.sections.truth import truth_markdown
+from tests.unit.synthetic import key
 
 QUESTIONS = 40
 SCORES = ("consensus", "adaptability", "difficulty", "fused")
@@ -41,8 +42,9 @@ def scores(weight_on_ada: float, consensus: float | None) -> Any:
 
 
 def record(method: str, seed: int, truth: Any) -> RunRecord:
-    key = {"method": method, "variant": "", "seed": seed}
-    return RunRecord(key=key, status="done", probes={} if truth is None else {"truth": truth})
+    return RunRecord(
+        key=key(method, "", seed), status="done", probes={} if truth is None else {"truth": truth}
+    )
 
 
 def by_hand(shares: dict[str, float | None], equal: dict[str, float], auc: Any = None, **more: Any) -> Any:
@@ -182,7 +184,7 @@ def test_a_mean_over_some_seeds_says_how_many() -> None:
 def test_the_figure_stands_under_the_section() -> None:
     def results(truth: Any) -> str:
         key = RunKey("compact", "", "student", "", "lab", "", "lite", 1, {}, 1)
-        own = replace(record("compact", 1, truth), key=asdict(key))
+        own = replace(record("compact", 1, truth), key=key)
         return render_results([], [own], ReportFacts(command="command", figures="docs"))
 
     found = results(scores(0.8, 0.5))

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.files import key_label
 from compact_bench.core.records import RunKey
 from compact_bench.core.settings import RunSettings
 from compact_bench.results.report.sections.tuning import tuning_markdown
@@ -65,7 +64,7 @@ def test_a_trial_is_a_run_of_its_own_kind() -> None:
     assert run.settings["train"]["learning_rate"] == OWN
     assert found.hash != run.hash, "a trial at the run's own rate lacks its benchmarks"
     assert found.is_trial and not run.is_trial
-    assert found.label == key_label(dataclasses.asdict(found)) == "uniform (trial at 0.0002)"
+    assert found.label == "uniform (trial at 0.0002)"
     assert found.settings["eval"]["validation_questions"] == 7
     assert found.hash == trial_key(run_key(max_new_tokens=3, validation_questions=7), OWN).hash
     assert found.hash != trial_key(run_key(validation_questions=8), OWN).hash
@@ -84,7 +83,7 @@ def test_no_table_takes_a_trial_for_a_result_and_no_name_of_a_run_finds_it(tmp_p
     assert table.cells["uniform", "svamp"].seeds == 1
     store = Store(tmp_path)
     for run in every:
-        store.save(RunKey(**run.key), run)
+        store.save(run.key, run)
     assert store.find("uniform@1") == store.find("uniform") == [result]
     assert len(store.records()) == 4
 

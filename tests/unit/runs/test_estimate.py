@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ LOAD = Workload(100, 4, [("in_distribution", 50), ("retention", 150)], 1_500_000
 
 def done(key: RunKey, training: float, evaluation: float, whole: float, **more: Any) -> RunRecord:
     return RunRecord(
-        key=asdict(key),
+        key=key,
         status="done",
         training={
             "optimiser_steps": 9, "questions": 100, "epochs": 2, "branches": 800, "seconds": training, **more

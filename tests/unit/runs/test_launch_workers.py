@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,12 +32,12 @@ KEY = RunKey(
 )
 
 
-def jobs(count: int, shares: str = "", bench: Any = None) -> list[Job]:
-    return [Job(bench, replace(KEY, seed=seed), shares) for seed in range(1, count + 1)]
+def jobs(count: int, shares: str = "", session: Any = None) -> list[Job]:
+    return [Job(session, replace(KEY, seed=seed), shares) for seed in range(1, count + 1)]
 
 
 def record(job: Job, status: Any = "done") -> RunRecord:
-    return RunRecord(key=asdict(job.key), status=status, provenance={"seed": job.key.seed})
+    return RunRecord(key=job.key, status=status, provenance={"seed": job.key.seed})
 
 
 # ------------------------------------------------------------------------------------------------ the queue
@@ -56,7 +56,7 @@ def test_jobs_go_out_in_order_and_records_come_back_in_order() -> None:
 
 def test_jobs_that_share_an_evaluation_never_run_at_the_same_time() -> None:
     shared = jobs(2, shares="the base student")
-    own = Job(shared[0].bench, replace(KEY, seed=9))
+    own = Job(shared[0].session, replace(KEY, seed=9))
     queue = JobQueue([*shared, own])
     assert queue.take() is shared[0]
     assert queue.take() is own, "the second of the two would only wait"
@@ -119,8 +119,8 @@ def test_staff(workers: int, threads: int, small: bool, cores: int, gpu: bool, s
     assert choose_staff(workers, threads, small=small, cores=cores, gpu=gpu) == staff
 
 
-class Bench:
-    """What the crew needs of a workbench; its store says what was recorded."""
+class SessionDouble:
+    """What the workers need of a session; its store says what was recorded."""
 
     def __init__(self, folder: Path) -> None:
         self.store = self
@@ -150,7 +150,7 @@ class Remote:
         if Remote.dies and self.runs > 1:
             raise WorkerLost("Worker 2 (process 7) was ended by SIGKILL.")
         yield {"event": "step", "done": 1, "total": 2, "text": "training"}
-        made: Any = job.bench
+        made: Any = job.session
         made.recorded[job.key.hash] = record(job)
         time.sleep(0.02)
         yield {"event": "ended", "executed": True}
@@ -168,13 +168,13 @@ def work(
     """Execute `count` runs with two workers; returns the records and what was shown."""
 
     def attempt(
-        bench: Bench, key: RunKey, began: float, ticker: Any, on_start: Callable[[], None]
+        session: SessionDouble, key: RunKey, began: float, ticker: Any, on_start: Callable[[], None]
     ) -> Attempt:
         on_start()
         time.sleep(0.02)
         if fails:
             raise StoreError("no space")
-        bench.recorded[key.hash] = made = RunRecord(asdict(key), "done", provenance={"seed": key.seed})
+        session.recorded[key.hash] = made = RunRecord(key, "done", provenance={"seed": key.seed})
         return Attempt(made, executed=True)
 
     Remote.made.clear()
@@ -183,7 +183,9 @@ def work(
     lines: list[str] = []
     display = PlainDisplay(lines.append, interval_seconds=0)
     estimator = Estimator([], Workload(4, 2, [], None))
-    made = launch.execute(jobs(count, bench=Bench(folder)), display, estimator, workers=2, threads=1)
+    made = launch.execute(
+        jobs(count, session=SessionDouble(folder)), display, estimator, workers=2, threads=1
+    )
     return made, lines
 
 
@@ -230,9 +232,9 @@ def test_a_worker_process_ends_with_its_input_and_says_how_it_died(
     )
     dead = WorkerProcess(tmp_path, 3, threads=1)
     os.kill(dead.pid, signal.SIGKILL)
-    bench: Any = type("Bench", (), {"request": request(tmp_path)})()
+    session: Any = type("Bench", (), {"request": request(tmp_path)})()
     with pytest.raises(WorkerLost, match=r"Worker 3 \(process \d+\) was ended by SIGKILL.*worker-\d+-3.log"):
-        list(dead.events(Job(bench, KEY), 0.0))
+        list(dead.events(Job(session, KEY), 0.0))
     dead.stop()
 
 

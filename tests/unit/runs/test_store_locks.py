@@ -97,10 +97,9 @@ def key_of(seed: int) -> RunKey:
 
 
 def save(store: Store, seed: int, **changes: Any) -> RunKey:
-    import dataclasses
 
     key = key_of(seed)
-    values: dict[str, Any] = {"key": dataclasses.asdict(key), "status": "done"}
+    values: dict[str, Any] = {"key": key, "status": "done"}
     store.save(key, RunRecord(**{**values, **changes}))
     folder = store.run_dir(key) / "checkpoint"
     folder.mkdir()

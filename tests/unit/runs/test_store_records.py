@@ -17,7 +17,7 @@ import pytest
 
 from compact_bench.core.errors import StoreError, UnknownNameError
 from compact_bench.core.records import RunKey, RunRecord
-from compact_bench.runs.store.store import Store, key_hash, run_name
+from compact_bench.runs.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -40,7 +40,7 @@ def make_key(**changes: Any) -> RunKey:
 
 def make_record(key: RunKey, **changes: Any) -> RunRecord:
     values: dict[str, Any] = {
-        "key": dataclasses.asdict(key),
+        "key": key,
         "status": "done",
         "training": {"optimiser_steps": 3, "final_loss": 0.1 + 0.2},
     }
@@ -97,7 +97,7 @@ def test_a_damaged_run_counts_as_missing_and_is_noted(
     with caplog.at_level(logging.WARNING):
         assert store.load(bad) is None
         scan = store.scan()
-    assert [key_hash(r.key) for r in scan.records] == [good.hash]
+    assert [r.key.hash for r in scan.records] == [good.hash]
     assert [d.hash for d in scan.damaged] == [bad.hash]
     assert bad.hash in caplog.text
     store.save(bad, make_record(bad))
@@ -182,7 +182,7 @@ store, number = Store(sys.argv[1]), 0
 print("ready", flush=True)
 while True:
     number += 1
-    store.save(key, RunRecord(key=dataclasses.asdict(key), status="done",
+    store.save(key, RunRecord(key=key, status="done",
                               training={"number": number, "padding": [number] * 20000}))
     print(number, flush=True)
 """
@@ -239,12 +239,12 @@ def test_find_by_hash_label_seed_and_name(tmp_path: Path) -> None:
     ]
     for key in keys:
         store.save(key, make_record(key))
-    assert store.find_one(keys[0].hash[:9]).key["seed"] == 1
-    assert [r.key["seed"] for r in store.find("single_teacher[gpt-4o]")] == [1, 2]
-    assert store.find_one("single_teacher[gpt-4o]@2").key["seed"] == 2
-    assert store.find_one("svamp/smoke/compact@1").key["method"] == "compact"
+    assert store.find_one(keys[0].hash[:9]).key.seed == 1
+    assert [r.key.seed for r in store.find("single_teacher[gpt-4o]")] == [1, 2]
+    assert store.find_one("single_teacher[gpt-4o]@2").key.seed == 2
+    assert store.find_one("svamp/smoke/compact@1").key.method == "compact"
     assert len(store.find("single_teacher")) == 3
-    assert store.find_one(run_name(store.records()[0].key)) == store.records()[0]
+    assert store.find_one(store.records()[0].key.name) == store.records()[0]
 
 
 def test_find_one_lists_what_is_ambiguous_and_suggests_what_is_near(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from compact_bench.core.files import key_hash
 from compact_bench.core.records import RunRecord
 from compact_bench.evaluation.probes.truth import truth_scores
 from compact_bench.runs.session import Request, Session
@@ -32,7 +31,7 @@ def reproduce(capsys: Capture, suite: Path, methods: str) -> dict[str, RunRecord
     words = ("reproduce", "--suite", suite, "--profile", "smoke", "--threads", "1", "--methods", methods)
     done = run_command(capsys, *words)
     assert done.code == 0, done.err
-    return {run.key["method"]: run for run in Store(suite.parent.parent / "store").records()}
+    return {run.key.method: run for run in Store(suite.parent.parent / "store").records()}
 
 
 def test_runs_record_where_their_weights_went(suite: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -43,7 +42,7 @@ def test_runs_record_where_their_weights_went(suite: Path, tmp_path: Path, capsy
     questions = Session(Request(str(suite), "smoke", tmp_path / "cache", tmp_path / "store")).data.training
     share = {}
     for method, run in found.items():
-        (path,) = (tmp_path / "store").rglob(f"{key_hash(run.key)}/{STEPS_FILE}")
+        (path,) = (tmp_path / "store").rglob(f"{run.key.hash}/{STEPS_FILE}")
         assert run.probes["truth"] == truth_scores(pd.read_parquet(path), questions)
         share[method] = run.probes["truth"]["weight_on_right"]
     assert (share["oracle"], share["uniform"]) == (1.0, 0.5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compact_bench.core.files import key_hash
 from compact_bench.core.provenance import flat
 from compact_bench.core.records import RunRecord
 from compact_bench.results.report.markdown import escaped
@@ -28,7 +27,7 @@ def provenance_markdown(runs: Sequence[RunRecord]) -> list[str]:
     for name in names:
         values: dict[str, list[str]] = {}
         for run, fact in zip(runs, facts, strict=True):
-            values.setdefault(fact.get(name, "not recorded"), []).append(key_hash(run.key))
+            values.setdefault(fact.get(name, "not recorded"), []).append(run.key.hash)
         if len(values) == 1:
             shared.append([name, next(iter(values))])
             continue

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from compact_bench.core.files import key_label
 from compact_bench.core.records import RunRecord, value_at
 from compact_bench.results.report.formatting import Reasons
 from compact_bench.results.report.markdown import LONG_ROWS, escaped, folded, grid
@@ -92,10 +91,10 @@ def _share_of(runs: Sequence[Scores]) -> float | None:
 def _by_label(records: Sequence[RunRecord]) -> dict[str, list[Scores]]:
     """Label -> truth scores of its finished runs, in the order of seeds."""
     found: dict[str, list[Scores]] = {}
-    for record in sorted(records, key=lambda r: (key_label(r.key), int(r.key["seed"]))):
+    for record in sorted(records, key=lambda r: (r.key.label, r.key.seed)):
         scores = value_at(record, "probes.truth")
         if record.status == "done" and isinstance(scores, Mapping):
-            found.setdefault(key_label(record.key), []).append(scores)
+            found.setdefault(record.key.label, []).append(scores)
     return found
 
 

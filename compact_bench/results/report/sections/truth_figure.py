@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from compact_bench.core.files import key_label
 from compact_bench.core.records import RunRecord, value_at
 from compact_bench.results.figures import Drawing, Level, Line, Panel, Point, draw
 from compact_bench.results.stats import Sample, estimate
@@ -92,8 +91,8 @@ def _runs(records: Sequence[RunRecord]) -> dict[str, list[Windows]]:
     """Label -> the stretches of training of each of its runs, in the order of seeds."""
     found: dict[str, list[Windows]] = {}
     for label in LABELS:
-        own = [r for r in records if r.status == "done" and key_label(r.key) == label]
-        own.sort(key=lambda record: int(record.key["seed"]))
+        own = [r for r in records if r.status == "done" and r.key.label == label]
+        own.sort(key=lambda record: record.key.seed)
         windows = [value_at(record, "probes.truth.over_training") for record in own]
         kept: list[Windows] = [
             {(int(w["first_step"]), int(w["last_step"])): w for w in listed}
