@@ -71,6 +71,10 @@ if TYPE_CHECKING:
     from compact_bench.methods.contract import Method as Method
     from compact_bench.methods.contract import MethodCard as MethodCard
     from compact_bench.methods.contract import SuiteInfo as SuiteInfo
+    from compact_bench.results.figures import Line as Line
+    from compact_bench.results.figures import Panel as Panel
+    from compact_bench.results.figures import Point as Point
+    from compact_bench.results.figures import draw as draw
     from compact_bench.students.averaging import BranchMean as BranchMean
     from compact_bench.students.averaging import adapted_layers as adapted_layers
     from compact_bench.students.averaging import load_weights as load_weights
@@ -140,6 +144,7 @@ _NAMES = {
     "methods.compact.released": "ReleasedObjective",
     "methods.compact.scores": "difficulty",
     "methods.contract": "Claim Method MethodCard SuiteInfo",
+    "results.figures": "Line Panel Point draw",
     "students.averaging": "BranchMean adapted_layers load_weights restore save_weights trained_weights",
     "students.chat": "chat_text encode_row prompt_ids",
     "students.student": "Student load_student",

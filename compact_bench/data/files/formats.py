@@ -182,11 +182,21 @@ def _rows(data: Mapping[str, Any]) -> Row:
 _CHOOSE = "Please choose the correct {} to the question: "
 _arc = _adapters_choice(_CHOOSE.format("answer"), "Answer")
 _piqa = _adapters_choice(_CHOOSE.format("solution"), "Solution")
-_NAMES = "svamp adapters_number gsm8k strategyqa csqa arc piqa boolq winogrande rows"
 FORMATS: Registry[Format] = Registry(
     "benchmark format",
     "compact_bench.formats",
-    {name: f"compact_bench.data.files.formats:_{name}" for name in _NAMES.split()},
+    {
+        "svamp": f"{__name__}:_svamp",
+        "adapters_number": f"{__name__}:_adapters_number",
+        "gsm8k": f"{__name__}:_gsm8k",
+        "strategyqa": f"{__name__}:_strategyqa",
+        "csqa": f"{__name__}:_csqa",
+        "arc": f"{__name__}:_arc",
+        "piqa": f"{__name__}:_piqa",
+        "boolq": f"{__name__}:_boolq",
+        "winogrande": f"{__name__}:_winogrande",
+        "rows": f"{__name__}:_rows",
+    },
     "a function",
     callable,
 )

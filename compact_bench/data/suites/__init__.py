@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.registry import PACKAGED, Source, data_files, with_claims
 from compact_bench.core.settings import describe_validation_error
 from compact_bench.data.suites.profiles import ProfileSpec
 from compact_bench.data.suites.spec import (
@@ -54,9 +56,15 @@ _FILE_FIELDS = ("file", "gold", "excluding")
 
 
 def suite_names() -> tuple[str, ...]:
-    """Names of the packaged suites."""
-    names = [entry.name for entry in resources.files(__package__).iterdir()]
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    """Names of the suites of this package, and of other packages' data files `suite_NAME.toml`."""
+    return tuple(sorted(name for name, source in _sources().items() if not source.problem))
+
+
+def _sources() -> dict[str, Source]:
+    folder = Path(str(resources.files(__package__)))
+    files = {path.stem: path for path in folder.glob("*.toml")}
+    packaged = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in files.items()}
+    return with_claims("suite", packaged, data_files("suite", ".toml"))
 
 
 def load_spec(name_or_path: str | Path) -> SuiteSpec:
@@ -95,10 +103,13 @@ def _read(name: str) -> tuple[str, dict[str, Any], Path | None]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"suite file {name}: expected a TOML file in UTF-8, got: {error}") from None
         return name, _parsed(text, name), path.absolute().parent
-    if name not in suite_names():
+    source = _sources().get(name)
+    if source is None or source.load is None:
         raise UnknownNameError("suite (or path ending in .toml)", name, suite_names())
-    file = resources.files(__package__) / f"{name}.toml"
-    return f"suite {name}", _parsed(file.read_text(encoding="utf-8"), name), None
+    if source.problem:
+        raise ConfigError(f"suite {name!r} cannot be used: {source.problem}")
+    path = source.load()
+    return f"suite {name}", _parsed(path.read_text(encoding="utf-8"), name), path.parent
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

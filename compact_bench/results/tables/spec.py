@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
+from compact_bench.core.registry import PACKAGED, Source, data_files, with_claims
 from compact_bench.core.settings import Strict, describe_validation_error
 from compact_bench.evaluation.probes.registry import find_measure
 
@@ -260,29 +262,32 @@ def _folders() -> Iterator[Path]:
     yield package.parent / "paper_tables"
 
 
+def _sources(kind: str) -> dict[str, Source]:
+    files = next((found for folder in _folders() if (found := sorted(folder.glob(f"{kind}_*.toml")))), [])
+    names = {path.stem.removeprefix(f"{kind}_"): path for path in files}
+    packaged = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in names.items()}
+    return with_claims(kind, packaged, data_files(kind, ".toml"))
+
+
 def packaged_definitions(kind: str) -> dict[str, Path]:
-    """Definitions that come with the package: name -> file.
+    """Definitions that come with this package, and with others as data files: name -> file.
 
     Args:
-        kind: "table" or "sweep".
+        kind: "table", "sweep" or "figure".
     """
-    for folder in _folders():
-        files = sorted(folder.glob(f"{kind}_*.toml"))
-        if files:
-            return {path.stem.removeprefix(f"{kind}_"): path for path in files}
-    return {}
+    return {name: s.load() for name, s in _sources(kind).items() if s.load is not None and not s.problem}
 
 
 def definition_file(kind: str, name: str) -> Path:
     """The file of a definition.
 
     Args:
-        kind: "table" or "sweep".
+        kind: "table", "sweep" or "figure".
         name: a packaged one ("2", "table_2"), or the path of a TOML file.
 
     Raises:
         UnknownNameError: there is no such definition.
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or two packages bring one of this name.
     """
     packaged = packaged_definitions(kind)
     if name.endswith(".toml"):
@@ -291,6 +296,9 @@ def definition_file(kind: str, name: str) -> Path:
             raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
         return path
     if name.removeprefix(f"{kind}_") not in packaged:
+        refused = _sources(kind).get(name)
+        if refused is not None:
+            raise ConfigError(f"{kind} {name!r} cannot be used: {refused.problem}")
         raise UnknownNameError(kind, name, packaged)
     return packaged[name.removeprefix(f"{kind}_")]
 
