@@ -28,13 +28,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Source:
-    """Where the thing of one name comes from.
+    """Where the thing of one name comes from: "compact_bench", or the distribution that brings it.
 
-    Attributes:
-        name: registry name.
-        origin: "compact_bench", or the name of the distribution that brings it.
-        load: imports or reads it; None where the registry knows another way.
-        problem: why it cannot be used, where that is known before it is imported.
+    `load` imports or reads it; `problem` says why it cannot be used, where that is known before.
     """
 
     name: str
@@ -54,8 +50,11 @@ def installed_entry_points(group: str) -> tuple[EntryPoint, ...]:
 
 def plugins(group: str) -> list[Source]:
     """What other packages' entry points of a group bring, without importing it."""
-    points = installed_entry_points(group)
-    return [Source(p.name, p.dist.name if p.dist is not None else p.value, p.load) for p in points]
+    return [Source(point.name, _origin(point), point.load) for point in installed_entry_points(group)]
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
 
 
 def data_files(kind: str, suffix: str) -> list[Source]:
@@ -66,10 +65,10 @@ def data_files(kind: str, suffix: str) -> list[Source]:
             spec = importlib.util.find_spec(point.module)
         except (ImportError, ValueError):
             continue
-        folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
-        origin = point.dist.name if point.dist is not None else point.value
-        paths = sorted(folder.glob(f"{kind}_*{suffix}")) if folder.name else []
-        found += [Source(p.stem.removeprefix(f"{kind}_"), origin, partial(Path, p)) for p in paths]
+        if spec is not None and spec.origin:
+            for path in sorted(Path(spec.origin).parent.glob(f"{kind}_*{suffix}")):
+                name = path.stem.removeprefix(f"{kind}_")
+                found.append(Source(name, _origin(point), partial(Path, path)))
     return found
 
 
@@ -77,11 +76,6 @@ def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> di
     """All names: the packaged ones, and each other that one package alone claims.
 
     What else claims a name is kept under "NAME@PACKAGE" with the problem, so that it harms only itself.
-
-    Args:
-        kind: what the names stand for, for the problem's text.
-        packaged: what comes with compact_bench; these names are taken.
-        claims: what other packages bring.
     """
     found = dict(packaged)
     by_name: dict[str, list[S]] = {}
@@ -126,10 +120,9 @@ class Registry(Generic[T]):
 
     Attributes:
         kind: what the names stand for ("probe").
-        group: entry-point group of other packages, compact_bench.probes and so on.
-        packaged: name -> "module:object" of what comes with compact_bench, in the order shown.
-        expected: what a loaded object must be, in words.
-        accepts: whether it is.
+        group: entry-point group of other packages.
+        packaged: name -> "module:object" of what comes with compact_bench, in order.
+        expected, accepts: what a loaded object must be, in words, and whether it is.
     """
 
     kind: str

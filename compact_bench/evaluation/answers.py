@@ -56,12 +56,7 @@ def score(doc, results):
 
 
 def derived_files(name: str, generation: str) -> dict[str, str]:
-    """File name -> text of what a task needs that is a generation task in all but how answers are read.
-
-    Args:
-        name: the answer format.
-        generation: text of `_generation.yaml`.
-    """
+    """File name -> text of what generation tasks need to have their answers read in another format."""
     return {
         f"_{name}.yaml": generation.replace("utils.score_generation", f"{name}_answers.score"),
         # With the hash, a cached evaluation of other code is another evaluation.
@@ -70,20 +65,11 @@ def derived_files(name: str, generation: str) -> dict[str, str]:
 
 
 def score_answer(name: str, doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Scores of one generation, as the harness asks for them.
-
-    Args:
-        name: the answer format.
-        doc: the row, with its gold "answer".
-        results: the generation, alone in a list.
+    """Scores of one generation, alone in a list, as the harness asks for them.
 
     Raises:
         PluginError: the format is of another package and failed.
     """
-
-    def scores(format_: AnswerFormat) -> dict[str, float]:
-        read = format_.read(results[0])
-        right = format_.same(read, str(doc["answer"]))
-        return {"exact_match": float(right), "states_answer": float(read is not None)}
-
-    return ANSWERS.call(name, scores)
+    read = ANSWERS.call(name, lambda answers: answers.read(results[0]))
+    right = ANSWERS.call(name, lambda answers: answers.same(read, str(doc["answer"])))
+    return {"exact_match": float(right), "states_answer": float(read is not None)}

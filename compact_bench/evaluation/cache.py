@@ -13,33 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import StoreError
+from compact_bench.core.files import write_atomic
 from compact_bench.evaluation.results import TaskResult
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers, and a run killed meanwhile, see the old text or the new one.
-
-    Args:
-        path: the file; its folder must exist.
-        text: its whole content.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class CacheEntry:
@@ -91,15 +71,14 @@ class CacheEntry:
             items: its items, in item order.
             depends_on: what the key was made of, for people to read.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
         data = {
             "result": result.plain(),
             "items_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "depends_on": depends_on,
         }
-        write_text_atomically(self.items_file, text)
-        write_text_atomically(self.result_file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(self.items_file, text.encode())
+        write_atomic(self.result_file, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_items(cache_dir: Path, weights_hash: str, cache_key: str) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from compact_bench.core.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.core.files import write_atomic
 from compact_bench.core.registry import PACKAGED, Source, data_files, with_claims
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.answers import ANSWERS, AnswerFormat, derived_files
-from compact_bench.evaluation.cache import write_text_atomically
 
 _INCLUDE = re.compile(r"^include:\s*_(\w+)\.yaml\s*$", re.MULTILINE)
 _LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
@@ -174,12 +174,11 @@ def write_task_folder(
     """
     check_rows(benchmarks)
     folder = folder.expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     for task, rows in benchmarks.items():
         lines = [json.dumps(_columns(row), ensure_ascii=False) for row in limited(rows, settings)]
-        write_text_atomically(folder / f"{task}.jsonl", "\n".join(lines) + "\n")
+        write_atomic(folder / f"{task}.jsonl", ("\n".join(lines) + "\n").encode())
         for name, text in task_texts(task, settings).items():
-            write_text_atomically(folder / name, text)
+            write_atomic(folder / name, text.encode())
     return folder
 
 

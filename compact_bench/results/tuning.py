@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import TRIAL, RunKey, RunRecord, number_at
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation.probes.registry import all_measures
+from compact_bench.evaluation.probes.registry import measure_columns
 from compact_bench.results.tables.spec import TableSpec
 
 FACTORS = (0.5, 1.0, 2.0)
@@ -156,7 +156,7 @@ def check_tunable(table: TableSpec) -> None:
     Raises:
         ConfigError: it has no `selection`, or one that is not measured on validation questions.
     """
-    judging = [measure.source for measure in all_measures(in_trials=True)]
+    judging = [column["source"] for column in measure_columns(in_trials=True)]
     strange = [path for path in table.selection if path not in judging]
     if not table.selection or strange:
         raise ConfigError(

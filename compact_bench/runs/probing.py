@@ -34,11 +34,9 @@ def run_probes(
     """What a record keeps of its probes.
 
     Args:
-        session: suite, data, base student and store.
         student: trained, with merged weights.
         settings: how many passages and validation questions are used.
         report: called with (done, total, name).
-        weights_hash: of the student's weights.
         prompt_prefix: what stands before every question that the student is asked.
         steps_file: the run's steps table, which a method may not have left; None where nothing was trained.
         trial: whether only the probes that judge trials are wanted.
@@ -46,25 +44,21 @@ def run_probes(
     Raises:
         CompactBenchError: a probe of this package fails. One of another package leaves why as its `reasons`.
     """
-    asked = session.data.validation[: settings.validation_questions]
+    data, count = session.data, settings.validation_questions
     given = ProbeInputs(
         student,
         session.base,
-        validation=[replace(question, text=prompt_prefix + question.text) for question in asked],
+        validation=[replace(q, text=prompt_prefix + q.text) for q in data.validation[:count]],
         passages=session.neutral_passages[: settings.drift_passages],
-        training=session.data.training,
+        training=data.training,
     )
-    there = {
-        "validation": bool(given.validation),
-        "passages": bool(given.passages),
-        "steps": steps_file is not None,
-        "truth": session.data.has_truth,
-    }
+    missing = {"validation": not given.validation, "passages": not given.passages}
+    missing |= {"steps": steps_file is None, "truth": not data.has_truth}
     found: dict[str, Any] = {}
     names = list(PROBES.sources())
 
     def entries(name: str, probe: Probe) -> Mapping[str, Any]:
-        if (trial and not probe.in_trials) or not all(there[need] for need in probe.needs):
+        if (trial and not probe.in_trials) or any(missing[need] for need in probe.needs):
             return {}
         result = _measured(session, name, probe, given, weights_hash, steps_file)
         return {name: result} if probe.recorded is None else probe.recorded(result)
@@ -96,7 +90,10 @@ def _measured(
     )
     if "steps" in probe.needs:
         # Not kept: it depends on the steps, and not on the weights they led to.
-        return plain(probe.measure(replace(given, steps=_steps(steps_file))))
+        import pandas as pd
+
+        steps = pd.read_parquet(steps_file) if steps_file is not None and steps_file.is_file() else None
+        return plain(probe.measure(replace(given, steps=steps)))
     read: Any = [plain(part) for part in (given.passages, given.validation, given.training) if part]
     if len(read) < 2:
         # As results have been filed before a probe could read more than one thing.
@@ -110,9 +107,3 @@ def _measured(
         value = plain(probe.measure(given))
     write_atomic(path, json.dumps(value, allow_nan=False).encode())
     return value
-
-
-def _steps(path: Path | None) -> Any:
-    import pandas as pd
-
-    return pd.read_parquet(path) if path is not None and path.is_file() else None

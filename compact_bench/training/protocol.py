@@ -12,8 +12,8 @@ from compact_bench.core.records import Question
 from compact_bench.core.settings import RunSettings, TrainSettings
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from compact_bench.students.student import Student
     from compact_bench.training.branches import EncodedQuestion
@@ -101,20 +101,11 @@ class OwnsParameters(Protocol):
 class MakesOptimiser(Protocol):
     """An objective that is trained with another optimiser than AdamW.
 
-    It must be a dataclass whose fields say which, as they enter the identity of a checkpoint. The
-    optimiser's per-parameter state is kept in checkpoints, whatever it is.
+    It must be a dataclass whose fields say which: they are part of a checkpoint's identity.
     """
 
-    def make_optimiser(
-        self, groups: Sequence[dict[str, Any]], settings: TrainSettings
-    ) -> torch.optim.Optimizer:
-        """The optimiser.
-
-        Args:
-            groups: "params" of the student, then, where the objective has any, of its own parameters with
-                "weight_decay" 0.
-            settings: gives learning_rate and weight_decay.
-        """
+    def make_optimiser(self, groups: Sequence[dict[str, Any]], settings: TrainSettings) -> Optimizer:
+        """The optimiser of parameter groups: the student's, and the objective's own without decay."""
         ...
 
 
@@ -123,13 +114,7 @@ class SchedulesRate(Protocol):
     """An objective with another schedule than linear warm-up and a constant rate."""
 
     def rate(self, settings: TrainSettings, step: int, total: int) -> float:
-        """Learning rate of one optimiser step: a function of these alone, so that a resumed run agrees.
-
-        Args:
-            settings: gives learning_rate and warmup_steps.
-            step: from 0.
-            total: steps of the whole schedule.
-        """
+        """Learning rate of a step, from 0, of the whole schedule's: of these alone, so that a run resumes."""
         ...
 
 

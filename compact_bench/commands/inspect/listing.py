@@ -18,7 +18,7 @@ from compact_bench.core.progress import duration
 from compact_bench.core.records import RunRecord, number_at
 from compact_bench.core.settings import SECTIONS
 from compact_bench.data.suites import SuiteSpec, load_spec, suite_names
-from compact_bench.evaluation.probes.registry import all_measures
+from compact_bench.evaluation.probes.registry import measure_columns
 from compact_bench.methods.registry import get_method, method_names
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
@@ -224,6 +224,6 @@ def record_summary(record: RunRecord) -> RenderableType:
     ]
     for task, result in record.evaluations.items():
         rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))
-    values = {measure.name: number_at(record, measure.source) for measure in all_measures()}
+    values = {column["name"]: number_at(record, column["source"]) for column in measure_columns()}
     rows += [(name, f"{value:.5f}") for name, value in values.items() if value is not None]
     return pairs_table(name, rows)

@@ -137,24 +137,14 @@ def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
     return found
 
 
+def _measure(after: str, title: str) -> Measure:
+    paths = f"validation_nats.after_{after}", f"validation_nats.{after}_nats"
+    return Measure(f"nats_after_{after}", title, *paths, unit="nats")
+
+
 VALIDATION_NATS = Probe(
     lambda given: answer_nats(given.student, given.validation),
-    (
-        Measure(
-            "nats_after_question",
-            "After the question",
-            "probes.validation_nats.after_question",
-            "probes.validation_nats.question_nats",
-            unit="nats",
-        ),
-        Measure(
-            "nats_after_rationale",
-            "After a held-out rationale",
-            "probes.validation_nats.after_rationale",
-            "probes.validation_nats.rationale_nats",
-            unit="nats",
-        ),
-    ),
+    (_measure("question", "After the question"), _measure("rationale", "After a held-out rationale")),
     needs=("validation",),
     in_trials=True,
 )

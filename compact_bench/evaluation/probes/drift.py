@@ -130,18 +130,10 @@ def _recorded(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"drift": passages, "drift_nats_per_token": result["nats_per_token"]}
 
 
+_ITEMS = ("drift.passages", "drift.passage_tokens")
 DRIFT = Probe(
     lambda given: drift_nats_per_token(given.base, given.student, given.passages),
-    (
-        Measure(
-            "drift_nats_per_token",
-            "Drift, nats per token",
-            "probes.drift_nats_per_token",
-            "probes.drift.passages",
-            "probes.drift.passage_tokens",
-            unit="nats",
-        ),
-    ),
+    (Measure("drift_nats_per_token", "Drift, nats per token", "drift_nats_per_token", *_ITEMS, unit="nats"),),
     needs=("passages",),
     recorded=_recorded,
 )

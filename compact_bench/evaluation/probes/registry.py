@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
@@ -23,11 +24,10 @@ class Measure:
     """One number of a probe, as a column of a table shows it: its mean over seeds, with an interval.
 
     Attributes:
-        name: column name.
-        title: how it is headed, with its unit.
-        source: where a record has it ("probes.weight_change").
-        items_source: where the record has its per-item values, over which the interval resamples too, or "".
-        weights_source: where the record has the items' weights in the mean, or "".
+        name, title: of the column.
+        source: where a record has it, under its probes ("validation_nats.after_question").
+        items_source: where it has the values per item, over which the interval resamples too, or "".
+        weights_source: where it has the items' weights in the mean, or "".
         unit: how it is written: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens", "seconds"; of any
             other unit four digits are shown.
     """
@@ -39,18 +39,22 @@ class Measure:
     weights_source: str = ""
     unit: str = "ratio"
 
+    def column(self) -> dict[str, str]:
+        """The same as a table's column: with paths in a record."""
+        paths = ("source", "items_source", "weights_source")
+        return {k: f"probes.{v}" if v and k in paths else v for k, v in asdict(self).items()}
+
 
 @dataclass(frozen=True)
 class ProbeInputs:
-    """What a run gives its probes; they change nothing of it.
+    """What a run gives its probes, which change nothing of it; what a probe does not need is left out.
 
     Attributes:
         student: trained, with merged weights; the base itself where nothing was trained.
-        base: before training.
-        validation: held-out questions, as the student is asked them; empty unless needed.
-        passages: neutral texts; empty unless needed.
-        training: the training questions; empty unless the steps table or the truth is needed.
-        steps: the run's steps table, where it is needed and the method left one.
+        validation: held-out questions, as the student is asked them.
+        passages: neutral texts.
+        training: the training questions, for a probe that needs the steps table or the truth.
+        steps: the run's steps table; None where the method left none.
     """
 
     student: Student
@@ -98,30 +102,24 @@ PROBES: Registry[Probe] = Registry(
 """In the order in which a run measures."""
 
 
-def all_measures(*, in_trials: bool = False) -> list[Measure]:
-    """Measures of every probe that can be imported.
-
-    Args:
-        in_trials: only of the probes that judge trials of tuning.
-    """
-    found: list[Measure] = []
+def measure_columns(*, in_trials: bool = False) -> list[dict[str, str]]:
+    """Columns of every probe that can be imported, or of those that judge trials of tuning."""
+    columns: list[dict[str, str]] = []
     for name in PROBES.sources():
-        try:
+        # A broken one of another package has no measures, and says why where it is asked for.
+        with suppress(ConfigError):
             probe = PROBES.get(name)
-        except ConfigError:
-            continue
-        found += probe.measures if probe.in_trials or not in_trials else ()
-    return found
+            columns += [m.column() for m in probe.measures if probe.in_trials or not in_trials]
+    return columns
 
 
-def find_measure(probe: str, name: str) -> Measure:
-    """One measure of a probe.
+def measure_column(probe: str, name: str) -> dict[str, str]:
+    """The column of one measure of a probe.
 
     Raises:
-        UnknownNameError: there is no such probe, or no such measure of it.
-        ConfigError: the probe cannot be imported.
+        UnknownNameError, ConfigError: there is no such probe or measure, or the probe cannot be imported.
     """
     known = {measure.name: measure for measure in PROBES.get(probe).measures}
     if name not in known:
         raise UnknownNameError(f"measure of probe {probe!r}", name, known)
-    return known[name]
+    return known[name].column()

@@ -319,8 +319,8 @@ def _of_run(given: ProbeInputs) -> TruthScores | None:
 
 
 def _measure(name: str, title: str, path: str, unit: str, weights: str = "") -> Measure:
-    items = "probes.truth.items."
-    return Measure(name, title, f"probes.truth.{path}", items + path, weights and items + weights, unit)
+    items = "truth.items."
+    return Measure(name, title, f"truth.{path}", items + path, weights and items + weights, unit)
 
 
 TRUTH = Probe(

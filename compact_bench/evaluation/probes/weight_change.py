@@ -67,5 +67,5 @@ def _squared_distance(a: Tensor, b: Tensor | None) -> float:
 
 WEIGHT_CHANGE = Probe(
     lambda given: weight_change(given.base.model, given.student.model),
-    (Measure("weight_change", "Relative weight change", "probes.weight_change", unit="ratio"),),
+    (Measure("weight_change", "Relative weight change", "weight_change", unit="ratio"),),
 )

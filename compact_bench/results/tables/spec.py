@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.registry import PACKAGED, Source, data_files, with_claims
-from compact_bench.core.settings import Strict, describe_validation_error
-from compact_bench.evaluation.probes.registry import find_measure
+from compact_bench.core.settings import Strict, read_toml
+from compact_bench.evaluation.probes.registry import measure_column
 
 
 class RowSpec(Strict):
@@ -104,7 +102,7 @@ class MeasureSpec(Strict):
     def _as_its_probe_says(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not data.get("probe"):
             return data
-        return asdict(find_measure(str(data["probe"]), str(data.get("name")))) | data
+        return measure_column(str(data["probe"]), str(data.get("name"))) | data
 
 
 class GroupSpec(Strict):
@@ -318,11 +316,4 @@ def load_table_spec(number: str | int | Path) -> TableSpec:
         UnknownNameError: there is no such table.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    path = definition_file("table", str(number))
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return TableSpec.model_validate(data)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, path.name)) from None
+    return read_toml(definition_file("table", str(number)), TableSpec)

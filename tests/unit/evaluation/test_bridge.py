@@ -186,16 +186,16 @@ def killed_in_the_second_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies between the items and the result of the second task."""
     from compact_bench.evaluation import cache
 
-    original, seen = cache.write_text_atomically, []
+    original, seen = cache.write_atomic, []
 
-    def dying(path: Path, text: str) -> None:
+    def dying(path: Path, data: bytes) -> None:
         if path.name == "result.json":
             seen.append(path)
             if len(seen) == 2:
                 raise KeyboardInterrupt
-        original(path, text)
+        original(path, data)
 
-    monkeypatch.setattr(cache, "write_text_atomically", dying)
+    monkeypatch.setattr(cache, "write_atomic", dying)
 
 
 def test_a_killed_evaluation_goes_on_with_the_task_it_was_in(
