@@ -12,6 +12,7 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
@@ -57,19 +58,19 @@ def _origin(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else point.value
 
 
-def data_files(kind: str, suffix: str) -> list[Source]:
-    """Files `<kind>_<name><suffix>` of the folders that other packages declare; each loads as its path."""
-    found = []
+def file_sources(kind: str, suffix: str, packaged: Mapping[str, Path]) -> dict[str, Source]:
+    """Data files by name: the packaged ones, and `<kind>_<name><suffix>` of the folders of other packages."""
+    own = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in packaged.items()}
+    claims = []
     for point in installed_entry_points(DATA_FILES):
-        try:
+        # A module that is not there brings no files.
+        with suppress(ImportError, ValueError):
             spec = importlib.util.find_spec(point.module)
-        except (ImportError, ValueError):
-            continue
-        if spec is not None and spec.origin:
-            for path in sorted(Path(spec.origin).parent.glob(f"{kind}_*{suffix}")):
+            folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+            for path in sorted(folder.glob(f"{kind}_*{suffix}")) if folder is not None else ():
                 name = path.stem.removeprefix(f"{kind}_")
-                found.append(Source(name, _origin(point), partial(Path, path)))
-    return found
+                claims.append(Source(name, _origin(point), partial(Path, path)))
+    return with_claims(kind, own, claims)
 
 
 def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> dict[str, S]:
@@ -114,6 +115,30 @@ def load_source(kind: str, source: Source, where: str, load: Callable[[], Any]) 
         ) from error
 
 
+def load_named(kind: str, name: str, sources: Mapping[str, Source]) -> Any:
+    """What a name stands for, or the path of its file.
+
+    Raises:
+        UnknownNameError: there is no such name; near matches are suggested.
+        ConfigError: it cannot be imported or its name is taken; its package is named.
+    """
+    if name not in sources:
+        raise UnknownNameError(kind, name, (n for n, source in sources.items() if not source.problem))
+    source = sources[name]
+    assert source.load is not None
+    return load_source(kind, source, f"of {source.origin}", source.load)
+
+
+def usable(names: Iterable[str], load: Callable[[str], Any]) -> tuple[str, ...]:
+    """The names of what can be loaded, sorted; the others say why when they are asked for by name."""
+    found = []
+    for name in sorted(names):
+        with suppress(ConfigError):
+            load(name)
+            found.append(name)
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Registry(Generic[T]):
     """Names of one kind of thing, each imported when it is asked for.
@@ -143,18 +168,13 @@ class Registry(Generic[T]):
         """Import one.
 
         Raises:
-            UnknownNameError: there is no such name; near matches are suggested.
-            ConfigError: it cannot be imported or is something else; its package is named.
+            UnknownNameError, ConfigError: see `load_named`; it is something else.
         """
         sources = self.sources()
-        if name not in sources:
-            raise UnknownNameError(self.kind, name, sources)
-        source = sources[name]
-        assert source.load is not None
-        where = f"of {source.origin}"
-        found: T = load_source(self.kind, source, where, source.load)
+        found: T = load_named(self.kind, name, sources)
         if not self.accepts(found):
-            raise ConfigError(f"{self.kind} {name!r} ({where}): expected {self.expected}, got {found!r}.")
+            where = f"{self.kind} {name!r} (of {sources[name].origin})"
+            raise ConfigError(f"{where}: expected {self.expected}, got {found!r}.")
         return found
 
     def call(self, name: str, use: Callable[[T], R]) -> R:

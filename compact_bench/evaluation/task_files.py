@@ -6,18 +6,18 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from compact_bench.core.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.files import write_atomic
-from compact_bench.core.registry import PACKAGED, Source, data_files, with_claims
+from compact_bench.core.registry import Source, file_sources, load_named
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.answers import ANSWERS, AnswerFormat, derived_files
 
+_TASKS = Path(__file__).with_name("tasks")
 _INCLUDE = re.compile(r"^include:\s*_(\w+)\.yaml\s*$", re.MULTILINE)
 _LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
 
@@ -28,21 +28,12 @@ def task_names() -> tuple[str, ...]:
 
 
 def _sources() -> dict[str, Source]:
-    names = [entry.name[:-5] for entry in _folder().iterdir() if entry.name.endswith(".yaml")]
-    packaged = {name: Source(name, PACKAGED) for name in names if not name.startswith("_")}
-    return with_claims("task", packaged, data_files("task", ".yaml"))
+    return file_sources("task", ".yaml", {path.stem: path for path in _TASKS.glob("[!_]*.yaml")})
 
 
 def _definition(task: str) -> str:
-    """Text of a task's own file."""
-    sources = _sources()
-    if task not in sources:
-        raise UnknownNameError("evaluation task", task, sources)
-    source = sources[task]
-    if source.problem:
-        raise ConfigError(f"task {task!r} cannot be used: {source.problem}")
-    text: str = _read(f"{task}.yaml") if source.load is None else source.load().read_text(encoding="utf-8")
-    return text
+    path: Path = load_named("evaluation task", task, _sources())
+    return path.read_text(encoding="utf-8")
 
 
 def answer_format(task: str) -> tuple[str, AnswerFormat]:
@@ -79,7 +70,7 @@ def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
         UnknownNameError: there is no such task.
     """
     name, _ = answer_format(task)
-    packaged = name in ANSWERS.packaged and (_folder() / f"_{name}.yaml").is_file()
+    packaged = name in ANSWERS.packaged and (_TASKS / f"_{name}.yaml").is_file()
     base = _LONGEST.sub(
         rf"\g<1>{settings.max_new_tokens}", _read(f"_{name if packaged else 'generation'}.yaml")
     )
@@ -281,10 +272,5 @@ def _text_problems(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _folder() -> Any:
-    return resources.files("compact_bench") / "evaluation" / "tasks"
-
-
 def _read(name: str) -> str:
-    text: str = (_folder() / name).read_text(encoding="utf-8")
-    return text
+    return (_TASKS / name).read_text(encoding="utf-8")

@@ -13,15 +13,13 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
-from compact_bench.core.registry import PACKAGED, Source, data_files, with_claims
+from compact_bench.core.registry import Source, file_sources, load_named, usable
 from compact_bench.core.settings import describe_validation_error
 from compact_bench.data.suites.profiles import ProfileSpec
 from compact_bench.data.suites.spec import (
@@ -57,14 +55,11 @@ _FILE_FIELDS = ("file", "gold", "excluding")
 
 def suite_names() -> tuple[str, ...]:
     """Names of the suites of this package, and of other packages' data files `suite_NAME.toml`."""
-    return tuple(sorted(name for name, source in _sources().items() if not source.problem))
+    return usable(_sources(), load_spec)
 
 
 def _sources() -> dict[str, Source]:
-    folder = Path(str(resources.files(__package__)))
-    files = {path.stem: path for path in folder.glob("*.toml")}
-    packaged = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in files.items()}
-    return with_claims("suite", packaged, data_files("suite", ".toml"))
+    return file_sources("suite", ".toml", {path.stem: path for path in Path(__file__).parent.glob("*.toml")})
 
 
 def load_spec(name_or_path: str | Path) -> SuiteSpec:
@@ -103,13 +98,8 @@ def _read(name: str) -> tuple[str, dict[str, Any], Path | None]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"suite file {name}: expected a TOML file in UTF-8, got: {error}") from None
         return name, _parsed(text, name), path.absolute().parent
-    source = _sources().get(name)
-    if source is None or source.load is None:
-        raise UnknownNameError("suite (or path ending in .toml)", name, suite_names())
-    if source.problem:
-        raise ConfigError(f"suite {name!r} cannot be used: {source.problem}")
-    path = source.load()
-    return f"suite {name}", _parsed(path.read_text(encoding="utf-8"), name), path.parent
+    file: Path = load_named("suite (or path ending in .toml)", name, _sources())
+    return f"suite {name}", _parsed(file.read_text(encoding="utf-8"), name), file.parent
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -123,7 +113,7 @@ def _inherited(raw: dict[str, Any], where: str) -> dict[str, Any]:
     base_name = raw.pop("extends", None)
     if base_name is None:
         return raw
-    if base_name not in suite_names():
+    if base_name not in _sources():
         raise UnknownNameError(f"suite in {where}, field 'extends'", str(base_name), suite_names())
     base = _inherited(_read(base_name)[1], base_name)
     kept = {key: value for key, value in base.items() if key not in _NOT_INHERITED}

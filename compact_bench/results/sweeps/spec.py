@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, model_validator
 
 from compact_bench.core.errors import UnknownNameError
+from compact_bench.core.registry import usable
 from compact_bench.core.settings import Group, Strict, read_toml
 from compact_bench.results.tables.spec import (
     GroupSpec,
@@ -167,8 +168,8 @@ class SweepSpec(Strict):
 
 
 def sweep_names() -> tuple[str, ...]:
-    """Names of the packaged sweeps."""
-    return tuple(packaged_definitions("sweep"))
+    """Names of the sweeps of this package and of others."""
+    return usable(packaged_definitions("sweep"), load_sweep_spec)
 
 
 def load_sweep_spec(name: str) -> SweepSpec:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.errors import ConfigError
 from compact_bench.core.paths import package_folder
-from compact_bench.core.registry import PACKAGED, Source, data_files, with_claims
+from compact_bench.core.registry import Source, file_sources, load_named, usable
 from compact_bench.core.settings import Strict, read_toml
 from compact_bench.evaluation.probes.registry import measure_column
 
@@ -262,13 +261,11 @@ def _folders() -> Iterator[Path]:
 
 def _sources(kind: str) -> dict[str, Source]:
     files = next((found for folder in _folders() if (found := sorted(folder.glob(f"{kind}_*.toml")))), [])
-    names = {path.stem.removeprefix(f"{kind}_"): path for path in files}
-    packaged = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in names.items()}
-    return with_claims(kind, packaged, data_files(kind, ".toml"))
+    return file_sources(kind, ".toml", {path.stem.removeprefix(f"{kind}_"): path for path in files})
 
 
 def packaged_definitions(kind: str) -> dict[str, Path]:
-    """Definitions that come with this package, and with others as data files: name -> file.
+    """Definitions by name, of this package and of others: name -> file.
 
     Args:
         kind: "table", "sweep" or "figure".
@@ -287,23 +284,18 @@ def definition_file(kind: str, name: str) -> Path:
         UnknownNameError: there is no such definition.
         ConfigError: there is no such file, or two packages bring one of this name.
     """
-    packaged = packaged_definitions(kind)
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
             raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
         return path
-    if name.removeprefix(f"{kind}_") not in packaged:
-        refused = _sources(kind).get(name)
-        if refused is not None:
-            raise ConfigError(f"{kind} {name!r} cannot be used: {refused.problem}")
-        raise UnknownNameError(kind, name, packaged)
-    return packaged[name.removeprefix(f"{kind}_")]
+    found: Path = load_named(kind, name.removeprefix(f"{kind}_"), _sources(kind))
+    return found
 
 
 def table_names() -> tuple[str, ...]:
-    """Numbers of the packaged tables."""
-    return tuple(packaged_definitions("table"))
+    """Numbers of the tables of this package and of others."""
+    return usable(packaged_definitions("table"), load_table_spec)
 
 
 def load_table_spec(number: str | int | Path) -> TableSpec:

@@ -16,9 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from compact_bench.core.errors import ConfigError
 from compact_bench.core.registry import installed_entry_points
+from compact_bench.data.files.formats import FORMATS
+from compact_bench.data.suites import load_spec, suite_names
 from compact_bench.methods.checks import check_method
 from compact_bench.methods.registry import method_sources
+from compact_bench.results.tables.spec import load_table_spec, table_names
 from tests.unit.command import run_command
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,14 +72,38 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     groups = entry_points().items()
     lines = [f"[{g}]\n" + "".join(f"{n} = {v}\n" for n, v in points.items()) for g, points in groups]
     (info / "entry_points.txt").write_text("\n".join(lines))
+    write_broken_package(site)
     monkeypatch.syspath_prepend(site)
     importlib.invalidate_caches()
     forget()
     yield site / PACKAGE
     monkeypatch.undo()
     forget()
-    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+    for name in [name for name in sys.modules if name.split(".")[0] in (PACKAGE, "broken_bench")]:
         del sys.modules[name]
+
+
+def write_broken_package(site: Path) -> None:
+    """A second package: what it brings cannot be imported or read, fails, or takes a name that is taken."""
+    info = site / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[compact_bench.data_files]\nbroken = broken_bench\nlost = nowhere_at_all\n"
+        "[compact_bench.formats]\nmangled = broken_bench.missing:x\n"
+        "[compact_bench.probes]\nunlucky = broken_bench.missing:x\ndrift = broken_bench:FAILING\n"
+        "failing = broken_bench:FAILING\nodd = broken_bench:fail\n"
+        "[compact_bench.figures]\nfailing = broken_bench:fail\n"
+    )
+    (site / "broken_bench").mkdir()
+    (site / "broken_bench" / "__init__.py").write_text(
+        "from compact_bench import Probe\n\n\ndef fail(*given):\n    raise RuntimeError('no such luck')\n\n\n"
+        "FAILING = Probe(fail)\n"
+    )
+    (site / "broken_bench" / "table_broken.toml").write_text("number =")
+    (site / "broken_bench" / "suite_svamp.toml").write_text("")
+    figure = 'draw = "failing"\ntitle = "Luck"\nheading = "Luck"\n'
+    (site / "broken_bench" / "figure_luck.toml").write_text(figure)
 
 
 def forget() -> None:
@@ -93,7 +121,7 @@ def check_results(folder: Path) -> None:
     text = (folder / "RESULTS.md").read_text(encoding="utf-8")
     assert "- Runs: 3 done" in text, text
     assert "Uniform weights, SGD | 1" in text and "Entropy, nats" in text
-    assert "### Entropy of the first token" in text and "Not drawn" not in text
+    assert "### Entropy of the first token" in text
     assert (folder / "entropy.png").stat().st_size > 1000
     records = [json.loads(p.read_text()) for p in (folder / "store").rglob("record.json")]
     assert {record["probes"]["entropy"]["value"] > 0.0 for record in records} == {True}
@@ -109,6 +137,26 @@ def test_the_examples_work_as_a_package(
     done = run_command(capsys, *WORDS, "--student", student)
     assert done.code == 0, done.err
     check_results(tmp_path)
+    # The broken package harms nothing but what is asked of it, and says so by name.
+    probes = [json.loads(p.read_text())["probes"] for p in (tmp_path / "store").rglob("record.json")]
+    for found in probes:
+        problems = {name: found[name]["reasons"]["problem"] for name in ("unlucky", "failing", "odd")}
+        assert "probe 'unlucky' (of broken) cannot be imported" in problems["unlucky"]
+        assert "probe 'failing' (of broken) failed: RuntimeError: no such luck" in problems["failing"]
+        assert "expected a Probe" in problems["odd"]
+        assert "also that of a probe of compact_bench" in found["drift@broken"]["reasons"]["problem"]
+        assert found["drift_nats_per_token"] >= 0.0 and found["weight_change"] >= 0.0
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "Not drawn: figure 'failing' (of broken) failed: RuntimeError: no such luck" in text
+    assert "broken" not in table_names() and "svamp@broken" not in suite_names()
+    assert load_spec("svamp").name == "svamp"
+    for name, words in (("broken", "table_broken.toml: expected TOML"), ("ridles", "Did you mean 'riddles'")):
+        with pytest.raises(ConfigError, match=words):
+            load_table_spec(name)
+    with pytest.raises(ConfigError, match=r"benchmark format .mangled. \(of broken\) cannot be imported"):
+        FORMATS.get("mangled")
+    listed = run_command(capsys, "list", "tables")
+    assert listed.code == 0 and "riddles" in listed.out
 
 
 def test_the_examples_method_keeps_the_contract_and_resumes(package: Path) -> None:
