@@ -92,7 +92,7 @@ if TYPE_CHECKING:
     from compact_bench.training.branches import encode_question as encode_question
     from compact_bench.training.checkpoints import PARTS as PARTS
     from compact_bench.training.checkpoints import TrainingPart as TrainingPart
-    from compact_bench.training.loop import schedule_steps as schedule_steps
+    from compact_bench.training.loop import joined_report as joined_report
     from compact_bench.training.loop import train as train
     from compact_bench.training.loss.forward import branch_hidden as branch_hidden
     from compact_bench.training.loss.head import HeadValues as HeadValues
@@ -111,7 +111,7 @@ if TYPE_CHECKING:
     from compact_bench.training.objectives import SupervisedObjective as SupervisedObjective
     from compact_bench.training.objectives import draw_teacher as draw_teacher
     from compact_bench.training.objectives import keep_teachers as keep_teachers
-    from compact_bench.training.parts import joined_report as joined_report
+    from compact_bench.training.optimiser import schedule_steps as schedule_steps
     from compact_bench.training.protocol import CombinesGradients as CombinesGradients
     from compact_bench.training.protocol import FitReport as FitReport
     from compact_bench.training.protocol import MakesOptimiser as MakesOptimiser
@@ -150,13 +150,13 @@ _NAMES = {
     "students.student": "Student load_student",
     "training.branches": "EncodedBranch EncodedQuestion encode_branch encode_question",
     "training.checkpoints": "PARTS TrainingPart",
-    "training.loop": "schedule_steps train",
+    "training.loop": "joined_report train",
     "training.loss.forward": "branch_hidden",
     "training.loss.head": "HeadValues branch_values label_values",
     "training.loss.supervised": "Reduction branch_losses branch_rows reduced_losses",
     "training.loss.terms": "consistency_loss span_log_probs symmetric_kl token_log_losses",
     "training.objectives": "Chooser SelectedBranches SupervisedObjective draw_teacher keep_teachers",
-    "training.parts": "joined_report",
+    "training.optimiser": "schedule_steps",
     "training.protocol": "CombinesGradients FitReport MakesOptimiser Objective OwnsParameters RunContext "
     "SchedulesRate StepAware StepLoss derive_seed",
 }

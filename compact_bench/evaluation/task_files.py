@@ -60,11 +60,7 @@ def is_generation(task: str) -> bool:
 
 
 def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
-    """File name -> text of everything that defines a task, with the settings written in.
-
-    Args:
-        task: task name.
-        settings: gives the longest generation, which only generation tasks mention.
+    """File name -> text of everything that defines a task, with the longest generation written in.
 
     Raises:
         UnknownNameError: there is no such task.
@@ -80,10 +76,6 @@ def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
 
 def generation_options(task: str, settings: EvalSettings) -> dict[str, Any]:
     """A generation task's decoding settings, or an empty dictionary for a choice task.
-
-    Args:
-        task: task name.
-        settings: gives the longest generation.
 
     Raises:
         UnknownNameError: there is no such task.
@@ -133,12 +125,7 @@ def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 def asked_with(
     prefix: str, benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """The same rows with a text in front of every question, for students that were trained to expect one.
-
-    Args:
-        prefix: the text; "" leaves the rows as they are.
-        benchmarks: task name -> rows.
-    """
+    """The same rows with a prefix before every question, for students that were trained to expect one."""
     if not prefix:
         return benchmarks
     return {
@@ -190,14 +177,6 @@ def lm_eval_command(
 
     Several tasks become a loop with one command a task: given all at once, the harness fills its batches
     across tasks, and other rows in a batch can move a number in its last digits.
-
-    Args:
-        student_folder: a saved student.
-        task_folder: a folder from `write_task_folder`.
-        tasks: task names.
-        settings: gives the batch size.
-        dtype: data type of the weights ("float32", "bfloat16").
-        device: where it runs ("cpu", "cuda").
 
     Raises:
         ConfigError: the student's path holds a comma, equals sign or white space, which the harness

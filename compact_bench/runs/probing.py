@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compact_bench.core.errors import PluginError
-from compact_bench.core.files import write_atomic
+from compact_bench.core.files import read_json, write_json
 from compact_bench.core.records import RESULTS_VERSION, fingerprint, plain
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.probes.registry import PROBES, Probe, ProbeInputs
@@ -101,9 +100,8 @@ def _measured(
     code = PROBES.code_mark(name)
     mark = [name, weights_hash, session.base_hash, read, RESULTS_VERSION, *([code] if code else [])]
     path = session.store.root / "probes" / f"{fingerprint(mark)}.json"
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    value = read_json(path)
+    if value is None:
         value = plain(probe.measure(given))
-    write_atomic(path, json.dumps(value, allow_nan=False).encode())
+        write_json(path, value)
     return value

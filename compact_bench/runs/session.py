@@ -110,9 +110,7 @@ class Session:
     def teachers(self) -> tuple[str, ...]:
         """Names of the teachers, in order."""
         if self.request.rationales is None and self.spec.teachers:
-            from compact_bench.data.suites.loading import choose_teachers
-
-            chosen = choose_teachers(self.spec, self.request.teachers)
+            chosen = self.spec.choose_teachers(self.request.teachers)
             return tuple(teacher.name for teacher, _ in chosen)
         return self._suite_facts.teachers
 

@@ -37,11 +37,8 @@ def _need(module: str) -> Any:
 def open_tracker(
     name: Literal["none", "tensorboard", "trackio", "wandb"], directory: Path
 ) -> Iterator[Report]:
-    """A function that reports (metrics, step), closed at the end.
-
-    Args:
-        name: which tracker; "none" reports nowhere.
-        directory: the run's directory; TensorBoard's files go below it, its name names the run.
+    """A function that reports (metrics, step), closed at the end. TensorBoard's files go below the run's
+    directory, whose name names the run.
 
     Raises:
         ConfigError: the tracker is not installed.

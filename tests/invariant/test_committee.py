@@ -19,9 +19,8 @@ from compact_bench.core.settings import TrainSettings
 from compact_bench.data.lab.student.tokenizer import lab_tokenizer
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.methods.registry import make_method
-from compact_bench.students.chat import encode_row
+from compact_bench.students.chat import encode_row, prompt_ids
 from compact_bench.students.student import Student, load_student
-from compact_bench.training.branches import prompt_ids
 from tests import tiny
 from tests.invariant.support import same_training, settings, train_tiny
 from tests.said_beyond import with_feedback, with_reviews
@@ -199,7 +198,7 @@ def test_cold_replies_are_greedy_ones(load_tiny: Load) -> None:
     student, questions = load_tiny(), tiny.questions(3)
     cold = replies(student, questions, 3, temperature=1e-4)
     for question in questions:
-        ids = torch.tensor([prompt_ids(student, question.text)])
+        ids = torch.tensor([prompt_ids(student.tokenizer, question.text)])
         made = student.model.generate(  # type: ignore[operator]
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False
         )

@@ -26,7 +26,6 @@ from compact_bench.data.suites.spec import (
     TRAINING_SOURCES,
     BenchmarkSpec,
     FileSpec,
-    HubSpec,
     KnownFault,
     SuiteSpec,
     TeacherSpec,
@@ -37,7 +36,6 @@ from compact_bench.data.suites.world import with_world
 __all__ = [
     "BenchmarkSpec",
     "FileSpec",
-    "HubSpec",
     "KnownFault",
     "ProfileSpec",
     "SuiteSpec",
@@ -130,14 +128,16 @@ def _inherited_world(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any
     Rationales of files are about their own questions and are never inherited; a generated world with one
     rate changed is what a user's file is for.
     """
-    theirs, own = base.get("training"), raw.get("training", {})
-    if not isinstance(theirs, dict) or "world" not in theirs or not isinstance(own, dict):
+    theirs, changed = base.get("training"), raw.get("training", {})
+    if not isinstance(theirs, dict) or "world" not in theirs or not isinstance(changed, dict):
         return {}
-    world = own.get("world", {})
-    if any(name in own for name in TRAINING_SOURCES if name != "world") or not isinstance(world, dict):
+    world = changed.get("world", {})
+    if any(name in changed for name in TRAINING_SOURCES if name != "world") or not isinstance(world, dict):
         return {}
-    found = {"training": {**theirs, **own, "world": {**theirs["world"], **world}}}
-    return found if "teachers" in raw or "teachers" not in base else found | {"teachers": base["teachers"]}
+    inherited: dict[str, Any] = {"training": {**theirs, **changed, "world": {**theirs["world"], **world}}}
+    if "teachers" in base and "teachers" not in raw:
+        inherited["teachers"] = base["teachers"]
+    return inherited
 
 
 def _grouped(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:

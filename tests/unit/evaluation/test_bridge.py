@@ -112,12 +112,12 @@ def test_numbers_and_items_equal_the_harness_run_on_the_saved_student(
 
 
 def test_prompts_are_those_of_training(student: Student, tmp_path: Path) -> None:
-    from compact_bench.training.branches import prompt_ids
+    from compact_bench.students.chat import prompt_ids
 
     results, _ = run(student, tmp_path, {"svamp": number_rows()})
     for row, item in zip(number_rows(), read_items(tmp_path, "w", results["svamp"].cache_key), strict=True):
         ids = student.tokenizer(item["prompt"], add_special_tokens=False)["input_ids"]
-        assert ids == prompt_ids(student, row["question"])
+        assert ids == prompt_ids(student.tokenizer, row["question"])
 
 
 def test_items_come_in_row_order_and_the_value_is_their_mean(student: Student, tmp_path: Path) -> None:
