@@ -47,7 +47,7 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
         ConfigError: the folder holds something.
         StoreError: the run is not done, or its weights are no longer what was evaluated.
     """
-    from compact_bench.evaluation import asked_with, lm_eval_command, write_task_folder
+    from compact_bench.evaluation.task_files import asked_with, lm_eval_command, write_task_folder
     from compact_bench.students.student import save_student
 
     if record.status != "done":

@@ -45,6 +45,10 @@ class UnknownNameError(ConfigError):
         self.kind, self.name, self.near = kind, name, tuple(near)
 
 
+class PluginError(ConfigError):
+    """Code of another package failed; nothing but what it was asked for suffers."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing wrong with one place of one input.

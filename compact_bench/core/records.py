@@ -127,6 +127,18 @@ def without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
     )
 
 
+def plain(value: Any) -> Any:
+    """A value as JSON data: dataclasses and mappings as objects, tuples as lists, numpy's numbers as ours."""
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value
+
+
 def fingerprint(value: Any, length: int = 16) -> str:
     """Short, stable hash of plain data, anything that `json.dumps` accepts (sorted keys, sha256)."""
     # Every option is part of every run's name: another separator, and all stored runs would be lost.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
@@ -136,6 +138,20 @@ def setting_names(method_fields: Sequence[str] = ()) -> Iterator[str]:
             yield f"{section}.{field}"
     for field in method_fields:
         yield f"method.{field}"
+
+
+def read_toml(path: Path, model: type[Model]) -> Model:
+    """A TOML file as a model.
+
+    Raises:
+        ConfigError: the file is no TOML or has wrong fields; all of them are listed.
+    """
+    try:
+        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, path.name)) from None
 
 
 def describe_validation_error(error: ValidationError, where: str) -> str:

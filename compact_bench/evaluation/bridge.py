@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import filelock
 
-from compact_bench.core.answers import extract_answer
 from compact_bench.core.errors import ConfigError, NumericalError
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import EvalSettings
@@ -31,6 +30,7 @@ from compact_bench.evaluation.guards import (
 )
 from compact_bench.evaluation.results import EvalProgress, TaskResult
 from compact_bench.evaluation.task_files import (
+    answer_format,
     check_rows,
     generation_options,
     is_generation,
@@ -260,10 +260,11 @@ def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harnes
             apply_chat_template=True,
             fewshot_as_multiturn=True,
         )
-    generation = is_generation(job.task)
+    _, answers = answer_format(job.task)
+    generation = answers.generation
     metric, *other_metrics = ("exact_match", "states_answer") if generation else ("acc_norm", "acc")
     samples = sorted(output["samples"][job.task], key=lambda sample: int(sample["doc_id"]))
-    describe = _generated_item if generation else _choice_item
+    describe = partial(_generated_item, answers.read) if generation else _choice_item
     items = [describe(sample, metric) for sample in samples]
     if [item["id"] for item in items] != [row["id"] for row in job.rows]:
         raise AssertionError("the harness gave other items than the rows it was given")
@@ -305,14 +306,16 @@ def _check_room(student: Evaluable, job: _Job, settings: EvalSettings, context_t
         )
 
 
-def _generated_item(sample: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _generated_item(
+    read: Callable[[str], str | None], sample: Mapping[str, Any], metric: str
+) -> dict[str, Any]:
     generation = str(sample["filtered_resps"][0])
     return {
         "id": str(sample["doc"]["id"]),
         "prompt": sample["arguments"][0][0],
         "generation": generation,
         "gold": sample["doc"]["answer"],
-        "prediction": extract_answer(generation),
+        "prediction": read(generation),
         "score": float(sample[metric]),
     }
 

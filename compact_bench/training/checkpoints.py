@@ -86,6 +86,8 @@ def _tensors(parameters: Parameters, optimiser: torch.optim.Optimizer) -> dict[s
     for name, parameter in parameters.items():
         out[f"model/{name}"] = parameter.detach().cpu().contiguous()
         for part, value in optimiser.state.get(parameter, {}).items():
+            if value is None:
+                continue
             tensor = value if isinstance(value, Tensor) else torch.tensor(value)
             out[f"optimiser/{part}/{name}"] = tensor.detach().cpu().contiguous().clone()
     return out
@@ -155,19 +157,18 @@ def load_latest(
         )
     if state.step < start:
         raise StoreError(f"{path}: expected a checkpoint of step {start} or later; delete the folder.")
+    kept: dict[str, dict[str, Tensor]] = {}
+    for key in (key for key in tensors if key.startswith("optimiser/")):
+        _, part, name = key.split("/", 2)
+        kept.setdefault(name, {})[part] = tensors[key]
     with torch.no_grad():
         for name, parameter in parameters.items():
             # What the objective owns belongs to this training alone, and goes on in any case.
             if state.step > start or name.startswith(OWNED):
                 parameter.copy_(tensors[f"model/{name}"])
-            parts = {
-                part: tensors[f"optimiser/{part}/{name}"]
-                for part in ("step", "exp_avg", "exp_avg_sq")
-                if f"optimiser/{part}/{name}" in tensors
-            }
-            if parts:
+            if parts := kept.get(name):
                 optimiser.state[parameter] = {
-                    # AdamW keeps its step counter on the CPU.
+                    # Optimisers keep their step counter on the CPU.
                     part: value.clone() if part == "step" else value.to(parameter.device, copy=True)
                     for part, value in parts.items()
                 }

@@ -29,6 +29,7 @@ from compact_bench.training.protocol import (
     Objective,
     OwnsParameters,
     RunContext,
+    SchedulesRate,
     StepAware,
     StepLoss,
     derive_seed,
@@ -169,7 +170,7 @@ def _prepare(
     settings = context.settings.train
     parameters = {name: p for name, p in student.model.named_parameters() if p.requires_grad}
     owned = dict(objective.parameters) if isinstance(objective, OwnsParameters) else {}
-    optimiser = build_optimiser(parameters, owned, settings)
+    optimiser = build_optimiser(parameters, owned, settings, objective)
     parameters |= {f"{OWNED}{name}": parameter for name, parameter in owned.items()}
     identity = fingerprint(
         [
@@ -251,7 +252,10 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
             "Lower train.learning_rate, or use train.dtype=float32."
         )
     # Set from the step count, without a scheduler object, whose state a checkpoint would have to hold.
-    rate = scheduled_rate(loop.settings, state.step)
+    if isinstance(loop.objective, SchedulesRate):
+        rate = loop.objective.rate(loop.settings, state.step, loop.total_steps)
+    else:
+        rate = scheduled_rate(loop.settings, state.step)
     for parameters in loop.optimiser.param_groups:
         parameters["lr"] = rate
     loop.optimiser.step()

@@ -1,4 +1,4 @@
-"""AdamW and its schedule: what is updated, at which rate, for how many steps."""
+"""The optimiser and its schedule: what is updated, at which rate, for how many steps."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ import torch
 from torch import nn
 
 from compact_bench.core.settings import TrainSettings
+from compact_bench.training.protocol import MakesOptimiser, Objective
 
 
 def build_optimiser(
-    trained: Mapping[str, nn.Parameter], owned: Mapping[str, nn.Parameter], settings: TrainSettings
-) -> torch.optim.AdamW:
-    """AdamW over the student's parameters and, without weight decay, an objective's own, if any."""
+    trained: Mapping[str, nn.Parameter],
+    owned: Mapping[str, nn.Parameter],
+    settings: TrainSettings,
+    objective: Objective,
+) -> torch.optim.Optimizer:
+    """Over the student's parameters and, without weight decay, an objective's own, if any.
+
+    AdamW, unless the objective makes another.
+    """
     groups = [{"params": list(trained.values()), "weight_decay": settings.weight_decay}]
     if owned:
         groups.append({"params": list(owned.values()), "weight_decay": 0.0})
+    if isinstance(objective, MakesOptimiser):
+        return objective.make_optimiser(groups, settings)
     return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from compact_bench.core.records import Question
-from compact_bench.core.settings import RunSettings
+from compact_bench.core.settings import RunSettings, TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from compact_bench.students.student import Student
     from compact_bench.training.branches import EncodedQuestion
@@ -93,6 +94,27 @@ class OwnsParameters(Protocol):
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """By name; they get no weight decay."""
+        ...
+
+
+@runtime_checkable
+class MakesOptimiser(Protocol):
+    """An objective that is trained with another optimiser than AdamW.
+
+    It must be a dataclass whose fields say which: they are part of a checkpoint's identity.
+    """
+
+    def make_optimiser(self, groups: Sequence[dict[str, Any]], settings: TrainSettings) -> Optimizer:
+        """The optimiser of parameter groups: the student's, and the objective's own without decay."""
+        ...
+
+
+@runtime_checkable
+class SchedulesRate(Protocol):
+    """An objective with another schedule than linear warm-up and a constant rate."""
+
+    def rate(self, settings: TrainSettings, step: int, total: int) -> float:
+        """Learning rate of a step, from 0, of the whole schedule's: of these alone, so that a run resumes."""
         ...
 
 

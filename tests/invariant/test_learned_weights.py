@@ -14,7 +14,7 @@ import torch
 
 from compact_bench.core.errors import ConfigError, StoreError
 from compact_bench.core.records import Question, Rationale
-from compact_bench.evaluation.probes import answer_nats
+from compact_bench.evaluation.probes.answer_nats import answer_nats
 from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import get_method, make_method
 from compact_bench.students.student import attach_lora, load_student

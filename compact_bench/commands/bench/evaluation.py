@@ -15,7 +15,9 @@ from compact_bench.commands.bench.step import provenance_of
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import Display
 from compact_bench.core.settings import EvalSettings, Strict
-from compact_bench.evaluation import evaluate, is_generation, read_items
+from compact_bench.evaluation.bridge import evaluate
+from compact_bench.evaluation.cache import read_items
+from compact_bench.evaluation.task_files import is_generation
 from compact_bench.students.student import Student
 
 Engine = Literal["harness", "fast"]

@@ -15,9 +15,10 @@ from rich.text import Text
 from compact_bench.commands.inspect.methods import field_pairs, method_card, methods_table, pairs_table
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import duration
-from compact_bench.core.records import RunRecord
+from compact_bench.core.records import RunRecord, number_at
 from compact_bench.core.settings import SECTIONS
 from compact_bench.data.suites import SuiteSpec, load_spec, suite_names
+from compact_bench.evaluation.probes.registry import measure_columns
 from compact_bench.methods.registry import get_method, method_names
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
@@ -204,8 +205,6 @@ def record_summary(record: RunRecord) -> RenderableType:
     ]
     for task, result in record.evaluations.items():
         rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))
-    nats = record.probes.get("validation_nats", {})
-    values = {name: record.probes.get(name) for name in ("drift_nats_per_token", "weight_change")}
-    values |= {f"nats_{name}": nats.get(name) for name in ("after_question", "after_rationale")}
+    values = {column["name"]: number_at(record, column["source"]) for column in measure_columns()}
     rows += [(name, f"{value:.5f}") for name, value in values.items() if value is not None]
     return pairs_table(name, rows)

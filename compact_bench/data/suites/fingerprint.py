@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from compact_bench.core.records import Question, fingerprint
+from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import BenchmarkSpec, SuiteSpec
 from compact_bench.data.suites.generated import generated_benchmark
 
@@ -51,4 +52,6 @@ def _benchmark_contents(spec: SuiteSpec, benchmark: BenchmarkSpec) -> list[Any]:
     if benchmark.file is None:
         return [benchmark.task, fingerprint(list(generated_benchmark(spec, benchmark).rows))]
     excluding = benchmark.excluding and benchmark.excluding.sha256
-    return [benchmark.task, benchmark.layout, benchmark.file.sha256, excluding]
+    # What a format of another package makes of the file is known by the format's code alone.
+    code = FORMATS.code_mark(benchmark.layout) if benchmark.layout else ""
+    return [benchmark.task, benchmark.layout, benchmark.file.sha256, excluding, *([code] if code else [])]

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import Group, Strict
+from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.files.readers import HubSet
 from compact_bench.data.files.sources import FileRef
 from compact_bench.data.lab import LAB_TASKS, TEACHERS, WorldSettings
@@ -185,7 +186,7 @@ class BenchmarkSpec(Strict):
     """A benchmark.
 
     Attributes:
-        layout: how the file is laid out, one of `compact_bench.data.files.benchmarks.FORMATS`; None for
+        layout: how the file is laid out, a name of `compact_bench.data.files.formats.FORMATS`; None for
             generated items.
         items: how many items the suite's world generates; None where a file holds them.
         excluding: file whose questions are no test items, or None.
@@ -196,26 +197,19 @@ class BenchmarkSpec(Strict):
     title: Text
     group: Group
     metric: Metric
-    layout: (
-        Literal[
-            "svamp",
-            "adapters_number",
-            "gsm8k",
-            "strategyqa",
-            "csqa",
-            "arc",
-            "piqa",
-            "boolq",
-            "winogrande",
-            "rows",
-        ]
-        | None
-    ) = None
+    layout: str | None = None
     file: FileSpec | None = None
     items: Positive | None = None
     excluding: FileSpec | None = None
     chance: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     note: str = ""
+
+    @field_validator("layout")
+    @classmethod
+    def _is_a_format(cls, layout: str | None) -> str | None:
+        if layout is not None and layout not in (known := FORMATS.sources()):
+            raise ValueError(str(UnknownNameError(FORMATS.kind, layout, known)))
+        return layout
 
     @model_validator(mode="after")
     def _one_source(self) -> BenchmarkSpec:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from compact_bench.core.errors import ConfigError, UnknownNameError
-from compact_bench.core.settings import Group, Strict, describe_validation_error
+from compact_bench.core.errors import UnknownNameError
+from compact_bench.core.registry import usable
+from compact_bench.core.settings import Group, Strict, read_toml
 from compact_bench.results.tables.spec import (
     GroupSpec,
     RowSpec,
@@ -168,8 +168,8 @@ class SweepSpec(Strict):
 
 
 def sweep_names() -> tuple[str, ...]:
-    """Names of the packaged sweeps."""
-    return tuple(packaged_definitions("sweep"))
+    """Names of the sweeps of this package and of others."""
+    return usable(packaged_definitions("sweep"), load_sweep_spec)
 
 
 def load_sweep_spec(name: str) -> SweepSpec:
@@ -182,10 +182,4 @@ def load_sweep_spec(name: str) -> SweepSpec:
         UnknownNameError: there is no such sweep.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    path = definition_file("sweep", name)
-    try:
-        return SweepSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, path.name)) from None
+    return read_toml(definition_file("sweep", name), SweepSpec)

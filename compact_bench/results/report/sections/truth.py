@@ -10,7 +10,6 @@ import numpy as np
 from compact_bench.core.records import RunRecord, value_at
 from compact_bench.results.report.formatting import Reasons
 from compact_bench.results.report.markdown import LONG_ROWS, escaped, folded, grid
-from compact_bench.results.report.sections.truth_figure import LABELS
 from compact_bench.results.stats import Estimate, Sample, estimate
 
 SCORES = {
@@ -19,6 +18,8 @@ SCORES = {
     "difficulty": "difficulty (sign turned)",
     "fused": "the weight made of all three",
 }
+LABELS = ("compact", "compact_released")
+"""Rows that weight teachers by scores."""
 CHANCE = 0.5
 EQUAL = 1.0
 """Relative regret of equal weights."""

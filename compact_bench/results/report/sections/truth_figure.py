@@ -1,65 +1,39 @@
-"""The truth scores over training, as a figure beside RESULTS.md."""
+"""The figure of truth scores over training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from compact_bench.core.records import RunRecord, value_at
 from compact_bench.results.figures import Drawing, Level, Line, Panel, Point, draw
+from compact_bench.results.report.sections.figures import FigureSpec
 from compact_bench.results.stats import Sample, estimate
 
-TRUTH_FIGURE = "truth_over_training"
-"""Name of the files, without their ends."""
-LABELS = ("compact", "compact_released")
-"""Rows that are shown: those that weight teachers by scores."""
-SCORES = {
-    "fused": "Fused",
-    "consensus": "Consensus",
-    "adaptability": "Adaptability",
-    "difficulty": "Difficulty",
-}
 X_TITLE = "Optimiser step"
 Windows = Mapping[tuple[int, int], Mapping[str, Any]]
 
 
-def truth_figure_markdown(records: Sequence[RunRecord], folder: str = "") -> list[str]:
-    """Lines that show the figure; none where no record has what it draws.
-
-    Args:
-        records: the runs behind a table.
-        folder: where the picture lies, seen from the text; "" for beside it.
-    """
-    if not _runs(records):
-        return []
-    return [
-        "Left: share of the teacher weight on right rationales, of questions that have right and wrong ones. "
-        "Right: how well each score, and the weight made of them, ranks right over wrong rationales of a "
-        "question (area under the ROC curve; 0.5 is chance). Each point is a stretch of training; bands are "
-        "95 % intervals over seeds.",
-        "",
-        f"![Truth scores over training]({(PurePosixPath(folder) / TRUTH_FIGURE).as_posix()}.png)",
-    ]
-
-
-def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str]) -> Drawing | None:
+def truth_over_training(
+    spec: FigureSpec, records: Sequence[RunRecord], titles: Mapping[str, str]
+) -> Drawing | None:
     """Draw weight on right rationales and each score's ranking over the steps of training.
 
     Args:
+        spec: its rows are those that weight teachers by scores, its series the scores.
         records: the runs behind a table, under one set of settings.
         titles: label of a row -> as shown.
 
     Returns:
         None where no record has truth scores over training.
     """
-    runs = _runs(records)
+    runs = _runs(records, spec.rows)
     if not runs:
         return None
     lines = [
-        Line(titles.get(label, label), _points(own, "weight_on_right"), LABELS.index(label) + 1)
+        Line(titles.get(label, label), _points(own, "weight_on_right"), spec.rows.index(label) + 1)
         for label, own in runs.items()
     ]
     equal = [point.mean for own in runs.values() for point in _points(own, "uniform_share")]
@@ -76,7 +50,7 @@ def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str])
     for label, own in runs.items():
         scored = [
             Line(title, _points(own, f"auc.{score}"), style)
-            for style, (score, title) in enumerate(SCORES.items())
+            for style, (score, title) in enumerate(spec.series.items())
             if _points(own, f"auc.{score}")
         ]
         if scored:
@@ -84,13 +58,13 @@ def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str])
             panels.append(
                 Panel(title, X_TITLE, "Area under the ROC curve", tuple(scored), level=Level(0.5, "chance"))
             )
-    return draw("Do the weights go to the rationales that are right?", panels)
+    return draw(spec.title, panels)
 
 
-def _runs(records: Sequence[RunRecord]) -> dict[str, list[Windows]]:
+def _runs(records: Sequence[RunRecord], labels: Sequence[str]) -> dict[str, list[Windows]]:
     """Label -> the stretches of training of each of its runs, in the order of seeds."""
     found: dict[str, list[Windows]] = {}
-    for label in LABELS:
+    for label in labels:
         own = [r for r in records if r.status == "done" and r.key.label == label]
         own.sort(key=lambda record: record.key.seed)
         windows = [value_at(record, "probes.truth.over_training") for record in own]
