@@ -63,7 +63,9 @@ if TYPE_CHECKING:
     from compact_bench.methods.contract import Claim as Claim
     from compact_bench.methods.contract import Method as Method
     from compact_bench.methods.contract import MethodCard as MethodCard
+    from compact_bench.methods.contract import NoSettings as NoSettings
     from compact_bench.methods.contract import SuiteInfo as SuiteInfo
+    from compact_bench.methods.contract import refusal as refusal
     from compact_bench.students.averaging import BranchMean as BranchMean
     from compact_bench.students.averaging import adapted_layers as adapted_layers
     from compact_bench.students.averaging import load_weights as load_weights
@@ -95,8 +97,11 @@ if TYPE_CHECKING:
     from compact_bench.training.loss.terms import span_log_probs as span_log_probs
     from compact_bench.training.loss.terms import symmetric_kl as symmetric_kl
     from compact_bench.training.loss.terms import token_log_losses as token_log_losses
+    from compact_bench.training.objectives import AllBranches as AllBranches
     from compact_bench.training.objectives import Chooser as Chooser
+    from compact_bench.training.objectives import InnerBranches as InnerBranches
     from compact_bench.training.objectives import SelectedBranches as SelectedBranches
+    from compact_bench.training.objectives import SupervisedConfig as SupervisedConfig
     from compact_bench.training.objectives import SupervisedObjective as SupervisedObjective
     from compact_bench.training.objectives import draw_teacher as draw_teacher
     from compact_bench.training.objectives import keep_teachers as keep_teachers
@@ -127,7 +132,7 @@ _NAMES = {
     "methods.compact.objective": "PaperObjective WeightingConfig",
     "methods.compact.released": "ReleasedObjective",
     "methods.compact.scores": "difficulty",
-    "methods.contract": "Claim Method MethodCard SuiteInfo",
+    "methods.contract": "Claim Method MethodCard NoSettings SuiteInfo refusal",
     "students.averaging": "BranchMean adapted_layers load_weights restore save_weights trained_weights",
     "students.chat": "chat_text encode_row prompt_ids",
     "students.student": "Student load_student",
@@ -138,7 +143,8 @@ _NAMES = {
     "training.loss.head": "HeadValues branch_values label_values",
     "training.loss.supervised": "Reduction branch_losses branch_rows reduced_losses",
     "training.loss.terms": "consistency_loss span_log_probs symmetric_kl token_log_losses",
-    "training.objectives": "Chooser SelectedBranches SupervisedObjective draw_teacher keep_teachers",
+    "training.objectives": "AllBranches Chooser InnerBranches SelectedBranches SupervisedConfig "
+    "SupervisedObjective draw_teacher keep_teachers",
     "training.parts": "joined_report",
     "training.protocol": "CombinesGradients FitReport Objective OwnsParameters RunContext StepAware "
     "StepLoss derive_seed",

@@ -23,7 +23,7 @@ from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import Strict, describe_validation_error
-from compact_bench.methods.contract import Method, MethodCard
+from compact_bench.methods.contract import METHOD_PARTS, Method, MethodCard
 
 ENTRY_POINT_GROUP = "compact_bench.baselines"
 _PREFIX = "compact_bench_methods."
@@ -117,7 +117,7 @@ def get_method(name: str) -> type[Any]:
         name: registry name.
 
     Returns:
-        A class that satisfies `trainer.Method`.
+        A class that satisfies `contract.Method`.
 
     Raises:
         UnknownNameError: no such method; near matches are suggested.
@@ -136,7 +136,7 @@ def import_method(source: MethodSource) -> type[Any]:
         source: its name, and its file or entry point.
 
     Returns:
-        A class that satisfies `trainer.Method`.
+        A class that satisfies `contract.Method`.
 
     Raises:
         ConfigError: its module cannot be imported or holds no method; the file or package is named.
@@ -152,11 +152,11 @@ def import_method(source: MethodSource) -> type[Any]:
         raise ConfigError(
             f"method {name!r} ({where}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    missing = [part for part in ("card", "config_type", "supports", "fit") if not hasattr(found, part)]
+    missing = [part for part in METHOD_PARTS if not hasattr(found, part)]
     if not isinstance(found, type) or missing:
         raise ConfigError(
-            f"method {name!r} ({where}): expected METHOD to be a class with card, config_type, supports and "
-            f"fit, got {found!r}" + (f" without {', '.join(missing)}" if missing else "")
+            f"method {name!r} ({where}): expected METHOD to be a class with {', '.join(METHOD_PARTS)}, got "
+            f"{found!r}" + (f" without {', '.join(missing)}" if missing else "")
         )
     kind: type[Any] = found
     config, variants = kind.config_type, getattr(kind, "variants", {})

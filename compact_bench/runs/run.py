@@ -24,7 +24,7 @@ from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, RunStatus, fingerprint
 from compact_bench.core.settings import RunSettings
-from compact_bench.methods.contract import Method
+from compact_bench.methods.contract import Method, refusal
 from compact_bench.methods.registry import make_method
 from compact_bench.runs.session import Session
 from compact_bench.training.final_weights import load_final, save_final
@@ -91,7 +91,7 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
     try:
         with _as_known_errors():
             method = make_method(key.method, dict(key.settings["method"]))
-            reason = method.supports(session.suite_info)
+            reason = refusal(method, session.suite_info)
             if reason is None:
                 record = _measured(session, key, method, directory, ticker, started)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -131,8 +131,21 @@ class RunContext:
     validation: tuple[Question, ...] = ()
 
     def seed_for(self, axis: str) -> int:
-        """Seed of one named axis."""
+        """Seed of one named axis, of this run."""
         return derive_seed(self.seed, axis)
+
+    def with_train(self, **changes: Any) -> RunContext:
+        """The same run with other settings of the loop ("learning_rate", "epochs")."""
+        train = self.settings.train.model_copy(update=changes)
+        return replace(self, settings=self.settings.model_copy(update={"train": train}))
+
+    def labelled(self, label: str, **metrics: Any) -> RunContext:
+        """The same run, with `label` before its progress texts and `metrics` in every log entry."""
+        return replace(
+            self,
+            log=lambda found: self.log({**metrics, **found}),
+            on_progress=lambda done, total, text: self.on_progress(done, total, f"{label}, {text}"),
+        )
 
 
 @dataclass(frozen=True)

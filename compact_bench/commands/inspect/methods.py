@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.methods.contract import Claim, MethodCard
+from compact_bench.methods.contract import SUITE_DATA, Claim, MethodCard, config_doc
 from compact_bench.methods.registry import (
     get_method,
     method_names,
@@ -51,7 +51,8 @@ def needs_of(card: MethodCard) -> list[str]:
     gold = ["gold answers"] if card.uses_gold and not any("gold" in text for text in card.needs) else []
     told = card.min_teachers < 2 or any("teachers" in text for text in card.needs)
     teachers = [] if told else [f"{card.min_teachers} teachers"]
-    return [*card.needs, *gold, *teachers]
+    required = [] if card.needs else [SUITE_DATA[data] for data in card.requires]
+    return [*card.needs, *required, *gold, *teachers]
 
 
 def pairs_table(title: str, rows: Sequence[tuple[str, Any]]) -> Table:
@@ -114,7 +115,7 @@ def method_card(name: str) -> RenderableType:
     fields = field_pairs("method", method.config_type)
     if fields:
         parts.append(pairs_table("settings (defaults)", fields))
-        parts.append(Text((method.config_type.__doc__ or "").strip(), style="dim"))
+        parts.append(Text(config_doc(method.config_type), style="dim"))
     if variants := method_variants(method_name):
         listed = [
             (f"{method_name}[{other}]", ", ".join(f"{k}={v}" for k, v in values.items()))
