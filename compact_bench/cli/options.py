@@ -250,12 +250,15 @@ class RequestOptions:
         )
 
 
-def takes(options: type[Any], names: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(
+    options: type[Any], names: str = "", *, leave_out: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that a dataclass declares; its first argument is an instance of it.
 
     Args:
         options: a dataclass whose annotations are typer's.
         names: fields that become options, separated by spaces, the others keep their defaults; "" for all.
+        leave_out: fields that do not, where `names` is "".
     """
     hints = get_type_hints(options, include_extras=True)
     shared = [
@@ -266,7 +269,7 @@ def takes(options: type[Any], names: str = "") -> Callable[[Callable[..., None]]
             annotation=hints[one.name],
         )
         for one in fields(options)
-        if not names or one.name in names.split()
+        if (not names or one.name in names.split()) and one.name not in leave_out.split()
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

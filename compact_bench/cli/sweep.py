@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     )
 
 
-@o.takes(SweepOptions, "suite profile seeds student overrides world store offline threads device")
+@o.takes(SweepOptions, leave_out="on_fault rationales teachers mirror")
 def sweep(
     options: SweepOptions,
     name: SweepName = "error_rate",
