@@ -52,8 +52,8 @@ MethodNames = Annotated[
     option(
         RUN,
         "--methods",
-        help="Only these methods, as a,b[variant],c; those without a row get one. table: all of the table's; "
-        "all: these and every other registered method; claims: all that methods' claims are about.",
+        help="Only these methods, as a,b[variant],c; a method without a row gets one. "
+        "table: every method of the table; all: these and every other registered method; claims: all methods that the claims are about.",
     ),
 ]
 Tables = Annotated[
@@ -105,7 +105,8 @@ Reproduction = Annotated[
     ),
 ]
 Figures = Annotated[
-    str, option(PLACE, "--figures", help="Folder of pictures, seen from --output. Default: the same.")
+    str,
+    option(PLACE, "--figures", help="Folder of pictures, relative to --output. Default: the same folder."),
 ]
 Offline = Annotated[bool, option(PLACE, "--offline", help="Never use the network.")]
 Threads = Annotated[
@@ -114,7 +115,7 @@ Threads = Annotated[
         PLACE,
         "--threads",
         min=0,
-        help="CPU threads of a worker; 0: one for a small student, else all there are.",
+        help="CPU threads of a worker; 0: one for a small student, else all cores.",
     ),
 ]
 Workers = Annotated[

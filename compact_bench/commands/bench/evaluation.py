@@ -149,7 +149,6 @@ def bench_eval(
     Args:
         student: without adapters, or with them merged.
         benchmarks: task name -> the items that are evaluated.
-        display: shows progress.
         max_new_tokens: longest generation.
         batch_sizes: each engine is tried at all of them once and measured at its best.
         repeats: rounds.
@@ -255,7 +254,6 @@ def choose_tasks(benchmarks: Mapping[str, Rows], names: Sequence[str], items: in
     """The first items of some tasks of a suite.
 
     Args:
-        benchmarks: of the suite.
         names: tasks; empty for its first one of each kind, csqa and svamp where it has them.
         items: how many of each.
 

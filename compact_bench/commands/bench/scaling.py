@@ -131,18 +131,15 @@ def bench_scaling(
     """Measure along every axis. All points of an axis take turns, so that a drifting machine bends no line.
 
     A point's memory is that of a fresh process, which ends afterwards; a contender's steps at all points are
-    timed in one further process.
+    timed in one other process.
 
     Args:
         student: what `open_student` gave for these settings.
-        make_work: the work of some size.
         settings: how the processes set up their students.
-        contenders: who takes part; one that a point has too little memory for is skipped there.
+        contenders: what is measured; one that a point has too little memory for is skipped there.
         axes: name -> ascending values.
-        display: shows progress.
         base: what the other axes are kept at.
         repeats: rounds.
-        open_runner: what makes the turns.
     """
     base = base or Scale()
     planned = {

@@ -96,9 +96,7 @@ def bench_step(
         work: the questions of a step.
         settings: how the processes set up their students.
         contenders: what is measured, at least one.
-        display: shows progress.
         repeats: rounds.
-        open_runner: what makes the turns.
 
     Raises:
         ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended.
