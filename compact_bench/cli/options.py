@@ -53,7 +53,8 @@ MethodNames = Annotated[
         RUN,
         "--methods",
         help="Only these methods, as a,b[variant],c; a method without a row gets one. "
-        "table: every method of the table; all: these and every other registered method; claims: all methods that the claims are about.",
+        "table: every method of the table; all: these and every other registered method; "
+        "claims: all methods that the claims are about.",
     ),
 ]
 Tables = Annotated[
