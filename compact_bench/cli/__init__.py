@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import typer
@@ -55,35 +54,6 @@ app.add_typer(lab.app, name="lab")
 app.add_typer(bench.app, name="bench")
 
 
-class _Guard:
-    """Ends the process with one clear message: what a user can mend, an interruption, or our own fault."""
-
-    def __enter__(self) -> _Guard:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None or isinstance(error, SystemExit):
-            return
-        if isinstance(error, CompactBenchError):
-            print(f"Error: {error}", file=sys.stderr)
-            raise SystemExit(error.exit_code) from None
-        if isinstance(error, KeyboardInterrupt):
-            raise SystemExit(run.EXIT_INTERRUPTED) from None
-        if isinstance(error, BrokenPipeError):
-            # The reader of our output went away (`| head`); nothing is left to say to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
-        log = _write_log(error)
-        print(
-            f"Error: something unexpected happened ({type(error).__name__}: {_first_line(error)}).\n"
-            f"This is a fault of compact-bench, not yours. The full report is in {log}",
-            file=sys.stderr,
-        )
-        raise SystemExit(EXIT_BUG) from None
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else "no message"
@@ -107,5 +77,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always, with the exit code: 0, that of the `CompactBenchError`, 70 for a fault of this
             package (its report is written to a file that the message names), 130 when interrupted.
     """
-    with _Guard():
+    try:
         app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
+    except CompactBenchError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(run.EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        log = _write_log(error)
+        print(
+            f"Error: something unexpected happened ({type(error).__name__}: {_first_line(error)}).\n"
+            f"This is a fault of compact-bench, not yours. The full report is in {log}",
+            file=sys.stderr,
+        )
+        raise SystemExit(EXIT_BUG) from None

@@ -29,14 +29,9 @@ app = typer.Typer(
 
 BENCH_SUITE = "svamp"
 
-Contenders = Annotated[
-    str, typer.Option("--contenders", rich_help_panel=o.RUN, help="What is measured, as a,b,c.")
-]
+Contenders = Annotated[str, o.option(o.RUN, "--contenders", help="What is measured, as a,b,c.")]
 Repeats = Annotated[
-    int,
-    typer.Option(
-        "--repeats", min=1, rich_help_panel=o.PLACE, help="Rounds; every contender is timed once in each."
-    ),
+    int, o.option(o.PLACE, "--repeats", min=1, help="Rounds; every contender is timed once in each.")
 ]
 
 
@@ -46,60 +41,45 @@ class BenchOptions:
 
     student: Annotated[
         str,
-        typer.Option(
-            rich_help_panel=o.RUN,
+        o.option(
+            o.RUN,
             help="Hub id, folder or packaged student. Default: the suite's; lab-student with --synthetic.",
         ),
     ] = ""
     suite: o.SuiteName = BENCH_SUITE
     synthetic: Annotated[
-        bool,
-        typer.Option("--synthetic", rich_help_panel=o.RUN, help="Random words; no suite is read or fetched."),
+        bool, o.option(o.RUN, "--synthetic", help="Random words; no suite is read or fetched.")
     ] = False
-    teachers: Annotated[
-        int, typer.Option(min=1, rich_help_panel=o.RUN, help="K, the rationales of a question.")
-    ] = 4
-    questions_per_step: Annotated[
-        int, typer.Option(min=1, rich_help_panel=o.RUN, help="Questions in one optimiser step.")
-    ] = 1
-    lora: Annotated[
-        bool,
-        typer.Option("--lora/--no-lora", rich_help_panel=o.DATA, help="Train adapters, or every weight."),
-    ] = True
+    teachers: Annotated[int, o.option(o.RUN, min=1, help="K, the rationales of a question.")] = 4
+    questions_per_step: Annotated[int, o.option(o.RUN, min=1, help="Questions in one optimiser step.")] = 1
+    lora: Annotated[bool, o.option(o.DATA, "--lora/--no-lora", help="Train adapters, or every weight.")] = (
+        True
+    )
     dropout: Annotated[
         float | None,
-        typer.Option(
-            min=0.0, max=0.99, rich_help_panel=o.DATA, help="Of the adapters. Default: the setting's, 0.1."
-        ),
+        o.option(o.DATA, min=0.0, max=0.99, help="Of the adapters. Default: the setting's, 0.1."),
     ] = None
     dtype: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=o.DATA,
-            help="auto, float32 or bfloat16. Default: float32 on the CPU, auto elsewhere.",
-        ),
+        str, o.option(o.DATA, help="auto, float32 or bfloat16. Default: float32 on the CPU, auto elsewhere.")
     ] = ""
     overrides: Annotated[
         list[str],
-        typer.Option(
+        o.option(
+            o.DATA,
             "--set",
-            rich_help_panel=o.DATA,
             metavar="KEY=VALUE",
             help="Change a setting of section train, as head=at_once; may be repeated.",
         ),
     ] = field(default_factory=list)
-    json_file: Annotated[
-        Path | None, typer.Option("--json", rich_help_panel=o.PLACE, help="Write every measurement here.")
-    ] = None
-    output: Annotated[
-        Path | None,
-        typer.Option(rich_help_panel=o.PLACE, help="Folder for the JSON, the table and pictures."),
-    ] = None
+    json_file: Annotated[Path | None, o.option(o.PLACE, "--json", help="Write every measurement here.")] = (
+        None
+    )
+    output: Annotated[Path | None, o.option(o.PLACE, help="Folder for the JSON, the table and pictures.")] = (
+        None
+    )
     mirror: o.Mirror = None
     offline: o.Offline = False
-    threads: Annotated[
-        int, typer.Option(min=0, rich_help_panel=o.PLACE, help="CPU threads; 0: torch's default.")
-    ] = 0
+    threads: Annotated[int, o.option(o.PLACE, min=0, help="CPU threads; 0: torch's default.")] = 0
     device: o.Device = "auto"
     quiet: o.Quiet = False
 
@@ -180,10 +160,7 @@ class BenchOptions:
 def step(
     options: BenchOptions,
     rationale_tokens: Annotated[
-        int,
-        typer.Option(
-            min=0, rich_help_panel=o.RUN, help="Bring every rationale to about this length; 0: as they are."
-        ),
+        int, o.option(o.RUN, min=0, help="Bring every rationale to about this length; 0: as they are.")
     ] = 0,
     contenders: Contenders = "ours,uniform,sft,released",
     repeats: Repeats = 5,
@@ -212,15 +189,14 @@ def scaling(
     options: BenchOptions,
     axis: Annotated[
         list[str],
-        typer.Option(
-            rich_help_panel=o.RUN,
+        o.option(
+            o.RUN,
             metavar="NAME[=A,B,...]",
             help="teachers, rationale_tokens or questions_per_step; may be repeated. Default: all three.",
         ),
     ] = [],  # noqa: B006
     rationale_tokens: Annotated[
-        int,
-        typer.Option(min=1, rich_help_panel=o.RUN, help="Length of rationales where no axis varies it."),
+        int, o.option(o.RUN, min=1, help="Length of rationales where no axis varies it.")
     ] = 100,
     contenders: Contenders = "ours,released",
     repeats: Repeats = 3,
@@ -278,18 +254,12 @@ def _give_scaling(result: ScalingResult, options: BenchOptions) -> None:
 def evaluation(
     options: BenchOptions,
     tasks: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=o.RUN, help="As a,b. Default: csqa and svamp, or the suite's first of each kind."
-        ),
+        str, o.option(o.RUN, help="As a,b. Default: csqa and svamp, or the suite's first of each kind.")
     ] = "",
-    items: Annotated[int, typer.Option(min=1, rich_help_panel=o.RUN, help="Items of every task.")] = 32,
-    max_new_tokens: Annotated[
-        int, typer.Option(min=1, rich_help_panel=o.RUN, help="Tokens of the longest generation.")
-    ] = 160,
+    items: Annotated[int, o.option(o.RUN, min=1, help="Items of every task.")] = 32,
+    max_new_tokens: Annotated[int, o.option(o.RUN, min=1, help="Tokens of the longest generation.")] = 160,
     batch_sizes: Annotated[
-        str,
-        typer.Option(rich_help_panel=o.RUN, help="Each engine is measured at the fastest of these."),
+        str, o.option(o.RUN, help="Each engine is measured at the fastest of these.")
     ] = "8,16,32",
     repeats: Repeats = 3,
 ) -> None:

@@ -40,7 +40,7 @@ def list_names(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all without it.")] = "",
     store: o.Store = None,
 ) -> None:
-    """List the names there are: methods, suites, students, tables, sweeps, runs."""
+    """List the known names: methods, suites, students, tables, sweeps, runs."""
     if kind and kind not in KINDS:
         raise UnknownNameError("kind of name", kind, KINDS)
     o.prepare_libraries()

@@ -44,7 +44,7 @@ def export(
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     store: o.Store = None,
     keep: Annotated[str, typer.Option("--keep", help="Hashes of runs whose checkpoints stay, as a,b.")] = "",
 ) -> None:

@@ -1,4 +1,4 @@
-"""Commands for who adds a method: new, check."""
+"""Commands for authors of methods: new, check."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def new(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", help="Where. Default: the checkout for a file, else the current folder."),
+        typer.Option(
+            "--output", help="Folder to write to. Default: the checkout for a file, else the current."
+        ),
     ] = None,
 ) -> None:
     """Write a method that works, with its card and tests, to be changed into your own."""

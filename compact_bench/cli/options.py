@@ -29,6 +29,11 @@ RUN, DATA, PLACE = "What is run", "Settings and data", "Where and how it runs"
 """Headings in the help of a command."""
 
 
+def option(panel: str, *names: str, **more: Any) -> Any:
+    """An option in a panel of a command's help; `names` and the rest as `typer.Option` takes them."""
+    return typer.Option(*names, rich_help_panel=panel, **more)
+
+
 class FaultChoice(StrEnum):
     """What a faulty training question does."""
 
@@ -36,124 +41,94 @@ class FaultChoice(StrEnum):
     drop = "drop"
 
 
-SuiteName = Annotated[
-    str, typer.Option("--suite", rich_help_panel=RUN, help="Suite name or a suite's TOML file.")
-]
-Profile = Annotated[str, typer.Option("--profile", rich_help_panel=RUN, help="Scale: smoke, lite or full.")]
-Seeds = Annotated[
-    str, typer.Option("--seeds", rich_help_panel=RUN, help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")
-]
+SuiteName = Annotated[str, option(RUN, "--suite", help="Suite name or a suite's TOML file.")]
+Profile = Annotated[str, option(RUN, "--profile", help="Scale: smoke, lite or full.")]
+Seeds = Annotated[str, option(RUN, "--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")]
 StudentName = Annotated[
-    str,
-    typer.Option(
-        "--student", rich_help_panel=RUN, help="Hub id, folder or packaged student. Default: the suite's."
-    ),
+    str, option(RUN, "--student", help="Hub id, folder or packaged student. Default: the suite's.")
 ]
 MethodNames = Annotated[
     str,
-    typer.Option(
+    option(
+        RUN,
         "--methods",
-        rich_help_panel=RUN,
-        help="Only these methods, as a,b[variant],c; those without a row get one. table: all of the table's; "
-        "all: these and every other registered method; claims: all that methods' claims are about.",
+        help="Only these methods, as a,b[variant],c; a method without a row gets one. "
+        "table: every method of the table; all: these and every other registered method; "
+        "claims: all methods that the claims are about.",
     ),
 ]
 Tables = Annotated[
-    list[str],
-    typer.Option(
-        "--table", rich_help_panel=RUN, help="Table, or tables as 2,5: names or TOML files; may be repeated."
-    ),
+    list[str], option(RUN, "--table", help="Table, or tables as 2,5: names or TOML files; may be repeated.")
 ]
 Overrides = Annotated[
-    list[str],
-    typer.Option(
-        "--set", rich_help_panel=DATA, metavar="KEY=VALUE", help="Change a setting; may be repeated."
-    ),
+    list[str], option(DATA, "--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
 ]
 World = Annotated[
     list[str],
-    typer.Option(
+    option(
+        DATA,
         "--world",
-        rich_help_panel=DATA,
         metavar="KEY=VALUE",
         help="Change a suite's world, as slip_rate=0.2; may be repeated.",
     ),
 ]
 OnFault = Annotated[
-    FaultChoice,
-    typer.Option(
-        "--on-fault", rich_help_panel=DATA, help="Faulty training questions: stop, or drop and list them."
-    ),
+    FaultChoice, option(DATA, "--on-fault", help="Faulty training questions: stop, or drop and list them.")
 ]
 Rationales = Annotated[
-    str,
-    typer.Option(
-        "--rationales", rich_help_panel=DATA, help="Your own rationale file (JSON or JSONL) to train on."
-    ),
+    str, option(DATA, "--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
 ]
 Teachers = Annotated[
     str,
-    typer.Option(
-        "--teachers",
-        rich_help_panel=DATA,
-        help="Only these teachers, as a,b or a@level,b; with --rationales, their names.",
+    option(
+        DATA, "--teachers", help="Only these teachers, as a,b or a@level,b; with --rationales, their names."
     ),
 ]
-Mirror = Annotated[
-    Path | None,
-    typer.Option("--mirror", rich_help_panel=PLACE, help="Folder laid out as owner/repo/commit/path."),
-]
+Mirror = Annotated[Path | None, option(PLACE, "--mirror", help="Folder laid out as owner/repo/commit/path.")]
 Store = Annotated[
-    Path | None,
-    typer.Option(
-        "--store", rich_help_panel=PLACE, help="Where runs are kept. Default: ./compact_bench_store."
-    ),
+    Path | None, option(PLACE, "--store", help="Where runs are kept. Default: ./compact_bench_store.")
 ]
 Tune = Annotated[
     bool,
-    typer.Option(
+    option(
+        RUN,
         "--tune",
-        rich_help_panel=RUN,
         help="Choose every row's learning rate from one grid, on the validation split, with equal trials.",
     ),
 ]
-Output = Annotated[
-    Path, typer.Option("--output", rich_help_panel=PLACE, help="Folder for RESULTS.md, .csv and .tex.")
-]
+Output = Annotated[Path, option(PLACE, "--output", help="Folder for RESULTS.md, .csv and .tex.")]
 Reproduction = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        PLACE,
         "--reproduction",
-        rich_help_panel=PLACE,
         help="Also write the reproduction page to this file: methods' claims and what these runs say.",
     ),
 ]
 Figures = Annotated[
     str,
-    typer.Option(
-        "--figures", rich_help_panel=PLACE, help="Folder of pictures, seen from --output. Default: the same."
-    ),
+    option(PLACE, "--figures", help="Folder of pictures, relative to --output. Default: the same folder."),
 ]
-Offline = Annotated[bool, typer.Option("--offline", rich_help_panel=PLACE, help="Never use the network.")]
+Offline = Annotated[bool, option(PLACE, "--offline", help="Never use the network.")]
 Threads = Annotated[
     int,
-    typer.Option(
+    option(
+        PLACE,
         "--threads",
-        rich_help_panel=PLACE,
         min=0,
-        help="CPU threads of a worker; 0: one for a small student, else all there are.",
+        help="CPU threads of a worker; 0: one for a small student, else all cores.",
     ),
 ]
 Workers = Annotated[
     int,
-    typer.Option(
+    option(
+        PLACE,
         "--workers",
-        rich_help_panel=PLACE,
         min=0,
         help="Runs at a time; 0: as many as cores (at most 4) for a small student on the CPU, else 1.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", rich_help_panel=PLACE, help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, option(PLACE, "--device", help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
@@ -277,12 +252,15 @@ class RequestOptions:
         )
 
 
-def takes(options: type[Any], names: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(
+    options: type[Any], names: str = "", *, leave_out: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that a dataclass declares; its first argument is an instance of it.
 
     Args:
         options: a dataclass whose annotations are typer's.
         names: fields that become options, separated by spaces, the others keep their defaults; "" for all.
+        leave_out: fields that do not, where `names` is "".
     """
     hints = get_type_hints(options, include_extras=True)
     shared = [
@@ -293,7 +271,7 @@ def takes(options: type[Any], names: str = "") -> Callable[[Callable[..., None]]
             annotation=hints[one.name],
         )
         for one in fields(options)
-        if not names or one.name in names.split()
+        if (not names or one.name in names.split()) and one.name not in leave_out.split()
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

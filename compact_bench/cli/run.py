@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,10 @@ import typer
 from compact_bench.cli import options as o
 
 if TYPE_CHECKING:
+    from compact_bench.commands.reproduce import TablesRequest
     from compact_bench.runs.execution import Outcome
 
 EXIT_INTERRUPTED = 130
-TABLE_OPTIONS = (
-    "suite profile seeds student overrides world on_fault rationales teachers mirror store offline"
-)
-RUN_OPTIONS = f"{TABLE_OPTIONS} threads device"
 
 REPRODUCE_HELP = """
 Plan a table's runs, run what is missing, and write RESULTS.md, RESULTS.csv and RESULTS.tex.
@@ -36,30 +34,43 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
 
 
-@o.takes(o.RequestOptions, RUN_OPTIONS)
+@dataclass(frozen=True)
+class TableOptions(o.RequestOptions):
+    """The options of commands that write tables."""
+
+    table: o.Tables = field(default_factory=lambda: ["2"])
+    methods: o.MethodNames = ""
+    output: o.Output = Path(".")
+    figures: o.Figures = ""
+    reproduction: o.Reproduction = None
+    tune: o.Tune = False
+
+    def tables(self) -> TablesRequest:
+        """Which tables are written, and where."""
+        from compact_bench.commands.reproduce import TablesRequest
+
+        names, methods = o.all_names(self.table), o.csv_names(self.methods)
+        return TablesRequest(names, self.output, methods, self.tune, self.figures, self.reproduction)
+
+
+@o.takes(TableOptions)
 def reproduce(
-    options: o.RequestOptions,
-    table: o.Tables = ["2"],  # noqa: B006
-    methods: o.MethodNames = "",
-    output: o.Output = Path("."),
-    figures: o.Figures = "",
-    reproduction: o.Reproduction = None,
+    options: TableOptions,
     workers: o.Workers = 0,
-    tune: o.Tune = False,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,
 ) -> None:
     """Plan a table, run what the store lacks, write RESULTS.md, .csv and .tex; continue if interrupted."""
     request = options.request()
-    from compact_bench.commands.reproduce import TablesRequest, reproduce_tables
+    from compact_bench.commands.reproduce import reproduce_tables
 
-    tables = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
+    tables = options.tables()
     end_with(
         reproduce_tables(request, tables, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
     )
 
 
-@o.takes(o.RequestOptions, RUN_OPTIONS)
+@o.takes(o.RequestOptions)
 def run(
     options: o.RequestOptions,
     method: Annotated[
@@ -81,23 +92,13 @@ def run(
     end_with(outcome)
 
 
-@o.takes(o.RequestOptions, TABLE_OPTIONS)
-def report(
-    options: o.RequestOptions,
-    table: o.Tables = ["2"],  # noqa: B006
-    methods: o.MethodNames = "",
-    output: o.Output = Path("."),
-    figures: o.Figures = "",
-    reproduction: o.Reproduction = None,
-    tune: o.Tune = False,
-    quiet: o.Quiet = False,
-) -> None:
+@o.takes(TableOptions, leave_out="threads device")
+def report(options: TableOptions, quiet: o.Quiet = False) -> None:
     """Write the tables from the records in the store; nothing is run, empty cells say why."""
     request = options.request()
-    from compact_bench.commands.reproduce import TablesRequest, report_tables
+    from compact_bench.commands.reproduce import report_tables
 
-    tables = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
-    report_tables(request, tables, console=o.status(), quiet=quiet)
+    report_tables(request, options.tables(), console=o.status(), quiet=quiet)
 
 
 @o.takes(o.RequestOptions, "suite profile student world mirror offline")

@@ -19,15 +19,9 @@ SweepName = Annotated[str, typer.Argument(help="Sweep: a name (error_rate) or a 
 class SweepOptions(o.RequestOptions):
     """A sweep has a suite, a profile and seeds of its own; these options replace them."""
 
-    suite: Annotated[
-        str, typer.Option(rich_help_panel=o.RUN, help="Suite name or TOML file. Default: the sweep's.")
-    ] = ""
-    profile: Annotated[
-        str, typer.Option(rich_help_panel=o.RUN, help="Scale: smoke, lite or full. Default: the sweep's.")
-    ] = ""
-    seeds: Annotated[
-        str, typer.Option(rich_help_panel=o.RUN, help="Seeds, as 1,2,3 or 1-5. Default: the sweep's.")
-    ] = ""
+    suite: Annotated[str, o.option(o.RUN, help="Suite name or TOML file. Default: the sweep's.")] = ""
+    profile: Annotated[str, o.option(o.RUN, help="Scale: smoke, lite or full. Default: the sweep's.")] = ""
+    seeds: Annotated[str, o.option(o.RUN, help="Seeds, as 1,2,3 or 1-5. Default: the sweep's.")] = ""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,26 +31,20 @@ def register(app: typer.Typer) -> None:
     )
 
 
-@o.takes(SweepOptions, "suite profile seeds student overrides world store offline threads device")
+@o.takes(SweepOptions, leave_out="on_fault rationales teachers mirror")
 def sweep(
     options: SweepOptions,
     name: SweepName = "error_rate",
     values: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=o.RUN, help="Values of the setting, as 0,0.2,0.4. Default: the sweep's."
-        ),
+        str, o.option(o.RUN, help="Values of the setting, as 0,0.2,0.4. Default: the sweep's.")
     ] = "",
     methods: Annotated[
         str,
-        typer.Option(
-            rich_help_panel=o.RUN,
-            help="Only these lines of the sweep, as uniform,compact,oracle. Default: its usual ones.",
+        o.option(
+            o.RUN, help="Only these lines of the sweep, as uniform,compact,oracle. Default: its usual ones."
         ),
     ] = "",
-    output: Annotated[
-        Path, typer.Option(rich_help_panel=o.PLACE, help="Folder for SWEEP.md, picture and data.")
-    ] = Path("."),
+    output: Annotated[Path, o.option(o.PLACE, help="Folder for SWEEP.md, picture and data.")] = Path("."),
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,

@@ -54,11 +54,7 @@ class StepSamples:
 
 @dataclass
 class CeilingSamples:
-    """The ceiling, a value a round each.
-
-    Attributes:
-        square, shapes: operations per second.
-    """
+    """Both rates of the ceiling in operations per second, a value a round."""
 
     square: list[float] = field(default_factory=list)
     shapes: list[float] = field(default_factory=list)
@@ -99,15 +95,17 @@ def bench_step(
         student: what `open_student` gave for these settings; it counts tokens and gives shapes.
         work: the questions of a step.
         settings: how the processes set up their students.
-        contenders: who takes part, at least one.
-        display: shows progress.
+        contenders: what is measured, at least one.
         repeats: rounds.
-        open_runner: what makes the turns.
 
     Raises:
         ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended.
     """
-    _check_counts(repeats, contenders)
+    if repeats < 1 or not contenders:
+        raise ConfigError(
+            f"bench step: expected at least one repeat and one contender, got {repeats} and "
+            f"{len(contenders)}."
+        )
     facts = work_facts(student, work, settings.train.max_length_tokens)
     padded = padded_shapes(student, work, settings.train.max_length_tokens)
     check_memory(student, contenders, facts, padded)
@@ -140,14 +138,6 @@ def bench_step(
         ),
         provenance=provenance_of(student),
     )
-
-
-def _check_counts(repeats: int, contenders: Sequence[Contender]) -> None:
-    if repeats < 1 or not contenders:
-        raise ConfigError(
-            "bench step: expected at least one repeat and one contender, "
-            f"got {repeats} and {len(contenders)}."
-        )
 
 
 def provenance_of(student: Student) -> dict[str, Any]:

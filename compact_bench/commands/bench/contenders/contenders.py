@@ -45,8 +45,6 @@ class Contender:
     """One way to compute a step.
 
     Attributes:
-        name: on the command line.
-        title: one line for tables.
         rows: what its useful floating-point operations are.
         make: its pass for a student, the work and the settings.
         checkpointed: whether activations are recomputed in the backward pass.

@@ -44,7 +44,7 @@ class TimedStep:
     """One optimiser step.
 
     Attributes:
-        seconds: forward and backward pass, clipping, AdamW, gradients dropped.
+        seconds: of forward and backward pass, clipping, AdamW, and dropping the gradients.
         loss: before the update.
         path: what computed it where that is ours: layout and kernels, as in a run's record; else empty.
     """

@@ -50,8 +50,6 @@ class WorkFacts(Strict):
     """How large the work is for one student.
 
     Attributes:
-        origin: where the texts are from.
-        question_ids: which questions.
         teachers: K.
         prompt_tokens: per question.
         rationale_tokens: per question and teacher, without the end-of-turn token.
@@ -218,7 +216,6 @@ def synthetic_work(
         teachers: K.
         count: questions per step.
         rationale_tokens: length of every rationale; None for a moderate one.
-        seed: of the words.
 
     Raises:
         DataError: the vocabulary holds no words.

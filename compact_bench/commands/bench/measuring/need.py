@@ -1,4 +1,4 @@
-"""About how much memory a contender's step takes, so that no machine is asked for more than it has."""
+"""About how much memory a contender's step takes, so that too large a step is refused beforehand."""
 
 from __future__ import annotations
 
@@ -99,12 +99,7 @@ def shortage(
     padded: Sequence[tuple[int, int]],
     others: int = 0,
 ) -> str:
-    """Why there is too little memory for a contender, or "".
-
-    Args:
-        student, contender, facts, padded: as in `needed_bytes`.
-        others: processes that rest meanwhile.
-    """
+    """Why there is too little memory for a contender beside `others` resting processes, or ""."""
     free = free_bytes(student.device)
     needed = needed_bytes(student, contender, facts, padded)
     resting = others * resting_bytes(student)
@@ -120,11 +115,7 @@ def check_memory(
     facts: WorkFacts,
     padded: Sequence[tuple[int, int]],
 ) -> None:
-    """Refuse work that does not fit this machine.
-
-    Args:
-        student, facts, padded: as in `needed_bytes`.
-        contenders: all of them are checked.
+    """Refuse work for which this machine has too little memory.
 
     Raises:
         ConfigError: memory is too little for some of them, with how much each needs.

@@ -44,13 +44,7 @@ def spread(samples: Sequence[float]) -> Spread:
 
 
 def ratio(first: Sequence[float], second: Sequence[float], memory: float, step_memory: float) -> Ratio:
-    """Ratio of the first to the second.
-
-    Args:
-        first, second: seconds, one sample a round each, in the order of the rounds.
-        memory: first peak over second.
-        step_memory: the same of the steps alone.
-    """
+    """Ratio of the first contender's seconds to the second's, a sample a round; memory as in `Ratio`."""
     each = spread([a / b for a, b in zip(first, second, strict=True)])
     return Ratio(
         time=each.median, time_low=each.low, time_high=each.high, memory=memory, step_memory=step_memory

@@ -123,10 +123,10 @@ def _row(result: StepResult, contender: ContenderResult, names: list[str]) -> li
         return cells
     against = result.ratios[contender.name]
     if AGAINST in names:
-        found = against.get(AGAINST)
+        ratio = against.get(AGAINST)
         # Speed is the inverse of time; the inverse of a median of ratios is the median of their inverses.
-        cells.append("1" if found is None else f"{1 / found.time:.2f} x")
-        cells.append("1" if found is None else f"{found.memory:.2f} x")
+        cells.append("1" if ratio is None else f"{1 / ratio.time:.2f} x")
+        cells.append("1" if ratio is None else f"{ratio.memory:.2f} x")
     if UNIFORM in names:
         other = against.get(UNIFORM)
         cells.append("1" if other is None else f"{other.time:.3f} x")
