@@ -78,11 +78,11 @@ def reproduce(
         threads=threads,
         device=device,
     )
-    from compact_bench.commands.reproduce import TablesRequest, reproduce_tables
+    from compact_bench.commands.reproduce import ReportRequest, reproduce_tables
 
-    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
+    tables = ReportRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
     end_with(
-        reproduce_tables(request, asked, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
+        reproduce_tables(request, tables, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
     )
 
 
@@ -173,10 +173,10 @@ def report(
         threads=0,
         device="auto",
     )
-    from compact_bench.commands.reproduce import TablesRequest, report_tables
+    from compact_bench.commands.reproduce import ReportRequest, report_tables
 
-    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
-    report_tables(request, asked, console=o.status(), quiet=quiet)
+    tables = ReportRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
+    report_tables(request, tables, console=o.status(), quiet=quiet)
 
 
 def prefetch(

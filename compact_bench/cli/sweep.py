@@ -99,12 +99,11 @@ def sweep(
         threads=threads,
         device=device,
     )
-    from compact_bench.commands.sweep import sweep as run_sweep
-    from compact_bench.commands.sweep import sweep_request
+    from compact_bench.commands.sweep import run_sweep, sweep_request
 
-    asked = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
+    planned = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
     outcome = run_sweep(
-        asked, output=output, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers
+        planned, output=output, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers
     )
     end_with(outcome)
 

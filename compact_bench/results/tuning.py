@@ -6,7 +6,7 @@ it for a result. That makes tuning resumable like any other run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.core.errors import ConfigError
@@ -132,6 +132,20 @@ class Tuning:
             for title, own, trials in runs
         )
         return cls(tuple(rates), seed, tuple(path.removeprefix(VALIDATION) for path in paths), rows)
+
+    def with_records(self, table: TableSpec, records: Iterable[RunRecord]) -> Tuning:
+        """The same trials, judged again.
+
+        Args:
+            table: as in `of`.
+            records: of trials; one without keeps what it had.
+        """
+        made = {record.key.hash: record for record in records}
+        runs = [
+            (row.title, row.own_rate, [Trial(t.key, made.get(t.key.hash, t.record)) for t in row.trials])
+            for row in self.rows
+        ]
+        return Tuning.of(table, self.rates, self.seed, runs)
 
     @property
     def chosen(self) -> Rates:

@@ -306,7 +306,7 @@ def _record(
         "data_fingerprint": data.fingerprint,
         "student_revision": key.student_revision,
         "suite_notes": _plain(data.notes),
-        "request": session.request_as_data(),
+        "request": session.recorded_request,
         "started": started,
         "finished": ended,
         "seconds": ended - started,
