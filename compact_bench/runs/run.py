@@ -34,22 +34,6 @@ if TYPE_CHECKING:
     from compact_bench.evaluation.results import EvalProgress, TaskResult
     from compact_bench.students.student import Student
 
-RUN_FAILURES = (
-    CompactBenchError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a method may fail with without ending the other runs; methods of other packages may raise any."""
-
 ERROR_LOG = "error.log"
 TRIAL_PROBES = ("validation_nats",)
 
@@ -59,8 +43,7 @@ class _Trained:
     """A student after training.
 
     Attributes:
-        student: merged and plain; the workbench's base itself when nothing was trained.
-        report: what training did.
+        student: merged and plain; the session's base itself when nothing was trained.
         weights_hash: of the merged weights.
     """
 
@@ -74,8 +57,6 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
 
     Args:
         session: the suite, data and base student that runs share.
-        key: what to run.
-        ticker: shows progress.
 
     Returns:
         The stored record: "done", "unsupported", or "failed" with the error's first line.
@@ -89,14 +70,14 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
     directory.mkdir(parents=True, exist_ok=True)
     session.load_shared()
     try:
-        with _as_known_errors():
+        with _as_own_errors():
             method = make_method(key.method, dict(key.settings["method"]))
             reason = method.supports(session.suite_info)
             if reason is None:
                 record = _measured(session, key, method, directory, ticker, started)
             else:
                 record = _record(session, key, "unsupported", started, reason=reason)
-    except RUN_FAILURES as error:
+    except CompactBenchError as error:
         log = "".join(traceback.format_exception(error))
         write_atomic(directory / ERROR_LOG, log.encode())
         # That a run diverged is known for good; anything else may go better another time.
@@ -107,14 +88,14 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _as_known_errors() -> Iterator[None]:
-    """Exceptions of another package's own kinds as ours, so that they end its run and no other."""
+def _as_own_errors() -> Iterator[None]:
+    """Any exception as a `CompactBenchError`: a method may raise anything, which ends its run and no other."""
     try:
         yield
-    except RUN_FAILURES:
+    except CompactBenchError:
         raise
     except Exception as error:
-        raise CompactBenchError(f"{type(error).__name__}: {error}") from error
+        raise CompactBenchError(f"{type(error).__name__}: {_first_line(error)}") from error
 
 
 def _measured(
@@ -149,12 +130,7 @@ def _measured(
 
 
 def _train(
-    session: Session,
-    key: RunKey,
-    settings: RunSettings,
-    method: Method,
-    directory: Path,
-    ticker: Ticker,
+    session: Session, key: RunKey, settings: RunSettings, method: Method, directory: Path, ticker: Ticker
 ) -> _Trained:
     from compact_bench.students.student import attach_lora, merge_adapters, weights_hash
     from compact_bench.training.checkpoints import clear_checkpoints
@@ -192,11 +168,7 @@ def _open_log(path: Path) -> TextIO:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every global generator, for methods and libraries that draw from one.
-
-    Args:
-        seed: the run's seed.
-    """
+    """Seed every global generator, for methods and libraries that draw from one."""
     import numpy as np
     import torch
 
@@ -327,9 +299,7 @@ def peak_memory() -> dict[str, int]:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[0] if lines else "no message"
-    return text if isinstance(error, CompactBenchError) else f"{type(error).__name__}: {text}"
+    return next((line for line in str(error).strip().splitlines() if line.strip()), "no message")
 
 
 def _plain(value: Any) -> Any:
