@@ -89,7 +89,7 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
 
 @contextlib.contextmanager
 def _as_own_errors() -> Iterator[None]:
-    """Any exception as a `CompactBenchError`: a method may raise anything, which ends its run and no other."""
+    """Any exception as a `CompactBenchError`: whatever a method raises ends its run and no other."""
     try:
         yield
     except CompactBenchError:
