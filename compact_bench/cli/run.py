@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +13,7 @@ from compact_bench.cli import options as o
 
 if TYPE_CHECKING:
     from compact_bench.runs.execution import Outcome
+    from compact_bench.runs.session import Request
 
 EXIT_INTERRUPTED = 130
 
@@ -23,11 +26,7 @@ again; several at once on one store share the work.
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands.
-
-    Args:
-        app: the command line.
-    """
+    """Add this module's commands."""
     app.command(
         help=REPRODUCE_HELP, epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1"
     )(reproduce)
@@ -62,22 +61,7 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
 ) -> None:
     """Plan a table, run what the store lacks, write RESULTS.md, .csv and .tex; interrupted, it continues."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        student=student,
-        overrides=overrides,
-        world=world,
-        on_fault=on_fault,
-        rationales=rationales,
-        teachers=teachers,
-        mirror=mirror,
-        store=store,
-        offline=offline,
-        threads=threads,
-        device=device,
-    )
+    request = _request(locals())
     from compact_bench.commands.reproduce import ReportRequest, reproduce_tables
 
     tables = ReportRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
@@ -108,22 +92,7 @@ def run(
     quiet: o.Quiet = False,
 ) -> None:
     """Run one method (single_teacher: each teacher, or the one of --set teacher=NAME) and show its scores."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        student=student,
-        overrides=overrides,
-        world=world,
-        on_fault=on_fault,
-        rationales=rationales,
-        teachers=teachers,
-        mirror=mirror,
-        store=store,
-        offline=offline,
-        threads=threads,
-        device=device,
-    )
+    request = _request(locals())
     from compact_bench.commands.reproduce import run_method
 
     outcome = run_method(request, method, console=o.status(), quiet=quiet, workers=workers)
@@ -157,22 +126,7 @@ def report(
     quiet: o.Quiet = False,
 ) -> None:
     """Write the tables from the records that are there; nothing is run, empty cells say why."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        student=student,
-        overrides=overrides,
-        world=world,
-        rationales=rationales,
-        teachers=teachers,
-        on_fault=on_fault,
-        mirror=mirror,
-        store=store,
-        offline=offline,
-        threads=0,
-        device="auto",
-    )
+    request = _request(locals())
     from compact_bench.commands.reproduce import ReportRequest, report_tables
 
     tables = ReportRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
@@ -189,16 +143,7 @@ def prefetch(
     quiet: o.Quiet = False,
 ) -> None:
     """Fetch a suite's files and its student into the cache, so that runs need no network."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        student=student,
-        world=world,
-        mirror=mirror,
-        offline=offline,
-        threads=0,
-        device="auto",
-    )
+    request = _request(locals())
     from compact_bench.commands.prefetch import prefetch_all
 
     console = o.status()
@@ -207,12 +152,14 @@ def prefetch(
             console.print(line, markup=False, soft_wrap=True)
 
 
-def end_with(outcome: Outcome) -> None:
-    """Leave with the exit code that says how the runs ended.
+def _request(options: Mapping[str, Any]) -> Request:
+    """The request of a command, whose options are named as everywhere; it has more options than these."""
+    names = inspect.signature(o.make_request).parameters
+    return o.make_request(**{name: value for name, value in options.items() if name in names})
 
-    Args:
-        outcome: of the command.
-    """
+
+def end_with(outcome: Outcome) -> None:
+    """Leave with the exit code that says how the runs ended."""
     if outcome.interrupted:
         typer.echo("Interrupted. The same command continues where it stopped.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
