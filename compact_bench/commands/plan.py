@@ -22,7 +22,6 @@ class PlannedRow:
     """One row of a table.
 
     Attributes:
-        spec: the row.
         runs: of all seeds and teachers, seed by seed.
         executed: whether the command executes its runs; else it shows what the store has of them.
         problem: why there can be no runs, or "".
@@ -36,12 +35,7 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """One table.
-
-    Attributes:
-        request: the table, with rows for methods that it does not list.
-        rows: the same rows, with their runs.
-    """
+    """One table, with rows for methods that it does not list, and the same rows with their runs."""
 
     request: TableRequest
     rows: tuple[PlannedRow, ...]
@@ -77,11 +71,7 @@ class Plan:
         return [row for table in self.tables for row in table.rows if row.executed]
 
     def section(self, title: str = "") -> PlanSection:
-        """What is executed: every run once, seed by seed, so that an interrupted command has whole seeds.
-
-        Args:
-            title: see `PlanSection`.
-        """
+        """What is executed: every run once, seed by seed, so that an interrupted command has whole seeds."""
         runs: dict[str, PlannedRun] = {}
         for run in _by_seed(self.executed_rows):
             runs.setdefault(run.key.hash, run)
@@ -106,14 +96,13 @@ class Plan:
     @property
     def broken(self) -> tuple[str, ...]:
         """Why selected rows can have no runs, each reason once."""
-        return tuple(
-            dict.fromkeys(
-                row.problem
-                for table in self.tables
-                for row in table.rows
-                if row.problem and row.spec.selector in table.request.selected
-            )
+        problems = (
+            problem
+            for table in self.tables
+            for selector, problem in table.problems.items()
+            if selector in table.request.selected
         )
+        return tuple(dict.fromkeys(problems))
 
     @property
     def records(self) -> list[RunRecord]:
@@ -129,20 +118,12 @@ class Plan:
         return f"{words} --tune" if self.tuning else words
 
     def with_records(self, records: Iterable[RunRecord]) -> Plan:
-        """The plan after execution.
-
-        Args:
-            records: of its runs; a run without one keeps what the store had of it.
-        """
+        """The plan after execution; a run without a new record keeps what the store had of it."""
         made = {record.key.hash: record for record in records}
         return self._with_runs(lambda run: replace(run, record=made.get(run.key.hash, run.record)))
 
     def with_trials(self, records: Iterable[RunRecord]) -> Plan:
-        """The plan after its trials: the runs of every row whose trials are all made have the chosen rate.
-
-        Args:
-            records: of the trials.
-        """
+        """The plan after its trials: runs of a row whose trials all have records are at the chosen rate."""
         assert self.tuning is not None
         tuning = self.tuning.with_records(self.tables[0].request.spec, records)
         rates, store = tuning.chosen, self.session.store
@@ -157,23 +138,15 @@ class Plan:
         return replace(self._with_runs(at_chosen_rate), tuning=tuning)
 
     def _with_runs(self, change: Callable[[PlannedRun], PlannedRun]) -> Plan:
-        tables = tuple(
-            replace(
-                table,
-                rows=tuple(replace(row, runs=tuple(change(run) for run in row.runs)) for row in table.rows),
-            )
-            for table in self.tables
-        )
+        def changed(row: PlannedRow) -> PlannedRow:
+            return replace(row, runs=tuple(map(change, row.runs)))
+
+        tables = tuple(replace(table, rows=tuple(map(changed, table.rows))) for table in self.tables)
         return replace(self, tables=tables)
 
 
 def command_line(session: Session, table: str, methods: str) -> str:
-    """The command that makes these results, without the folders, which results do not depend on.
-
-    Args:
-        session: suite, profile, seeds and settings.
-        table, methods: values of `--table` and `--methods`.
-    """
+    """The `reproduce` command of these results, without the folders, which results do not depend on."""
     request = session.request
     words = ["compact-bench", "reproduce", "--table", table]
     words += ["--suite", request.suite, "--profile", request.profile]

@@ -47,22 +47,16 @@ def plan_tables(session: Session, requests: Sequence[TableRequest], *, tune: boo
 
 
 def plan_table(session: Session, request: TableRequest, *, tune: bool = False) -> TablePlan:
-    """Resolve the rows and runs of one table.
-
-    Args:
-        session, request, tune: as in `plan_tables`.
-
-    Raises:
-        ConfigError: a method that the table lists refuses its settings.
-    """
-    rows = enumerate(request.spec.rows)
-    return TablePlan(
-        request, tuple(_plan_row(session, request, spec, n < request.listed, tune) for n, spec in rows)
-    )
+    """Resolve the rows and runs of one table; arguments and errors as of `plan_tables`."""
+    rows = [
+        _plan_row(session, request, spec, is_listed=number < request.listed, tune=tune)
+        for number, spec in enumerate(request.spec.rows)
+    ]
+    return TablePlan(request, tuple(rows))
 
 
 def _plan_row(
-    session: Session, request: TableRequest, spec: RowSpec, is_listed: bool, tune: bool
+    session: Session, request: TableRequest, spec: RowSpec, *, is_listed: bool, tune: bool
 ) -> PlannedRow:
     is_imported = False
     try:
@@ -105,7 +99,7 @@ def row_keys(
         session: suite, profile and settings.
         row: of a table.
         seed: the runs' seed.
-        teachers: those of a row per teacher; None for the suite's.
+        teachers: of a row per teacher; None for the suite's.
 
     Raises:
         ConfigError: the method or its variant is unknown, or it refuses its configuration.
@@ -137,12 +131,7 @@ def _changes(row: RowSpec, teacher: str) -> dict[str, dict[str, Any]]:
 
 
 def plan_tuning(session: Session, table: TablePlan) -> Tuning:
-    """Every trial of every row that trains, with what the store has of it.
-
-    Args:
-        session: suite, profile and settings; its first seed is every trial's.
-        table: the rows at their rates without tuning.
-    """
+    """Every trial, at the first seed, of every row that trains, with what the store has of it."""
     grid = session.profile.tune.learning_rates if session.profile.tune else None
     rates = learning_rates(session.settings.train.learning_rate, grid)
     rows = []
@@ -160,12 +149,8 @@ def plan_tuning(session: Session, table: TablePlan) -> Tuning:
 def add_stored_rows(session: Session, requests: Sequence[TableRequest]) -> list[TableRequest]:
     """Tables with a row for every method and variant that the store has runs of under these settings.
 
-    What a packaged table lists is left to that table. A method that one of the tables gets by name has a row
-    in the others too, as the store will have its runs.
-
-    Args:
-        session: suite, profile, seeds and settings.
-        requests: the tables; one that shows only selected methods stays as it is.
+    What a packaged table lists is left to that table; tables that show only selected methods get none. A
+    method that one of the tables gets by name has a row in the others too, as the store will have its runs.
     """
     records = session.store.records()
     stored = {record.key.hash for record in records}

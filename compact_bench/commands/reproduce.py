@@ -88,28 +88,16 @@ def reproduce_tables(
 
 
 def report_tables(request: Request, report: ReportRequest, *, console: Console, quiet: bool) -> None:
-    """Write tables' files from the records of the store; runs nothing.
-
-    Args:
-        request, report, console, quiet: as in `reproduce_tables`.
-
-    Raises:
-        CompactBenchError: a name, setting or folder is wrong.
-    """
+    """Write tables' files from the records of the store; runs nothing. Arguments as in `reproduce_tables`."""
     write_plan(_plan(request, report, console, quiet=True), report, console, quiet)
 
 
 def run_method(
     request: Request, name: str, *, console: Console, quiet: bool = False, workers: int = 0
 ) -> Outcome:
-    """Run one method on every seed (and teacher, where it trains on one).
+    """Run one method, or registered variant ("compact[no-consensus]"), on every seed (and each teacher).
 
-    Args:
-        request, console, quiet, workers: as in `reproduce_tables`.
-        name: of a method or of a registered variant ("compact[no-consensus]").
-
-    Raises:
-        CompactBenchError: a name, setting, data file, student or folder is wrong.
+    Other arguments, and errors, as of `reproduce_tables`.
     """
     session = Session(request)
     # A mistyped name must not be answered by a download first.
@@ -146,12 +134,7 @@ def _announce(session: Session, console: Console, quiet: bool) -> None:
 
 
 def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool) -> None:
-    """Write the tables of a plan from the records that it holds.
-
-    Args:
-        plan: after execution.
-        report: where the files go.
-        console, quiet: as in `reproduce_tables`.
+    """Write the tables of an executed plan from the records that it holds.
 
     Raises:
         StoreError: a file cannot be written.

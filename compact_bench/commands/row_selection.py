@@ -52,12 +52,7 @@ class TableRequest:
         return tuple(name for name in method_names() if name not in listed)
 
     def with_rows(self, rows: Sequence[RowSpec], *, selected: bool) -> TableRequest:
-        """The table with more rows for methods that it does not list.
-
-        Args:
-            rows: to add.
-            selected: whether they are run.
-        """
+        """The table with more rows for methods that it does not list; `selected` ones are run."""
         titles = [row.title for row in self.spec.rows]
         added = []
         for row in rows:

@@ -26,7 +26,6 @@ class SweepRequest:
 
     Attributes:
         spec: its definition, with the user's rows, values and seeds.
-        request: suite, profile, student, settings, folders.
         command: the command that makes the same results.
     """
 
@@ -77,21 +76,12 @@ def run_sweep(
     dry_run: bool = False,
     workers: int = 0,
 ) -> Outcome:
-    """Run what is missing of a sweep and write its files; what is there is drawn even if some is missing.
+    """Run what is missing of a sweep and write its files, even if some runs have no record.
+
+    Other arguments, outcome and errors as of `compact_bench.commands.reproduce.reproduce_tables`.
 
     Args:
-        sweep: its definition and settings.
         output: folder of the written files.
-        console: for the plan, progress and messages.
-        quiet: whether to print nothing.
-        dry_run: show the plan only.
-        workers: runs at a time; 0 chooses by student and machine.
-
-    Returns:
-        The records; an interruption is part of the outcome, not an exception.
-
-    Raises:
-        CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     from compact_bench.results.report.sweep_page import write_sweep
 
@@ -152,7 +142,6 @@ def _command(name: str, spec: SweepSpec, request: Request, rows: Sequence[str]) 
     words += ["--seeds", ",".join(map(str, spec.seeds))]
     words += ["--methods", ",".join(rows)] if rows else []
     words += ["--student", request.student] if request.student else []
-    for option, texts in (("--set", request.overrides), ("--world", request.world)):
-        for text in texts:
-            words += [option, text]
+    words += [word for text in request.overrides for word in ("--set", text)]
+    words += [word for text in request.world for word in ("--world", text)]
     return shlex.join(words)

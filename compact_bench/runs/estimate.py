@@ -14,7 +14,7 @@ from compact_bench.methods.registry import get_method
 
 @dataclass(frozen=True)
 class AssumedRates:
-    """What a student does on two CPU cores, for when nothing has been measured.
+    """What a student takes on two CPU cores, for when nothing has been measured.
 
     Attributes:
         seconds_per_branch: forward and backward pass over a question with one rationale.
@@ -43,11 +43,10 @@ def assumed_rates(parameters: int | None) -> AssumedRates:
 
 @dataclass(frozen=True)
 class Workload:
-    """What the runs of a command have to do.
+    """What each run of a command has to do.
 
     Attributes:
-        questions: training questions of a run.
-        teachers: how many.
+        questions, teachers: how many it trains on.
         items: (group, items) of every benchmark.
         parameters: of the student, or None.
     """
@@ -90,26 +89,21 @@ class Estimator:
         )
 
     def expected(self, keys: Sequence[RunKey]) -> dict[str, float]:
-        """Estimates of runs that execute in this order.
+        """Hash -> seconds of runs that execute in this order.
 
-        Args:
-            keys: the runs.
-
-        Returns:
-            Hash of the run -> seconds. All runs of methods that train nothing evaluate one student, so only
-            the first of them costs anything.
+        All runs of methods that train nothing evaluate one student, so only the first of them costs anything.
         """
         with self._lock:
             known = {_untrained_mark(r.key) for r in self._records if not r.training.get("optimiser_steps")}
             estimates: dict[str, float] = {}
             for key in keys:
-                mark = _untrained_mark(key)
-                seconds = 0.0 if mark in known else self._evaluation_seconds(key)
-                if untrained(key.method):
-                    known.add(mark)
+                seconds = self._evaluation_seconds(key)
+                if not untrained(key.method):
+                    seconds += self._training_seconds(key) + self._overhead_seconds(key)
+                elif (mark := _untrained_mark(key)) in known:
+                    seconds = 0.0
                 else:
-                    seconds = self._training_seconds(key) + self._evaluation_seconds(key)
-                    seconds += self._overhead_seconds(key)
+                    known.add(mark)
                 estimates[key.hash] = seconds
             return estimates
 
@@ -127,7 +121,8 @@ class Estimator:
         questions = statistics.median(counted) if counted else self._load.questions
         seen = questions * int(key.settings["train"]["epochs"])
         of_row = [r for r in same if (r.key.method, r.key.variant) == (key.method, key.variant)]
-        per_question = [s for r in of_row if (s := _seconds_per_question(r)) is not None]
+        passes = [(r, r.training.get("questions", 0) * r.training.get("epochs", 0)) for r in of_row]
+        per_question = [r.training["seconds"] / count for r, count in passes if count]
         if per_question:
             return seen * statistics.median(per_question)
         rates = [r.training["seconds"] / r.training["branches"] for r in same if r.training.get("branches")]
@@ -176,8 +171,3 @@ def _untrained_mark(key: RunKey) -> tuple[str, str]:
 
 def _evaluation_seconds(record: RunRecord) -> float:
     return sum(float(e.get("seconds", 0.0)) for e in record.evaluations.values())
-
-
-def _seconds_per_question(record: RunRecord) -> float | None:
-    seen = record.training.get("questions", 0) * record.training.get("epochs", 0)
-    return record.training["seconds"] / seen if seen else None

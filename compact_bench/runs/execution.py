@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -54,12 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Staff:
-    """Who executes runs.
-
-    Attributes:
-        workers: runs at a time.
-        threads: CPU threads of each; 0 leaves it to torch.
-    """
+    """How many runs execute at a time, and the CPU threads of each; 0 leaves these to torch."""
 
     workers: int
     threads: int
@@ -98,8 +93,7 @@ def execute_plan(
     """Show a plan and execute what is missing of it.
 
     Args:
-        sections: the runs.
-        console: for the plan, progress and messages.
+        sections, console: what to execute, and where to show it.
         quiet: whether to print nothing.
         workers: runs at a time; 0 chooses.
         later: what the command will execute afterwards; it is shown, and counts in the time that is left.
@@ -110,37 +104,27 @@ def execute_plan(
     Raises:
         CompactBenchError: data, student or store are not as they must be.
     """
-    work, ahead = _Work.of(sections, workers), _needed_jobs(later)
+    work = _Work.of(sections, workers)
     if not quiet:
         shown = [*sections, *later] if work.jobs else sections
         _show(shown, _Work.of(shown, workers) if later else work, console)
     executed, interrupted = 0, False
     if work.jobs:
+        keys_ahead = [job.key for job in _needed_jobs(later)]
         try:
             with open_display(console, quiet=quiet) as display:
-                made = execute(
-                    work.jobs,
-                    display,
-                    work.estimator,
-                    workers=work.staff.workers,
-                    threads=work.staff.threads,
-                    later=[job.key for job in ahead],
-                )
-                executed = len(made)
+                staff = asdict(work.staff)
+                executed = len(execute(work.jobs, display, work.estimator, later=keys_ahead, **staff))
         except KeyboardInterrupt:
             interrupted = True
     # What an interruption left is in the store too; a record read back is the one that later commands see.
-    runs = ((section.session.store, run) for section in sections for run in section.runs)
+    runs = [(section.session.store, run) for section in sections for run in section.runs]
     records = (store.load(run.key) if run.needed else run.record for store, run in runs)
     return Outcome(tuple(record for record in records if record is not None), executed, interrupted)
 
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:
-    """Show a plan and execute nothing.
-
-    Args:
-        sections, console, workers: as in `execute_plan`.
-    """
+    """Show a plan and execute nothing; arguments as in `execute_plan`."""
     _show(sections, _Work.of(sections, workers), console)
     records = (run.record for section in sections for run in section.runs)
     return Outcome(tuple(record for record in records if record is not None), 0)

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from compact_bench.core.errors import CompactBenchError, NumericalError
 from compact_bench.core.files import write_atomic
@@ -40,12 +40,7 @@ TRIAL_PROBES = ("validation_nats",)
 
 @dataclass(frozen=True)
 class _Trained:
-    """A student after training.
-
-    Attributes:
-        student: merged and plain; the session's base itself when nothing was trained.
-        weights_hash: of the merged weights.
-    """
+    """A student after training: merged and plain, or the session's base itself when nothing was trained."""
 
     student: Student
     report: FitReport
@@ -106,7 +101,7 @@ def _measured(
     report = trained.report
     # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
     evaluations = {} if key.is_trial else _evaluate(session, trained, settings, ticker)
-    probes = _probe(session, trained, settings, ticker, TRIAL_PROBES if key.is_trial else None)
+    probes = _probe(session, trained, settings, ticker, is_trial=key.is_trial)
     if report.optimiser_steps and session.data.has_truth and not key.is_trial:
         probes["truth"] = _truth(session, directory)
     training = {
@@ -192,8 +187,8 @@ def _evaluate(
         report(done, event.total, f"{event.task} ({event.state}{within}{why})")
 
     groups = settings.eval.groups
-    wanted = {b.task for b in session.spec.benchmarks if groups is None or b.group in groups}
-    benchmarks = {task: rows for task, rows in session.data.benchmarks.items() if task in wanted}
+    tasks = {b.task for b in session.spec.benchmarks if groups is None or b.group in groups}
+    benchmarks = {task: rows for task, rows in session.data.benchmarks.items() if task in tasks}
     return evaluate(
         trained.student,
         asked_with(trained.report.prompt_prefix, benchmarks),
@@ -205,11 +200,7 @@ def _evaluate(
 
 
 def _probe(
-    session: Session,
-    trained: _Trained,
-    settings: RunSettings,
-    ticker: Ticker,
-    only: tuple[str, ...] | None = None,
+    session: Session, trained: _Trained, settings: RunSettings, ticker: Ticker, *, is_trial: bool
 ) -> dict[str, Any]:
     from compact_bench.evaluation.probes import answer_nats, drift_nats_per_token, weight_change
 
@@ -219,24 +210,23 @@ def _probe(
         replace(question, text=prefix + question.text)
         for question in session.data.validation[: settings.eval.validation_questions]
     ]
-    asked: list[tuple[str, Any, Callable[[], Any]]] = [
+    probes: list[tuple[str, Any, Callable[[], Any]]] = [
         ("drift", passages, lambda: drift_nats_per_token(session.base, student, passages)),
         ("weight_change", None, lambda: weight_change(session.base.model, student.model)),
         ("validation_nats", [asdict(q) for q in validation], lambda: answer_nats(student, validation)),
     ]
     report = ticker.phase("probing")
-    found: dict[str, Any] = {}
-    for number, (name, inputs, compute) in enumerate(asked):
-        report(number, len(asked), name)
-        if inputs == [] or (only is not None and name not in only):
+    results: dict[str, Any] = {}
+    for number, (name, inputs, compute) in enumerate(probes):
+        report(number, len(probes), name)
+        if inputs == [] or (is_trial and name not in TRIAL_PROBES):
             continue
         mark = [name, trained.weights_hash, session.base_hash, inputs, RESULTS_VERSION]
-        found[name] = _cached(session.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
-    if "drift" in found:
-        drift = found["drift"]
-        found["drift_nats_per_token"] = drift["nats_per_token"]
-        found["drift"] = {"passages": drift["passage_nats"], "passage_tokens": drift["passage_tokens"]}
-    return found
+        results[name] = _cached(session.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
+    if drift := results.get("drift"):
+        results["drift_nats_per_token"] = drift["nats_per_token"]
+        results["drift"] = {"passages": drift["passage_nats"], "passage_tokens": drift["passage_tokens"]}
+    return results
 
 
 def _truth(session: Session, directory: Path) -> dict[str, Any] | None:
@@ -247,18 +237,15 @@ def _truth(session: Session, directory: Path) -> dict[str, Any] | None:
     from compact_bench.training.loop import STEPS_FILE
 
     path = directory / STEPS_FILE
-    if not path.is_file():
-        return None
-    found: dict[str, Any] = _plain(truth_scores(pd.read_parquet(path), session.data.training))
-    return found
+    scores = truth_scores(pd.read_parquet(path), session.data.training) if path.is_file() else None
+    return cast("dict[str, Any] | None", _plain(scores))
 
 
 def _cached(path: Path, compute: Callable[[], Any]) -> Any:
     """A probe's result, computed unless an earlier run of the same weights left it."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        value = _plain(compute())
+    value = _plain(compute())
     write_atomic(path, json.dumps(value, allow_nan=False).encode())
     return value
 
@@ -271,7 +258,7 @@ def _record(
     data = session.data
     training = dict(parts.pop("training", {}))
     training["excluded"] = [{"question_id": f.question_id, "problem": str(f)} for f in data.excluded]
-    ended = time.time()
+    finished = time.time()
     provenance = {
         **collect_provenance(device=str(session.base.device), dtype=str(session.base.dtype)),
         "training_dtype": choose_compute_dtype(key.settings["train"]["dtype"], session.base.device),
@@ -280,8 +267,8 @@ def _record(
         "suite_notes": _plain(data.notes),
         "request": session.recorded_request,
         "started": started,
-        "finished": ended,
-        "seconds": ended - started,
+        "finished": finished,
+        "seconds": finished - started,
     }
     return RunRecord(key=key, status=status, reason=reason, training=training, provenance=provenance, **parts)
 
@@ -292,10 +279,10 @@ def peak_memory() -> dict[str, int]:
 
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    found = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    memory = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     if torch.cuda.is_available():
-        found["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
-    return found
+        memory["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
+    return memory
 
 
 def _first_line(error: BaseException) -> str:

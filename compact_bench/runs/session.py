@@ -74,9 +74,6 @@ class Request:
 class Session:
     """Suite, settings, data and base student of one command.
 
-    Args:
-        request: the command's options.
-
     Raises:
         ConfigError: the suite, the profile or an override is wrong.
     """
@@ -88,22 +85,14 @@ class Session:
         if request.profile not in self.spec.profiles:
             raise UnknownNameError("profile", request.profile, self.spec.profiles)
         self.profile = self.spec.profiles[request.profile]
+        self.seeds: tuple[int, ...] = request.seeds or tuple(self.profile.seeds)
+        self.student_name: str = request.student or self.spec.student
         place = f"suite {self.spec.name}, profile {request.profile}"
         of_profile = merged(RunSettings(), self.profile.settings, place)
         self.settings: RunSettings = apply_overrides(of_profile, request.overrides, all_method_fields())
         check_method_settings(self.spec)
 
     # ------------------------------------------------------------------------------- known without loading
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The user's seeds, or the profile's."""
-        return self.request.seeds or tuple(self.profile.seeds)
-
-    @property
-    def student_name(self) -> str:
-        """The user's student, or the suite's."""
-        return self.request.student or self.spec.student
 
     @property
     def student_title(self) -> str:
@@ -119,7 +108,7 @@ class Session:
 
             chosen = choose_teachers(self.spec, self.request.teachers)
             return tuple(teacher.name for teacher, _ in chosen)
-        return self._suite_facts.teachers
+        return self._suite_facts.info.teachers
 
     @property
     def recorded_request(self) -> dict[str, Any]:
@@ -152,21 +141,13 @@ class Session:
     @property
     def suite_info(self) -> SuiteInfo:
         """What methods may know of the suite before they run."""
-        facts = self._suite_facts
-        return SuiteInfo(
-            name=self.spec.name,
-            teachers=self.teachers,
-            has_truth=facts.has_truth,
-            has_pairs=facts.has_pairs,
-            has_reviews=facts.has_reviews,
-            has_feedback=facts.has_feedback,
-        )
+        return replace(self._suite_facts.info, teachers=self.teachers)
 
     @cached_property
     def _suite_facts(self) -> SuiteFacts:
         facts = SuiteFacts.read(self._facts_file)
         if facts is None:
-            facts = SuiteFacts.of(self.data)
+            facts = SuiteFacts.of(self.spec.name, self.data)
             facts.write(self._facts_file)
         return facts
 
@@ -220,13 +201,12 @@ class Session:
     @cached_property
     def neutral_passages(self) -> tuple[str, ...]:
         """Text for the drift probe: in the world's own words where the suite has one."""
-        if self.spec.training.world is not None:
-            from compact_bench.data.lab import neutral_passages as world_passages
+        from compact_bench.data import lab
+        from compact_bench.evaluation import probes
 
-            return world_passages()
-        from compact_bench.evaluation.probes import neutral_passages
-
-        return neutral_passages()
+        source = probes if self.spec.training.world is None else lab
+        passages: tuple[str, ...] = source.neutral_passages()
+        return passages
 
     @cached_property
     def base(self) -> Student:
@@ -263,7 +243,7 @@ class Session:
             DataError, StudentError: the data or the student cannot be had.
             StoreError: the data is not what the runs' keys say.
         """
-        facts = SuiteFacts.of(self.data)
+        facts = SuiteFacts.of(self.spec.name, self.data)
         if facts != self._suite_facts:
             facts.write(self._facts_file)
             raise StoreError(

@@ -50,7 +50,7 @@ class Scan:
     Attributes:
         records: every whole record, in the order of its readable name and hash.
         damaged: runs that count as missing, with why.
-        unfinished: hashes of run folders that have no `done` yet.
+        unfinished: hashes of run folders without `done`.
     """
 
     records: tuple[RunRecord, ...]
@@ -59,29 +59,12 @@ class Scan:
 
 
 class Store:
-    """Runs and evaluations under one folder; several processes may use it at once.
-
-    Args:
-        root: the store's folder; it need not exist.
-    """
+    """Runs and evaluations under one folder, which need not exist; several processes may use it at once."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
-
-    @property
-    def runs_dir(self) -> Path:
-        """Folder of all run folders."""
-        return self.root / "runs"
-
-    @property
-    def evaluations_dir(self) -> Path:
-        """Folder of cached evaluations."""
-        return self.root / "evaluations"
-
-    @property
-    def locks_dir(self) -> Path:
-        """Folder of lock files."""
-        return self.root / "locks"
+        self.runs_dir, self.locks_dir = self.root / "runs", self.root / "locks"
+        self.evaluations_dir = self.root / "evaluations"
 
     def run_dir(self, key: RunKey | str) -> Path:
         """Folder of one run, given by its key or hash (not created)."""
@@ -222,7 +205,7 @@ class Store:
             min_age_seconds: younger temporary files and evaluations stay.
 
         Returns:
-            What was, or would be, removed: path, why, bytes.
+            What was, or would be, removed.
 
         Raises:
             StoreError: a file cannot be removed.
