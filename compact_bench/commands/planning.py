@@ -28,7 +28,6 @@ def plan_tables(session: Session, requests: Sequence[TableRequest], *, tune: boo
     """Resolve what a command runs and shows.
 
     Args:
-        session: suite, profile, seeds and settings.
         requests: the tables and which of their rows are run.
         tune: whether every row that trains first tries the same learning rates. Its runs count as missing
             until its trials are made. The first table only.
@@ -96,9 +95,6 @@ def row_keys(
     """(title, key) of the runs of a row at one seed; none for a best teacher's row, which repeats another.
 
     Args:
-        session: suite, profile and settings.
-        row: of a table.
-        seed: the runs' seed.
         teachers: of a row per teacher; None for the suite's.
 
     Raises:
@@ -185,9 +181,7 @@ def _selectors_of(session: Session, key: RunKey) -> list[str]:
 def plan_method(session: Session, name: str) -> PlanSection:
     """The runs of one method: one per seed, and per teacher where the method trains on one teacher.
 
-    Args:
-        session: suite, profile, seeds and settings; `--set teacher=NAME` leaves only that teacher.
-        name: of a method or of a registered variant ("compact[no-consensus]").
+    `--set teacher=NAME` leaves only that teacher; the name may be of a variant ("compact[no-consensus]").
 
     Raises:
         ConfigError: the method or variant is unknown, or it refuses its configuration.

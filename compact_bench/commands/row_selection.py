@@ -103,10 +103,7 @@ def claimed_rows() -> tuple[str, ...]:
 
 
 def row_for_method(name: str) -> RowSpec:
-    """The row of a method or registered variant that no table lists.
-
-    Args:
-        name: "mcc_kd" or "compact[no-consensus]".
+    """The row of a method or registered variant ("mcc_kd", "compact[no-consensus]") that no table lists.
 
     Returns:
         One row, or one per teacher where the method trains on one teacher's rationales; titled by the

@@ -22,12 +22,7 @@ Rates = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True)
 class Trial:
-    """One learning rate of one row.
-
-    Attributes:
-        key: the trial's run.
-        record: what the store has of it, or None.
-    """
+    """One learning rate of one row: a run, and what the store has of it."""
 
     key: RunKey
     record: RunRecord | None
@@ -43,7 +38,6 @@ class TunedRow:
     """The trials of one row.
 
     Attributes:
-        title: of the row.
         method, variant: of its runs.
         trials, values: by learning rate, with the validation value of each; None where it has none.
         own_rate: learning rate of the row without tuning.
@@ -126,12 +120,7 @@ class Tuning:
         return cls(tuple(rates), seed, tuple(path.removeprefix(VALIDATION) for path in paths), tuple(rows))
 
     def with_records(self, table: TableSpec, records: Iterable[RunRecord]) -> Tuning:
-        """The same trials, judged again.
-
-        Args:
-            table: as in `of`.
-            records: of trials; one without keeps what it had.
-        """
+        """The same trials, judged again; one that has no new record keeps what it had."""
         made = {record.key.hash: record for record in records}
         runs = [
             (row.title, row.own_rate, [Trial(t.key, made.get(t.key.hash, t.record)) for t in row.trials])

@@ -124,7 +124,7 @@ class Estimator:
         passes = [(r, r.training.get("questions", 0) * r.training.get("epochs", 0)) for r in of_row]
         per_question = [r.training["seconds"] / count for r, count in passes if count]
         if per_question:
-            return seen * statistics.median(per_question)
+            return float(seen * statistics.median(per_question))
         rates = [r.training["seconds"] / r.training["branches"] for r in same if r.training.get("branches")]
         per_branch = statistics.median(rates) if rates else self._rates.seconds_per_branch
         # A method that trains on one teacher reads one rationale a question.

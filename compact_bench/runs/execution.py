@@ -68,9 +68,8 @@ def choose_staff(user_workers: int, user_threads: int, *, small: bool, cores: in
 
     Args:
         user_workers, user_threads: what the user wants; 0 leaves it to this function.
-        small: whether the student is small.
-        cores: CPU cores of this process.
-        gpu: whether runs compute on a GPU.
+        small: whether the student is.
+        cores: of this process.
     """
     fitting = min(cores // max(1, user_threads), MOST_AUTOMATIC_WORKERS)
     automatic = max(1, fitting) if small and not gpu else 1

@@ -73,9 +73,7 @@ def run_key(
 
     Args:
         session: suite, student, profile and the user's settings.
-        method: registry name.
         variant: what distinguishes runs of one method, or "".
-        seed: the run's seed.
         changes: nested settings that make a table row.
         epochs_factor: how many times the epochs are trained (K for equal tokens).
 

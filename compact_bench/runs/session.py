@@ -254,11 +254,7 @@ class Session:
 
 
 def session_of_record(record: RunRecord, request: Request) -> Session:
-    """A session of the suite, student and data that a run had.
-
-    Args:
-        record: the run, whose suite, student, teachers and settings are taken.
-        request: gives the rest: folders, device, mirror.
+    """A session of the suite, student, data and settings that a run had; `request` gives folders and device.
 
     Raises:
         StoreError: student or data are no longer what the run had.

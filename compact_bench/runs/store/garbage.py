@@ -1,4 +1,4 @@
-"""What a store holds that no finished run needs: found first, removed after."""
+"""What a store holds that no finished run needs: listed first, removed after."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ TEMPORARIES = (f".*{TEMPORARY_SUFFIX}", ".final.*")
 
 @dataclass(frozen=True)
 class Leftover:
-    """One file or folder that can go.
-
-    Attributes:
-        path: where it is.
-        why: "checkpoint of a finished run", "evaluation of no run" or "temporary file".
-        size_bytes: with everything inside it.
-    """
+    """One file or folder that can go: why ("temporary file"), and its size with everything inside it."""
 
     path: Path
     why: str

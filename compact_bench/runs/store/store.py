@@ -121,14 +121,10 @@ class Store:
         return list(self.scan().records)
 
     def find(self, text: str) -> list[RunRecord]:
-        """Records by hash (at least 4 digits of it), label, or readable name.
+        """Records, at least one, by hash (at least 4 digits of it), label, or readable name.
 
-        Args:
-            text: "3fa9c1", "compact", "compact@1", "single_teacher[gpt-4o]" or
-                "svamp/lite/compact@1"; a method's name alone finds all its variants.
-
-        Returns:
-            At least one record, in the order of `records`.
+        "3fa9c1", "compact", "compact@1", "single_teacher[gpt-4o]" or "svamp/lite/compact@1"; a method's name
+        alone finds all its variants.
 
         Raises:
             UnknownNameError: nothing matches; near names are suggested.

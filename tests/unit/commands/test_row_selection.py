@@ -46,29 +46,32 @@ def titles(specs: tuple[str, ...], methods: tuple[str, ...]) -> list[str]:
 
 
 def test_all_is_the_tables_rows_and_every_method_without_one(packages: None) -> None:
-    (asked,) = request_tables([load_table_spec(2)], ("all",))
+    (request,) = request_tables([load_table_spec(2)], ("all",))
     listed = {row.method for row in load_table_spec(2).rows}
-    further = [row.selector for row in asked.unlisted_rows]
-    assert further == sorted(set(method_names()) - listed)
-    assert {"twice", "told", "unlucky", "unwilling"} <= set(further)
-    assert asked.selected == {row.selector for row in asked.spec.rows}
-    assert methods_option([asked]) == "all"
+    unlisted = [row.selector for row in request.unlisted_rows]
+    assert unlisted == sorted(set(method_names()) - listed)
+    assert {"twice", "told", "unlucky", "unwilling"} <= set(unlisted)
+    assert request.selected == {row.selector for row in request.spec.rows}
+    assert methods_option([request]) == "all"
 
 
 def test_names_choose_rows_and_add_those_that_are_missing(packages: None) -> None:
-    (asked,) = request_tables([load_table_spec(2)], ("uniform", "twice[summed]", "compact[no-consensus]"))
-    assert asked.selected == {"uniform", "compact[no-consensus]", "twice[summed]"}
-    assert [row.title for row in asked.unlisted_rows] == ["COMPACT (paper) [no-consensus]", "Twice [summed]"]
-    assert methods_option([asked]) == "table,compact[no-consensus],twice[summed]"
+    (request,) = request_tables([load_table_spec(2)], ("uniform", "twice[summed]", "compact[no-consensus]"))
+    assert request.selected == {"uniform", "compact[no-consensus]", "twice[summed]"}
+    assert [row.title for row in request.unlisted_rows] == [
+        "COMPACT (paper) [no-consensus]",
+        "Twice [summed]",
+    ]
+    assert methods_option([request]) == "table,compact[no-consensus],twice[summed]"
     (again,) = request_tables([load_table_spec(2)], ("table", "twice[summed]", "compact[no-consensus]"))
-    assert again.spec == asked.spec and again.selected == {row.selector for row in again.spec.rows}
+    assert again.spec == request.spec and again.selected == {row.selector for row in again.spec.rows}
 
 
 def test_claims_are_the_rows_that_claims_are_about(packages: None) -> None:
-    (asked,) = request_tables([load_table_spec(2)], ("all", "claims"))
-    further = {row.selector for row in asked.unlisted_rows}
-    assert {"sbs_kd[vanilla]", "compact[no-difficulty]", "twice"} <= further
-    assert asked.selected == {row.selector for row in (*asked.listed_rows, *asked.unlisted_rows)}
+    (request,) = request_tables([load_table_spec(2)], ("all", "claims"))
+    unlisted = {row.selector for row in request.unlisted_rows}
+    assert {"sbs_kd[vanilla]", "compact[no-difficulty]", "twice"} <= unlisted
+    assert request.selected == {row.selector for row in (*request.listed_rows, *request.unlisted_rows)}
     (only,) = request_tables([load_table_spec(2)], ("claims",))
     assert "twice" not in only.selected
     assert {"zero_shot", "uniform", "single_teacher"} <= only.selected
@@ -236,8 +239,8 @@ def test_a_broken_method_is_told_by_its_package_whatever_is_broken(
     assert old in GOOD
     name = f"odd_{len(message)}"
     for _ in installed(tmp_path, monkeypatch, **{name: GOOD.replace(old, new)}):
-        (asked,) = request_tables([load_table_spec(2)], (name,))
-        assert [row.title for row in asked.unlisted_rows] == [name]
+        (request,) = request_tables([load_table_spec(2)], (name,))
+        assert [row.title for row in request.unlisted_rows] == [name]
         with pytest.raises(ConfigError, match=message) as caught:
             get_method(name)
         assert f"{name}-package" in str(caught.value) or f"{name}_package" in str(caught.value)
