@@ -11,7 +11,7 @@ import typer
 from compact_bench.cli import options as o
 
 if TYPE_CHECKING:
-    from compact_bench.commands.reproduce import TablesRequest
+    from compact_bench.commands.reproduce import ReportRequest
     from compact_bench.runs.execution import Outcome
 
 EXIT_INTERRUPTED = 130
@@ -45,12 +45,12 @@ class TableOptions(o.RequestOptions):
     reproduction: o.Reproduction = None
     tune: o.Tune = False
 
-    def tables(self) -> TablesRequest:
+    def tables(self) -> ReportRequest:
         """Which tables are written, and where."""
-        from compact_bench.commands.reproduce import TablesRequest
+        from compact_bench.commands.reproduce import ReportRequest
 
         names, methods = o.all_names(self.table), o.csv_names(self.methods)
-        return TablesRequest(names, self.output, methods, self.tune, self.figures, self.reproduction)
+        return ReportRequest(names, self.output, methods, self.tune, self.figures, self.reproduction)
 
 
 @o.takes(TableOptions)

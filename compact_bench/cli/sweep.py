@@ -58,8 +58,7 @@ def sweep(
     again; after an interruption the same command continues, and what is there is drawn either way.
     """
     request = options.request()
-    from compact_bench.commands.sweep import sweep as run_sweep
-    from compact_bench.commands.sweep import sweep_request
+    from compact_bench.commands.sweep import run_sweep, sweep_request
 
     swept = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
     outcome = run_sweep(

@@ -1,205 +1,192 @@
-"""Which runs a table needs, and which of them are missing."""
+"""Resolves the plan of a command: which runs its tables need, and which of them are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from compact_bench.core.records import RunRecord
-from compact_bench.methods.registry import get_method, split_name, variant_config
-from compact_bench.results.tables.spec import RowSpec, TableSpec
-from compact_bench.results.tuning import (
-    Rates,
-    Trial,
-    Tuning,
-    check_tunable,
-    learning_rates,
-    trial_key,
-    with_rate,
+from compact_bench.commands.plan import Plan, PlannedRow, TablePlan
+from compact_bench.commands.row_selection import TableRequest, row_for_method
+from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.records import RunKey
+from compact_bench.methods.registry import (
+    get_method,
+    method_names,
+    method_sources,
+    method_variants,
+    variant_config,
 )
+from compact_bench.results.tables.spec import RowSpec, load_table_spec, table_names
+from compact_bench.results.tuning import Trial, Tuning, check_tunable, learning_rates, trial_key
 from compact_bench.runs.estimate import untrained
-from compact_bench.runs.plan import PlannedRun
+from compact_bench.runs.plan import PlannedRun, PlanSection, run_key
 from compact_bench.runs.session import Session
 
 
-def plan_table(
-    session: Session,
-    table: TableSpec,
-    rows: Sequence[RowSpec] | None = None,
-    rates: Rates | None = None,
-) -> list[PlannedRun]:
-    """All runs of a table, seed by seed, so that a partial table has whole seeds.
+def plan_tables(session: Session, requests: Sequence[TableRequest], *, tune: bool = False) -> Plan:
+    """Resolve what a command runs and shows.
 
     Args:
-        session: suite, profile, seeds and settings.
-        table: the table.
-        rows: only these of its rows; None for all.
-        rates: tuned learning rates, or None for the suite's own. A row that trains and has none yet is
-            planned as missing, at its own rate.
+        requests: the tables and which of their rows are run.
+        tune: whether every row that trains first tries the same learning rates. Its runs count as missing
+            until its trials are made. The first table only.
 
     Raises:
-        ConfigError: a method is unknown or refuses its configuration.
+        ConfigError: a method that a table lists refuses its settings, or the table does not say what a trial
+            is judged by.
     """
-    wanted = _wanted(session, table, rows)
-    return [run for seed in session.seeds for row in wanted for run in row_runs(session, row, seed, rates)]
+    if not tune:
+        requests = add_stored_rows(session, requests)
+        return Plan(session, tuple(plan_table(session, request) for request in requests))
+    # Methods that were not selected get no rows from the store, as they were not tuned either.
+    check_tunable(requests[0].spec)
+    tables = tuple(plan_table(session, request, tune=True) for request in requests)
+    return Plan(session, tables, plan_tuning(session, tables[0])).with_trials(())
 
 
-def _wanted(session: Session, table: TableSpec, rows: Sequence[RowSpec] | None) -> list[RowSpec]:
-    profile, truth = session.request.profile, session.suite_info.has_truth
-    return [row for row in (table.rows if rows is None else rows) if row.planned_in(profile, truth)]
-
-
-def plan_tuning(session: Session, table: TableSpec, rows: Sequence[RowSpec] | None = None) -> Tuning:
-    """Every trial of every row that trains, with what the store has of it.
-
-    Args:
-        session: suite, profile and settings; its first seed is every trial's.
-        table: the table.
-        rows: only these of its rows; None for all.
-
-    Raises:
-        ConfigError: the table does not say what a trial is judged by.
-    """
-    check_tunable(table)
-    own = session.settings_for().train.learning_rate
-    rates = learning_rates(own, session.profile.tune.learning_rates if session.profile.tune else None)
-    runs = []
-    for row in _wanted(session, table, rows):
-        if untrained(row.method):
-            continue
-        for run in row_runs(session, row, session.seeds[0]):
-            keys = [trial_key(run.key, rate) for rate in rates]
-            trials = [Trial(key, session.store.load(key)) for key in keys]
-            runs.append((run.title, float(run.key.settings["train"]["learning_rate"]), trials))
-    return Tuning.of(table, rates, session.seeds[0], runs)
-
-
-def trial_runs(tuning: Tuning) -> list[PlannedRun]:
-    """The trials as runs of a plan; that a trial diverged is its outcome, so it is not tried again.
-
-    Args:
-        tuning: the trials.
-    """
-    return [
-        PlannedRun(
-            trial.key,
-            f"{row.title}, learning rate {trial.rate:g}",
-            trial.record,
-            retried=trial.record is None or not trial.record.training.get("diverged"),
-        )
-        for row in tuning.rows
-        for trial in row.trials
+def plan_table(session: Session, request: TableRequest, *, tune: bool = False) -> TablePlan:
+    """Resolve the rows and runs of one table; arguments and errors as of `plan_tables`."""
+    rows = [
+        _plan_row(session, request, spec, is_listed=number < request.listed, tune=tune)
+        for number, spec in enumerate(request.spec.rows)
     ]
+    return TablePlan(request, tuple(rows))
 
 
-def row_runs(
-    session: Session,
-    row: RowSpec,
-    seed: int,
-    rates: Rates | None = None,
-    teachers: Sequence[str] | None = None,
-) -> list[PlannedRun]:
-    """The runs of one row at one seed; a best teacher's row repeats runs of another row.
+def _plan_row(
+    session: Session, request: TableRequest, spec: RowSpec, *, is_listed: bool, tune: bool
+) -> PlannedRow:
+    is_imported = False
+    try:
+        get_method(spec.method)
+        is_imported = True
+        keys = [titled for seed in session.seeds for titled in row_keys(session, spec, seed)]
+    except ConfigError as error:
+        # Wrong settings of a row that the table lists are the table's or the user's fault, and no plugin's.
+        if isinstance(error, UnknownNameError) or (is_imported and is_listed):
+            raise
+        return PlannedRow(spec, problem=f"failed: {_named(spec.method, error)}")
+    # Before its rate is chosen nobody knows which runs of the store are the row's.
+    known = not tune or untrained(spec.method)
+    load = session.store.load
+    return PlannedRow(
+        spec,
+        tuple(PlannedRun(key, title, load(key) if known else None) for title, key in keys),
+        executed=spec.selector in request.selected and _is_planned(session, spec),
+    )
+
+
+def _is_planned(session: Session, row: RowSpec) -> bool:
+    return row.planned_in(session.request.profile, session.suite_info.has_truth)
+
+
+def _named(method: str, error: ConfigError) -> str:
+    """An error on one line, which names the method and the package that brings it."""
+    origin = method_sources()[method].origin
+    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines() if line.strip()]
+    text = f"{lines[0]}: {'; '.join(lines[1:])}" if len(lines) > 1 else lines[0]
+    return text if origin in text else f"method {method!r} of {origin}: {text}"
+
+
+def row_keys(
+    session: Session, row: RowSpec, seed: int, teachers: Sequence[str] | None = None
+) -> list[tuple[str, RunKey]]:
+    """(title, key) of the runs of a row at one seed; none for a best teacher's row, which repeats another.
 
     Args:
-        session: suite, profile and settings.
-        row: of a table.
-        seed: the runs' seed.
-        rates: see `plan_table`.
-        teachers: those of a row per teacher; None for the suite's.
+        teachers: of a row per teacher; None for the suite's.
 
     Raises:
         ConfigError: the method or its variant is unknown, or it refuses its configuration.
     """
     if row.kind == "best_teacher":
         return []
-    told = (session.teachers if teachers is None else teachers) if row.kind == "each_teacher" else ("",)
+    of_row = (session.teachers if teachers is None else teachers) if row.kind == "each_teacher" else ("",)
     factor = len(session.teachers) if row.epochs_times_teachers else 1
-    found = []
-    for teacher in told:
-        key = session.key(row.method, teacher + row.suffix, seed, _changes(row, teacher), factor)
-        unknown = False
-        if rates is not None and not untrained(row.method):
-            rate = rates.get((key.method, key.variant))
-            unknown = rate is None
-            key = key if rate is None else with_rate(key, rate)
-        record = None if unknown else session.store.load(key)
-        found.append(PlannedRun(key, row.title.replace("{variant}", teacher), record))
-    return found
+    return [
+        (
+            row.title.replace("{variant}", teacher),
+            run_key(session, row.method, teacher + row.suffix, seed, _changes(row, teacher), factor),
+        )
+        for teacher in of_row
+    ]
 
 
 def _changes(row: RowSpec, teacher: str) -> dict[str, dict[str, Any]]:
-    """Settings of a row's runs: those of its registered variant, and its own for the teacher."""
-    own = _filled(row.settings, teacher)
-    chosen = variant_config(row.method, row.variant) if row.variant else {}
-    return {**own, "method": {**chosen, **own.get("method", {})}}
-
-
-def _filled(settings: Mapping[str, Mapping[str, Any]], teacher: str) -> dict[str, dict[str, Any]]:
-    """A row's settings with "{variant}" replaced by the teacher's name."""
-    return {
+    """Settings of a row's runs: those of its registered variant, and the row's for this teacher."""
+    filled = {
         section: {
             name: value.replace("{variant}", teacher) if isinstance(value, str) else value
             for name, value in values.items()
         }
-        for section, values in settings.items()
+        for section, values in row.settings.items()
     }
+    of_variant = variant_config(row.method, row.variant) if row.variant else {}
+    return {**filled, "method": {**of_variant, **filled.get("method", {})}}
 
 
-def table_records(
-    session: Session,
-    table: TableSpec,
-    rows: Sequence[RowSpec] | None = None,
-    rates: Rates | None = None,
-) -> list[RunRecord]:
-    """What the store has of a table's rows.
+def plan_tuning(session: Session, table: TablePlan) -> Tuning:
+    """Every trial, at the first seed, of every row that trains, with what the store has of it."""
+    grid = session.profile.tune.learning_rates if session.profile.tune else None
+    rates = learning_rates(session.settings.train.learning_rate, grid)
+    rows = []
+    for row in table.rows:
+        if row.problem or untrained(row.spec.method) or not _is_planned(session, row.spec):
+            continue
+        for run in row.runs:
+            if run.key.seed == session.seeds[0]:
+                keys = [trial_key(run.key, rate) for rate in rates]
+                trials = [Trial(key, session.store.load(key)) for key in keys]
+                rows.append((run.title, float(run.key.settings["train"]["learning_rate"]), trials))
+    return Tuning.of(table.request.spec, rates, session.seeds[0], rows)
 
-    Args:
-        session: suite, profile, seeds and settings.
-        table: the table.
-        rows: only these of its rows; None for all.
-        rates: tuned learning rates, or None for the suite's own. A row that trains and has none yet has no
-            runs.
+
+def add_stored_rows(session: Session, requests: Sequence[TableRequest]) -> list[TableRequest]:
+    """Tables with a row for every method and variant that the store has runs of under these settings.
+
+    What a packaged table lists is left to that table; tables that show only selected methods get none. A
+    method that one of the tables gets by name has a row in the others too, as the store will have its runs.
     """
-    wanted = table.rows if rows is None else rows
-    runs = [run for seed in session.seeds for row in wanted for run in row_runs(session, row, seed, rates)]
-    return [run.record for run in runs if run.record is not None]
+    records = session.store.records()
+    stored = {record.key.hash for record in records}
+    selected = {row.selector for request in requests for row in request.unlisted_rows}
+    names = selected.union(*(_selectors_of(session, record.key) for record in records))
+    names -= {row.selector for table in table_names() for row in load_table_spec(table).rows}
+    extended = []
+    for request in requests:
+        rows = []
+        missing = names - {row.selector for row in request.spec.rows}
+        for row in map(row_for_method, sorted(missing) if request.spec.further_rows == "found" else ()):
+            with suppress(ConfigError):
+                keys = [key for seed in session.seeds for _, key in row_keys(session, row, seed)]
+                if row.selector in selected or any(key.hash in stored for key in keys):
+                    rows.append(row)
+        extended.append(request.with_rows(rows, selected=False))
+    return extended
 
 
-def asks_for_teacher(method: str) -> bool:
-    """Whether a method is told one teacher, so that it runs once for each.
+def _selectors_of(session: Session, key: RunKey) -> list[str]:
+    """Rows that a run may be of under these settings: its method's, or those of a registered variant."""
+    names = (session.spec.name, session.request.profile, session.student_name)
+    if (key.suite, key.profile, key.student) != names or key.method not in method_names():
+        return []
+    variants: Iterable[str] = ()
+    with suppress(ConfigError):
+        variants = method_variants(key.method)
+    ends = [v for v in variants if key.variant == v or key.variant.endswith(f":{v}")]
+    return [key.method, *(f"{key.method}[{v}]" for v in ends)]
 
-    Args:
-        method: registry name.
 
-    Raises:
-        ConfigError: the method is unknown or cannot be imported.
-    """
-    field = get_method(method).config_type.model_fields.get("teacher")
-    return field is not None and field.is_required()
+def plan_method(session: Session, name: str) -> PlanSection:
+    """The runs of one method: one per seed, and per teacher where the method trains on one teacher.
 
-
-def plan_method(session: Session, name: str) -> list[PlannedRun]:
-    """The runs of one method: one per seed, and per teacher where the method asks for one.
-
-    Args:
-        session: suite, profile, seeds and settings.
-        name: of a method or of a registered variant ("compact[no-consensus]").
+    `--set teacher=NAME` leaves only that teacher; the name may be of a variant ("compact[no-consensus]").
 
     Raises:
         ConfigError: the method or variant is unknown, or it refuses its configuration.
     """
-    method, variant = split_name(name)
-    asks = asks_for_teacher(method)
-    row = RowSpec(
-        method=method,
-        title=name,
-        kind="each_teacher" if asks else "method",
-        variant=variant,
-        settings={"method": {"teacher": "{variant}"}} if asks else {},
-    )
-    chosen = session.settings_for().method.get("teacher")
-    teachers = None if chosen is None else (str(chosen),)
-    found = [run for seed in session.seeds for run in row_runs(session, row, seed, None, teachers)]
-    return [replace(run, title=run.key.label) for run in found]
+    row, teacher = row_for_method(name), session.settings.method.get("teacher")
+    teachers = None if teacher is None else (str(teacher),)
+    keys = [key for seed in session.seeds for _, key in row_keys(session, row, seed, teachers)]
+    return PlanSection(session, [PlannedRun(key, key.label, session.store.load(key)) for key in keys])

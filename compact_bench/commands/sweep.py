@@ -9,22 +9,23 @@ from pathlib import Path
 
 from rich.console import Console
 
+from compact_bench.commands.plan import Plan
 from compact_bench.commands.planning import plan_table
+from compact_bench.commands.row_selection import request_tables
 from compact_bench.core.errors import ConfigError
+from compact_bench.methods.registry import get_method
 from compact_bench.results.sweeps.results import SweepResults, measure_sweep
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
-from compact_bench.runs.execution import Outcome, PlanSection, execute_plan, show_plan
-from compact_bench.runs.plan import PlannedRun
+from compact_bench.runs.execution import Outcome, execute_plan, show_plan
 from compact_bench.runs.session import Request, Session
 
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What a sweep was asked to do.
+    """A sweep and the settings that it runs under.
 
     Attributes:
-        spec: its definition, with the rows, values and seeds that were asked for.
-        request: suite, profile, student, settings, folders.
+        spec: its definition, with the user's rows, values and seeds.
         command: the command that makes the same results.
     """
 
@@ -36,11 +37,11 @@ class SweepRequest:
 def sweep_request(
     name: str, request: Request, *, values: Sequence[float] = (), rows: Sequence[str] = ()
 ) -> SweepRequest:
-    """Fill in what a sweep's definition says wherever nothing else was asked for.
+    """A sweep under the user's settings; what the user leaves open is as the sweep's definition says.
 
     Args:
         name: a packaged sweep, or the path of a TOML file.
-        request: as asked for; an empty suite, profile or list of seeds takes the definition's.
+        request: the user's; an empty suite, profile or list of seeds takes the definition's.
         values: of the axis; empty for the definition's.
         rows: names of the definition's rows; empty for all that are not optional.
 
@@ -49,25 +50,25 @@ def sweep_request(
     """
     spec = load_sweep_spec(name).choose(tuple(rows))
     axis = spec.axis.model_copy(update={"values": tuple(sorted(set(values or spec.axis.values)))})
-    asked = replace(
+    complete = replace(
         request,
         suite=request.suite or spec.suite,
         profile=request.profile or spec.profile,
         seeds=request.seeds or spec.seeds,
     )
-    chosen = spec.model_copy(update={"axis": axis, "seeds": asked.seeds})
-    world = Session(asked).spec.training.world
+    chosen = spec.model_copy(update={"axis": axis, "seeds": complete.seeds})
+    world = Session(complete).spec.training.world
     if world is None or spec.axis.setting not in type(world).model_fields:
         known = "its questions are not generated" if world is None else ", ".join(type(world).model_fields)
         raise ConfigError(
             f"sweep {spec.name}: expected a suite with a world whose {spec.axis.setting!r} can be set, got "
-            f"{asked.suite!r} ({known}). Use --suite {spec.suite}."
+            f"{complete.suite!r} ({known}). Use --suite {spec.suite}."
         )
-    return SweepRequest(chosen, asked, _command(name, chosen, asked, rows))
+    return SweepRequest(chosen, complete, _command(name, chosen, complete, rows))
 
 
-def sweep(
-    asked: SweepRequest,
+def run_sweep(
+    sweep: SweepRequest,
     *,
     output: Path,
     console: Console,
@@ -75,35 +76,22 @@ def sweep(
     dry_run: bool = False,
     workers: int = 0,
 ) -> Outcome:
-    """Run what is missing of a sweep and write its files; what is there is drawn even if some is missing.
+    """Run what is missing of a sweep and write its files, even if some runs have no record.
+
+    Other arguments, outcome and errors as of `compact_bench.commands.reproduce.reproduce_tables`.
 
     Args:
-        asked: what to do.
         output: folder of the written files.
-        console: for the plan, progress and messages.
-        quiet: whether to print nothing.
-        dry_run: show the plan only.
-        workers: runs at a time; 0 chooses by student and machine.
-
-    Returns:
-        The records; an interruption is part of the outcome, not an exception.
-
-    Raises:
-        CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     from compact_bench.results.report.sweep_page import write_sweep
 
-    spec = asked.spec
-    table = spec.as_table()
-    benches = {value: Session(_at(asked, value)) for value in spec.axis.values}
-    parts = [
-        PlanSection(session, plan_table(session, table), f"{spec.axis.setting} {value:g}")
-        for value, session in benches.items()
-    ]
+    spec = sweep.spec
+    plans = {value: _plan(spec, Session(_at(sweep, value))) for value in spec.axis.values}
+    sections = [plan.section(f"{spec.axis.setting} {value:g}") for value, plan in plans.items()]
     if dry_run:
-        return show_plan(parts, console, workers=workers)
-    outcome = execute_plan(parts, console, quiet=quiet, workers=workers)
-    results = _results(spec, benches, asked.command)
+        return show_plan(sections, console, workers=workers)
+    outcome = execute_plan(sections, console, quiet=quiet, workers=workers)
+    results = _results(sweep, {value: plan.with_records(outcome.records) for value, plan in plans.items()})
     written = write_sweep(results, output)
     if not quiet:
         console.print(
@@ -115,9 +103,9 @@ def sweep(
     return outcome
 
 
-def _at(asked: SweepRequest, value: float) -> Request:
+def _at(sweep: SweepRequest, value: float) -> Request:
     """The request at one value; only the groups that a panel shows are evaluated."""
-    request, spec = asked.request, asked.spec
+    request, spec = sweep.request, sweep.spec
     groups = f"eval.groups=[{', '.join(spec.groups)}]"
     return replace(
         request,
@@ -126,21 +114,24 @@ def _at(asked: SweepRequest, value: float) -> Request:
     )
 
 
-def _results(spec: SweepSpec, benches: Mapping[float, Session], command: str) -> SweepResults:
-    table = spec.as_table()
-    plans: dict[float, Sequence[PlannedRun]] = {
-        value: plan_table(session, table) for value, session in benches.items()
-    }
-    session = next(iter(benches.values()))
-    own = session.request.student in (None, session.spec.student)
+def _plan(spec: SweepSpec, session: Session) -> Plan:
+    """The plan at one value; a broken method ends a sweep, as its rows are there to be compared."""
+    for row in spec.rows:
+        get_method(row.method)
+    (request,) = request_tables([spec.as_table()])
+    return Plan(session, (plan_table(session, request),))
+
+
+def _results(sweep: SweepRequest, plans: Mapping[float, Plan]) -> SweepResults:
+    session = next(iter(plans.values())).session
     return measure_sweep(
-        spec,
-        {value: [run.record for run in plan if run.record is not None] for value, plan in plans.items()},
-        {value: [run.key for run in plan] for value, plan in plans.items()},
+        sweep.spec,
+        {value: plan.records for value, plan in plans.items()},
+        {value: [run.key for run in plan.section().runs] for value, plan in plans.items()},
         suite=session.spec,
         profile=session.request.profile,
-        student=(session.spec.student_title if own else "") or session.student_name,
-        command=command,
+        student=session.student_title,
+        command=sweep.command,
     )
 
 
@@ -151,7 +142,6 @@ def _command(name: str, spec: SweepSpec, request: Request, rows: Sequence[str]) 
     words += ["--seeds", ",".join(map(str, spec.seeds))]
     words += ["--methods", ",".join(rows)] if rows else []
     words += ["--student", request.student] if request.student else []
-    for option, texts in (("--set", request.overrides), ("--world", request.world)):
-        for text in texts:
-            words += [option, text]
+    words += [word for text in request.overrides for word in ("--set", text)]
+    words += [word for text in request.world for word in ("--world", text)]
     return shlex.join(words)

@@ -6,7 +6,7 @@ it for a result. That makes tuning resumable like any other run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.core.errors import ConfigError
@@ -22,12 +22,7 @@ Rates = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True)
 class Trial:
-    """One learning rate of one row.
-
-    Attributes:
-        key: the trial's run.
-        record: what the store has of it, or None.
-    """
+    """One learning rate of one row: a run, and what the store has of it."""
 
     key: RunKey
     record: RunRecord | None
@@ -43,10 +38,8 @@ class TunedRow:
     """The trials of one row.
 
     Attributes:
-        title: of the row.
         method, variant: of its runs.
-        trials: by learning rate.
-        values: validation value of each trial; None where it has none.
+        trials, values: by learning rate, with the validation value of each; None where it has none.
         own_rate: learning rate of the row without tuning.
     """
 
@@ -76,8 +69,8 @@ class TunedRow:
         """
         if not self.finished:
             return None
-        found = [(v, t.rate) for v, t in zip(self.values, self.trials, strict=True) if v is not None]
-        return min(found)[1] if found else self.own_rate
+        judged = [(v, t.rate) for v, t in zip(self.values, self.trials, strict=True) if v is not None]
+        return min(judged)[1] if judged else self.own_rate
 
     @property
     def at_edge(self) -> bool:
@@ -120,18 +113,20 @@ class Tuning:
         """
         done = [t.record for _, _, trials in runs for t in trials if t.record and t.record.status == "done"]
         paths = [path for path in table.selection if any(number_at(r, path) is not None for r in done)]
-        rows = tuple(
-            TunedRow(
-                title,
-                trials[0].key.method,
-                trials[0].key.variant,
-                tuple(trials),
-                tuple(_value(trial.record, paths) for trial in trials),
-                own,
-            )
-            for title, own, trials in runs
-        )
-        return cls(tuple(rates), seed, tuple(path.rpartition(".")[2] for path in paths), rows)
+        rows = []
+        for title, own_rate, trials in runs:
+            key, values = trials[0].key, tuple(_value(trial.record, paths) for trial in trials)
+            rows.append(TunedRow(title, key.method, key.variant, tuple(trials), values, own_rate))
+        return cls(tuple(rates), seed, tuple(path.rpartition(".")[2] for path in paths), tuple(rows))
+
+    def with_records(self, table: TableSpec, records: Iterable[RunRecord]) -> Tuning:
+        """The same trials, judged again; one that has no new record keeps what it had."""
+        made = {record.key.hash: record for record in records}
+        runs = [
+            (row.title, row.own_rate, [Trial(t.key, made.get(t.key.hash, t.record)) for t in row.trials])
+            for row in self.rows
+        ]
+        return Tuning.of(table, self.rates, self.seed, runs)
 
     @property
     def chosen(self) -> Rates:
@@ -142,16 +137,12 @@ class Tuning:
 def _value(record: RunRecord | None, paths: Sequence[str]) -> float | None:
     if record is None or record.status != "done" or not paths:
         return None
-    values = [number_at(record, path) for path in paths]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
+    values = [value for path in paths if (value := number_at(record, path)) is not None]
+    return sum(values) / len(values) if len(values) == len(paths) else None
 
 
 def check_tunable(table: TableSpec) -> None:
     """Refuse to tune for a table that does not say what a trial is judged by.
-
-    Args:
-        table: the table.
 
     Raises:
         ConfigError: it has no `selection`, or one that is not measured on validation questions.
@@ -165,34 +156,19 @@ def check_tunable(table: TableSpec) -> None:
         )
 
 
-def learning_rates(own: float, asked: Sequence[float] | None) -> tuple[float, ...]:
-    """The grid: what the profile asks for, or half, once and twice the learning rate without tuning.
-
-    Args:
-        own: learning rate without tuning.
-        asked: the profile's grid, or None.
-    """
-    return tuple(asked) if asked is not None else tuple(own * factor for factor in FACTORS)
+def learning_rates(untuned: float, of_profile: Sequence[float] | None) -> tuple[float, ...]:
+    """The grid: the profile's, or half, once and twice the learning rate without tuning."""
+    return tuple(of_profile) if of_profile is not None else tuple(untuned * factor for factor in FACTORS)
 
 
 def with_rate(key: RunKey, rate: float) -> RunKey:
-    """The same run at another learning rate.
-
-    Args:
-        key: a run.
-        rate: learning rate.
-    """
+    """The same run at another learning rate."""
     train = {**key.settings["train"], "learning_rate": rate}
     return replace(key, settings={**key.settings, "train": train})
 
 
 def trial_key(key: RunKey, rate: float) -> RunKey:
-    """The trial of a learning rate for a run; it does not depend on how benchmarks are evaluated.
-
-    Args:
-        key: the run.
-        rate: learning rate.
-    """
+    """The trial of a learning rate for a run; it does not depend on how benchmarks are evaluated."""
     limit = key.settings["eval"]["validation_questions"]
     evaluation = EvalSettings(validation_questions=limit).model_dump(mode="json")
     tried = with_rate(key, rate)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 
 from compact_bench.core.records import TRIAL, RunKey, RunRecord
 from compact_bench.methods.contract import MethodCard
@@ -15,7 +14,7 @@ from compact_bench.methods.registry import get_method
 
 @dataclass(frozen=True)
 class AssumedRates:
-    """What a student does on two CPU cores, for when nothing has been measured.
+    """What a student takes on two CPU cores, for when nothing has been measured.
 
     Attributes:
         seconds_per_branch: forward and backward pass over a question with one rationale.
@@ -36,31 +35,18 @@ MEASURED = {
 
 
 def assumed_rates(parameters: int | None) -> AssumedRates:
-    """Rates of a student of some size, on the line through the two that were measured.
-
-    Args:
-        parameters: how many the student has; None where that is not known.
-    """
+    """Rates of a student with so many parameters (None: unknown), on the line through the two measured."""
     (small, few), (large, many) = sorted(MEASURED.items())
     share = 1.0 if parameters is None else max(0.0, (parameters - small) / (large - small))
-
-    def between(read: Callable[[AssumedRates], float]) -> float:
-        return read(few) + share * (read(many) - read(few))
-
-    return AssumedRates(
-        between(lambda r: r.seconds_per_branch),
-        between(lambda r: r.seconds_per_item),
-        between(lambda r: r.overhead_seconds),
-    )
+    return AssumedRates(*(a + share * (b - a) for a, b in zip(astuple(few), astuple(many), strict=True)))
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What the runs of a command have to do.
+    """What each run of a command has to do.
 
     Attributes:
-        questions: training questions of a run.
-        teachers: how many.
+        questions, teachers: how many it trains on.
         items: (group, items) of every benchmark.
         parameters: of the student, or None.
     """
@@ -103,50 +89,45 @@ class Estimator:
         )
 
     def expected(self, keys: Sequence[RunKey]) -> dict[str, float]:
-        """Estimates of runs that execute in this order.
+        """Hash -> seconds of runs that execute in this order.
 
-        Args:
-            keys: the runs.
-
-        Returns:
-            Hash of the run -> seconds. All runs of methods that train nothing evaluate one student, so only
-            the first of them costs anything.
+        All runs of methods that train nothing evaluate one student, so only the first of them costs anything.
         """
         with self._lock:
             known = {_untrained_mark(r.key) for r in self._records if not r.training.get("optimiser_steps")}
-            found: dict[str, float] = {}
+            estimates: dict[str, float] = {}
             for key in keys:
-                mark = _untrained_mark(key)
-                seconds = 0.0 if mark in known else self._evaluation_seconds(key)
-                if untrained(key.method):
-                    known.add(mark)
+                seconds = self._evaluation_seconds(key)
+                if not untrained(key.method):
+                    seconds += self._training_seconds(key) + self._overhead_seconds(key)
+                elif (mark := _untrained_mark(key)) in known:
+                    seconds = 0.0
                 else:
-                    seconds = self._training_seconds(key) + self._evaluation_seconds(key)
-                    seconds += self._overhead_seconds(key)
-                found[key.hash] = seconds
-            return found
+                    known.add(mark)
+                estimates[key.hash] = seconds
+            return estimates
 
     def _same(self, key: RunKey) -> list[RunRecord]:
         """Records whose timings carry over: same suite, profile and student; trials train like other runs."""
-        mine = (key.suite, key.profile.removesuffix(TRIAL), key.student)
-        return [
-            r
-            for r in self._records
-            if (r.key.suite, r.key.profile.removesuffix(TRIAL), r.key.student) == mine
-        ]
+
+        def scale(key: RunKey) -> tuple[str, str, str]:
+            return key.suite, key.profile.removesuffix(TRIAL), key.student
+
+        return [r for r in self._records if scale(r.key) == scale(key)]
 
     def _training_seconds(self, key: RunKey) -> float:
         same = [r for r in self._same(key) if r.training.get("optimiser_steps") and r.training.get("seconds")]
         counted = [int(r.training["questions"]) for r in same if r.training.get("questions")]
         questions = statistics.median(counted) if counted else self._load.questions
         seen = questions * int(key.settings["train"]["epochs"])
-        own = [r for r in same if (r.key.method, r.key.variant) == (key.method, key.variant)]
-        per_question = [s for r in own if (s := _seconds_per_question(r)) is not None]
+        of_row = [r for r in same if (r.key.method, r.key.variant) == (key.method, key.variant)]
+        passes = [(r, r.training.get("questions", 0) * r.training.get("epochs", 0)) for r in of_row]
+        per_question = [r.training["seconds"] / count for r, count in passes if count]
         if per_question:
-            return seen * statistics.median(per_question)
+            return float(seen * statistics.median(per_question))
         rates = [r.training["seconds"] / r.training["branches"] for r in same if r.training.get("branches")]
         per_branch = statistics.median(rates) if rates else self._rates.seconds_per_branch
-        # A method that is told one teacher reads one rationale a question.
+        # A method that trains on one teacher reads one rationale a question.
         branches = 1 if key.settings["method"].get("teacher") else self._load.teachers
         return seen * branches * per_branch
 
@@ -179,11 +160,7 @@ class Estimator:
 
 
 def untrained(method: str) -> bool:
-    """Whether a method trains nothing, so that all its seeds are one student.
-
-    Args:
-        method: registry name.
-    """
+    """Whether a method trains nothing, so that all its seeds are one student."""
     card: MethodCard = get_method(method).card
     return card.min_teachers == 0
 
@@ -194,9 +171,3 @@ def _untrained_mark(key: RunKey) -> tuple[str, str]:
 
 def _evaluation_seconds(record: RunRecord) -> float:
     return sum(float(e.get("seconds", 0.0)) for e in record.evaluations.values())
-
-
-def _seconds_per_question(record: RunRecord) -> float | None:
-    training: Mapping[str, Any] = record.training
-    seen = training.get("questions", 0) * training.get("epochs", 0)
-    return training["seconds"] / seen if seen else None

@@ -1,11 +1,18 @@
-"""What is to run: one planned run, and what the store has of it."""
+"""What is to run: keys with every setting resolved, and what the store has of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from compact_bench.core.records import RunKey, RunRecord
+from pydantic import ValidationError
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord
+from compact_bench.core.settings import describe_validation_error, merged
+from compact_bench.methods.registry import get_method
+from compact_bench.runs.session import Session
 
 State = Literal["done", "unsupported", "missing", "failed"]
 
@@ -23,7 +30,7 @@ class PlannedRun:
 
     key: RunKey
     title: str
-    record: RunRecord | None
+    record: RunRecord | None = None
     retried: bool = True
 
     @property
@@ -35,3 +42,64 @@ class PlannedRun:
     def needed(self) -> bool:
         """Whether it must run: it is missing, or it failed the last time and is tried again."""
         return self.state == "missing" or (self.state == "failed" and self.retried)
+
+
+@dataclass(frozen=True)
+class PlanSection:
+    """The runs of one suite under one set of settings.
+
+    Attributes:
+        session: what they share.
+        runs: in the order in which they execute.
+        title: what distinguishes this section from the others of a plan; "" where there is one only.
+    """
+
+    session: Session
+    runs: Sequence[PlannedRun]
+    title: str = ""
+
+
+def run_key(
+    session: Session,
+    method: str,
+    variant: str,
+    seed: int,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+    epochs_factor: int = 1,
+) -> RunKey:
+    """The key of one run, with every setting resolved and the method's own ones complete.
+
+    A later source overrides an earlier one: what the suite gives the method, the profile, the user, the row.
+
+    Args:
+        session: suite, student, profile and the user's settings.
+        variant: what distinguishes runs of one method, or "".
+        changes: nested settings that make a table row.
+        epochs_factor: how many times the epochs are trained (K for equal tokens).
+
+    Raises:
+        ConfigError: the method is unknown or refuses its configuration, or a setting is wrong.
+    """
+    settings = merged(session.settings, changes or {}, "table row")
+    if epochs_factor != 1:
+        train = settings.train.model_copy(update={"epochs": settings.train.epochs * epochs_factor})
+        settings = settings.model_copy(update={"train": train})
+    config_type = get_method(method).config_type
+    given = {name: value for name, value in settings.method.items() if name in config_type.model_fields}
+    try:
+        config = config_type.model_validate({**session.spec.method_settings.get(method, {}), **given})
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, f"settings of method {method}")) from None
+    complete = settings.model_copy(update={"method": config.model_dump(mode="json")})
+    return RunKey(
+        method=method,
+        variant=variant,
+        student=session.student_name,
+        student_revision=session.student_revision,
+        suite=session.spec.name,
+        suite_fingerprint=session.suite_fingerprint,
+        profile=session.request.profile,
+        seed=seed,
+        settings=complete.model_dump(mode="json"),
+        results_version=RESULTS_VERSION,
+    )

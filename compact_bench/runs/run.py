@@ -35,34 +35,12 @@ if TYPE_CHECKING:
     from compact_bench.evaluation.results import EvalProgress, TaskResult
     from compact_bench.students.student import Student
 
-RUN_FAILURES = (
-    CompactBenchError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a method may fail with without ending the other runs; methods of other packages may raise any."""
-
 ERROR_LOG = "error.log"
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """A student after training.
-
-    Attributes:
-        student: merged and plain; the workbench's base itself when nothing was trained.
-        report: what training did.
-        weights_hash: of the merged weights.
-    """
+    """A student after training: merged and plain, or the session's base itself when nothing was trained."""
 
     student: Student
     report: FitReport
@@ -74,8 +52,6 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
 
     Args:
         session: the suite, data and base student that runs share.
-        key: what to run.
-        ticker: shows progress.
 
     Returns:
         The stored record: "done", "unsupported", or "failed" with the error's first line.
@@ -89,14 +65,14 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
     directory.mkdir(parents=True, exist_ok=True)
     session.load_shared()
     try:
-        with _as_known_errors():
+        with _as_own_errors():
             method = make_method(key.method, dict(key.settings["method"]))
             reason = refusal(method, session.suite_info)
             if reason is None:
                 record = _measured(session, key, method, directory, ticker, started)
             else:
                 record = _record(session, key, "unsupported", started, reason=reason)
-    except RUN_FAILURES as error:
+    except CompactBenchError as error:
         log = "".join(traceback.format_exception(error))
         write_atomic(directory / ERROR_LOG, log.encode())
         # That a run diverged is known for good; anything else may go better another time.
@@ -107,14 +83,14 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _as_known_errors() -> Iterator[None]:
-    """Exceptions of another package's own kinds as ours, so that they end its run and no other."""
+def _as_own_errors() -> Iterator[None]:
+    """Any exception as a `CompactBenchError`: whatever a method raises ends its run and no other."""
     try:
         yield
-    except RUN_FAILURES:
+    except CompactBenchError:
         raise
     except Exception as error:
-        raise CompactBenchError(f"{type(error).__name__}: {error}") from error
+        raise CompactBenchError(f"{type(error).__name__}: {_first_line(error)}") from error
 
 
 def _measured(
@@ -158,12 +134,7 @@ def _measured(
 
 
 def _train(
-    session: Session,
-    key: RunKey,
-    settings: RunSettings,
-    method: Method,
-    directory: Path,
-    ticker: Ticker,
+    session: Session, key: RunKey, settings: RunSettings, method: Method, directory: Path, ticker: Ticker
 ) -> _Trained:
     from compact_bench.students.student import attach_lora, merge_adapters, weights_hash
     from compact_bench.training.checkpoints import clear_checkpoints
@@ -201,11 +172,7 @@ def _open_log(path: Path) -> TextIO:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every global generator, for methods and libraries that draw from one.
-
-    Args:
-        seed: the run's seed.
-    """
+    """Seed every global generator, for methods and libraries that draw from one."""
     import numpy as np
     import torch
 
@@ -230,8 +197,8 @@ def _evaluate(
         report(done, event.total, f"{event.task} ({event.state}{within}{why})")
 
     groups = settings.eval.groups
-    wanted = {b.task for b in session.spec.benchmarks if groups is None or b.group in groups}
-    benchmarks = {task: rows for task, rows in session.data.benchmarks.items() if task in wanted}
+    tasks = {b.task for b in session.spec.benchmarks if groups is None or b.group in groups}
+    benchmarks = {task: rows for task, rows in session.data.benchmarks.items() if task in tasks}
     return evaluate(
         trained.student,
         asked_with(trained.report.prompt_prefix, benchmarks),
@@ -250,17 +217,17 @@ def _record(
     data = session.data
     training = dict(parts.pop("training", {}))
     training["excluded"] = [{"question_id": f.question_id, "problem": str(f)} for f in data.excluded]
-    ended = time.time()
+    finished = time.time()
     provenance = {
         **collect_provenance(device=str(session.base.device), dtype=str(session.base.dtype)),
         "training_dtype": choose_compute_dtype(key.settings["train"]["dtype"], session.base.device),
         "data_fingerprint": data.fingerprint,
         "student_revision": key.student_revision,
         "suite_notes": plain(data.notes),
-        "request": session.request_as_data(),
+        "request": session.recorded_request,
         "started": started,
-        "finished": ended,
-        "seconds": ended - started,
+        "finished": finished,
+        "seconds": finished - started,
     }
     return RunRecord(key=key, status=status, reason=reason, training=training, provenance=provenance, **parts)
 
@@ -271,13 +238,11 @@ def peak_memory() -> dict[str, int]:
 
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    found = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    memory = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     if torch.cuda.is_available():
-        found["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
-    return found
+        memory["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
+    return memory
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[0] if lines else "no message"
-    return text if isinstance(error, CompactBenchError) else f"{type(error).__name__}: {text}"
+    return next((line for line in str(error).strip().splitlines() if line.strip()), "no message")

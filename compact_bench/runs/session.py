@@ -1,30 +1,25 @@
-"""What one command works with: the suite, its data and the base student, each loaded once and only if needed.
+"""What the runs of one command share: the suite, its data and the base student, each loaded only if needed.
 
-Planning needs fingerprints, not weights or questions. Both fingerprints are therefore remembered in the
-cache, under a name that changes with everything they depend on, so that a command with nothing to run
-loads neither the student nor the data.
+Planning needs fingerprints, not weights or questions. What it needs of the data is therefore kept in the
+cache, under a name that changes with everything it depends on, so that a command with nothing to run loads
+neither the student nor the data.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
-from pydantic import ValidationError
-
-from compact_bench.core.errors import ConfigError, StoreError, UnknownNameError
-from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, fingerprint
-from compact_bench.core.settings import RunSettings, apply_overrides, describe_validation_error, merged
+from compact_bench.core.errors import StoreError, UnknownNameError
+from compact_bench.core.records import RunRecord, fingerprint
+from compact_bench.core.settings import RunSettings, apply_overrides, merged
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, with_world
 from compact_bench.methods.contract import SuiteInfo
-from compact_bench.methods.registry import get_method
 from compact_bench.runs.store.store import Store
 from compact_bench.runs.suite_cache import SuiteFacts, data_code_mark, file_mark
 from compact_bench.runs.suite_settings import all_method_fields, check_method_settings
@@ -34,17 +29,19 @@ if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
 _BASES: WeakValueDictionary[tuple[str, str, str], Student] = WeakValueDictionary()
-"""Untrained students that some workbench of this process holds: (name, revision, device) -> student."""
+"""Untrained students that some session of this process holds: (name, revision, device) -> student."""
+
+_RECORDED = ("suite", "profile", "student", "on_fault", "rationales", "teachers", "overrides", "world")
+"""What a run record keeps of the request: all that decides which session it was."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a command was asked to work with.
+    """Which suite, student and settings a command works with, and where its folders are.
 
     Attributes:
         suite: suite name or TOML file.
         profile: name of one of the suite's profiles.
-        cache, store: folders.
         seeds: empty for the profile's own.
         student: hub id, folder or packaged student; None for the suite's.
         overrides: "key=value" texts.
@@ -54,7 +51,6 @@ class Request:
         teachers: which of the suite's teachers, as "name" or "name@level"; with `rationales`, the names of
             that file's teachers, in order. Empty for all.
         mirror: folder of upstream files.
-        offline: whether the network must not be used.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads, 0 for torch's own choice.
     """
@@ -77,10 +73,7 @@ class Request:
 
 
 class Session:
-    """Lazy holder of everything that the runs of one command share.
-
-    Args:
-        request: what was asked for.
+    """Suite, settings, data and base student of one command.
 
     Raises:
         ConfigError: the suite, the profile or an override is wrong.
@@ -93,18 +86,20 @@ class Session:
         if request.profile not in self.spec.profiles:
             raise UnknownNameError("profile", request.profile, self.spec.profiles)
         self.profile = self.spec.profiles[request.profile]
-        self.settings_for()
+        self.seeds: tuple[int, ...] = request.seeds or tuple(self.profile.seeds)
+        self.student_name: str = request.student or self.spec.student
+        place = f"suite {self.spec.name}, profile {request.profile}"
+        of_profile = merged(RunSettings(), self.profile.settings, place)
+        self.settings: RunSettings = apply_overrides(of_profile, request.overrides, all_method_fields())
         check_method_settings(self.spec)
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds asked for, or the profile's."""
-        return self.request.seeds or tuple(self.profile.seeds)
+    # ------------------------------------------------------------------------------- known without loading
 
     @property
-    def student_name(self) -> str:
-        """The student asked for, or the suite's."""
-        return self.request.student or self.spec.student
+    def student_title(self) -> str:
+        """How reports name the student: the suite's own by its title, another by its name."""
+        is_suites = self.request.student in (None, self.spec.student)
+        return (self.spec.student_title if is_suites else "") or self.student_name
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -112,88 +107,19 @@ class Session:
         if self.request.rationales is None and self.spec.teachers:
             chosen = self.spec.choose_teachers(self.request.teachers)
             return tuple(teacher.name for teacher, _ in chosen)
-        return self._suite_facts.teachers
+        return self._suite_facts.info.teachers
 
     @property
-    def suite_info(self) -> SuiteInfo:
-        """What methods are told of the suite before they run."""
-        facts = self._suite_facts
-        return SuiteInfo(
-            name=self.spec.name,
-            teachers=self.teachers,
-            has_truth=facts.has_truth,
-            has_pairs=facts.has_pairs,
-            has_reviews=facts.has_reviews,
-            has_feedback=facts.has_feedback,
-        )
+    def recorded_request(self) -> dict[str, Any]:
+        """What run records keep, so that `session_of_record` can open the same session again."""
+        values = ((name, getattr(self.request, name)) for name in _RECORDED)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
 
-    def settings_for(
-        self, changes: Mapping[str, Mapping[str, Any]] | None = None, epochs_factor: int = 1
-    ) -> RunSettings:
-        """Defaults, then the profile's settings, then the user's, then those that make a table row.
-
-        What the suite gives single methods stands below all of these; see `key`.
-
-        Args:
-            changes: nested settings of the row.
-            epochs_factor: how many times the epochs are trained (K for equal tokens).
-
-        Raises:
-            ConfigError: a value is wrong or a key is unknown.
-        """
-        place = f"suite {self.spec.name}, profile {self.request.profile}"
-        base = merged(RunSettings(), self.profile.settings, place)
-        asked = apply_overrides(base, self.request.overrides, all_method_fields())
-        settings = merged(asked, changes or {}, "table row")
-        if epochs_factor == 1:
-            return settings
-        train = settings.train.model_copy(update={"epochs": settings.train.epochs * epochs_factor})
-        return settings.model_copy(update={"train": train})
-
-    def key(
-        self,
-        method: str,
-        variant: str,
-        seed: int,
-        changes: Mapping[str, Mapping[str, Any]] | None = None,
-        epochs_factor: int = 1,
-    ) -> RunKey:
-        """The key of one run, with every setting resolved and the method's own ones complete.
-
-        Args:
-            method: registry name.
-            variant: what distinguishes runs of one method, or "".
-            seed: the run's seed.
-            changes, epochs_factor: as in `settings_for`.
-
-        Raises:
-            ConfigError: the method is unknown or refuses its configuration.
-        """
-        settings = self.settings_for(changes, epochs_factor)
-        config_type = get_method(method).config_type
-        asked = {k: v for k, v in settings.method.items() if k in config_type.model_fields}
-        own = {**self.spec.method_settings.get(method, {}), **asked}
-        try:
-            config = config_type.model_validate(own)
-        except ValidationError as error:
-            raise ConfigError(describe_validation_error(error, f"settings of method {method}")) from None
-        complete = settings.model_copy(update={"method": config.model_dump(mode="json")})
-        return RunKey(
-            method=method,
-            variant=variant,
-            student=self.student_name,
-            student_revision=self.student_revision,
-            suite=self.spec.name,
-            suite_fingerprint=self.suite_fingerprint,
-            profile=self.request.profile,
-            seed=seed,
-            settings=complete.model_dump(mode="json"),
-            results_version=RESULTS_VERSION,
-        )
+    # ------------------------------------------------------------------------ known from the cache, if it is
 
     @property
     def fetches_student(self) -> bool:
-        """Whether the packaged student is asked for and not yet in the cache."""
+        """Whether the student is the packaged one and is not yet in the cache."""
         from compact_bench.students.packaged import packaged_student_ready
         from compact_bench.students.student import PACKAGED_STUDENT
 
@@ -206,36 +132,44 @@ class Session:
 
         return student_revision(resolve_student(self.student_name))
 
-    @cached_property
+    @property
     def suite_fingerprint(self) -> str:
         """Fingerprint of the suite and the questions it yields; remembered between commands."""
         return self._suite_facts.fingerprint
 
-    @cached_property
-    def _suite_facts(self) -> SuiteFacts:
-        known = SuiteFacts.read(self._suite_memory)
-        if known is None:
-            known = SuiteFacts.of(self.data)
-            known.write(self._suite_memory)
-        return known
+    @property
+    def suite_info(self) -> SuiteInfo:
+        """What methods may know of the suite before they run."""
+        return replace(self._suite_facts.info, teachers=self.teachers)
 
     @cached_property
-    def _suite_memory(self) -> Path:
-        asked = self.request
+    def _suite_facts(self) -> SuiteFacts:
+        facts = SuiteFacts.read(self._facts_file)
+        if facts is None:
+            facts = SuiteFacts.of(self.spec.name, self.data)
+            facts.write(self._facts_file)
+        return facts
+
+    @cached_property
+    def _facts_file(self) -> Path:
+        """Where the facts are kept: the name changes with everything that the data depend on."""
+        request = self.request
         mark = fingerprint(
             {
                 "spec": self.spec.model_dump(mode="json"),
-                "profile": asked.profile,
-                "on_fault": asked.on_fault,
+                "profile": request.profile,
+                "on_fault": request.on_fault,
                 "student": self.student_revision,
-                "max_length_tokens": self._max_length_tokens,
-                "rationales": file_mark(asked.rationales),
-                "teachers": list(asked.teachers),
+                "max_length_tokens": self.settings.train.max_length_tokens,
+                "rationales": file_mark(request.rationales),
+                "teachers": list(request.teachers),
                 "code": data_code_mark(),
                 "formats": [FORMATS.code_mark(b.layout) for b in self.spec.benchmarks if b.layout],
             }
         )
-        return asked.cache / "fingerprints" / f"suite-{mark}.json"
+        return request.cache / "fingerprints" / f"suite-{mark}.json"
+
+    # --------------------------------------------------------------------------------- loaded when first used
 
     @cached_property
     def data(self) -> SuiteData:
@@ -245,7 +179,7 @@ class Session:
         from compact_bench.data.validation.limits import unknown_finder
         from compact_bench.students.chat import encode_row, prompt_ids
 
-        asked, tokenizer = self.request, self.base.tokenizer
+        request, tokenizer = self.request, self.base.tokenizer
 
         def count_tokens(question: str, rationale: str) -> int:
             if not rationale.strip():
@@ -254,30 +188,25 @@ class Session:
 
         return load_suite_data(
             self.spec,
-            Sources(asked.cache, asked.mirror, asked.offline),
-            profile=asked.profile,
-            max_length_tokens=self._max_length_tokens,
+            Sources(request.cache, request.mirror, request.offline),
+            profile=request.profile,
+            max_length_tokens=self.settings.train.max_length_tokens,
             count_tokens=count_tokens,
             find_unknown=unknown_finder(tokenizer),
-            on_fault=asked.on_fault,
-            rationales=asked.rationales,
-            teachers=asked.teachers,
+            on_fault=request.on_fault,
+            rationales=request.rationales,
+            teachers=request.teachers,
         )
 
     @cached_property
     def neutral_passages(self) -> tuple[str, ...]:
         """Text for the drift probe: in the world's own words where the suite has one."""
-        if self.spec.training.world is not None:
-            from compact_bench.data.lab import neutral_passages as world_passages
+        from compact_bench.data import lab
+        from compact_bench.evaluation.probes import neutral_text
 
-            return world_passages()
-        from compact_bench.evaluation.probes.neutral_text import neutral_passages
-
-        return neutral_passages()
-
-    @property
-    def _max_length_tokens(self) -> int:
-        return self.settings_for().train.max_length_tokens
+        source = neutral_text if self.spec.training.world is None else lab
+        passages: tuple[str, ...] = source.neutral_passages()
+        return passages
 
     @cached_property
     def base(self) -> Student:
@@ -288,7 +217,7 @@ class Session:
             import torch
 
             torch.set_num_threads(self.request.threads)
-        # A sweep has a workbench for every value, and all of them start from the same student.
+        # A sweep has a session for every value, and all of them start from the same student.
         place = (self.student_name, self.student_revision, self.request.device)
         student = _BASES.get(place)
         if student is None:
@@ -305,7 +234,7 @@ class Session:
 
     def fresh_student(self) -> Student:
         """A student of the base's own bits that a run may train."""
-        return dataclasses.replace(self.base, model=copy.deepcopy(self.base.model))
+        return replace(self.base, model=copy.deepcopy(self.base.model))
 
     def load_shared(self) -> None:
         """Load what every run needs, so that what is wrong with it is no single run's failure.
@@ -314,37 +243,18 @@ class Session:
             DataError, StudentError: the data or the student cannot be had.
             StoreError: the data is not what the runs' keys say.
         """
-        found = SuiteFacts.of(self.data)
-        if found != self._suite_facts:
-            found.write(self._suite_memory)
+        facts = SuiteFacts.of(self.spec.name, self.data)
+        if facts != self._suite_facts:
+            facts.write(self._facts_file)
             raise StoreError(
                 f"suite {self.spec.name}: expected data {self.suite_fingerprint}, as remembered, got "
-                f"{found.fingerprint}. "
-                "The remembered value is now corrected: give the same command again."
+                f"{facts.fingerprint}. The remembered value is now corrected: give the same command again."
             )
         self.base_hash  # noqa: B018
 
-    def request_as_data(self) -> dict[str, Any]:
-        """What is needed to open the same workbench again, as plain data for run records."""
-        asked = self.request
-        return {
-            "suite": asked.suite,
-            "profile": asked.profile,
-            "student": asked.student,
-            "on_fault": asked.on_fault,
-            "rationales": asked.rationales,
-            "teachers": list(asked.teachers),
-            "overrides": list(asked.overrides),
-            "world": list(asked.world),
-        }
-
 
 def session_of_record(record: RunRecord, request: Request) -> Session:
-    """A workbench of the suite, student and data that a run had.
-
-    Args:
-        record: the run.
-        request: gives the folders, the device and the mirror.
+    """A session of the suite, student, data and settings that a run had; `request` gives folders and device.
 
     Raises:
         StoreError: student or data are no longer what the run had.
@@ -353,13 +263,12 @@ def session_of_record(record: RunRecord, request: Request) -> Session:
     for name in ("teachers", "overrides", "world"):
         # Records of before there were worlds do not name one.
         kept[name] = tuple(kept.get(name, ()))
-    session = Session(dataclasses.replace(request, **kept))
+    session = Session(replace(request, **kept))
     for name in ("student_revision", "suite_fingerprint"):
-        now = getattr(session, name)
-        if now != getattr(record.key, name):
+        now, then = getattr(session, name), getattr(record.key, name)
+        if now != then:
             raise StoreError(
-                f"run {record.key.name}: expected {name} {getattr(record.key, name)}, as the run had, "
-                f"got {now}. "
+                f"run {record.key.name}: expected {name} {then}, as the run had, got {now}. "
                 "The student's files or the suite's data changed since; give the old ones, or run it again."
             )
     return session

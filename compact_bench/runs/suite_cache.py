@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compact_bench.core.files import read_json, write_json
+from pydantic import TypeAdapter
+
+from compact_bench.core.files import read_bytes, read_json, write_json
 from compact_bench.core.paths import package_folder
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
+from compact_bench.methods.contract import SuiteInfo
 
 if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
 
-_KNOWN = ("has_truth", "has_pairs", "has_reviews", "has_feedback")
 _DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers.py")
 
 
@@ -24,40 +26,31 @@ class SuiteFacts:
 
     Attributes:
         fingerprint: of the suite and its questions.
-        teachers: names, in order.
-        has_truth: whether it is known of every rationale if it is really right.
-        has_pairs: whether some training question has a right and a wrong rationale on a similar path.
-        has_reviews: whether every training question has the K(K-1) scores of K teachers on one another.
-        has_feedback: whether every training question has feedback on a student's wrong answer.
+        info: what methods may know of it.
     """
 
     fingerprint: str
-    teachers: tuple[str, ...]
-    has_truth: bool
-    has_pairs: bool = False
-    has_reviews: bool = False
-    has_feedback: bool = False
+    info: SuiteInfo
 
     @classmethod
-    def of(cls, data: SuiteData) -> SuiteFacts:
-        """The facts of loaded data."""
-        return cls(
-            fingerprint=data.fingerprint,
-            teachers=data.training[0].teachers,
+    def of(cls, name: str, data: SuiteData) -> SuiteFacts:
+        """The facts of the loaded data of a suite."""
+        info = SuiteInfo(
+            name,
+            data.training[0].teachers,
             has_truth=data.has_truth,
             has_pairs=some_have_pairs(data.training),
             has_reviews=all_reviewed(data.training),
             has_feedback=all_have_feedback(data.training),
         )
+        return cls(data.fingerprint, info)
 
     @classmethod
     def read(cls, path: Path) -> SuiteFacts | None:
         """The facts that an earlier command wrote, or None."""
-        value = read_json(path)
         try:
-            teachers = tuple(map(str, value["teachers"]))
-            return cls(str(value["fingerprint"]), teachers, **{name: bool(value[name]) for name in _KNOWN})
-        except (KeyError, TypeError):
+            return TypeAdapter(cls).validate_python(read_json(path))
+        except ValueError:
             return None
 
     def write(self, path: Path) -> None:
@@ -66,17 +59,9 @@ class SuiteFacts:
 
 
 def file_mark(path: str | None) -> str | None:
-    """sha256 of a user's file; None where there is none or it cannot be read (loading it says why).
-
-    Args:
-        path: the file, or None.
-    """
-    if path is None:
-        return None
-    try:
-        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
-    except OSError:
-        return None
+    """sha256 of a user's file; None where there is none or it cannot be read (loading it says why)."""
+    data = read_bytes(Path(path).expanduser()) if path is not None else None
+    return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def data_code_mark() -> str:

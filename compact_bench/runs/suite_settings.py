@@ -24,9 +24,6 @@ def all_method_fields() -> list[str]:
 def check_method_settings(spec: SuiteSpec) -> None:
     """Refuse settings that a suite gives a method and the method does not have or take.
 
-    Args:
-        spec: the suite.
-
     Raises:
         UnknownNameError: there is no such method.
         ConfigError: a setting is unknown or its value is wrong.

@@ -1,4 +1,4 @@
-"""What a store holds that no finished run needs: found first, removed after."""
+"""What a store holds that no finished run needs: listed first, removed after."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ TEMPORARIES = (f".*{TEMPORARY_SUFFIX}", ".final.*")
 
 @dataclass(frozen=True)
 class Leftover:
-    """One file or folder that can go.
-
-    Attributes:
-        path: where it is.
-        why: "checkpoint of a finished run", "evaluation of no run" or "temporary file".
-        size_bytes: with everything inside it.
-    """
+    """One file or folder that can go: why ("temporary file"), and its size with everything inside it."""
 
     path: Path
     why: str
@@ -49,29 +43,25 @@ def find_leftovers(
         used: evaluations that a record refers to, as "weights hash/cache key".
         min_age_seconds: younger temporary files and evaluations stay.
     """
-    found = [(path, "checkpoint of a finished run") for run in finished for path in run.glob(CHECKPOINTS)]
+    why = {path: "checkpoint of a finished run" for run in finished for path in run.glob(CHECKPOINTS)}
     if root is not None:
-        old = time.time() - min_age_seconds
-        found += [(path, "evaluation of no run") for path in _unused(evaluations, used, old)]
-        inside = {path for path, _ in found}
-        for path in (path for pattern in TEMPORARIES for path in root.rglob(pattern)):
-            if _age_mark(path) <= old and inside.isdisjoint(path.parents):
-                found.append((path, "temporary file"))
-    return tuple(Leftover(path, why, _size(path)) for path, why in sorted(found))
+        newest = time.time() - min_age_seconds
+        why |= dict.fromkeys(_unused(evaluations, used, newest), "evaluation of no run")
+        old = [p for pattern in TEMPORARIES for p in root.rglob(pattern) if _changed_at(p) <= newest]
+        # What lies inside something that goes anyway is not listed on its own.
+        why |= {path: "temporary file" for path in old if why.keys().isdisjoint(path.parents)}
+    return tuple(Leftover(path, reason, _size(path)) for path, reason in sorted(why.items()))
 
 
-def _unused(folder: Path, used: Collection[str], old: float) -> Iterator[Path]:
+def _unused(folder: Path, used: Collection[str], newest: float) -> Iterator[Path]:
     """Entries `<weights hash>/<cache key>` that no record names, with their lock files."""
-    if not folder.is_dir():
-        return
-    for path in folder.glob("*/*"):
-        if f"{path.parent.name}/{path.name.removesuffix('.lock')}" in used or path.name.startswith("."):
-            continue
-        if _age_mark(path) <= old:
+    for path in folder.glob("*/*") if folder.is_dir() else ():
+        is_used = f"{path.parent.name}/{path.name.removesuffix('.lock')}" in used
+        if not is_used and not path.name.startswith(".") and _changed_at(path) <= newest:
             yield path
 
 
-def _age_mark(path: Path) -> float:
+def _changed_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:

@@ -11,11 +11,7 @@ from typing import get_args
 from compact_bench.core.files import read_bytes
 from compact_bench.core.records import RunKey, RunRecord, RunStatus
 
-__all__ = []
-
 RECORD_FORMAT = 1
-
-
 PREVIOUS = "record.previous.json"
 
 
@@ -31,12 +27,12 @@ def committed_bytes(folder: Path) -> bytes | None:
     """Bytes of the record that `done` names, or None; tries again when a writer was just at work."""
     # A writer replaces record.json before `done`; in between, the record that `done` names is the previous.
     for _ in range(5):
-        wanted = read_bytes(folder / "done")
+        digest = read_bytes(folder / "done")
         for name in ("record.json", PREVIOUS):
             data = read_bytes(folder / name)
-            if data and wanted and hashlib.sha256(data).hexdigest().encode() == wanted.strip():
+            if data and digest and hashlib.sha256(data).hexdigest().encode() == digest.strip():
                 return data
-        if wanted == read_bytes(folder / "done"):
+        if digest == read_bytes(folder / "done"):
             return None
     return None
 
@@ -50,7 +46,7 @@ def decode_record(name: str, data: bytes) -> RunRecord | DamagedRun:
         record = RunRecord(**{**value, "key": RunKey(**value["key"])})
         if record.status not in get_args(RunStatus):
             return DamagedRun(name, f"record.json has the unknown status {record.status!r}")
-        found = record.key.hash
+        run_hash = record.key.hash
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return DamagedRun(name, f"record.json is no run record ({error})")
-    return record if found == name else DamagedRun(name, f"record.json belongs to run {found}")
+    return record if run_hash == name else DamagedRun(name, f"record.json belongs to run {run_hash}")

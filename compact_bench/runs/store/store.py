@@ -49,7 +49,7 @@ class Scan:
     Attributes:
         records: every whole record, in the order of its readable name and hash.
         damaged: runs that count as missing, with why.
-        unfinished: hashes of run folders that have no `done` yet.
+        unfinished: hashes of run folders without `done`.
     """
 
     records: tuple[RunRecord, ...]
@@ -58,50 +58,24 @@ class Scan:
 
 
 class Store:
-    """Runs and evaluations under one folder; several processes may use it at once.
-
-    Args:
-        root: the store's folder; it need not exist.
-    """
+    """Runs and evaluations under one folder, which need not exist; several processes may use it at once."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
-
-    @property
-    def runs_dir(self) -> Path:
-        """Folder of all run folders."""
-        return self.root / "runs"
-
-    @property
-    def evaluations_dir(self) -> Path:
-        """Folder of cached evaluations."""
-        return self.root / "evaluations"
-
-    @property
-    def locks_dir(self) -> Path:
-        """Folder of lock files."""
-        return self.root / "locks"
+        self.runs_dir, self.locks_dir = self.root / "runs", self.root / "locks"
+        self.evaluations_dir = self.root / "evaluations"
 
     def run_dir(self, key: RunKey | str) -> Path:
-        """Folder of one run (not created).
-
-        Args:
-            key: the run's key, or its hash.
-        """
-        return self.runs_dir / (key if isinstance(key, str) else key.hash)
+        """Folder of one run, given by its key or hash (not created)."""
+        return self.runs_dir / _hash_of(key)
 
     def load(self, key: RunKey | str) -> RunRecord | None:
         """A run's record, or None when it is missing, unfinished or damaged (which is noted in the log)."""
-        found = self._read(key if isinstance(key, str) else key.hash)
-        if isinstance(found, DamagedRun):
-            _note.warning("run %s counts as missing: %s", found.hash, found.problem)
+        run = self._read(_hash_of(key))
+        if isinstance(run, DamagedRun):
+            _note.warning("run %s counts as missing: %s", run.hash, run.problem)
             return None
-        return found
-
-    def needs_run(self, key: RunKey | str) -> bool:
-        """Whether a run must be done: it is missing, damaged, or it failed."""
-        record = self.load(key)
-        return record is None or record.status == "failed"
+        return run
 
     def save(self, key: RunKey, record: RunRecord) -> None:
         """Store a record; replaces an earlier one of the same key.
@@ -125,51 +99,43 @@ class Store:
 
     def scan(self) -> Scan:
         """Everything the store holds; damaged runs are listed and noted in the log, never an error."""
-        records: list[tuple[str, str, RunRecord]] = []
+        records: list[RunRecord] = []
         damaged: list[DamagedRun] = []
         unfinished: list[str] = []
-        folders = sorted(p for p in _children(self.runs_dir) if p.is_dir())
-        for folder in folders:
-            found = self._read(folder.name)
-            if isinstance(found, DamagedRun):
-                _note.warning("run %s counts as missing: %s", found.hash, found.problem)
-                damaged.append(found)
-            elif found is None:
-                unfinished.append(folder.name)
+        for name in sorted(path.name for path in _children(self.runs_dir) if path.is_dir()):
+            run = self._read(name)
+            if run is None:
+                unfinished.append(name)
+            elif isinstance(run, DamagedRun):
+                _note.warning("run %s counts as missing: %s", run.hash, run.problem)
+                damaged.append(run)
             else:
-                records.append((found.key.name, folder.name, found))
-        records.sort(key=lambda entry: entry[:2])
-        return Scan(tuple(r for _, _, r in records), tuple(damaged), tuple(unfinished))
+                records.append(run)
+        # The sort is stable: runs of one readable name stay in the order of their hashes.
+        records.sort(key=lambda record: record.key.name)
+        return Scan(tuple(records), tuple(damaged), tuple(unfinished))
 
     def records(self) -> list[RunRecord]:
         """Every whole record: done, failed and unsupported ones."""
         return list(self.scan().records)
 
     def find(self, text: str) -> list[RunRecord]:
-        """Records by hash (at least 4 digits of it), label, or readable name.
+        """Records, at least one, by hash (at least 4 digits of it), label, or readable name.
 
-        Args:
-            text: "3fa9c1", "compact", "compact@1", "single_teacher[gpt-4o]" or
-                "svamp/lite/compact@1"; a method's name alone finds all its variants.
-
-        Returns:
-            At least one record, in the order of `records`.
+        "3fa9c1", "compact", "compact@1", "single_teacher[gpt-4o]" or "svamp/lite/compact@1"; a method's name
+        alone finds all its variants.
 
         Raises:
             UnknownNameError: nothing matches; near names are suggested.
         """
         records = self.records()
-        hashes = {id(r): r.key.hash for r in records}
-        if _HASH.fullmatch(text):
-            hits = [r for r in records if hashes[id(r)].startswith(text)]
-            if hits:
-                return hits
-        for names in _NAMINGS:
-            hits = [r for r in records if names(r.key) == text]
-            if hits:
-                return hits
-        known = {r.key.name for r in records} | {r.key.label for r in records}
-        raise UnknownNameError("run", text, known | set(hashes.values()))
+        hits = [r for r in records if _HASH.fullmatch(text) and r.key.hash.startswith(text)]
+        for name_of in _NAMINGS:
+            hits = hits or [r for r in records if name_of(r.key) == text]
+        if not hits:
+            known = {name for r in records for name in (r.key.name, r.key.label, r.key.hash)}
+            raise UnknownNameError("run", text, known)
+        return hits
 
     def find_one(self, text: str) -> RunRecord:
         """The one record that `text` names; see `find`.
@@ -185,34 +151,20 @@ class Store:
         raise StoreError(f"{text!r} names {len(hits)} runs; give one by its hash:\n{listing}")
 
     @contextlib.contextmanager
-    def lock(
-        self,
-        key: RunKey | str,
-        timeout_seconds: float = -1.0,
-        on_wait: Callable[[str], None] | None = None,
-    ) -> Iterator[None]:
-        """Hold a run; a second process waits. The system frees the lock of a process that dies.
-
-        Args:
-            key: the run's key, or its hash.
-            timeout_seconds: longest wait; 0 does not wait, below 0 waits for ever.
-            on_wait: called once with who holds the lock ("process 12 on alpha"), if there is a wait.
+    def lock(self, key: RunKey | str) -> Iterator[None]:
+        """Hold a run, given by its key or hash. The system frees the lock of a process that dies.
 
         Raises:
-            StoreError: still held by another process after the wait.
+            StoreError: another process holds it, which is named ("process 12 on alpha").
         """
-        name = key if isinstance(key, str) else key.hash
+        name = _hash_of(key)
         lock, holder = self._lock_files(name)
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = filelock.FileLock(lock)
         try:
             handle.acquire(timeout=0)
         except filelock.Timeout:
-            who = _holder_text(holder)
-            _note.info("run %s is held by %s", name, who)
-            if on_wait is not None and timeout_seconds != 0:
-                on_wait(who)
-            _acquire(handle, timeout_seconds, name, holder)
+            raise StoreError(f"run {name} is held by {_holder_text(holder)}.") from None
         try:
             mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             write_json(holder, mine)
@@ -223,7 +175,7 @@ class Store:
 
     def is_locked(self, key: RunKey | str) -> bool:
         """Whether some process holds the run at this moment."""
-        lock, _ = self._lock_files(key if isinstance(key, str) else key.hash)
+        lock, _ = self._lock_files(_hash_of(key))
         if not lock.exists():
             return False
         handle = filelock.FileLock(lock)
@@ -248,7 +200,7 @@ class Store:
             min_age_seconds: younger temporary files and evaluations stay.
 
         Returns:
-            What was, or would be, removed: path, why, bytes.
+            What was, or would be, removed.
 
         Raises:
             StoreError: a file cannot be removed.
@@ -262,7 +214,7 @@ class Store:
             for result in r.evaluations.values()
         }
         busy = any(self.is_locked(path.stem) for path in _children(self.locks_dir) if path.suffix == ".lock")
-        found = find_leftovers(
+        leftovers = find_leftovers(
             [self.run_dir(name) for name in sorted(free)],
             None if busy else self.root,
             self.evaluations_dir,
@@ -270,8 +222,8 @@ class Store:
             min_age_seconds,
         )
         if not dry_run:
-            remove_leftovers(found)
-        return found
+            remove_leftovers(leftovers)
+        return leftovers
 
     def _lock_files(self, name: str) -> tuple[Path, Path]:
         return self.locks_dir / f"{name}.lock", self.locks_dir / f"{name}.holder"
@@ -298,14 +250,8 @@ def _children(folder: Path) -> Sequence[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-def _acquire(handle: filelock.BaseFileLock, timeout_seconds: float, name: str, holder: Path) -> None:
-    try:
-        handle.acquire(timeout=timeout_seconds, poll_interval=0.2)
-    except filelock.Timeout:
-        raise StoreError(
-            f"run {name} is held by {_holder_text(holder)}; waited {max(timeout_seconds, 0):g} s. To mend: "
-            "wait for that process or end it; the lock is freed when it ends."
-        ) from None
+def _hash_of(key: RunKey | str) -> str:
+    return key if isinstance(key, str) else key.hash
 
 
 def _holder_text(holder: Path) -> str:

@@ -52,7 +52,7 @@ def attempt(
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(session.store.lock(key, timeout_seconds=0))
+            stack.enter_context(session.store.lock(key))
         except StoreError:
             return None
         made = _made_meanwhile(session.store, key, began)

@@ -10,6 +10,13 @@ from typing import Any
 
 import pytest
 
+from compact_bench.commands import planning
+from compact_bench.commands import reproduce as reproduce_command
+from compact_bench.commands.plan import Plan, TablePlan
+from compact_bench.commands.row_selection import TableRequest
+from compact_bench.core.records import RunKey, RunRecord
+from compact_bench.runs.execution import Outcome
+from compact_bench.runs.session import Session
 from compact_bench.runs.store.store import Store
 from tests.unit.command import Done, run_command
 
@@ -176,3 +183,48 @@ def test_run_of_single_teacher_takes_each_or_the_one_named(
     done = run_command(capsys, *words)
     assert done.code == 0 and "1 of 2 runs to do" in done.err and "optimiser steps" in done.out
     assert {r.key.variant for r in Store(tmp_path / "store").records()} == set(TEACHERS)
+
+
+@pytest.mark.parametrize("more", [(), ("--tune",)])
+def test_a_table_is_planned_once_and_written_from_what_execution_returned(
+    suite: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    planned: list[str] = []
+    keys: list[RunKey] = []
+    executed: list[RunRecord] = []
+    written: list[Plan] = []
+
+    def plan_table(session: Session, request: TableRequest, **options: bool) -> TablePlan:
+        planned.append(request.spec.number)
+        return planning_of(session, request, **options)
+
+    def run_key(*args: Any) -> RunKey:
+        keys.append(key_of(*args))
+        return keys[-1]
+
+    def execute_plan(*args: Any, **options: Any) -> Outcome:
+        outcome = execution_of(*args, **options)
+        executed.extend(record for record in outcome.records if not record.key.is_trial)
+        return outcome
+
+    def write_plan(plan: Plan, *args: Any) -> None:
+        written.append(plan)
+        writing_of(plan, *args)
+
+    planning_of, key_of = planning.plan_table, planning.run_key
+    execution_of, writing_of = reproduce_command.execute_plan, reproduce_command.write_plan
+    monkeypatch.setattr(planning, "plan_table", plan_table)
+    monkeypatch.setattr(planning, "run_key", run_key)
+    monkeypatch.setattr(reproduce_command, "execute_plan", execute_plan)
+    monkeypatch.setattr(reproduce_command, "write_plan", write_plan)
+    done = reproduce(
+        capsys, suite, "--table", "2" if more else "2,5", "--methods", "uniform,zero_shot", *more
+    )
+    assert done.code == 0, done.err
+    assert planned == (["2"] if more else ["2", "5"])
+    (plan,) = written
+    runs = [run for table in plan.tables for row in table.rows for run in row.runs]
+    assert len(keys) == len(runs), "no key is resolved again in order to be written"
+    assert {run.key.label for run in runs if run.record is not None} == {"uniform", "zero_shot"}
+    assert {id(record) for record in plan.records} == {id(record) for record in executed}
+    assert {record.key.method for record in executed} == {"uniform", "zero_shot"} and len(plan.records) == 2

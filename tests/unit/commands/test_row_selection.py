@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compact_bench.commands.row_selection import ask_tables, methods_option
+from compact_bench.commands.row_selection import methods_option, request_tables
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.methods.registry import get_method, method_names
 from compact_bench.results.tables.spec import load_table_spec
@@ -41,39 +41,43 @@ def rows(folder: Path, column: str = "svamp") -> Mapping[str, dict[str, str]]:
 
 
 def titles(specs: tuple[str, ...], methods: tuple[str, ...]) -> list[str]:
-    (first, *_) = ask_tables([load_table_spec(name) for name in specs], methods)
-    return [row.title for row in first.further]
+    (first, *_) = request_tables([load_table_spec(name) for name in specs], methods)
+    return [row.title for row in first.unlisted_rows]
 
 
 def test_all_is_the_tables_rows_and_every_method_without_one(packages: None) -> None:
-    (asked,) = ask_tables([load_table_spec(2)], ("all",))
+    (request,) = request_tables([load_table_spec(2)], ("all",))
     listed = {row.method for row in load_table_spec(2).rows}
-    further = [row.selector for row in asked.further]
-    assert further == sorted(set(method_names()) - listed)
-    assert {"twice", "told", "unlucky", "unwilling"} <= set(further)
-    assert asked.wanted == asked.spec.rows
-    assert methods_option([asked]) == "all"
+    unlisted = [row.selector for row in request.unlisted_rows]
+    assert unlisted == sorted(set(method_names()) - listed)
+    assert {"twice", "told", "unlucky", "unwilling"} <= set(unlisted)
+    assert request.selected == {row.selector for row in request.spec.rows}
+    assert methods_option([request]) == "all"
 
 
 def test_names_choose_rows_and_add_those_that_are_missing(packages: None) -> None:
-    (asked,) = ask_tables([load_table_spec(2)], ("uniform", "twice[summed]", "compact[no-consensus]"))
-    assert [row.selector for row in asked.wanted] == ["uniform", "compact[no-consensus]", "twice[summed]"]
-    assert [row.title for row in asked.further] == ["COMPACT (paper) [no-consensus]", "Twice [summed]"]
-    assert methods_option([asked]) == "table,compact[no-consensus],twice[summed]"
-    (again,) = ask_tables([load_table_spec(2)], ("table", "twice[summed]", "compact[no-consensus]"))
-    assert again.spec == asked.spec and len(again.wanted) == len(again.spec.rows)
+    (request,) = request_tables([load_table_spec(2)], ("uniform", "twice[summed]", "compact[no-consensus]"))
+    assert request.selected == {"uniform", "compact[no-consensus]", "twice[summed]"}
+    assert [row.title for row in request.unlisted_rows] == [
+        "COMPACT (paper) [no-consensus]",
+        "Twice [summed]",
+    ]
+    assert methods_option([request]) == "table,compact[no-consensus],twice[summed]"
+    (again,) = request_tables([load_table_spec(2)], ("table", "twice[summed]", "compact[no-consensus]"))
+    assert again.spec == request.spec and again.selected == {row.selector for row in again.spec.rows}
 
 
 def test_claims_are_the_rows_that_claims_are_about(packages: None) -> None:
-    (asked,) = ask_tables([load_table_spec(2)], ("all", "claims"))
-    further = {row.selector for row in asked.further}
-    assert {"sbs_kd[vanilla]", "compact[no-difficulty]", "twice"} <= further
-    assert asked.wanted == (*asked.spec.rows[: asked.own], *asked.further)
-    (only,) = ask_tables([load_table_spec(2)], ("claims",))
-    assert "twice" not in {row.selector for row in only.wanted}
-    assert {"zero_shot", "uniform", "single_teacher"} <= {row.selector for row in only.wanted}
-    two, five = ask_tables([load_table_spec(2), load_table_spec(5)], ("all", "claims"))
-    assert not five.further and "compact[no-difficulty]" not in {row.selector for row in two.further}
+    (request,) = request_tables([load_table_spec(2)], ("all", "claims"))
+    unlisted = {row.selector for row in request.unlisted_rows}
+    assert {"sbs_kd[vanilla]", "compact[no-difficulty]", "twice"} <= unlisted
+    assert request.selected == {row.selector for row in (*request.listed_rows, *request.unlisted_rows)}
+    (only,) = request_tables([load_table_spec(2)], ("claims",))
+    assert "twice" not in only.selected
+    assert {"zero_shot", "uniform", "single_teacher"} <= only.selected
+    two, five = request_tables([load_table_spec(2), load_table_spec(5)], ("all", "claims"))
+    assert not five.unlisted_rows
+    assert "compact[no-difficulty]" not in {row.selector for row in two.unlisted_rows}
 
 
 def test_a_method_that_is_told_a_teacher_gets_a_row_for_each(packages: None) -> None:
@@ -235,8 +239,8 @@ def test_a_broken_method_is_told_by_its_package_whatever_is_broken(
     assert old in GOOD
     name = f"odd_{len(message)}"
     for _ in installed(tmp_path, monkeypatch, **{name: GOOD.replace(old, new)}):
-        (asked,) = ask_tables([load_table_spec(2)], (name,))
-        assert [row.title for row in asked.further] == [name]
+        (request,) = request_tables([load_table_spec(2)], (name,))
+        assert [row.title for row in request.unlisted_rows] == [name]
         with pytest.raises(ConfigError, match=message) as caught:
             get_method(name)
         assert f"{name}-package" in str(caught.value) or f"{name}_package" in str(caught.value)

@@ -96,10 +96,10 @@ def test_a_wrong_definition_is_refused_with_the_reason(
 
 def test_what_is_not_asked_for_comes_from_the_definition(suite: Path, tmp_path: Path) -> None:
     plain = Request(suite=str(suite), profile="smoke", cache=tmp_path, store=tmp_path)
-    asked = sweep_request("error_rate", plain, values=(0.8, 0.2, 0.8))
-    assert asked.spec.axis.values == (0.2, 0.8) and asked.request.seeds == asked.spec.seeds == (1, 2)
+    request = sweep_request("error_rate", plain, values=(0.8, 0.2, 0.8))
+    assert request.spec.axis.values == (0.2, 0.8) and request.request.seeds == request.spec.seeds == (1, 2)
     words = f"compact-bench sweep error_rate --suite {suite} --profile smoke --values 0.2,0.8 --seeds 1,2"
-    assert asked.command == words
+    assert request.command == words
     with pytest.raises(UnknownNameError, match="Did you mean 'compact'"):
         sweep_request("error_rate", plain, rows=("compakt",))
 
@@ -154,7 +154,7 @@ def test_a_small_sweep_and_again(suite: Path, home: Path, capsys: Capture) -> No
     assert again.code == 0 and "nothing to run" in again.err
     assert {path.name: path.read_bytes() for path in (home / "out").iterdir()} == files
     more = sweep(capsys, suite, *words, "--values", "0,0.5,1", "--dry-run")
-    assert "2 of 6 runs to do" in more.err, "further values add only their own runs"
+    assert "2 of 6 runs to do" in more.err, "more values add only their own runs"
 
 
 def test_the_values_share_one_base_student_but_not_their_data(suite: Path, home: Path) -> None:

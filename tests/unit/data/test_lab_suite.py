@@ -13,6 +13,7 @@ from compact_bench.core.errors import DataError, StudentError
 from compact_bench.data.lab import neutral_passages
 from compact_bench.evaluation.cache import read_items
 from compact_bench.methods.compact.scores import thinking_token_ids
+from compact_bench.runs.plan import run_key
 from compact_bench.runs.session import Request, Session, session_of_record
 from compact_bench.runs.store.store import Store
 from compact_bench.training.branches import encode_question
@@ -80,7 +81,7 @@ def test_worlds_are_different_data(suite: Path, tmp_path: Path) -> None:
         Session(request_of(suite, tmp_path, world=world))
         for world in ((), ("slip_rate=0.5",), ("slip_rate=0.2",), ("seed=2",))
     ]
-    plain, same, slip, seed = (session.key("uniform", "", 1) for session in benches)
+    plain, same, slip, seed = (run_key(session, "uniform", "", 1) for session in benches)
     # 0.5 is the suite's own rate, so its runs are the same runs.
     assert plain.hash == same.hash
     assert len({plain.suite_fingerprint, slip.suite_fingerprint, seed.suite_fingerprint}) == 3

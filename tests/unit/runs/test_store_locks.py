@@ -43,45 +43,22 @@ def start_holder(root: Path) -> subprocess.Popen[str]:
 
 def test_a_second_process_is_told_who_holds_the_run(tmp_path: Path) -> None:
     store, holder = Store(tmp_path), start_holder(tmp_path)
-    waited_for: list[str] = []
     try:
         assert store.is_locked(NAME)
-        with (
-            pytest.raises(StoreError, match=f"held by process {holder.pid} on "),
-            store.lock(NAME, timeout_seconds=0.3, on_wait=waited_for.append),
-        ):
-            pytest.fail("the lock was given twice")
-        with pytest.raises(StoreError, match="waited 0 s"), store.lock(NAME, timeout_seconds=0):
+        with pytest.raises(StoreError, match=f"held by process {holder.pid} on "), store.lock(NAME):
             pytest.fail("the lock was given twice")
     finally:
         holder.communicate("go\n")
-    assert len(waited_for) == 1
-    assert f"process {holder.pid} on " in waited_for[0]
-    with store.lock(NAME, timeout_seconds=0):
+    with store.lock(NAME):
         assert store.is_locked(NAME)
     assert not store.is_locked(NAME)
-
-
-def test_a_waiting_process_goes_on_when_the_run_is_free(tmp_path: Path) -> None:
-    store, holder = Store(tmp_path), start_holder(tmp_path)
-    assert holder.stdin is not None
-
-    def release(who: str) -> None:
-        assert holder.stdin is not None
-        holder.stdin.write("go\n")
-        holder.stdin.flush()
-
-    with store.lock(NAME, timeout_seconds=20, on_wait=release):
-        entered = True
-    holder.communicate()
-    assert entered
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     store, holder = Store(tmp_path), start_holder(tmp_path)
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
-    with store.lock(NAME, timeout_seconds=5):
+    with store.lock(NAME):
         pass
 
 

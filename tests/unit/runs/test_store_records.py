@@ -17,6 +17,7 @@ import pytest
 
 from compact_bench.core.errors import StoreError, UnknownNameError
 from compact_bench.core.records import RunKey, RunRecord
+from compact_bench.runs.plan import PlannedRun
 from compact_bench.runs.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -51,11 +52,9 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     store, key = Store(tmp_path), make_key()
     record = make_record(key, evaluations={"svamp": {"value": 1 / 3, "items": [0.0, 1.0], "n": 2}})
     assert store.load(key) is None
-    assert store.needs_run(key)
     store.save(key, record)
     assert store.load(key) == record
     assert store.load(key.hash) == record
-    assert not store.needs_run(key)
     assert sorted(p.name for p in store.run_dir(key).iterdir()) == ["done", "key.json", "record.json"]
     assert json.loads((store.run_dir(key) / "key.json").read_text()) == dataclasses.asdict(key)
 
@@ -63,8 +62,9 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("status", "again"), [("done", False), ("failed", True), ("unsupported", False)])
 def test_only_failed_runs_are_run_again(tmp_path: Path, status: Any, again: bool) -> None:
     store, key = Store(tmp_path), make_key()
+    assert PlannedRun(key, "", store.load(key)).needed
     store.save(key, make_record(key, status=status, reason="because"))
-    assert store.needs_run(key) is again
+    assert PlannedRun(key, "", store.load(key)).needed is again
     assert [r.status for r in store.records()] == [status]
 
 

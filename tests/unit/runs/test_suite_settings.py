@@ -10,14 +10,15 @@ import pytest
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.data.suites import load_spec
 from compact_bench.methods.registry import variant_config
+from compact_bench.runs.plan import run_key
 from compact_bench.runs.session import Request, Session
 from tests.tiny_suite import make_tiny_lab_student, write_tiny_lab, write_tiny_suite
 
 Folders = Callable[..., Path]
 
 
-def bench_of(suite: Path, folder: Path, *overrides: str) -> Session:
-    """A workbench of a suite's smoke profile."""
+def session_of(suite: Path, folder: Path, *overrides: str) -> Session:
+    """A session of a suite's smoke profile."""
     return Session(Request(str(suite), "smoke", folder / "cache", folder / "store", overrides=overrides))
 
 
@@ -44,27 +45,27 @@ def test_the_lab_gives_words_that_its_student_knows(tmp_path: Path) -> None:
 def test_rows_come_before_users_and_users_before_the_suite(tmp_path: Path) -> None:
     student = make_tiny_lab_student(tmp_path / "student")
     suite = write_tiny_lab(tmp_path / "suite", str(student))
-    plain = bench_of(suite, tmp_path).key("sbs_kd", "", 1)
+    plain = run_key(session_of(suite, tmp_path), "sbs_kd", "", 1)
     assert plain.settings["method"]["label_prefix"] == "answer: "
     assert plain.settings["method"]["label_share"] == 0.5
-    asked = bench_of(suite, tmp_path, "label_prefix='Now: '", "label_share=0.25")
-    key = asked.key("sbs_kd", "", 1)
+    changed = session_of(suite, tmp_path, "label_prefix='Now: '", "label_share=0.25")
+    key = run_key(changed, "sbs_kd", "", 1)
     assert key.settings["method"]["label_prefix"] == "Now: "
     assert key.settings["method"]["rationale_prefix"] == "think: "
-    row = asked.key("sbs_kd", "vanilla", 1, {"method": variant_config("sbs_kd", "vanilla")})
+    row = run_key(changed, "sbs_kd", "vanilla", 1, {"method": variant_config("sbs_kd", "vanilla")})
     assert (row.settings["method"]["label_prefix"], row.settings["method"]["label_share"]) == ("", 0.0)
     assert len({plain.hash, key.hash, row.hash}) == 3
-    uniform = bench_of(suite, tmp_path).key("uniform", "", 1)
+    uniform = run_key(session_of(suite, tmp_path), "uniform", "", 1)
     assert "label_prefix" not in uniform.settings["method"]
 
 
 def test_they_move_no_other_run(student_folder: Folders, tmp_path: Path) -> None:
     student = student_folder()
-    bare = bench_of(write_tiny_suite(tmp_path / "bare", str(student)), tmp_path)
+    bare = session_of(write_tiny_suite(tmp_path / "bare", str(student)), tmp_path)
     given = suite_with(tmp_path / "given", student, "[method_settings.sbs_kd]\nlabel_share = 0.75")
-    told = bench_of(given, tmp_path)
-    assert bare.key("uniform", "", 1).hash == told.key("uniform", "", 1).hash
-    assert bare.key("sbs_kd", "", 1).hash != told.key("sbs_kd", "", 1).hash
+    suited = session_of(given, tmp_path)
+    assert run_key(bare, "uniform", "", 1).hash == run_key(suited, "uniform", "", 1).hash
+    assert run_key(bare, "sbs_kd", "", 1).hash != run_key(suited, "sbs_kd", "", 1).hash
 
 
 def test_a_suite_that_extends_another_changes_single_settings(tmp_path: Path) -> None:
@@ -101,13 +102,13 @@ def test_what_a_method_does_not_take_is_refused(
     student_folder: Folders, tmp_path: Path, text: str, kind: type[ConfigError], said: list[str]
 ) -> None:
     with pytest.raises(kind) as caught:
-        bench_of(suite_with(tmp_path, student_folder(), text), tmp_path)
+        session_of(suite_with(tmp_path, student_folder(), text), tmp_path)
     for part in said:
         assert part in str(caught.value)
 
 
 def test_a_required_setting_may_come_from_a_row(student_folder: Folders, tmp_path: Path) -> None:
     text = '[method_settings.single_teacher]\nsft_reduction = "sum"'
-    session = bench_of(suite_with(tmp_path, student_folder(), text), tmp_path)
-    key = session.key("single_teacher", "ada", 1, {"method": {"teacher": "ada"}})
+    session = session_of(suite_with(tmp_path, student_folder(), text), tmp_path)
+    key = run_key(session, "single_teacher", "ada", 1, {"method": {"teacher": "ada"}})
     assert key.settings["method"] == {"teacher": "ada", "sft_reduction": "sum"}
