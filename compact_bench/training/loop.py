@@ -253,7 +253,7 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
         )
     # Set from the step count, without a scheduler object, whose state a checkpoint would have to hold.
     if isinstance(loop.objective, SchedulesRate):
-        rate = loop.objective.rate(loop.settings, state.step, loop.total_steps)
+        rate = loop.objective.learning_rate_at(loop.settings, state.step, loop.total_steps)
     else:
         rate = scheduled_rate(loop.settings, state.step)
     for parameters in loop.optimiser.param_groups:

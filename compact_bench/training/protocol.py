@@ -113,7 +113,8 @@ class MakesOptimiser(Protocol):
 class SchedulesRate(Protocol):
     """An objective with another schedule than linear warm-up and a constant rate."""
 
-    def rate(self, settings: TrainSettings, step: int, total: int) -> float:
+    # The name is long on purpose: objectives have fields called `rate`, which are no schedules.
+    def learning_rate_at(self, settings: TrainSettings, step: int, total: int) -> float:
         """Learning rate of a step, from 0, of the whole schedule's: of these alone, so that a run resumes."""
         ...
 
