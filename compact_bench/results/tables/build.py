@@ -193,7 +193,7 @@ def build_table(
         cells=cells | _level_cells(levels, columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
         controls=measure_controls(spec.controls, rows, compared),
-        notes=table_notes(spec, profile, rows, groups, comparisons, seeds),
+        notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
         cost_notes=cost_notes(spec.reference, rows, extra_steps or {}),
         filled=tuple(rows),
         compared=compared,
@@ -279,12 +279,9 @@ def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, referen
     if column.group not in groups:
         measure = next(m for g in spec.groups for m in g.columns if m.name == column.name)
         return measure_cell(row, measure)
-    if not column.is_mean:
-        return cell_of(name, column.name, benchmark_sample(runs, column.name), "not measured")
-    sample = group_sample(runs, groups[column.group][1])
-    if isinstance(sample, str):
-        return empty_cell(name, column.name, sample)
-    return cell_of(name, column.name, sample, "not measured")
+    if column.is_mean:
+        return cell_of(name, column.name, group_sample(runs, groups[column.group][1]))
+    return cell_of(name, column.name, benchmark_sample(runs, column.name) or "not measured")
 
 
 def _recorded_notes(records: Sequence[RunRecord]) -> Mapping[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compact_bench.core.records import number_at
-from compact_bench.results.stats import Sample
-from compact_bench.results.tables.cells import group_sample
+from compact_bench.core.records import Cell, number_at
+from compact_bench.results.tables.cells import seed_cell
 from compact_bench.results.tables.comparisons import Comparison, Groups, few_seeds_note
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import TableSpec
@@ -33,17 +32,16 @@ def table_notes(
     profile: str,
     rows: Sequence[RowRuns],
     groups: Groups,
+    cells: Mapping[tuple[str, str], Cell],
     comparisons: Sequence[Comparison],
     seeds: Sequence[int],
 ) -> tuple[str, ...]:
     """What a reader must know of a table before its numbers.
 
     Args:
-        spec: the table.
-        profile: of the runs.
-        rows: with their runs.
+        spec, profile, rows, comparisons: of the table.
         groups: group name -> its specification and benchmarks.
-        comparisons: of the table.
+        cells: (row name, column name) -> cell, of the rows of runs.
         seeds: seeds that were asked for.
     """
     found: list[str] = []
@@ -59,7 +57,7 @@ def table_notes(
                 f"counted once, under {earlier}."
             )
     found += [row.note for row in rows if row.note]
-    found += _test_best_note(rows, groups)
+    found += _test_best_note(rows, groups, cells)
     found += _missing_seeds(rows, seeds)
     if any(row.row.kind == "each_teacher" and row.runs for row in rows):
         found.append(TOKENS_NOTE)
@@ -67,18 +65,17 @@ def table_notes(
     return (*found, *([few] if few else []), *_paper_notes(spec))
 
 
-def _test_best_note(rows: Sequence[RowRuns], groups: Groups) -> list[str]:
+def _test_best_note(
+    rows: Sequence[RowRuns], groups: Groups, cells: Mapping[tuple[str, str], Cell]
+) -> list[str]:
     """Which single teacher the test items would have chosen, where the table's rule chose another."""
     best = next((row for row in rows if row.row.kind == "best_teacher" and row.same_as), None)
-    group, benchmarks = next((pair for pair in groups.values() if pair[0].compared), (None, None))
-    if best is None or group is None or benchmarks is None:
+    group = next((group for group, _ in groups.values() if group.compared and group.mean), None)
+    if best is None or group is None:
         return []
-    means: dict[str, float] = {}
-    titles = {row.row.name: row.row.title for row in rows}
-    for row in rows:
-        sample = group_sample(list(row.runs.values()), benchmarks)
-        if row.row.kind == "each_teacher" and row.runs and isinstance(sample, Sample):
-            means[row.row.name] = float(sample.seed_means.mean())
+    titles = {row.row.name: row.row.title for row in rows if row.row.kind == "each_teacher"}
+    shown = {name: cells[name, f"{group.name}_mean"].mean for name in titles}
+    means = {name: mean for name, mean in shown.items() if mean is not None}
     top = max(means, key=lambda name: means[name], default="")
     if top in ("", best.same_as) or best.same_as not in means:
         return []
@@ -132,10 +129,8 @@ def cost_notes(reference: str, rows: Sequence[RowRuns], extra_steps: Mapping[str
 
 def _costs(row: RowRuns) -> dict[str, float]:
     """Mean over seeds of what the row's training cost."""
-    costs = {}
-    for source in COSTS:
-        values = [number_at(run, source) for run in row.runs.values()]
-        known = [value for value in values if value is not None]
-        if known:
-            costs[source] = sum(known) / len(known)
-    return costs
+    means = {
+        source: seed_cell(row.row.name, source, [number_at(run, source) for run in row.runs.values()]).mean
+        for source in COSTS
+    }
+    return {source: mean for source, mean in means.items() if mean is not None}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.settings import Strict, describe_validation_error
+
+Definition = TypeVar("Definition", bound=Strict)
 
 
 class RowSpec(Strict):
@@ -82,6 +84,7 @@ class MeasureSpec(Strict):
         source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
         items_source: where the record has its per-item values, or ""; items that are null are left out.
         weights_source: where the record has the items' weights in the mean, or "".
+        ids_source: where the record has the items' ids, which pair seeds and rows; "" pairs by place.
         unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds".
     """
 
@@ -90,6 +93,7 @@ class MeasureSpec(Strict):
     source: str
     items_source: str = ""
     weights_source: str = ""
+    ids_source: str = ""
     unit: Literal["nats", "ratio", "share", "steps", "tokens", "seconds"]
 
 
@@ -296,10 +300,17 @@ def load_table_spec(number: str | int | Path) -> TableSpec:
         UnknownNameError: there is no such table.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    path = definition_file("table", str(number))
+    return load_definition(definition_file("table", str(number)), TableSpec)
+
+
+def load_definition(path: Path, kind: type[Definition]) -> Definition:
+    """Read and check a definition's file.
+
+    Raises:
+        ConfigError: the file is no TOML or has wrong fields; all of them are listed.
+    """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return TableSpec.model_validate(data)
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
     except ValidationError as error:

@@ -106,7 +106,7 @@ def test_cells_are_means_over_seeds_and_items(spec: SweepSpec, suite: SuiteSpec)
 def test_the_reference_is_compared_at_every_value_with_one_correction(
     spec: SweepSpec, suite: SuiteSpec
 ) -> None:
-    found = {(c.panel, c.row, c.value): c for c in measured(spec, suite).contrasts}
+    found = measured(spec, suite).comparisons
     assert len(found) == 2 * 2 * 2, "the reference itself is no row to compare with"
     above = found["accuracy", "uniform", 0.4]
     assert above.verdict == "above" and above.effect == pytest.approx(16 / 60)
@@ -123,7 +123,7 @@ def test_the_reference_is_compared_at_every_value_with_one_correction(
 def test_an_interval_that_the_corrected_test_does_not_confirm_is_no_difference(
     spec: SweepSpec, suite: SuiteSpec
 ) -> None:
-    found = next(c for c in measured(spec, suite).contrasts if c.verdict == "above")
+    found = next(c for c in measured(spec, suite).comparisons.values() if c.verdict == "above")
     assert replace(found, p_holm=0.2).verdict == "no difference shown"
     assert replace(found, low=-0.1).verdict == "no difference shown"
     assert replace(found, effect=None).verdict == "not compared"
@@ -139,7 +139,7 @@ def test_questions_are_paired_by_id_not_by_place(spec: SweepSpec, suite: SuiteSp
             items["weight_on_right"].reverse()
             items["weight_on_right"][3] = None
     results = measured(spec, suite, {value: made for value in VALUES})
-    contrast = next(c for c in results.contrasts if (c.panel, c.row) == ("wrong_weight", "uniform"))
+    contrast = results.comparisons["wrong_weight", "uniform", 0.0]
     assert contrast.effect == pytest.approx(0.0) and contrast.low == contrast.high == pytest.approx(0.0)
     assert contrast.items == QUESTIONS - 1
 
