@@ -122,7 +122,7 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
             lines += ["", "### Comparisons", "", *_compared(table)]
     titles = _titles(tables)
     for title, section in (
-        ("Do the weights go to the rationales that are right?", _truth(runs, titles, facts.figures)),
+        ("Do the weights go to the rationales that are right?", _truth(tables, runs, titles, facts.figures)),
         ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),
@@ -179,10 +179,12 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     return lines
 
 
-def _truth(runs: Sequence[RunRecord], titles: Mapping[str, str], figures: str) -> list[str]:
+def _truth(
+    tables: Sequence[Table], runs: Sequence[RunRecord], titles: Mapping[str, str], figures: str
+) -> list[str]:
     figure = truth_figure_markdown(runs, figures)
     under = ["", "### Truth scores over training", "", *figure] if figure else []
-    return [*truth_markdown(runs, titles), *under]
+    return [*truth_markdown(tables, runs, titles), *under]
 
 
 def _by_label(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from compact_bench.core.records import RunRecord, value_at
+from compact_bench.core.records import Cell, RunRecord, value_at
 from compact_bench.results.figures import Drawing, Level, Line, Panel, Point, draw
-from compact_bench.results.stats import Sample, estimate
+from compact_bench.results.tables.cells import seed_cell
 
 TRUTH_FIGURE = "truth_over_training"
 """Name of the files, without their ends."""
@@ -33,7 +33,7 @@ def truth_figure_markdown(records: Sequence[RunRecord], folder: str = "") -> lis
         records: the runs behind a table.
         folder: where the picture lies, seen from the text; "" for beside it.
     """
-    if not _runs(records):
+    if not training_windows(records):
         return []
     return [
         "Left: share of the teacher weight on right rationales, of questions that have right and wrong ones. "
@@ -55,7 +55,7 @@ def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str])
     Returns:
         None where no record has truth scores over training.
     """
-    runs = _runs(records)
+    runs = training_windows(records)
     if not runs:
         return None
     lines = [
@@ -64,14 +64,8 @@ def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str])
     ]
     equal = [point.mean for own in runs.values() for point in _points(own, "uniform_share")]
     level = Level(float(np.mean(equal)), "equal weights") if equal else None
-    weight = Panel(
-        "Weight on right rationales",
-        X_TITLE,
-        "Share of the weight, %",
-        tuple(lines),
-        percent=True,
-        level=level,
-    )
+    share = "Share of the weight, %"
+    weight = Panel("Weight on right rationales", X_TITLE, share, tuple(lines), percent=True, level=level)
     panels = [weight]
     for label, own in runs.items():
         scored = [
@@ -87,40 +81,49 @@ def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str])
     return draw("Do the weights go to the rationales that are right?", panels)
 
 
-def _runs(records: Sequence[RunRecord]) -> dict[str, list[Windows]]:
-    """Label -> the stretches of training of each of its runs, in the order of seeds."""
+def training_windows(records: Sequence[RunRecord]) -> dict[str, list[Windows]]:
+    """Row that weights by scores -> its finished runs' stretches of training, in the order of seeds.
+
+    A run's stretches are a mapping of (first step, last step) to the truth scores there.
+    """
     found: dict[str, list[Windows]] = {}
-    for label in LABELS:
-        own = [r for r in records if r.status == "done" and r.key.label == label]
-        own.sort(key=lambda record: record.key.seed)
-        windows = [value_at(record, "probes.truth.over_training") for record in own]
-        kept: list[Windows] = [
-            {(int(w["first_step"]), int(w["last_step"])): w for w in listed}
-            for listed in windows
-            if isinstance(listed, list | tuple) and listed
-        ]
-        if kept:
-            found[label] = kept
-    return found
+    for record in sorted(records, key=lambda r: r.key.seed):
+        listed = value_at(record, "probes.truth.over_training")
+        if record.status == "done" and record.key.label in LABELS and listed:
+            windows = {(int(w["first_step"]), int(w["last_step"])): w for w in listed}
+            found.setdefault(record.key.label, []).append(windows)
+    return {label: found[label] for label in LABELS if label in found}
 
 
-def _points(runs: Sequence[Windows], source: str) -> tuple[Point, ...]:
-    """Mean and interval over seeds of one value, at the middle of every stretch that all runs have."""
-    common = sorted(set.intersection(*(set(windows) for windows in runs)))
-    points = []
-    for first, last in common:
-        values = [_number(windows[first, last], source) for windows in runs]
-        known = [value for value in values if value is not None]
-        if not known:
-            continue
-        sample = Sample({source: np.array([[value] for value in known])}, items_resampled=False)
-        found = estimate(sample)
-        points.append(Point((first + last) / 2, found.mean, found.low, found.high))
-    return tuple(points)
+def common_windows(runs: Sequence[Windows]) -> list[tuple[int, int]]:
+    """The stretches of training that all of some runs have, in their order."""
+    return sorted(set.intersection(*(set(windows) for windows in runs)))
 
 
-def _number(window: Mapping[str, Any], source: str) -> float | None:
-    value: Any = window
-    for name in source.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+def seed_mean(entries: Sequence[Mapping[str, Any]], name: str) -> Cell:
+    """Mean, and interval over seeds, of one value of some truth scores.
+
+    Args:
+        entries: one per seed; those without the value are left out.
+        name: the value's dotted name ("auc.fused").
+    """
+    return seed_cell("", name, [truth_value(entry, name) for entry in entries])
+
+
+def truth_value(entry: Mapping[str, Any], name: str) -> float | None:
+    """The number at a dotted name in truth scores; None where there is none."""
+    value: Any = entry
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
     return float(value) if isinstance(value, int | float) else None
+
+
+def _points(runs: Sequence[Windows], name: str) -> tuple[Point, ...]:
+    """Mean and interval over seeds of one value, at the middle of every stretch that all runs have."""
+    common = common_windows(runs)
+    cells = [seed_mean([windows[window] for windows in runs], name) for window in common]
+    return tuple(
+        Point(sum(window) / 2, cell.mean, cell.low, cell.high)
+        for window, cell in zip(common, cells, strict=True)
+        if cell.mean is not None
+    )
