@@ -208,7 +208,10 @@ def load_sweep_spec(name: str) -> SweepSpec:
         name: "error_rate", "sweep_error_rate", or the path of a TOML file.
 
     Raises:
-        UnknownNameError: there is no such sweep.
+        UnknownNameError: there is no such sweep, or its table has no such measure.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    return load_definition(definition_file("sweep", name), SweepSpec)
+    spec = load_definition(definition_file("sweep", name), SweepSpec)
+    # A wrong measure is named now, not when runs are planned.
+    spec.as_table()
+    return spec

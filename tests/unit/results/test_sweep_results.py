@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from compact_bench.core.errors import UnknownNameError
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.data.suites import SuiteSpec, load_spec
 from compact_bench.results.report.sweep_page import (
@@ -21,7 +22,9 @@ from compact_bench.results.report.sweep_page import (
     write_sweep,
 )
 from compact_bench.results.sweeps.results import SweepResults, measure_sweep
-from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
+from compact_bench.results.sweeps.spec import PanelSpec, SweepSpec, load_sweep_spec
+from compact_bench.results.tables.build import build_table
+from compact_bench.results.tables.spec import load_table_spec
 from tests.tiny_suite import write_tiny_lab
 
 VALUES = (0.0, 0.4)
@@ -101,6 +104,34 @@ def test_cells_are_means_over_seeds_and_items(spec: SweepSpec, suite: SuiteSpec)
     wrong = results.cells["wrong_weight", "compact", 0.0]
     assert wrong.mean == pytest.approx(1 - 0.7015) and wrong.items == QUESTIONS
     assert wrong.low is not None and wrong.high is not None and wrong.low < wrong.mean < wrong.high
+
+
+def test_a_sweep_shows_the_cells_of_tables(spec: SweepSpec, suite: SuiteSpec) -> None:
+    results = measured(spec, suite)
+    records = [run for run in results.records if not run.key.variant][:4]
+    table = build_table(load_table_spec(2), records, suite, has_truth=True)
+    right, wrong = table.cells["compact", "weight_on_right"], results.cells["wrong_weight", "compact", 0.0]
+    assert right.mean is not None and right.low is not None and right.high is not None
+    assert (wrong.mean, wrong.low, wrong.high) == (1 - right.mean, 1 - right.high, 1 - right.low)
+    mean = table.cells["uniform", "in_distribution_mean"]
+    shown = results.cells["accuracy", "uniform", 0.0]
+    assert (shown.mean, shown.low, shown.high) == (mean.mean, mean.low, mean.high)
+
+
+def test_a_measure_that_is_no_share_is_not_shown_as_percent(spec: SweepSpec, suite: SuiteSpec) -> None:
+    panel = PanelSpec(name="change", title="Change", y_title="Ratio", measure="weight_change")
+    changed = spec.model_copy(update={"panels": (panel,)})
+    made = [record(key, suite, 30, 0.7) for key in keys(changed, suite)]
+    made = [replace(r, probes={"weight_change": 0.25 if r.key.variant else 0.125}) for r in made]
+    text = sweep_markdown(measured(changed, suite, {value: made for value in VALUES}), "picture.png")
+    assert "| Uniform weights | 0.125 [0.125, 0.125] |" in text and "Mean [95 % interval] over" in text
+    assert "COMPACT minus the row; *" in text and "| Consensus only | -0.125 [-0.125, -0.125] * |" in text
+
+
+def test_a_measure_that_the_table_lacks_is_named(spec: SweepSpec) -> None:
+    panel = PanelSpec(name="change", title="Change", y_title="Ratio", measure="weight_chang")
+    with pytest.raises(UnknownNameError, match="measure of table 2"):
+        spec.model_copy(update={"panels": (panel,)}).as_table()
 
 
 def test_the_reference_is_compared_at_every_value_with_one_correction(
