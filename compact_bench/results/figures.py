@@ -11,6 +11,8 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -298,25 +300,12 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
         places: where labels would like to be.
         gap: least distance.
     """
-    order = sorted(range(len(places)), key=lambda i: (places[i], i))
-    # Labels that touch move as one block around the middle of what they want.
-    blocks: list[list[int]] = []
-    for i in order:
-        blocks.append([i])
-        while len(blocks) > 1 and _top(blocks[-2], places, gap) + gap > _bottom(blocks[-1], places, gap):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    found = list(places)
-    for block in blocks:
-        first = _bottom(block, places, gap)
-        for n, i in enumerate(block):
-            found[i] = first + n * gap
-    return found
+    from scipy.optimize import isotonic_regression
 
-
-def _bottom(block: Sequence[int], places: Sequence[float], gap: float) -> float:
-    middle = sum(places[i] for i in block) / len(block)
-    return max(0.0, middle - gap * (len(block) - 1) / 2)
-
-
-def _top(block: Sequence[int], places: Sequence[float], gap: float) -> float:
-    return _bottom(block, places, gap) + gap * (len(block) - 1)
+    order = np.argsort(places, kind="stable")
+    # At least `gap` apart is the same as not falling once the gaps below a label are taken off.
+    gaps = gap * np.arange(len(places))
+    free = isotonic_regression(np.asarray(places)[order] - gaps).x
+    moved = np.empty(len(places))
+    moved[order] = np.maximum(free, 0.0) + gaps
+    return [float(place) for place in moved]

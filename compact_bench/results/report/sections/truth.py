@@ -190,11 +190,14 @@ def _percent(value: float) -> str:
     return f"{value * 100:.1f}"
 
 
-def _interval(cell: Cell) -> str:
+def _interval(cell: Cell, questions: int = 0) -> str:
+    """A cell's mean and interval, and what the interval is over where it is not all of a row's questions."""
     mean = _number(cell.mean or 0.0)
     if cell.low is None or cell.high is None:
         return mean
-    return f"{mean} [{_number(cell.low)}, {_number(cell.high)}]"
+    over = f"n = {cell.items}" if cell.items else "over seeds"
+    shown = "" if cell.items == (questions or cell.items) else f" ({over})"
+    return f"{mean} [{_number(cell.low)}, {_number(cell.high)}]{shown}"
 
 
 def _methods(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
@@ -205,8 +208,7 @@ def _methods(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
         texts = []
         for name in ("weight_on_right", "relative_regret", *(f"auc.{score}" for score in SCORES)):
             cell = row.cell(name)
-            count = f" (n = {cell.items})" if cell.items not in (0, row.questions) else ""
-            texts.append(reasons.short(cell.reason) if cell.mean is None else _interval(cell) + count)
+            texts.append(reasons.short(cell.reason) if cell.mean is None else _interval(cell, row.questions))
         texts.insert(1, _mean_text(row.runs, "uniform_share", reasons))
         lines.append([row.title, str(len(row.runs)), str(row.questions), *texts])
     return grid(head, lines)
