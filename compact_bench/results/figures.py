@@ -131,12 +131,7 @@ class Drawing:
 
 
 def draw(title: str, panels: Sequence[Panel]) -> Drawing:
-    """Draw panels side by side.
-
-    Args:
-        title: one line above them.
-        panels: at least one.
-    """
+    """Draw one or more panels side by side."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -294,12 +289,7 @@ def _darker(colour: str) -> tuple[float, ...]:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Places in [0, 1] moved as little as needed to stand at least `gap` apart, in the same order.
-
-    Args:
-        places: where labels would like to be.
-        gap: least distance.
-    """
+    """Places in [0, 1] moved as little as needed to stand at least `gap` apart, in the same order."""
     from scipy.optimize import isotonic_regression
 
     order = np.argsort(places, kind="stable")

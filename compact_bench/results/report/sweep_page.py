@@ -39,10 +39,6 @@ class WrittenSweep:
 def write_sweep(results: SweepResults, folder: Path) -> WrittenSweep:
     """Write SWEEP.md and sweep_<name>.csv, .json, .png and .svg; the same records give the same bytes.
 
-    Args:
-        results: what was measured, whole or not.
-        folder: where the files go.
-
     Raises:
         StoreError: a file cannot be written.
     """
@@ -60,11 +56,7 @@ def write_sweep(results: SweepResults, folder: Path) -> WrittenSweep:
 
 
 def draw_sweep(results: SweepResults) -> Drawing:
-    """The figure: a panel per measure, a line per row.
-
-    Args:
-        results: what was measured; values without a cell leave a gap in their line.
-    """
+    """The figure: a panel per measure, a line per row; values without a cell leave a gap in their line."""
     spec = results.spec
     panels = [
         Panel(
@@ -124,12 +116,7 @@ def _numbers(measured: Cell | Comparison) -> dict[str, float | int | str | None]
 
 
 def sweep_markdown(results: SweepResults, picture: str) -> str:
-    """The text of SWEEP.md.
-
-    Args:
-        results: what was measured.
-        picture: name of the figure's file beside it.
-    """
+    """The text of SWEEP.md; `picture` is the name of the figure's file beside it."""
     spec = results.spec
     runs = sorted(results.records, key=lambda r: (r.key.name, r.key.hash))
     lines = [

@@ -57,10 +57,9 @@ def measure_sweep(
     """Everything that the records of a sweep say.
 
     Args:
-        spec: the definition.
+        spec, suite, profile, student, command: see `SweepResults`.
         records: value -> records of its runs, as far as there are any.
         planned: value -> keys of all its runs.
-        suite, profile, student, command: see `SweepResults`.
     """
     definition, measures = spec.as_table(), spec.measures
     tables = {

@@ -161,10 +161,7 @@ class SweepSpec(Strict):
         return tuple(dict.fromkeys(panel.group for panel in self.panels if panel.group is not None))
 
     def choose(self, names: tuple[str, ...]) -> SweepSpec:
-        """The sweep with only some rows.
-
-        Args:
-            names: of the rows; empty for all that are not optional.
+        """The sweep with only the rows of these names; without names, with all that are not optional.
 
         Raises:
             UnknownNameError: there is no such row.

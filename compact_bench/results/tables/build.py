@@ -35,17 +35,14 @@ class BenchmarkLike(Protocol):
     @property
     def task(self) -> str:
         """Task name."""
-        ...
 
     @property
     def title(self) -> str:
         """As shown."""
-        ...
 
     @property
     def group(self) -> str:
         """Name of the column group."""
-        ...
 
 
 class SuiteLike(Protocol):
@@ -54,12 +51,10 @@ class SuiteLike(Protocol):
     @property
     def name(self) -> str:
         """Suite name."""
-        ...
 
     @property
     def benchmarks(self) -> Sequence[BenchmarkLike]:
         """In the order of the columns."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -232,9 +227,9 @@ def _columns(spec: TableSpec, suite: SuiteLike, has_truth: bool) -> tuple[Column
         if group.kind == "changes":
             columns += _change_columns(spec, group, suite)
             continue
-        own = [b for b in suite.benchmarks if b.group == group.name]
-        columns += [Column(b.task, b.title, group.name, "accuracy") for b in own]
-        if group.mean and own:
+        benchmarks = [b for b in suite.benchmarks if b.group == group.name]
+        columns += [Column(b.task, b.title, group.name, "accuracy") for b in benchmarks]
+        if group.mean and benchmarks:
             title = f"{group.short or group.title} mean"
             columns.append(Column(f"{group.name}_mean", title, group.name, "accuracy", is_mean=True))
     return tuple(columns)

@@ -31,12 +31,7 @@ class Benchmarks:
 
     @classmethod
     def of(cls, tasks: Sequence[str], rows: Sequence[RowRuns]) -> Benchmarks:
-        """Find which items of a group's tasks are the same question.
-
-        Args:
-            tasks: task names, in the suite's order.
-            rows: the table's rows; ids end in the hash of the normalised question.
-        """
+        """Find which items of a group's tasks, in the suite's order, are the same question."""
         seen: dict[str, str] = {}
         counted: dict[str, frozenset[str]] = {}
         shared: list[tuple[str, str, int]] = []
@@ -75,7 +70,7 @@ def benchmark_sample(
 
     Args:
         runs: of one row, a seed each; those without the task are left out.
-        task: task name.
+        task: its name.
         counted: ids of the items to use; None for all.
     """
     scores = [found for run in runs if (found := _scores(run, task))]
@@ -92,9 +87,7 @@ def benchmark_sample(
 def group_sample(runs: Sequence[RunRecord], group: Benchmarks) -> Sample | str:
     """All tasks of a group together, shared items counted once; or why there is no mean.
 
-    Args:
-        runs: of one row, a seed each; a seed that lacks a task is left out.
-        group: the tasks and their counted items.
+    A seed that lacks a task is left out.
     """
     missing = [task for task in group.tasks if not any(_scores(run, task) for run in runs)]
     if missing:

@@ -165,11 +165,7 @@ def _pp(value: float) -> str:
 
 
 def few_seeds_note(seeds: Sequence[int]) -> str:
-    """What few seeds mean for the comparisons; "" when there are enough, or no comparison.
-
-    Args:
-        seeds: seeds of each comparison.
-    """
+    """What few seeds of comparisons mean for them; "" when there are enough, or no comparison."""
     fewest = min((n for n in seeds if n), default=0)
     if fewest == 0 or fewest >= ENOUGH_SEEDS:
         return ""
@@ -187,13 +183,9 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     id. The p values of all comparisons are one family for Holm's correction; a pair that repeats another
     (the best single teacher's) takes over its values and is not counted twice.
 
-    Args:
-        spec: names the reference row and the planned pairs.
-        rows: all rows; a planned pair of which one is not here is left out.
-        groups: group name -> its specification and benchmarks.
-
     Returns:
-        Group by group: the planned pairs in their order, then the reference against the other rows.
+        Group by group: the planned pairs in their order, as far as both rows are here, then the reference
+        against the other rows.
     """
     by_name = {row.row.name: row for row in rows}
     pairs = _pairs(spec, list(by_name))
@@ -216,11 +208,7 @@ def _pairs(spec: TableSpec, names: Sequence[str]) -> list[ComparisonSpec]:
 
 
 def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons with Holm's correction; those of the same runs count once.
-
-    Args:
-        found: one family.
-    """
+    """The comparisons of one family with Holm's correction; those of the same runs count once."""
     tests = {(frozenset(c.measured), c.group): c.p_value for c in found if c.p_value is not None}
     p_holm = dict(zip(tests, holm(list(tests.values())), strict=True))
     return tuple(
@@ -230,13 +218,7 @@ def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def compare(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) -> Comparison:
-    """One row minus another on one group's mean, without any correction.
-
-    Args:
-        row, against: the rows.
-        group: short title of the group.
-        benchmarks: of the group.
-    """
+    """One row minus another on one group's mean, without any correction; `group` is its short title."""
 
     def difference() -> Sample | str:
         pair = paired_samples(row, against, benchmarks)
@@ -302,12 +284,7 @@ def _compared(
 
 
 def paired_samples(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> tuple[Sample, Sample] | str:
-    """Scores of two rows with the same seeds, tasks and items; or why there are none.
-
-    Args:
-        row, against: rows with runs. A row that was never trained has the same scores under every seed.
-        benchmarks: of the group.
-    """
+    """Scores of two rows with runs, with the same seeds, tasks and items; or why there are none."""
     ours, theirs = _paired_runs(row, against)
     if not ours:
         return NO_COMMON_SEED

@@ -54,13 +54,7 @@ class Control:
 def measure_controls(
     specs: Sequence[ControlSpec], rows: Sequence[RowRuns], groups: Groups
 ) -> tuple[Control, ...]:
-    """Measure the controls of which the table has both rows and the group.
-
-    Args:
-        specs: the planned controls.
-        rows: all rows.
-        groups: group name -> its specification and benchmarks.
-    """
+    """Measure the controls of which the table has both rows and the group."""
     by_name = {row.row.name: row for row in rows}
     found = []
     for spec in specs:

@@ -36,14 +36,7 @@ def table_notes(
     comparisons: Sequence[Comparison],
     seeds: Sequence[int],
 ) -> tuple[str, ...]:
-    """What a reader must know of a table before its numbers.
-
-    Args:
-        spec, profile, rows, comparisons: of the table.
-        groups: group name -> its specification and benchmarks.
-        cells: (row name, column name) -> cell, of the rows of runs.
-        seeds: seeds that were asked for.
-    """
+    """What a reader must know of a table before its numbers; `seeds` are those that were asked for."""
     found: list[str] = []
     if profile == "smoke":
         found.append(SMOKE_NOTE)
@@ -103,12 +96,9 @@ def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:
 
 
 def cost_notes(reference: str, rows: Sequence[RowRuns], extra_steps: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for every trained row whose steps or supervised tokens are not the reference's.
+    """A sentence for every trained row whose steps or supervised tokens are not the reference row's.
 
-    Args:
-        reference: name of the reference row.
-        rows: with their runs.
-        extra_steps: method -> what it spends beyond the schedule, by its card.
+    What a method spends beyond the schedule, by its card, is said behind it.
     """
     budget = next((_costs(row) for row in rows if row.row.name == reference), {})
     found = []

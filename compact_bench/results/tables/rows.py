@@ -8,7 +8,7 @@ from typing import Literal
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import RunRecord, number_at, row_label
-from compact_bench.results.tables.spec import RowSpec, TableSpec
+from compact_bench.results.tables.spec import TableSpec
 
 RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
 
@@ -79,8 +79,7 @@ def expand_rows(
     """The rows of a table, one per teacher where the table says so.
 
     Args:
-        spec: the table.
-        teachers: names, in the suite's order.
+        spec, teachers: the table, and names in the suite's order.
         profile: decides which rows are planned; None plans all.
         has_truth: whether it is known which rationales are right.
     """
@@ -88,24 +87,17 @@ def expand_rows(
     for row in spec.rows:
         planned = row.planned_in(profile, has_truth)
         if row.kind == "each_teacher":
-            rows += [_teacher_row(row, teacher, planned) for teacher in teachers]
+            for teacher in teachers:
+                variant, title = teacher + row.suffix, row.title.replace("{variant}", teacher)
+                name = row_label(row.method, variant)
+                rows.append(PlannedRow(name, title, row.kind, row.method, variant, planned))
         elif row.kind == "best_teacher":
-            name = _label(row.method, "best" + row.suffix)
+            name = row_label(row.method, "best" + row.suffix)
             rows.append(PlannedRow(name, row.title, row.kind, row.method, planned=planned))
         else:
-            name = _label(row.method, row.suffix)
+            name = row_label(row.method, row.suffix)
             rows.append(PlannedRow(name, row.title, row.kind, row.method, row.suffix, planned))
     return rows
-
-
-def _label(method: str, variant: str) -> str:
-    return row_label(method, variant)
-
-
-def _teacher_row(row: RowSpec, teacher: str, planned: bool) -> PlannedRow:
-    variant = teacher + row.suffix
-    title = row.title.replace("{variant}", teacher)
-    return PlannedRow(_label(row.method, variant), title, "each_teacher", row.method, variant, planned)
 
 
 def choose_teacher(selection: Sequence[str], runs: Mapping[str, Sequence[RunRecord]]) -> str | None:
@@ -153,7 +145,7 @@ def fill_rows(
     rows = expand_rows(spec, _all_teachers(spec, records, teachers), profile, has_truth)
     known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
     extra = sorted(set(by_run) - known)
-    rows += [PlannedRow(_label(m, v), _label(m, v), "extra", m, v) for m, v in extra]
+    rows += [PlannedRow(row_label(m, v), row_label(m, v), "extra", m, v) for m, v in extra]
     why = {row.name: (problems or {}).get(row.name) or (problems or {}).get(row.method, "") for row in rows}
     filled = [
         _with_runs(row, by_run.get((row.method, row.variant), []), why[row.name])

@@ -251,11 +251,7 @@ def _folders() -> Iterator[Path]:
 
 
 def packaged_definitions(kind: str) -> dict[str, Path]:
-    """Definitions that come with the package: name -> file.
-
-    Args:
-        kind: "table" or "sweep".
-    """
+    """Definitions of a kind ("table", "sweep") that come with the package: name -> file."""
     for folder in _folders():
         files = sorted(folder.glob(f"{kind}_*.toml"))
         if files:

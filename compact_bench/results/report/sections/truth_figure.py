@@ -27,12 +27,7 @@ Windows = Mapping[tuple[int, int], Mapping[str, Any]]
 
 
 def truth_figure_markdown(records: Sequence[RunRecord], folder: str = "") -> list[str]:
-    """Lines that show the figure; none where no record has what it draws.
-
-    Args:
-        records: the runs behind a table.
-        folder: where the picture lies, seen from the text; "" for beside it.
-    """
+    """Lines that show the figure, in a folder seen from the text; none where no record has what it draws."""
     if not training_windows(records):
         return []
     return [
@@ -48,12 +43,8 @@ def truth_figure_markdown(records: Sequence[RunRecord], folder: str = "") -> lis
 def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str]) -> Drawing | None:
     """Draw weight on right rationales and each score's ranking over the steps of training.
 
-    Args:
-        records: the runs behind a table, under one set of settings.
-        titles: label of a row -> as shown.
-
-    Returns:
-        None where no record has truth scores over training.
+    None where no record, of runs under one set of settings, has truth scores over training; `titles` has
+    the rows' by their labels.
     """
     runs = training_windows(records)
     if not runs:
@@ -101,17 +92,11 @@ def common_windows(runs: Sequence[Windows]) -> list[tuple[int, int]]:
 
 
 def seed_mean(entries: Sequence[Mapping[str, Any]], name: str) -> Cell:
-    """Mean, and interval over seeds, of one value of some truth scores.
-
-    Args:
-        entries: one per seed; those without the value are left out.
-        name: the value's dotted name ("auc.fused").
-    """
-    return seed_cell("", name, [truth_value(entry, name) for entry in entries])
+    """Mean over seeds, with its interval, of a value ("auc.fused") of each seed's truth scores."""
+    return seed_cell("", name, [_number(entry, name) for entry in entries])
 
 
-def truth_value(entry: Mapping[str, Any], name: str) -> float | None:
-    """The number at a dotted name in truth scores; None where there is none."""
+def _number(entry: Mapping[str, Any], name: str) -> float | None:
     value: Any = entry
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
