@@ -104,11 +104,11 @@ def sweep(
         return show_plan(parts, console, workers=workers)
     outcome = execute_plan(parts, console, quiet=quiet, workers=workers)
     results = _results(spec, benches, asked.command)
-    written = write_sweep(results, output)
+    page, *others = write_sweep(results, output)
+    *names, last = (path.name for path in others)
     if not quiet:
         console.print(
-            f"Written from {len(results.records)} run record(s): {written.markdown}, {written.csv.name}, "
-            f"{written.json.name}, {written.png.name} and {written.svg.name}",
+            f"Written from {len(results.records)} run record(s): {page}, {', '.join(names)} and {last}",
             markup=False,
             soft_wrap=True,
         )

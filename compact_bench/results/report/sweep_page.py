@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -25,34 +24,27 @@ CELL_NUMBERS = ("mean", "low", "high", "seed_sd", "seeds", "items", "reason")
 COMPARISON_NUMBERS = ("effect", "low", "high", "p_value", "p_holm", "seeds", "items", "reason")
 
 
-@dataclass(frozen=True)
-class WrittenSweep:
-    """The files that were written."""
-
-    markdown: Path
-    csv: Path
-    json: Path
-    png: Path
-    svg: Path
-
-
-def write_sweep(results: SweepResults, folder: Path) -> WrittenSweep:
+def write_sweep(results: SweepResults, folder: Path) -> tuple[Path, ...]:
     """Write SWEEP.md and sweep_<name>.csv, .json, .png and .svg; the same records give the same bytes.
+
+    Returns:
+        The files, in this order.
 
     Raises:
         StoreError: a file cannot be written.
     """
     stem = f"sweep_{results.spec.name}"
-    written = WrittenSweep(
-        folder / "SWEEP.md", *(folder / f"{stem}.{end}" for end in ("csv", "json", "png", "svg"))
-    )
     drawing = draw_sweep(results)
-    write_atomic(written.png, drawing.png)
-    write_atomic(written.svg, drawing.svg)
-    write_atomic(written.csv, sweep_csv(results).encode())
-    write_atomic(written.json, sweep_json(results).encode())
-    write_atomic(written.markdown, sweep_markdown(results, written.png.name).encode())
-    return written
+    files = {
+        "SWEEP.md": sweep_markdown(results, f"{stem}.png").encode(),
+        f"{stem}.csv": sweep_csv(results).encode(),
+        f"{stem}.json": sweep_json(results).encode(),
+        f"{stem}.png": drawing.png,
+        f"{stem}.svg": drawing.svg,
+    }
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return tuple(folder / name for name in files)
 
 
 def draw_sweep(results: SweepResults) -> Drawing:

@@ -156,38 +156,27 @@ def fill_rows(
 
 
 def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
-    found: dict[tuple[str, str], list[RunRecord]] = {}
-    seen: dict[tuple[str, str, int], str] = {}
+    by_seed: dict[tuple[str, str], dict[int, RunRecord]] = {}
     problems: list[str] = []
     for record in sorted(records, key=lambda r: (r.key.seed, r.key.hash)):
-        method, variant, seed = record.key.method, record.key.variant, record.key.seed
-        name = record.key.hash
-        if seen.get((method, variant, seed), name) != name:
-            problems.append(f"{record.key.label}@{seed}: {seen[method, variant, seed]} and {name}")
-            continue
-        if (method, variant, seed) not in seen:
-            seen[method, variant, seed] = name
-            found.setdefault((method, variant), []).append(record)
+        key = record.key
+        first = by_seed.setdefault((key.method, key.variant), {}).setdefault(key.seed, record).key
+        if first.hash != key.hash:
+            problems.append(f"{key.label}@{key.seed}: {first.hash} and {key.hash}")
     if problems:
         raise ConfigError(
             "expected one run per method, variant and seed, got runs of several settings or students: "
             + "; ".join(problems)
             + ". Give the table only runs that differ in method and seed."
         )
-    return found
+    return {row: list(runs.values()) for row, runs in by_seed.items()}
 
 
 def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Sequence[str]) -> list[str]:
-    names = list(teachers)
-    by_teacher = {row.method for row in spec.rows if row.kind == "each_teacher"}
-    ends = _ends(spec)
-    for record in records:
-        variant = record.key.variant
-        if record.key.method in by_teacher and variant:
-            name = next((variant.removesuffix(end) for end in ends if variant.endswith(end)), variant)
-            if name not in names:
-                names.append(name)
-    return names
+    methods = {row.method for row in spec.rows if row.kind == "each_teacher"}
+    variants = (record.key.variant for record in records if record.key.method in methods)
+    recorded = (variant.removesuffix(_suffix_of(spec, variant)) for variant in variants if variant)
+    return list(dict.fromkeys([*teachers, *recorded]))
 
 
 def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str = "") -> RowRuns:
@@ -224,9 +213,6 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
 
 
 def _suffix_of(spec: TableSpec, variant: str) -> str:
-    return next((end for end in _ends(spec) if variant.endswith(end)), "")
-
-
-def _ends(spec: TableSpec) -> list[str]:
-    """What runs of a named teacher may have behind the teacher's name."""
-    return [row.suffix for row in spec.rows if row.suffix and row.kind != "method"]
+    """What a run of a named teacher has behind the teacher's name, or ""."""
+    suffixes = (row.suffix for row in spec.rows if row.suffix and row.kind != "method")
+    return next((suffix for suffix in suffixes if variant.endswith(suffix)), "")

@@ -204,9 +204,9 @@ def test_what_is_missing_is_named_and_the_rest_is_drawn(spec: SweepSpec, suite: 
 
 def test_nothing_measured_is_still_a_report(spec: SweepSpec, suite: SuiteSpec, tmp_path: Path) -> None:
     results = measured(spec, suite, {value: [] for value in VALUES})
-    written = write_sweep(results, tmp_path)
-    assert "Nothing is measured yet." in written.markdown.read_text(encoding="utf-8")
-    assert written.png.stat().st_size > 1000
+    page, _, _, png, _ = write_sweep(results, tmp_path)
+    assert "Nothing is measured yet." in page.read_text(encoding="utf-8")
+    assert png.stat().st_size > 1000
 
 
 def test_files_are_the_same_bytes_and_hold_every_number(
@@ -214,8 +214,9 @@ def test_files_are_the_same_bytes_and_hold_every_number(
 ) -> None:
     results = measured(spec, suite)
     first, second = write_sweep(results, tmp_path / "a"), write_sweep(results, tmp_path / "b")
-    for name in ("markdown", "csv", "json", "png", "svg"):
-        assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes(), name
+    assert [path.suffix for path in first] == [".md", ".csv", ".json", ".png", ".svg"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
     rows = list(csv.DictReader(io.StringIO(sweep_csv(results))))
     assert len(rows) == len(results.cells)
     shown = next(r for r in rows if (r["panel"], r["row"], r["slip_rate"]) == ("accuracy", "uniform", "0.4"))

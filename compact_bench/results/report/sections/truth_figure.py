@@ -16,12 +16,7 @@ TRUTH_FIGURE = "truth_over_training"
 """Name of the files, without their ends."""
 LABELS = ("compact", "compact_released")
 """Rows that are shown: those that weight teachers by scores."""
-SCORES = {
-    "fused": "Fused",
-    "consensus": "Consensus",
-    "adaptability": "Adaptability",
-    "difficulty": "Difficulty",
-}
+SCORES = ("fused", "consensus", "adaptability", "difficulty")
 X_TITLE = "Optimiser step"
 Windows = Mapping[tuple[int, int], Mapping[str, Any]]
 
@@ -60,8 +55,8 @@ def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str])
     panels = [weight]
     for label, own in runs.items():
         scored = [
-            Line(title, _points(own, f"auc.{score}"), style)
-            for style, (score, title) in enumerate(SCORES.items())
+            Line(score.capitalize(), _points(own, f"auc.{score}"), style)
+            for style, score in enumerate(SCORES)
             if _points(own, f"auc.{score}")
         ]
         if scored:
