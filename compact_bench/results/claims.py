@@ -51,10 +51,10 @@ def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
 
     The p values of all claims that could be tested are one family for Holm's correction.
     """
-    found = [judged for name in method_names() for judged in _of_method(name, tables)]
-    tested = [judged.comparison for judged in found if judged.comparison is not None]
+    judged_claims = [judged for name in method_names() for judged in _of_method(name, tables)]
+    tested = [judged.comparison for judged in judged_claims if judged.comparison is not None]
     settled = iter(corrected(tested))
-    return tuple(_judged(judged, settled) for judged in found)
+    return tuple(_judged(judged, settled) for judged in judged_claims)
 
 
 def _judged(judged: JudgedClaim, settled: Iterator[Comparison]) -> JudgedClaim:

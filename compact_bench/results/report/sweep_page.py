@@ -65,8 +65,8 @@ def draw_sweep(results: SweepResults) -> Drawing:
 
 
 def _points(results: SweepResults, panel: PanelSpec, row: str) -> tuple[Point, ...]:
-    found = ((value, results.cells[panel.name, row, value]) for value in results.spec.axis.values)
-    return tuple(Point(x, c.mean, c.low, c.high) for x, c in found if c.mean is not None)
+    cells = ((value, results.cells[panel.name, row, value]) for value in results.spec.axis.values)
+    return tuple(Point(x, c.mean, c.low, c.high) for x, c in cells if c.mean is not None)
 
 
 def sweep_csv(results: SweepResults) -> str:
@@ -183,9 +183,13 @@ def _sentence(results: SweepResults, panel: PanelSpec, row: SweepRow) -> str:
     spec, percent = results.spec, panel.name in results.percent
     places: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for value in spec.axis.values:
-        found = results.comparisons[panel.name, row.name, value]
-        effect = f" ({_text(found.effect or 0.0, found, percent, '+', ' pp')})" if found.shown else ""
-        places[found.verdict].append(f"{value:g}{effect}")
+        comparison = results.comparisons[panel.name, row.name, value]
+        effect = (
+            f" ({_text(comparison.effect or 0.0, comparison, percent, '+', ' pp')})"
+            if comparison.shown
+            else ""
+        )
+        places[comparison.verdict].append(f"{value:g}{effect}")
     parts = [f"{verdict} at {', '.join(listed)}" for verdict, listed in places.items() if listed]
     pair = f"{_reference_title(spec)} against {row.title}, by {spec.axis.setting}"
     return f"{panel.title}, {pair}: {'; '.join(parts)}."
@@ -199,13 +203,16 @@ def _panel_markdown(results: SweepResults, panel: PanelSpec) -> list[str]:
     spec, percent = results.spec, panel.name in results.percent
     head = [spec.axis.setting, *(f"{value:g}" for value in spec.axis.values)]
     places = {row.title: [(panel.name, row.name, value) for value in spec.axis.values] for row in spec.rows}
-    rows = [[title, *(_cell_text(results.cells[p], percent) for p in own)] for title, own in places.items()]
+    rows = [
+        [title, *(_cell_text(results.cells[p], percent) for p in row_places)]
+        for title, row_places in places.items()
+    ]
     lines = [panel.note, ""] if panel.note else []
     lines += [*grid(head, rows), "", _legend(results, panel)]
     rows = [
-        [title, *(_difference_text(results.comparisons[place], percent) for place in own)]
-        for title, own in places.items()
-        if own[0] in results.comparisons
+        [title, *(_difference_text(results.comparisons[place], percent) for place in row_places)]
+        for title, row_places in places.items()
+        if row_places[0] in results.comparisons
     ]
     if rows:
         unit = ", pp" if percent else ""
@@ -231,10 +238,10 @@ def _cell_text(cell: Cell, percent: bool) -> str:
     return cell.reason if cell.mean is None else _text(cell.mean, cell, percent)
 
 
-def _difference_text(found: Comparison, percent: bool) -> str:
-    if found.effect is None:
-        return found.reason
-    return _text(found.effect, found, percent, sign="+") + (" *" if found.shown else "")
+def _difference_text(comparison: Comparison, percent: bool) -> str:
+    if comparison.effect is None:
+        return comparison.reason
+    return _text(comparison.effect, comparison, percent, sign="+") + (" *" if comparison.shown else "")
 
 
 def _legend(results: SweepResults, panel: PanelSpec) -> str:

@@ -73,9 +73,9 @@ def measure_sweep(
                 place = panel.name, row.name, value
                 cells[place] = _cell(table, panel, row.label)
                 if definition.reference and row.name != spec.reference:
-                    found = _compared(table, panel, row.label, measures)
+                    comparison = _compared(table, panel, row.label, measures)
                     # Holm's correction counts comparisons of one group and pair once: here, at every value.
-                    comparisons[place] = replace(found, group=f"{panel.name}, {value:g}")
+                    comparisons[place] = replace(comparison, group=f"{panel.name}, {value:g}")
     return SweepResults(
         spec,
         suite,
@@ -102,28 +102,28 @@ def _compared(table: Table, panel: PanelSpec, row: str, measures: Mapping[str, M
     """The table's reference row minus another; with its sign turned where 1 minus the value is shown."""
     if panel.measure:
         rows = {one.row.name: one for one in table.filled}
-        found = compare_measure(rows[table.reference], rows[row], measures[panel.measure])
+        comparison = compare_measure(rows[table.reference], rows[row], measures[panel.measure])
     else:
         same = (c for c in table.comparisons if (c.against, c.group) == (row, panel.group))
         empty = Comparison(table.reference, row, "", "", "", reason="no benchmarks of this group")
-        found = next(same, empty)
-    if not panel.one_minus or found.effect is None:
-        return found
-    low, high = (None if bound is None else -bound for bound in (found.high, found.low))
-    return replace(found, effect=-found.effect, low=low, high=high)
+        comparison = next(same, empty)
+    if not panel.one_minus or comparison.effect is None:
+        return comparison
+    low, high = (None if bound is None else -bound for bound in (comparison.high, comparison.low))
+    return replace(comparison, effect=-comparison.effect, low=low, high=high)
 
 
 def _missing(
     spec: SweepSpec, records: Mapping[float, Sequence[RunRecord]], planned: Mapping[float, Sequence[RunKey]]
 ) -> list[str]:
-    found = []
+    missing = []
     for value in spec.axis.values:
         known = {record.key.name: record for record in records[value]}
         for key in planned[value]:
             record = known.get(key.name)
             place = f"{spec.axis.setting} {value:g}, {key.label}, seed {key.seed}"
             if record is None:
-                found.append(f"{place}: not run")
+                missing.append(f"{place}: not run")
             elif record.status != "done":
-                found.append(f"{place}: {record.status}: {record.reason}")
-    return found
+                missing.append(f"{place}: {record.status}: {record.reason}")
+    return missing

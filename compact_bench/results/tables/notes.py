@@ -37,25 +37,25 @@ def table_notes(
     seeds: Sequence[int],
 ) -> tuple[str, ...]:
     """What a reader must know of a table before its numbers; `seeds` are those that were asked for."""
-    found: list[str] = []
+    sentences: list[str] = []
     if profile == "smoke":
-        found.append(SMOKE_NOTE)
-    found.append(CELL_NOTE)
+        sentences.append(SMOKE_NOTE)
+    sentences.append(CELL_NOTE)
     if groups:
-        found.append("A group's mean is the mean of its benchmarks' means.")
+        sentences.append("A group's mean is the mean of its benchmarks' means.")
     for group, benchmarks in groups.values():
         for task, earlier, count in benchmarks.shared:
-            found.append(
+            sentences.append(
                 f"{group.short or group.title} mean: {count} items of {task} also stand in {earlier} and are "
                 f"counted once, under {earlier}."
             )
-    found += [row.note for row in rows if row.note]
-    found += _test_best_note(rows, groups, cells)
-    found += _missing_seeds(rows, seeds)
+    sentences += [row.note for row in rows if row.note]
+    sentences += _test_best_note(rows, groups, cells)
+    sentences += _missing_seeds(rows, seeds)
     if any(row.row.kind == "each_teacher" and row.runs for row in rows):
-        found.append(TOKENS_NOTE)
+        sentences.append(TOKENS_NOTE)
     few = few_seeds_note([c.seeds for c in comparisons])
-    return (*found, *([few] if few else []), *_paper_notes(spec))
+    return (*sentences, *([few] if few else []), *_paper_notes(spec))
 
 
 def _test_best_note(
@@ -86,13 +86,13 @@ def _paper_notes(spec: TableSpec) -> tuple[str, ...]:
 
 
 def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:
-    found = []
+    sentences = []
     for row in rows:
         recorded = set(row.runs) | {r.key.seed for r in row.others}
         missing = [str(seed) for seed in seeds if seed not in recorded]
         if row.runs and missing and not row.untrained and not row.same_as:
-            found.append(f"{row.row.title}: seed {', '.join(missing)} not run.")
-    return found
+            sentences.append(f"{row.row.title}: seed {', '.join(missing)} not run.")
+    return sentences
 
 
 def cost_notes(reference: str, rows: Sequence[RowRuns], extra_steps: Mapping[str, str]) -> tuple[str, ...]:
@@ -101,20 +101,20 @@ def cost_notes(reference: str, rows: Sequence[RowRuns], extra_steps: Mapping[str
     What a method spends beyond the schedule, by its card, is said behind it.
     """
     budget = next((_costs(row) for row in rows if row.row.name == reference), {})
-    found = []
+    sentences = []
     for row in rows:
         if row.same_as or not row.runs or row.untrained or row.row.name == reference:
             continue
-        told = [
+        differing = [
             f"{value:,.0f} {COSTS[source]} ({value / budget[source]:.2f} times the reference's "
             f"{budget[source]:,.0f})"
             for source, value in _costs(row).items()
             if budget.get(source) and value != budget[source]
         ]
-        if told:
+        if differing:
             why = extra_steps.get(row.row.method, "")
-            found.append(f"{row.row.title}: {' and '.join(told)}{f'; {why}' if why else ''}.")
-    return tuple(found)
+            sentences.append(f"{row.row.title}: {' and '.join(differing)}{f'; {why}' if why else ''}.")
+    return tuple(sentences)
 
 
 def _costs(row: RowRuns) -> dict[str, float]:

@@ -45,19 +45,19 @@ def truth_over_training(records: Sequence[RunRecord], titles: Mapping[str, str])
     if not runs:
         return None
     lines = [
-        Line(titles.get(label, label), _points(own, "weight_on_right"), LABELS.index(label) + 1)
-        for label, own in runs.items()
+        Line(titles.get(label, label), _points(row_runs, "weight_on_right"), LABELS.index(label) + 1)
+        for label, row_runs in runs.items()
     ]
-    equal = [point.mean for own in runs.values() for point in _points(own, "uniform_share")]
+    equal = [point.mean for row_runs in runs.values() for point in _points(row_runs, "uniform_share")]
     level = Level(float(np.mean(equal)), "equal weights") if equal else None
     share = "Share of the weight, %"
     weight = Panel("Weight on right rationales", X_TITLE, share, tuple(lines), percent=True, level=level)
     panels = [weight]
-    for label, own in runs.items():
+    for label, row_runs in runs.items():
         scored = [
-            Line(score.capitalize(), _points(own, f"auc.{score}"), style)
+            Line(score.capitalize(), _points(row_runs, f"auc.{score}"), style)
             for style, score in enumerate(SCORES)
-            if _points(own, f"auc.{score}")
+            if _points(row_runs, f"auc.{score}")
         ]
         if scored:
             title = f"Ranking of right over wrong: {titles.get(label, label)}"
@@ -72,13 +72,13 @@ def training_windows(records: Sequence[RunRecord]) -> dict[str, list[Windows]]:
 
     A run's stretches are a mapping of (first step, last step) to the truth scores there.
     """
-    found: dict[str, list[Windows]] = {}
+    by_label: dict[str, list[Windows]] = {}
     for record in sorted(records, key=lambda r: r.key.seed):
         listed = value_at(record, "probes.truth.over_training")
         if record.status == "done" and record.key.label in LABELS and listed:
             windows = {(int(w["first_step"]), int(w["last_step"])): w for w in listed}
-            found.setdefault(record.key.label, []).append(windows)
-    return {label: found[label] for label in LABELS if label in found}
+            by_label.setdefault(record.key.label, []).append(windows)
+    return {label: by_label[label] for label in LABELS if label in by_label}
 
 
 def common_windows(runs: Sequence[Windows]) -> list[tuple[int, int]]:
