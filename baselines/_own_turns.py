@@ -24,6 +24,8 @@ from compact_bench import (
     write_atomic,
 )
 
+from ._before_training import read_kept
+
 AUTHOR = "student"
 """Whose the turns are, where branches have a teacher."""
 _BATCH = 64
@@ -109,18 +111,12 @@ def own_turns(
 
 
 def _read(path: Path, mark: dict[str, Any]) -> list[list[str]] | None:
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_text())
-        texts = [[str(question), str(answer)] for question, answer in found["turns"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: these turns cannot be read ({error}); delete the file.") from None
-    if found.get("made_with") != mark:
-        raise StoreError(
-            f"{path}: expected turns made with {mark}, got {found.get('made_with')}; delete the run's folder."
-        )
-    return texts
+    kept = read_kept(
+        path, "these turns", lambda f: (f.get("made_with"), [[str(q), str(a)] for q, a in f["turns"]])
+    )
+    if kept is not None and kept[0] != mark:
+        raise StoreError(f"{path}: expected turns made with {mark}, got {kept[0]}; delete the run's folder.")
+    return kept[1] if kept else None
 
 
 def _encoded(student: Student, number: int, question: str, answer: str) -> EncodedQuestion:

@@ -43,7 +43,7 @@ def sampled_replies(
         batch_size: questions answered together.
         seed: the run's.
     """
-    prompts = {question.id: prompt_ids(student, question.text) for question in questions}
+    prompts = {question.id: prompt_ids(student.tokenizer, question.text) for question in questions}
     order = sorted(prompts, key=lambda name: (len(prompts[name]), name))
     stops = _stop_ids(student)
     training = student.model.training

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from compact_bench import (
+    AllBranches,
     EncodedQuestion,
     NumericalError,
-    Question,
     Reduction,
+    RunContext,
     StepLoss,
     Student,
+    SupervisedConfig,
     TrainSettings,
     branch_losses,
     branch_rows,
     derive_seed,
-    encode_question,
     keep_teachers,
 )
 
@@ -66,7 +67,7 @@ class TeacherLosses(StepLoss):
 
 
 @dataclass
-class TeacherGradients:
+class TeacherGradients(AllBranches):
     """Per-teacher losses whose gradients a rule combines, once per optimiser step.
 
     Attributes:
@@ -84,14 +85,24 @@ class TeacherGradients:
     _found: list[TeacherLosses] = field(default_factory=list, init=False, repr=False)
     _gradients: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
 
+    @classmethod
+    def of(
+        cls, axis: str, rule: GradientRule, config: SupervisedConfig, context: RunContext
+    ) -> TeacherGradients:
+        """The objective of a run.
+
+        Args:
+            axis: name of the seed of the rule's random choices.
+            rule: how the gradients are weighed.
+            config: the reduction.
+            context: the loop's settings and the run's seed.
+        """
+        return cls(context.settings.train, rule, context.seed_for(axis), config.sft_reduction)
+
     def begin_step(self, step: int, total: int) -> None:
         """Remember the step and forget one that was broken off."""
         self._step = step
         self._found, self._gradients = [], {}
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> TeacherLosses:
         """The uniform loss, and each teacher's own, from one forward pass per teacher."""

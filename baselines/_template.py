@@ -7,25 +7,16 @@ docs/adding-a-method.md explains every part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from compact_bench import (
-    FitReport,
-    MethodCard,
-    Question,
-    RunContext,
-    Strict,
-    Student,
-    SuiteInfo,
-    SupervisedObjective,
-    train,
-)
+from compact_bench import FitReport, MethodCard, Question, RunContext, Student, SupervisedConfig, train
 
 
-class TemplateConfig(Strict):
-    """Settings of the weights.
+class TemplateConfig(SupervisedConfig):
+    """Settings of the weights, beside those of the supervised loss.
 
     Attributes:
         power: how much shorter rationales are preferred; 0 weighs them alike (no unit).
@@ -34,12 +25,16 @@ class TemplateConfig(Strict):
     power: Annotated[float, Field(ge=0.0)] = 1.0
 
 
+@dataclass(frozen=True)
 class Template:
     """L = sum_k w_k * L_SFT,k with w_k proportional to 1 / words_k ** power."""
 
+    config: TemplateConfig
+    config_type = TemplateConfig
     # What a reader must know before believing the method's row. State every deviation from the source;
-    # what the source leaves open, and you chose, is `ours`.
-    card: ClassVar[MethodCard] = MethodCard(
+    # what the source leaves open, and you chose, is `ours`. A method that reads gold answers says
+    # uses_gold=True, one that compares teachers min_teachers=2: suites without them then refuse it.
+    card = MethodCard(
         title="Template: rationales weighted by brevity",
         short="Template",
         source="ours, no paper",
@@ -47,29 +42,13 @@ class Template:
         needs=("a rationale",),
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = TemplateConfig
     # Settings that deserve a name: users write "NAME[strong]".
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"strong": {"power": 4.0}}
 
-    def __init__(self, config: TemplateConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere; else this is the reason, which stands in the table's cell."""
-        return None
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Args:
-            student: with adapters where the run has them.
-            questions: with a rationale of every teacher each.
-            context: run directory, settings, seed.
-        """
+        """Weigh every question's rationales, then train `student` in place."""
         weights = {question.id: brevity_weights(question, self.config.power) for question in questions}
-        return train(
-            student, questions, SupervisedObjective(context.settings.train, weights=weights), context
-        )
+        return train(student, questions, self.config.objective(context, weights=weights), context)
 
 
 def brevity_weights(question: Question, power: float) -> dict[str, float]:

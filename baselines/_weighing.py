@@ -1,8 +1,19 @@
-"""Numbers that learn at a rate of their own."""
+"""Numbers per teacher that learn at a rate of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
+
+from compact_bench import Question, Student
+
+
+def parameter_per_teacher(questions: Sequence[Question], student: Student) -> dict[str, nn.Parameter]:
+    """Teacher -> a number that starts at 0, on the student's device, in the order of names."""
+    teachers = sorted({teacher for question in questions for teacher in question.teachers})
+    return {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
 
 
 def moved(parameter: nn.Parameter, factor: float) -> Tensor:

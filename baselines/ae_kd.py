@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -16,25 +16,22 @@ from compact_bench import (
     NumericalError,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     train,
 )
 
 from ._teacher_gradients import OURS, TeacherGradients
 
 
-class AEKDConfig(Strict):
+class AEKDConfig(SupervisedConfig):
     """Settings of AE-KD.
 
     Attributes:
         largest_weight: C, the most that one teacher may weigh, in (0, 1]: 1 is MGDA, 1/K or less the mean.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     largest_weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,13 @@ class AEKDRule:
         return weights / weights.sum()
 
 
+@dataclass(frozen=True)
 class AEKD:
     """d = sum_k a_k g_k of least norm, a on the simplex and at most C."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: AEKDConfig
+    config_type = AEKDConfig
+    card = MethodCard(
         title="AE-KD over teachers: the shortest combination of gradients with bounded weights",
         short="AE-KD (bounded MGDA)",
         source="Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space (NeurIPS "
@@ -98,20 +98,11 @@ class AEKD:
         needs=("rationales",),
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = AEKDConfig
-
-    def __init__(self, config: AEKDConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        rule, seed = AEKDRule(self.config.largest_weight), context.seed_for("ae_kd")
-        objective = TeacherGradients(context.settings.train, rule, seed, self.config.sft_reduction)
-        return train(student, questions, objective, context)
+        """Combine the teachers' gradients by the rule, once per optimiser step."""
+        rule = AEKDRule(self.config.largest_weight)
+        return train(student, questions, TeacherGradients.of("ae_kd", rule, self.config, context), context)
 
 
 METHOD = AEKD

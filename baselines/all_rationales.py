@@ -10,46 +10,35 @@ from compact_bench import (
     Claim,
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     Question,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     SupervisedObjective,
     train,
 )
 
 
-class AllRationalesConfig(Strict):
+class AllRationalesConfig(SupervisedConfig):
     """Settings of training on all rationales.
 
     Attributes:
         group: examples per optimiser step: "rationales" takes K times as many examples as other methods take
             questions, and so as many steps; "questions" takes as many examples, and so K times the steps.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     group: Literal["rationales", "questions"] = "rationales"
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
-class _Examples:
-    """The loss of examples, each a question with one of its rationales.
-
-    Attributes:
-        inner: the loss of one rationale.
-        counts: question id -> how many examples it makes.
-    """
+class _Examples(InnerBranches):
+    """The loss of examples, each a question with one of its rationales; `counts`: examples per question."""
 
     inner: SupervisedObjective
     counts: Mapping[str, int] = field(repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """The one branch of an example."""
-        return self.inner.encode(student, question)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the examples; a rationale's weight in the table is its share of its question."""
@@ -59,10 +48,13 @@ class _Examples:
         return found
 
 
+@dataclass(frozen=True)
 class AllRationales:
     """L = mean over all (question, rationale) pairs of L_SFT, shuffled as pairs."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: AllRationalesConfig
+    config_type = AllRationalesConfig
+    card = MethodCard(
         title="All rationales as plain data: every rationale a training example of its own",
         short="All rationales as data",
         source="arXiv 2212.10071 (Fine-tune-CoT, diverse reasoning): several rationales of a question are "
@@ -76,8 +68,6 @@ class AllRationales:
             "K is the largest number of rationales that a question has",
         ),
         needs=("a rationale",),
-        min_teachers=1,
-        reproduction="untested",
         claims=(
             Claim(
                 "several rationales of a question teach more than one",
@@ -88,27 +78,16 @@ class AllRationales:
         extra_steps="none as it is; its variant more-steps takes K times the optimiser steps, each on a K-th "
         "of the tokens",
     )
-    config_type: ClassVar[type[Strict]] = AllRationalesConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"more-steps": {"group": "questions"}}
-
-    def __init__(self, config: AllRationalesConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
         examples = [example for question in questions for example in _examples(question)]
         counts = {question.id: len(question.rationales) for question in questions}
-        settings = context.settings
         if self.config.group == "rationales":
-            factor = max(counts.values(), default=1)
-            larger = {"accumulation": settings.train.accumulation * max(1, factor)}
-            settings = settings.model_copy(update={"train": settings.train.model_copy(update=larger)})
-        inner = SupervisedObjective(settings.train, None, self.config.sft_reduction)
-        return train(student, examples, _Examples(inner, counts), replace(context, settings=settings))
+            factor = max(1, *counts.values())
+            context = context.with_train(accumulation=context.settings.train.accumulation * factor)
+        return train(student, examples, _Examples(self.config.objective(context), counts), context)
 
 
 def _examples(question: Question) -> list[Question]:

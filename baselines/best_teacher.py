@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
 
 from compact_bench import (
-    ConfigError,
     FitReport,
     MethodCard,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     TrainingPart,
     answer_nats,
     joined_report,
@@ -23,24 +19,18 @@ from compact_bench import (
     schedule_steps,
     train,
     trained_weights,
-    without_truth,
 )
 
-
-class BestTeacherConfig(Strict):
-    """Settings of the choice among single teachers.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
+from ._before_training import held_out
 
 
+@dataclass(frozen=True)
 class BestTeacher:
     """argmin over teachers k of the validation nats of the student distilled from k alone."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="Best teacher by validation: one student per teacher, the best on held-out questions stays",
         short="Best teacher by validation",
         source="none; what one does who has validation questions and no idea which teacher to trust",
@@ -56,27 +46,10 @@ class BestTeacher:
         extra_steps="a whole schedule for each of the K teachers, so K times the optimiser steps, each on "
         "one rationale per question",
     )
-    config_type: ClassVar[type[Strict]] = BestTeacherConfig
-
-    def __init__(self, config: BestTeacherConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers."""
-        return None if suite.has_gold else "the choice needs gold answers, which this suite lacks"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            ConfigError: there is no validation question.
-        """
-        held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
-        if not held_out:
-            raise ConfigError(
-                "best_teacher: expected validation questions to choose by, got none. "
-                "Hold some out with training.validation_questions of the suite."
-            )
+        """Train a student per teacher and keep the one that is best on the validation questions."""
+        validation = held_out(context, "best_teacher", "to choose by")
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
         total = schedule_steps(context.settings.train, len(questions))
         start = trained_weights(student.model)
@@ -84,11 +57,11 @@ class BestTeacher:
         for index, teacher in enumerate(teachers):
             restore(student.model, start)
             part = TrainingPart(f"branch-{index}", 0, total)
-            objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
-            parts.append((part, train(student, questions, objective, _named(context, teacher), part)))
-            found = answer_nats(student, held_out)
-            measures = [found["after_question"], found["after_rationale"]]
-            known = [value for value in measures if value is not None]
+            objective = self.config.objective(context, (teacher,))
+            own = context.labelled(teacher, teacher=teacher)
+            parts.append((part, train(student, questions, objective, own, part)))
+            found = answer_nats(student, validation)
+            known = [v for v in (found["after_question"], found["after_rationale"]) if v is not None]
             nats[teacher] = sum(known) / len(known)
             if nats[teacher] < best_nats:
                 best, best_nats = trained_weights(student.model), nats[teacher]
@@ -97,15 +70,6 @@ class BestTeacher:
         weighed = [(*part, float(teacher == chosen)) for part, teacher in zip(parts, teachers, strict=True)]
         report = joined_report(context.directory, weighed)
         return replace(report, extra={**report.extra, "validation_nats": nats, "chosen": chosen})
-
-
-def _named(context: RunContext, teacher: str) -> RunContext:
-    """The context with the teacher's name in its messages."""
-    return replace(
-        context,
-        log=lambda metrics: context.log({"teacher": teacher, **metrics}),
-        on_progress=lambda done, total, text: context.on_progress(done, total, f"{teacher}, {text}"),
-    )
 
 
 METHOD = BestTeacher

@@ -3,61 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from compact_bench import (
     ANSWER_PHRASE,
-    DataError,
     FitReport,
     MethodCard,
     NumericalError,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     answer_span,
     canonical_answer,
     canonical_text,
     encode_question,
-    read_only,
     span_nats,
     train,
 )
 
-
-class CAMKDConfig(Strict):
-    """Settings of CA-MKD.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
+from ._before_training import measured
 
 
 def confidence_weights(nats: Tensor) -> Tensor:
-    """w_k = (1 - softmax_k(nats)) / (K - 1): the lower the loss, the higher the weight.
+    """w_k = (1 - softmax_k(nats)) / (K - 1): the lower the loss, the higher the weight; 1/K if all are equal.
 
     Args:
-        nats: Float[Tensor, "teachers"], losses of the gold answer, two or more.
-
-    Returns:
-        Float[Tensor, "teachers"], which sum to 1; 1/K each where the losses are equal.
+        nats: Float[Tensor, "teachers"], losses of the gold answer, two or more; so are the weights.
     """
     return (1.0 - torch.softmax(nats, dim=0)) / (len(nats) - 1)
 
 
+@dataclass(frozen=True)
 class CAMKD:
     """L = sum_k w_k L_SFT,k with w_k by how well the untrained student tells the gold answer after r_k."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="CA-MKD for rationales: confidence-aware teacher weights",
         short="CA-MKD (confidence weights)",
         source="arXiv 2201.00007 and Rorozhl/CA-MKD at c2f39a9, for image classifiers: the weights only",
@@ -78,53 +64,25 @@ class CAMKD:
         needs=("a gold answer", "rationales of two teachers"),
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = CAMKDConfig
-
-    def __init__(self, config: CAMKDConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers and two teachers."""
-        if not suite.has_gold:
-            return "the confidence in a rationale needs gold answers, which this suite lacks"
-        if len(suite.teachers) < 2:
-            return "teachers are weighed against each other, and this suite has only one"
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            NumericalError: the student's loss of a gold answer is not finite.
-        """
-        weights = {}
-        with read_only(student.model):
-            for number, question in enumerate(questions):
-                context.on_progress(number, len(questions), "confidence in the rationales")
-                # Training names all faulty questions at once; it is what meets them next.
-                with suppress(DataError):
-                    weights[question.id] = _weights(student, question, context)
-        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
-        return train(student, questions, objective, context)
+        """Weigh every question's rationales by the untrained student, then train by these weights."""
+        limit, what = context.settings.train.max_length_tokens, "confidence in the rationales"
+        weights = measured(student, questions, context, what, lambda q: _weights(student, q, limit))
+        return train(student, questions, self.config.objective(context, weights=weights), context)
 
 
-def _weights(student: Student, question: Question, context: RunContext) -> dict[str, float]:
+def _weights(student: Student, question: Question, limit: int) -> dict[str, float]:
     """Teacher -> weight in one question."""
     if len(question.rationales) == 1:
         return {question.teachers[0]: 1.0}
     gold = canonical_answer(question.gold_answer)
     # By name, so that the order of a question's rationales does not move a bit.
-    told = [
-        replace(r, text=_up_to_the_answer(r.text) + gold)
-        for r in sorted(question.rationales, key=lambda r: r.teacher)
-    ]
-    limit = context.settings.train.max_length_tokens
+    in_order = sorted(question.rationales, key=lambda r: r.teacher)
+    told = [replace(r, text=_up_to_the_answer(r.text) + gold) for r in in_order]
     encoded = encode_question(student, question, rationales=told, max_length_tokens=limit)
-    per_token = span_nats(student, encoded)
-    nats = torch.tensor(
-        [n * len(b.answer_ids) for n, b in zip(per_token, encoded.branches, strict=True)],
-        dtype=torch.float64,
-    )
+    pairs = zip(span_nats(student, encoded), encoded.branches, strict=True)
+    nats = torch.tensor([n * len(b.answer_ids) for n, b in pairs], dtype=torch.float64)
     if not bool(nats.isfinite().all()):
         raise NumericalError(
             f"question {question.id}: expected finite losses of the gold answer, got {nats.tolist()}. "

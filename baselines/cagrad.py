@@ -4,47 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
-from compact_bench import (
-    FitReport,
-    MethodCard,
-    Question,
-    RunContext,
-    Strict,
-    Student,
-    SuiteInfo,
-    train,
-)
+from compact_bench import FitReport, MethodCard, Question, RunContext, Student, SupervisedConfig, train
 
 from ._teacher_gradients import OURS, TeacherGradients
 
 
-class CAGradConfig(Strict):
+class CAGradConfig(SupervisedConfig):
     """Settings of CAGrad.
 
     Attributes:
         c: radius of the ball around the mean gradient, in units of its norm; 0 is the mean itself.
         rescale: divide the result by 1 + c^2.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     c: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     rescale: bool = False
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
 class CAGradRule:
-    """d = g_0 + c |g_0| g_w / |g_w|, w = argmin over the simplex of g_w g_0 + c |g_0| |g_w|, g_0 the mean.
-
-    Attributes:
-        c: radius.
-        rescale: divide d by 1 + c^2.
-    """
+    """d = g_0 + c |g_0| g_w / |g_w|, w = argmin over the simplex of g_w g_0 + c |g_0| |g_w|, g_0 the mean."""
 
     c: float
     rescale: bool
@@ -57,10 +41,13 @@ class CAGradRule:
         return found / (1 + self.c**2) if self.rescale else found
 
 
+@dataclass(frozen=True)
 class CAGrad:
     """d = g_0 + c |g_0| g_w / |g_w|."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: CAGradConfig
+    config_type = CAGradConfig
+    card = MethodCard(
         title="CAGrad over teachers: conflict-averse gradients",
         source="arXiv 2110.14048, Algorithm 1, as in torchjd 0.18.0 (CAGradWeighting)",
         ours=(
@@ -69,26 +56,15 @@ class CAGrad:
             "c = 0.5 is the default of LibMTL at 4336804, which divides by 1 + c^2 afterwards; torchjd does "
             "not, and neither does this method unless rescale is set",
         ),
-        min_teachers=1,
         reproduction="no reference",
         short="CAGrad",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = CAGradConfig
-
-    def __init__(self, config: CAGradConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
+        """Combine the teachers' gradients by the rule, once per optimiser step."""
         rule = CAGradRule(self.config.c, self.config.rescale)
-        seed = context.seed_for("cagrad")
-        objective = TeacherGradients(context.settings.train, rule, seed, self.config.sft_reduction)
-        return train(student, questions, objective, context)
+        return train(student, questions, TeacherGradients.of("cagrad", rule, self.config, context), context)
 
 
 METHOD = CAGrad

@@ -27,11 +27,10 @@ from compact_bench import (
     StoreError,
     Strict,
     Student,
-    SuiteInfo,
     TrainingPart,
     TrainSettings,
-    branch_hidden,
-    branch_values,
+    branch_losses,
+    branch_rows,
     canonical_answer,
     draw_teacher,
     encode_branch,
@@ -46,13 +45,11 @@ from compact_bench import (
     write_atomic,
 )
 
+from ._before_training import read_kept
 from ._replies import sampled_replies
 
 REPLIES_FILE = "replies.json"
 """The student's replies before training, in the run's folder."""
-
-_PLACES = frozenset({"question", "reply", "gold"})
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class CommitteeConfig(Strict):
@@ -68,7 +65,7 @@ class CommitteeConfig(Strict):
         reply_tokens: longest of these replies; None for that of the evaluation (eval.max_new_tokens).
     """
 
-    alpha: Share = 0.5
+    alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     accepted_above: float = 3.0
     feedback_prompt: str = "{question} {reply} Wait, check: The answer is {gold}."
     reply_temperature: Rate = 0.3
@@ -79,20 +76,14 @@ class CommitteeConfig(Strict):
     @classmethod
     def _known_places(cls, value: str) -> str:
         named = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
-        if named != _PLACES:
+        if named != {"question", "reply", "gold"}:
             raise ValueError("expected {question}, {reply} and {gold} and no other place in braces")
         return value
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a question teaches.
-
-    Attributes:
-        reply: the student's wrong reply.
-        feedback: one teacher's, on that reply.
-        rationale: one that the others accepted.
-    """
+    """What a question teaches: a wrong reply, feedback on it, and a rationale that the peers accepted."""
 
     reply: str
     feedback: Feedback
@@ -101,33 +92,22 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Lessons:
-    """alpha * NLL(feedback | question, wrong reply, gold) + (1 - alpha) * NLL(rationale | question).
-
-    Attributes:
-        train: the loop's settings.
-        config: the method's.
-        by_question: question id -> lesson.
-    """
+    """alpha * NLL(feedback | question, wrong reply, gold) + (1 - alpha) * NLL(rationale | question)."""
 
     train: TrainSettings
     config: CommitteeConfig
     by_question: Mapping[str, Lesson] = field(repr=False)
 
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Two branches: the rationale behind the question, the feedback behind a prompt of its own.
-
-        Raises:
-            DataError: one is too long, or has words that the student does not know.
-        """
+        """Two branches: the rationale after the question, the feedback after a prompt of its own."""
         lesson, limit = self.by_question[question.id], self.train.max_length_tokens
         encoded = encode_question(student, question, rationales=[lesson.rationale], max_length_tokens=limit)
         mistake = extract_answer(lesson.reply) or lesson.reply
         gold = canonical_answer(question.gold_answer)
         prompt = self.config.feedback_prompt.format(question=question.text, reply=lesson.reply, gold=gold)
         target = lesson.feedback.text.replace("{mistake}", mistake)
-        branch = encode_branch(
-            student, prompt, target, teacher=lesson.feedback.teacher, gold_answer=question.gold_answer
-        )
+        teacher = lesson.feedback.teacher
+        branch = encode_branch(student, prompt, target, teacher=teacher, gold_answer=question.gold_answer)
         problems = []
         if len(branch.input_ids) > limit:
             problems.append(f"{len(branch.input_ids)} tokens, expected at most {limit}")
@@ -135,40 +115,31 @@ class Lessons:
         if find is not None and (words := find(f"{prompt} {target}")):
             problems.append(f"expected words the student knows, got {', '.join(map(repr, words))}")
         if problems:
-            where = (
-                f"{question.source or question.id}, feedback of {lesson.feedback.teacher!r} behind its prompt"
-            )
+            where = f"{question.source or question.id}, feedback of {teacher!r} behind its prompt"
             faults = [Fault(where, problem, question.id) for problem in problems]
             raise DataError("feedback cannot be trained on", faults, "change method.feedback_prompt.")
         return replace(encoded, branches=(*encoded.branches, branch))
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the questions."""
-        states = branch_hidden(student, batch, self.train.layout)
-        values = branch_values(student, batch, states, self.train, with_gold=False)
-        totals, rows = [], []
-        for question, (of_rationale, of_feedback) in zip(batch, values, strict=True):
-            rationale, feedback = of_rationale.losses.mean(), of_feedback.losses.mean()
-            totals.append(self.config.alpha * feedback + (1.0 - self.config.alpha) * rationale)
-            told, said = question.branches
-            rows.append(
-                {
-                    "question_id": question.question_id,
-                    "teacher": told.teacher,
-                    "is_right": told.is_right,
-                    "teacher_weight": 1.0,
-                    "supervised_loss": float(rationale.detach()),
-                    "feedback_teacher": said.teacher,
-                    "feedback_loss": float(feedback.detach()),
-                }
-            )
+        alpha, totals, rows = self.config.alpha, [], []
+        losses = branch_losses(student, batch, self.train, "mean")
+        for question, (rationale, feedback) in zip(batch, losses, strict=True):
+            totals.append(alpha * feedback + (1.0 - alpha) * rationale)
+            first, second = question.branches
+            about = {"feedback_teacher": second.teacher, "feedback_loss": float(feedback.detach())}
+            accepted = replace(question, branches=(first,))
+            rows += [{**row, **about} for row in branch_rows([accepted], [[rationale]])]
         return StepLoss(torch.stack(totals).mean(), rows)
 
 
+@dataclass(frozen=True)
 class Committee:
     """L = alpha NLL(feedback | question, mistake, gold) + (1 - alpha) NLL(accepted rationale | question)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: CommitteeConfig
+    config_type = CommitteeConfig
+    card = MethodCard(
         title="Committee (FAIR): feedback on the student's mistakes and peer-reviewed rationales",
         short="Committee",
         source="arXiv 2410.03663; zhuochunli/Learn-from-Committee at 60abfaf, collect_teacher_res.py, "
@@ -195,51 +166,28 @@ class Committee:
             "the gold answer",
         ),
         uses_gold=True,
+        requires=("reviews", "feedback"),
         min_teachers=2,
-        reproduction="untested",
     )
-    config_type: ClassVar[type[Strict]] = CommitteeConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-feedback": {"alpha": 0.0},
         "no-review": {"accepted_above": 0.0},
     }
 
-    def __init__(self, config: CommitteeConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers, two teachers, their reviews and their feedback."""
-        if len(suite.teachers) < 2:
-            return "one teacher has no peer who reviews it"
-        if not suite.has_gold:
-            return "mistakes are told by gold answers, which this suite lacks"
-        if not suite.has_reviews:
-            return "needs every teacher's score for every other's rationale, which this suite lacks"
-        if not suite.has_feedback:
-            return "needs the teachers' feedback on mistakes, which this suite lacks"
-        return None
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            DataError: no question has a mistake, feedback and an accepted rationale.
-            StoreError: the run directory holds another run's replies.
-        """
-        config, settings = self.config, context.settings
+        """Train on the lessons of the questions that have one, for the schedule's optimiser steps."""
+        config, loop = self.config, context.settings.train
         replies = self._replies(student, questions, context)
         lessons = lessons_for(questions, replies, config.accepted_above, context.seed)
         kept = [question for question in questions if question.id in lessons]
-        steps = schedule_steps(settings.train, len(questions))
-        per_epoch = schedule_steps(settings.train.model_copy(update={"epochs": 1}), len(kept))
-        longer = settings.train.model_copy(update={"epochs": -(-steps // per_epoch)})
+        steps = schedule_steps(loop, len(questions))
+        per_epoch = schedule_steps(loop.model_copy(update={"epochs": 1}), len(kept))
         own = replace(
-            context,
-            settings=settings.model_copy(update={"train": longer}),
+            context.with_train(epochs=-(-steps // per_epoch)),
             on_progress=lambda done, total, text: context.on_progress(done, steps, text),
         )
         part = TrainingPart("lessons", 0, steps)
-        report = train(student, kept, Lessons(longer, config, lessons), own, part)
+        report = train(student, kept, Lessons(own.settings.train, config, lessons), own, part)
         found = joined_report(context.directory, [(part, report, 1.0)])
         wrong = sum(not same_answer(extract_answer(replies[q.id]), q.gold_answer) for q in questions)
         return replace(found, extra={**found.extra, "mistakes": wrong, "lessons": len(kept)})
@@ -253,7 +201,7 @@ class Committee:
         asked = [question for question in questions if not question.mistake]
         told = [config.reply_temperature, config.reply_top_p, most, sorted([q.id, q.text] for q in asked)]
         mark, path = fingerprint([context.seed, *told]), context.directory / REPLIES_FILE
-        own = _read(path, mark)
+        own = _replies_of(path, mark)
         if own is None:
             context.on_progress(0, 1, f"the student replies to {len(asked)} questions")
             own = sampled_replies(
@@ -270,18 +218,14 @@ class Committee:
         return {question.id: question.mistake or own[question.id] for question in questions}
 
 
-def _read(path: Path, mark: str) -> dict[str, str] | None:
+def _replies_of(path: Path, mark: str) -> dict[str, str] | None:
     """The replies that an earlier process of the run left, or None."""
-    if not path.is_file():
-        return None
-    try:
-        kept = json.loads(path.read_bytes())
-        found, replies = kept["mark"], {str(name): str(text) for name, text in kept["replies"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path}: these replies cannot be read ({error}); delete the file.") from None
-    if found != mark:
-        raise StoreError(f"{path}: expected replies of run {mark}, got those of {found}; delete the file.")
-    return replies
+    kept = read_kept(
+        path, "these replies", lambda f: (f["mark"], {k: str(v) for k, v in f["replies"].items()})
+    )
+    if kept is not None and kept[0] != mark:
+        raise StoreError(f"{path}: expected replies of run {mark}, got those of {kept[0]}; delete the file.")
+    return kept[1] if kept else None
 
 
 def lessons_for(

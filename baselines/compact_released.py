@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
 
 from compact_bench import (
     Claim,
@@ -12,7 +12,6 @@ from compact_bench import (
     Question,
     ReleasedObjective,
     RunContext,
-    Strict,
     Student,
     SuiteInfo,
     WeightingConfig,
@@ -20,10 +19,13 @@ from compact_bench import (
 )
 
 
+@dataclass(frozen=True)
 class CompactReleased:
     """The released code's algorithm on the suite's loop."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: WeightingConfig
+    config_type = WeightingConfig
+    card = MethodCard(
         title="COMPACT, released code: raw texts, padded rows, raw-logit adaptability, whole-row consistency",
         source="CAG-Research/COMPACT-Multi-teacher-CoT-Distillation at f279471",
         deviations=(
@@ -32,8 +34,6 @@ class CompactReleased:
             "a student without the ChatML assistant marker is supervised on the whole row, as the code does",
         ),
         uses_gold=True,
-        min_teachers=1,
-        reproduction="untested",
         short="COMPACT (released code)",
         needs=("gold answers",),
         claims=tuple(
@@ -47,16 +47,11 @@ class CompactReleased:
             for group in ("in_distribution", "out_of_distribution")
         ),
     )
-    config_type: ClassVar[type[Strict]] = WeightingConfig
-
-    def __init__(self, config: WeightingConfig) -> None:
-        self.config = config
 
     def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers, and knows no summed loss."""
-        if self.config.sft_reduction != "mean":
-            return "the released code averages over tokens; sft_reduction=sum is the paper variant's"
-        return None if suite.has_gold else "adaptability needs gold answers, which this suite lacks"
+        """Knows no summed loss."""
+        summed = "the released code averages over tokens; sft_reduction=sum is the paper variant's"
+        return None if self.config.sft_reduction == "mean" else summed
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place on raw texts."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from compact_bench import (
-    DataError,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -21,14 +19,14 @@ from compact_bench import (
     SelectedBranches,
     Strict,
     Student,
-    SuiteInfo,
     SupervisedObjective,
     branch_hidden,
     branch_values,
     difficulty,
-    read_only,
     train,
 )
+
+from ._before_training import measured
 
 
 class CurriculumConfig(Strict):
@@ -49,14 +47,7 @@ class CurriculumConfig(Strict):
     sft_reduction: Literal["mean", "sum"] = "mean"
 
     def share(self, step: int, total: int) -> float:
-        """Share of the rationales that a step may use.
-
-        Args:
-            step: optimiser step, from 0.
-            total: steps of the whole schedule.
-
-        Source: arXiv 1903.09848, the linear and the square-root competence.
-        """
+        """Share of the rationales that a step may use (arXiv 1903.09848, linear or square-root pacing)."""
         done, first = step / (self.full_at * total), self.initial_share
         if done >= 1.0:
             return 1.0
@@ -70,7 +61,6 @@ class _Pace:
     """Which rationales a step may use.
 
     Attributes:
-        config: the pacing.
         places: question id -> teacher -> place of the rationale among all, in (0, 1], the first ones low.
     """
 
@@ -84,10 +74,13 @@ class _Pace:
         return [name for name, place in places.items() if place <= max(share, first)]
 
 
+@dataclass(frozen=True)
 class Curriculum:
     """L = mean of L_SFT over the rationales of a question that are easy enough for the step."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: CurriculumConfig
+    config_type = CurriculumConfig
+    card = MethodCard(
         title="Difficulty curriculum: rationales the base student finds easy first, all of them later",
         short="Difficulty curriculum",
         source="arXiv 1903.09848 (competence-based curriculum; there for translation, with sentence length "
@@ -107,65 +100,37 @@ class Curriculum:
             "the token counts",
         ),
         needs=("a rationale",),
-        min_teachers=1,
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = CurriculumConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"hard-first": {"order": "hard_first"}}
 
-    def __init__(self, config: CurriculumConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            NumericalError: the student's loss of a rationale is not finite before training.
-        """
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        places = self._places(student, questions, inner, context)
-        return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)
-
-    def _places(
-        self,
-        student: Student,
-        questions: Sequence[Question],
-        inner: SupervisedObjective,
-        context: RunContext,
-    ) -> dict[str, dict[str, float]]:
-        """Question id -> teacher -> place among all rationales, in (0, 1]."""
-        found: list[tuple[float, str, str]] = []
-        with read_only(student.model):
-            for number, question in enumerate(questions):
-                context.on_progress(number, len(questions), "difficulty of the rationales")
-                # Training names all faulty questions at once; it is what meets them next.
-                with suppress(DataError):
-                    found += _difficulties(student, inner.encode(student, question), inner)
+        """Order all rationales by their difficulty for the untrained student, then train by the pacing."""
+        inner = SupervisedObjective(context.settings.train, reduction=self.config.sft_reduction)
+        what = "difficulty of the rationales"
+        found = measured(student, questions, context, what, lambda q: _difficulties(student, q, inner))
         sign = 1.0 if self.config.order == "easy_first" else -1.0
         places: dict[str, dict[str, float]] = {}
-        ordered = sorted((sign * value, question, teacher) for value, question, teacher in found)
+        ordered = sorted(
+            (sign * value, question, teacher) for of in found.values() for value, question, teacher in of
+        )
         for number, (_, question_id, teacher) in enumerate(ordered, 1):
             places.setdefault(question_id, {})[teacher] = number / len(ordered)
-        return places
+        return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)
 
 
 def _difficulties(
-    student: Student, question: EncodedQuestion, inner: SupervisedObjective
+    student: Student, question: Question, inner: SupervisedObjective
 ) -> list[tuple[float, str, str]]:
     """(difficulty in nats per token, question id, teacher) of every branch."""
-    states = branch_hidden(student, [question], inner.train.layout)
-    (values,) = branch_values(student, [question], states, inner.train, with_gold=False)
-    found = [
-        (float(difficulty(v.losses)), question.question_id, b.teacher)
-        for b, v in zip(question.branches, values, strict=True)
-    ]
+    encoded = inner.encode(student, question)
+    states = branch_hidden(student, [encoded], inner.train.layout)
+    (values,) = branch_values(student, [encoded], states, inner.train, with_gold=False)
+    pairs = zip(encoded.branches, values, strict=True)
+    found = [(float(difficulty(v.losses)), question.id, branch.teacher) for branch, v in pairs]
     if not all(math.isfinite(value) for value, _, _ in found):
         raise NumericalError(
-            f"question {question.question_id}: expected a finite loss of every rationale, got "
+            f"question {question.id}: expected a finite loss of every rationale, got "
             f"{', '.join(f'{teacher} {value}' for value, _, teacher in found)}. Use train.dtype=float32."
         )
     return found

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from compact_bench import (
     Claim,
@@ -18,6 +17,7 @@ from compact_bench import (
     FitReport,
     HeadValues,
     MethodCard,
+    NonNegative,
     Question,
     Rate,
     Rationale,
@@ -26,7 +26,6 @@ from compact_bench import (
     StepLoss,
     Strict,
     Student,
-    SuiteInfo,
     TrainingPart,
     TrainSettings,
     answer_span,
@@ -43,7 +42,6 @@ from compact_bench import (
 from ._alignment import align
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 class EditConfig(Strict):
@@ -74,7 +72,6 @@ class _Text:
     """A text to train on.
 
     Attributes:
-        branch: as tokens.
         weights: one per supervised token.
         share: share of a teacher's own rationale in its question's loss; 0 of another text.
         chosen: whether it is to become likelier.
@@ -101,34 +98,16 @@ class _Texts(EncodedQuestion):
 
 @dataclass(frozen=True)
 class _WeighedTexts:
-    """What both stages share: the sum over a question's texts of sum_t w_t NLL_t / T, divided by a number.
-
-    Attributes:
-        train: the loop's settings.
-        config: the method's.
-    """
+    """What both stages share: the sum over a question's texts of sum_t w_t NLL_t / T, over their number."""
 
     train: TrainSettings
     config: EditConfig
 
-    def encoded(
-        self, student: Student, question: Question, told: Sequence[tuple[str, str]]
-    ) -> EncodedQuestion:
-        """Branches of some texts; where there is none, of a first rationale that holds the question's place.
-
-        Args:
-            student: the student.
-            question: the question.
-            told: (teacher, text).
-
-        Raises:
-            DataError: a text is empty or too long.
-        """
-        texts = [Rationale(teacher, text) for teacher, text in told]
+    def encoded(self, student: Student, question: Question, texts: Sequence[Rationale]) -> EncodedQuestion:
+        """Branches of some texts; where there is none, a first rationale holds the question's place."""
         held = texts or [min(question.rationales, key=lambda rationale: rationale.teacher)]
-        return encode_question(
-            student, question, rationales=held, max_length_tokens=self.train.max_length_tokens
-        )
+        limit = self.train.max_length_tokens
+        return encode_question(student, question, rationales=held, max_length_tokens=limit)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the questions; one without texts counts with loss 0 and is not computed."""
@@ -139,15 +118,13 @@ class _WeighedTexts:
         values = branch_values(student, seen, states, self.train, with_gold=False)
         total, rows = [], []
         for question, of_question in zip(seen, values, strict=True):
-            losses = [_weighed(t, v) for t, v in zip(question.texts, of_question, strict=True)]
+            losses = [
+                (v.losses.new_tensor(t.weights) * v.losses).sum() / len(t.weights)
+                for t, v in zip(question.texts, of_question, strict=True)
+            ]
             total.append(torch.stack(losses).sum() / max(1, question.divisor))
             rows += _rows(question, of_question)
         return StepLoss(torch.stack(total).sum() / len(batch), rows, seen=seen)
-
-
-def _weighed(text: _Text, values: HeadValues) -> Tensor:
-    weights = values.losses.new_tensor(text.weights)
-    return (weights * values.losses).sum() / len(text.weights)
 
 
 def _rows(question: _Texts, values: Sequence[HeadValues]) -> list[dict[str, Any]]:
@@ -179,11 +156,9 @@ class RightTexts(_WeighedTexts):
         shares = [*[1.0 / len(own) for _ in own], *[0.0 for _ in rectified]]
         # A place holder has no share and no weight.
         weight, shares = (1.0, shares) if shares else (0.0, [0.0])
-        texts = [
-            _Text(branch, (weight,) * branch.supervised_tokens, share)
-            for branch, share in zip(found.branches, shares, strict=True)
-        ]
-        return _texts(found, texts, len(own) + len(rectified))
+        pairs = zip(found.branches, shares, strict=True)
+        texts = [_Text(branch, (weight,) * branch.supervised_tokens, share) for branch, share in pairs]
+        return _Texts(**vars(found), texts=tuple(texts), divisor=len(own) + len(rectified))
 
 
 @dataclass(frozen=True)
@@ -193,51 +168,42 @@ class KeySteps(_WeighedTexts):
     def encode(self, student: Student, question: Question) -> _Texts:
         """Both texts of every pair, and the weights of their tokens by one alignment."""
         pairs = _pairs(question, self.config)
-        told = [(pair.teacher, text) for pair in pairs for text in (pair.chosen, pair.rejected)]
+        told = [Rationale(pair.teacher, text) for pair in pairs for text in (pair.chosen, pair.rejected)]
         found = self.encoded(student, question, told)
         if not pairs:
             (holder,) = found.branches
-            return _texts(found, [_Text(holder, (0.0,) * holder.supervised_tokens, 0.0)], 0)
+            return _Texts(**vars(found), texts=(_Text(holder, (0.0,) * holder.supervised_tokens, 0.0),))
         own = sum(pair.origin == "corrupted" for pair in pairs)
         texts: list[_Text] = []
         for pair, chosen, rejected in zip(pairs, found.branches[::2], found.branches[1::2], strict=True):
-            alignment = align(_labels(chosen), _labels(rejected))
+            alignment = align(*(b.input_ids[b.prompt_tokens :] for b in (chosen, rejected)))
             config, share = self.config, 1.0 / own if pair.origin == "corrupted" else 0.0
             up = tuple(config.alpha if c else config.gamma for c in alignment.chosen_changes)
             down = tuple(config.beta if c else 0.0 for c in alignment.rejected_changes)
             texts += [_Text(chosen, up, share), _Text(rejected, down, 0.0, chosen=False)]
-        return _texts(found, texts, len(pairs))
+        return _Texts(**vars(found), texts=tuple(texts), divisor=len(pairs))
 
 
-def _right_texts(
-    question: Question, config: EditConfig
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(teacher, text) of the rationales that state the gold answer, and of the rectified ones."""
-    own = [(r.teacher, r.text) for r in question.rationales if _is_right(r.text, question.gold_answer)]
-    return own, [(p.teacher, p.chosen) for p in _pairs(question, config) if p.origin == "rectified"]
-
-
-def _is_right(text: str, gold: str) -> bool:
-    return answer_span(text) is not None and same_answer(extract_answer(text), gold)
+def _right_texts(question: Question, config: EditConfig) -> tuple[list[Rationale], list[Rationale]]:
+    """The rationales that state the gold answer, and the rectified ones."""
+    gold = question.gold_answer
+    own = [
+        r for r in question.rationales if answer_span(r.text) and same_answer(extract_answer(r.text), gold)
+    ]
+    return own, [Rationale(p.teacher, p.chosen) for p in _pairs(question, config) if p.origin == "rectified"]
 
 
 def _pairs(question: Question, config: EditConfig) -> list[RationalePair]:
     return [pair for pair in question.pairs if config.rectified or pair.origin == "corrupted"]
 
 
-def _labels(branch: EncodedBranch) -> tuple[int, ...]:
-    return branch.input_ids[branch.prompt_tokens :]
-
-
-def _texts(found: EncodedQuestion, texts: Sequence[_Text], divisor: int) -> _Texts:
-    plain = {name: getattr(found, name) for name in ("question_id", "gold_answer", "gold_ids", "branches")}
-    return _Texts(**plain, texts=tuple(texts), divisor=divisor)
-
-
+@dataclass(frozen=True)
 class Edit:
     """Stage 1: L_SFT of right and rectified texts. Stage 2: sum_t w_t NLL_t / T of pairs."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: EditConfig
+    config_type = EditConfig
+    card = MethodCard(
         title="EDIT: key reasoning steps of right and wrong rationales by minimum edit distance",
         short="EDIT",
         source="arXiv 2405.19737; C-W-D/CasCoD at 3468d15, edit_dis_precal.py, src/utils/method_utils.py and "
@@ -267,39 +233,20 @@ class Edit:
         ),
         needs=("a right and a wrong rationale on a similar path", "the gold answer"),
         uses_gold=True,
-        min_teachers=1,
-        reproduction="untested",
+        requires=("pairs",),
         claims=(
             Claim("beats fine-tuning on right rationales", "arXiv 2405.19737, as summarised", "right_filter"),
             Claim("learning key steps helps", "arXiv 2405.19737, as summarised", "edit[no-key-steps]"),
             Claim("rectified rationales help", "arXiv 2405.19737, as summarised", "edit[no-rectified]"),
         ),
     )
-    config_type: ClassVar[type[Strict]] = EditConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-key-steps": {"stage_1_share": 1.0},
         "no-rectified": {"rectified": False},
     }
 
-    def __init__(self, config: EditConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers and pairs."""
-        if not suite.has_gold:
-            return "EDIT tells right rationales by gold answers, which this suite lacks"
-        if not suite.has_pairs:
-            return (
-                "EDIT needs pairs of a right and a wrong rationale on a similar path, which this suite lacks"
-            )
-        return None
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place, stage after stage; a killed run goes on within its stage.
-
-        Raises:
-            DataError: no question has a text for stage 1, or one is too long.
-        """
+        """Train stage after stage; a killed run goes on within its stage."""
         config, settings = self.config, context.settings
         if not any(any(_right_texts(question, config)) for question in questions):
             raise DataError(
@@ -309,8 +256,9 @@ class Edit:
         total = schedule_steps(settings.train, len(questions))
         has_pairs = any(_pairs(question, config) for question in questions)
         end = round(config.stage_1_share * total) if has_pairs else total
-        second = replace(
-            context, settings=settings.model_copy(update={"train": self._second(settings.train)})
+        second = context.with_train(
+            learning_rate=settings.train.learning_rate * config.stage_2_rate_factor,
+            weight_decay=config.stage_2_weight_decay,
         )
         stages = (
             (RightTexts(settings.train, config), context, TrainingPart("stage-1", 0, end)),
@@ -324,13 +272,6 @@ class Edit:
         report = joined_report(context.directory, parts)
         # A loss with weights below 0 is no continuation of stage 1's.
         return replace(report, final_loss=parts[-1][1].final_loss)
-
-    def _second(self, train_settings: TrainSettings) -> TrainSettings:
-        changes = {
-            "learning_rate": train_settings.learning_rate * self.config.stage_2_rate_factor,
-            "weight_decay": self.config.stage_2_weight_decay,
-        }
-        return train_settings.model_copy(update=changes)
 
 
 METHOD = Edit

@@ -6,13 +6,14 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from compact_bench import (
+    AllBranches,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -21,36 +22,28 @@ from compact_bench import (
     Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     TrainSettings,
     branch_hidden,
     branch_rows,
-    encode_question,
     reduced_losses,
     train,
 )
 
 
-class KLToBaseConfig(Strict):
+class KLToBaseConfig(SupervisedConfig):
     """Settings of the penalty.
 
     Attributes:
         beta: weight of the divergence, per nat; 0 is uniform weighting itself.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens; the divergence is reduced alike.
     """
 
     beta: NonNegative = 0.1
-    sft_reduction: Reduction = "mean"
 
 
 def frozen_start(student: Student) -> Student | None:
-    """The student as it is now, for `start_active`: a frozen copy, or None where switching adapters off does.
-
-    Args:
-        student: before any training.
-    """
+    """The untrained student, for `start_active`: a frozen copy; None where adapters can be switched off."""
     if hasattr(student.model, "disable_adapter"):
         return None
     model = copy.deepcopy(student.model)
@@ -61,12 +54,7 @@ def frozen_start(student: Student) -> Student | None:
 
 @contextmanager
 def start_active(student: Student, start: Student | None) -> Iterator[Student]:
-    """The student that training started from, without dropout, inside; nothing is left changed.
-
-    Args:
-        student: the student in training.
-        start: what `frozen_start` gave.
-    """
+    """Inside: the student that training started from (see `frozen_start`), without dropout and gradients."""
     with torch.no_grad():
         if start is not None:
             yield replace(start, compute=student.compute)
@@ -82,16 +70,11 @@ def start_active(student: Student, start: Student | None) -> Iterator[Student]:
 
 
 def label_divergences(
-    student: Student,
-    start: Student | None,
-    hidden: Tensor,
-    start_hidden: Tensor,
-    settings: TrainSettings,
+    student: Student, start: Student | None, hidden: Tensor, start_hidden: Tensor, settings: TrainSettings
 ) -> Tensor:
     """KL(p_0 || p_theta) at every label, Float[Tensor, "labels"], nats, with gradient by p_theta.
 
     Args:
-        student: the student in training.
         start: what `frozen_start` gave.
         hidden: Float[Tensor, "labels hidden"], of the student, after the final norm.
         start_hidden: the same of the start.
@@ -116,24 +99,13 @@ def label_divergences(
 
 
 @dataclass
-class KLToBaseObjective:
-    """Uniform supervised loss + beta * divergence, both reduced over a branch's labels and averaged alike.
-
-    Attributes:
-        train: the loop's settings.
-        beta: weight of the divergence.
-        reduction: "mean" or "sum" over a branch's tokens.
-        start: what `frozen_start` gave.
-    """
+class KLToBaseObjective(AllBranches):
+    """Uniform supervised loss + beta * divergence, both reduced over a branch's labels and averaged alike."""
 
     train: TrainSettings
     beta: float
     reduction: Reduction
     start: Student | None = field(repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """One forward pass of the student and one of its start."""
@@ -156,10 +128,13 @@ class KLToBaseObjective:
         return StepLoss(loss + self.beta * divergence, rows, {"kl_to_base": float(divergence.detach())})
 
 
+@dataclass(frozen=True)
 class KLToBase:
     """L = 1/K * sum_k L_SFT,k + beta * KL(p_0 || p_theta) on the rationales' tokens."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: KLToBaseConfig
+    config_type = KLToBaseConfig
+    card = MethodCard(
         title="Uniform distillation + KL to the base student on rationale tokens",
         short="KL to base",
         source="idea: Learning without Forgetting, arXiv 1606.09282 (old outputs kept on the new task's "
@@ -175,26 +150,15 @@ class KLToBase:
             "the divergence is taken at the labels of the supervised loss and reduced as it is",
             "costs one more forward pass per step",
         ),
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = KLToBaseConfig
-
-    def __init__(self, config: KLToBaseConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
         start = frozen_start(student) if self.config.beta else None
-        objective = KLToBaseObjective(
-            context.settings.train, self.config.beta, self.config.sft_reduction, start
-        )
-        return train(student, questions, objective, context)
+        loss = KLToBaseObjective(context.settings.train, self.config.beta, self.config.sft_reduction, start)
+        return train(student, questions, loss, context)
 
 
 METHOD = KLToBase

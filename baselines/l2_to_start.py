@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from torch import Tensor, nn
 
 from compact_bench import (
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     NonNegative,
     Question,
-    Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     SupervisedObjective,
     adapted_layers,
     train,
@@ -27,17 +25,15 @@ from compact_bench import (
 )
 
 
-class L2ToStartConfig(Strict):
+class L2ToStartConfig(SupervisedConfig):
     """Settings of the penalty.
 
     Attributes:
         alpha: the penalty is alpha/2 times the squared distance of all trained weights from their start; 0
             is uniform weighting itself, with its weight decay.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     alpha: NonNegative = 0.01
-    sft_reduction: Reduction = "mean"
 
 
 def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
@@ -47,40 +43,25 @@ def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
     adapter's rank only. Adapters start at B = 0.
 
     Args:
-        model: the student's model.
         start: the values at the start of trained parameters that are no part of an adapter.
     """
-    total: Tensor | None = None
+    pieces: list[Tensor] = []
     for _, layer in adapted_layers(model):
         for name in layer.active_adapters:
             a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-            piece = layer.scaling[name] ** 2 * ((b.T @ b) * (a @ a.T)).sum()
-            total = piece if total is None else total + piece
+            pieces.append(layer.scaling[name] ** 2 * ((b.T @ b) * (a @ a.T)).sum())
     own = dict(model.named_parameters())
-    for name, value in start.items():
-        piece = (own[name] - value).square().sum()
-        total = piece if total is None else total + piece
-    assert total is not None
-    return total
+    pieces += [(own[name] - value).square().sum() for name, value in start.items()]
+    return sum(pieces[1:], start=pieces[0])
 
 
 @dataclass
-class L2Objective:
-    """An objective plus alpha/2 * squared distance from the start, once per optimiser step.
-
-    Attributes:
-        inner: the objective.
-        alpha: weight of the penalty.
-        start: see `squared_distance`.
-    """
+class L2Objective(InnerBranches):
+    """An objective plus alpha/2 * squared distance from the start, once per optimiser step."""
 
     inner: SupervisedObjective
     alpha: float
     start: Mapping[str, Tensor] = field(repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """As the inner objective."""
-        return self.inner.encode(student, question)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """The passes of a step have shares that sum to 1, and so has the penalty."""
@@ -90,10 +71,13 @@ class L2Objective:
         return replace(found, loss=found.loss + 0.5 * self.alpha * distance, metrics=metrics)
 
 
+@dataclass(frozen=True)
 class L2ToStart:
     """L = 1/K * sum_k L_SFT,k + alpha/2 * |theta - theta_0|^2."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: L2ToStartConfig
+    config_type = L2ToStartConfig
+    card = MethodCard(
         title="Uniform distillation + L2 penalty on leaving the start (L2-SP)",
         short="L2 to start",
         source="arXiv 1802.01483 (L2-SP), as in Transfer-Learning-Library at c11a06f, "
@@ -107,39 +91,30 @@ class L2ToStart:
             "adapters: the distance is |s*B@A|, of the weights that the student computes with",
             "ordinary weight decay is off, as the penalty stands in its place (alpha = 0 keeps it)",
         ),
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = L2ToStartConfig
-
-    def __init__(self, config: L2ToStartConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        if not self.config.alpha:
-            return train(student, questions, inner, context)
-        loop = context.settings.train.model_copy(update={"weight_decay": 0.0})
-        settings = context.settings.model_copy(update={"train": loop})
-        objective = L2Objective(replace(inner, train=loop), self.config.alpha, _start(student.model))
-        return train(student, questions, objective, replace(context, settings=settings))
+        alpha = self.config.alpha
+        if not alpha:
+            return train(student, questions, self.config.objective(context), context)
+        context = context.with_train(weight_decay=0.0)
+        objective = L2Objective(self.config.objective(context), alpha, _start(student.model))
+        return train(student, questions, objective, context)
 
 
 def _start(model: nn.Module) -> dict[str, Tensor]:
     """Values of trained parameters that are no part of an adapter."""
-    adapters = {id(parameter) for _, layer in adapted_layers(model) for parameter in _parts(layer)}
+    adapters = {
+        id(parameter)
+        for _, layer in adapted_layers(model)
+        for name, parameter in layer.named_parameters()
+        if name.startswith(("lora_A.", "lora_B."))
+    }
     names = {name for name, p in model.named_parameters() if p.requires_grad and id(p) not in adapters}
     return {name: value for name, value in trained_weights(model).items() if name in names}
-
-
-def _parts(layer: nn.Module) -> list[nn.Parameter]:
-    return [p for name, p in layer.named_parameters() if name.startswith(("lora_A.", "lora_B."))]
 
 
 METHOD = L2ToStart

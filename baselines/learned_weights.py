@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from compact_bench import (
-    ConfigError,
     EncodedBranch,
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     Question,
     Rate,
-    Reduction,
     RunContext,
     StepLoss,
-    StoreError,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     TrainingPart,
     answer_branches,
     branch_hidden,
@@ -37,32 +32,30 @@ from compact_bench import (
     schedule_steps,
     train,
     trained_weights,
-    without_truth,
     write_atomic,
 )
 
+from ._before_training import held_out, read_kept
 from ._teacher_gradients import TeacherGradients, inner_products
-from ._weighing import moved
+from ._weighing import moved, parameter_per_teacher
 
 WEIGHTS_FILE = "learned_weights.json"
 """What the pilot found, in the run's folder."""
 _COUNTS = ("optimiser_steps", "branches", "supervised_tokens", "total_tokens", "seconds")
 
 
-class LearnedWeightsConfig(Strict):
+class LearnedWeightsConfig(SupervisedConfig):
     """Settings of learned weights.
 
     Attributes:
         pilot_share: optimiser steps of the pilot, as a share of the schedule's.
         weight_rate: learning rate of phi (per AdamW step, about what one moves).
         validation_batch: validation questions per step of the pilot.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     pilot_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     weight_rate: Rate = 0.05
     validation_batch: Annotated[int, Field(ge=1)] = 4
-    sft_reduction: Reduction = "mean"
 
 
 def weight_slopes(phi: Tensor, alignments: Tensor) -> Tensor:
@@ -84,11 +77,7 @@ def weight_slopes(phi: Tensor, alignments: Tensor) -> Tensor:
 
 @dataclass
 class GivenWeights:
-    """A rule that combines gradients by weights that are known before.
-
-    Attributes:
-        by_position: Float[Tensor, "teachers"], of the teachers of the step.
-    """
+    """A rule that combines gradients by given weights, Float[Tensor, "teachers"] of the step's teachers."""
 
     by_position: Tensor = field(repr=False)
 
@@ -98,12 +87,10 @@ class GivenWeights:
 
 
 @dataclass
-class PilotObjective:
+class PilotObjective(InnerBranches):
     """Trains phi beside a student that learns sum_k softmax(phi)_k L_k.
 
     Attributes:
-        inner: collects the teachers' gradients and combines them by the weights of the step.
-        validation: held-out questions.
         rate: learning rate of phi.
         batch: validation questions per step.
         parameters: teacher -> phi * train.learning_rate / rate, which the loop trains.
@@ -116,7 +103,6 @@ class PilotObjective:
     parameters: dict[str, nn.Parameter] = field(repr=False)
     _student: Student | None = field(default=None, init=False, repr=False)
     _chosen: list[EncodedQuestion] = field(default_factory=list, init=False, repr=False)
-    _encoded: dict[str, EncodedQuestion] = field(default_factory=dict, init=False, repr=False)
     _step: int = field(default=0, init=False, repr=False)
 
     def phi(self, teachers: Sequence[str]) -> Tensor:
@@ -129,15 +115,11 @@ class PilotObjective:
         self._step, self._chosen = step, []
         self.inner.begin_step(step, total)
 
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return self.inner.encode(student, question)
-
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """As the inner objective's; the first pass of a step counts what validation reads."""
         self._student, first = student, not self._chosen
         if first:
-            self._chosen = [self._held_out(student, question) for question in self._drawn()]
+            self._chosen = [answer_branches(student, question) for question in self._drawn()]
         found = self.inner.loss(student, batch)
         return replace(found, seen=(*batch, *self._chosen)) if first else found
 
@@ -173,11 +155,6 @@ class PilotObjective:
         order = sorted(self.validation, key=lambda q: (derive_seed(self.inner.seed, f"{axis}/{q.id}"), q.id))
         return order[: self.batch]
 
-    def _held_out(self, student: Student, question: Question) -> EncodedQuestion:
-        if question.id not in self._encoded:
-            self._encoded[question.id] = answer_branches(student, question)
-        return self._encoded[question.id]
-
     def _validation_gradient(self, student: Student, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         training = student.model.training
         student.model.eval()
@@ -209,10 +186,13 @@ class PilotObjective:
         return label_values(student, state[rows], labels).losses.mean()
 
 
+@dataclass(frozen=True)
 class LearnedWeights:
     """L = sum_k a_k L_SFT,k with a fixed a = softmax(phi) that a pilot has learnt on validation data."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: LearnedWeightsConfig
+    config_type = LearnedWeightsConfig
+    card = MethodCard(
         title="Static teacher weights learnt on validation data in a pilot",
         short="Learned weights",
         source="none; a first-order hypergradient (one look-ahead step of SGD) on softmax weights",
@@ -228,41 +208,22 @@ class LearnedWeights:
             "untuned choices",
         ),
         uses_gold=True,
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales", "validation questions with gold answers"),
         extra_steps="a pilot of half the schedule's steps (pilot_share), with validation questions in each",
     )
-    config_type: ClassVar[type[Strict]] = LearnedWeightsConfig
-
-    def __init__(self, config: LearnedWeightsConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers of validation questions."""
-        return None if suite.has_gold else "weights are learnt on gold answers, which this suite lacks"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            ConfigError: there is no validation question.
-            StoreError: the pilot's result in the run's folder is damaged.
-        """
-        if not context.validation:
-            raise ConfigError(
-                "learned_weights: expected validation questions to learn weights on, got none. "
-                "Hold some out with training.validation_questions of the suite."
-            )
+        """Learn the weights in a pilot, unless the run's folder has them; then train from the start."""
         path = context.directory / WEIGHTS_FILE
-        found = _read(path)
+        found = read_kept(path, "the pilot's result", _parsed)
         if found is None:
             start = trained_weights(student.model)
             found = self._pilot(student, questions, context)
             restore(student.model, start)
             write_atomic(path, json.dumps(found, indent=1).encode())
         weights = {q.id: _shares(found["weights"], q.teachers) for q in questions}
-        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
+        objective = self.config.objective(context, weights=weights)
         report = train(student, questions, objective, context)
         return replace(
             report,
@@ -274,24 +235,16 @@ class LearnedWeights:
         self, student: Student, questions: Sequence[Question], context: RunContext
     ) -> dict[str, dict[str, Any]]:
         """The weights, and what they cost."""
-        loop = context.settings.train
-        teachers = sorted({teacher for question in questions for teacher in question.teachers})
-        own = {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
-        rule = GivenWeights(torch.empty(0))
-        seed = context.seed_for("learned weights")
-        inner = TeacherGradients(loop, rule, seed, self.config.sft_reduction)
-        held_out = without_truth(context.validation[: context.settings.eval.validation_questions])
-        pilot = PilotObjective(inner, held_out, self.config.weight_rate, self.config.validation_batch, own)
-        steps = max(1, round(self.config.pilot_share * schedule_steps(loop, len(questions))))
-        named = replace(
-            context,
-            log=lambda metrics: context.log({"pilot": True, **metrics}),
-            on_progress=lambda done, total, text: context.on_progress(done, total, f"pilot, {text}"),
-        )
+        config, validation = self.config, held_out(context, "learned_weights", "to learn weights on")
+        own = parameter_per_teacher(questions, student)
+        inner = TeacherGradients.of("learned weights", GivenWeights(torch.empty(0)), config, context)
+        pilot = PilotObjective(inner, validation, config.weight_rate, config.validation_batch, own)
+        steps = max(1, round(config.pilot_share * schedule_steps(context.settings.train, len(questions))))
+        named = context.labelled("pilot", pilot=True)
         report = train(student, questions, pilot, named, TrainingPart("pilot", 0, steps))
-        weights = torch.softmax(pilot.phi(teachers), dim=0).tolist()
-        counts = {name: value for name, value in asdict(report).items() if name in _COUNTS}
-        return {"weights": dict(zip(teachers, weights, strict=True)), "pilot": counts}
+        weights = torch.softmax(pilot.phi(list(own)), dim=0).tolist()
+        counts = {name: getattr(report, name) for name in _COUNTS}
+        return {"weights": dict(zip(own, weights, strict=True)), "pilot": counts}
 
 
 def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, float]:
@@ -299,17 +252,11 @@ def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, 
     return {teacher: weights[teacher] / total for teacher in teachers}
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]] | None:
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_text())
-        return {
-            "weights": {str(teacher): float(weight) for teacher, weight in found["weights"].items()},
-            "pilot": {name: found["pilot"][name] for name in _COUNTS},
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path}: the pilot's result cannot be read ({error}); delete the file.") from None
+def _parsed(found: Any) -> dict[str, dict[str, Any]]:
+    return {
+        "weights": {str(teacher): float(weight) for teacher, weight in found["weights"].items()},
+        "pilot": {name: found["pilot"][name] for name in _COUNTS},
+    }
 
 
 METHOD = LearnedWeights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from compact_bench import (
     EncodedQuestion,
@@ -13,25 +13,21 @@ from compact_bench import (
     Question,
     RunContext,
     SelectedBranches,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     same_answer,
     train,
 )
 
 
-class MajorityFilterConfig(Strict):
+class MajorityFilterConfig(SupervisedConfig):
     """Settings of the filter.
 
     Attributes:
         ties: of answers that equally many teachers give, "keep" takes all of them and "drop" none.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     ties: Literal["keep", "drop"] = "keep"
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -43,19 +39,19 @@ class _Majority:
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
         """The teachers who are in the majority."""
         answers = {b.teacher: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
-        votes = {
-            name: sum(same_answer(other, answer) for other in answers.values())
-            for name, answer in answers.items()
-        }
+        votes = {name: sum(same_answer(b, a) for b in answers.values()) for name, a in answers.items()}
         most = max(votes.values(), default=0)
         chosen = [name for name, count in votes.items() if count == most]
         return chosen if len(chosen) == most or self.ties == "keep" else []
 
 
+@dataclass(frozen=True)
 class MajorityFilter:
     """L = 1/M * sum over the M rationales with the majority answer of L_SFT."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: MajorityFilterConfig
+    config_type = MajorityFilterConfig
+    card = MethodCard(
         title="Majority filter: only rationales whose answer most teachers give (no gold answer)",
         short="Majority filter",
         source="arXiv 2210.11610 (self-improvement): fine-tuning on the rationales whose answer is the most "
@@ -73,22 +69,13 @@ class MajorityFilter:
             "two teachers who differ are a tie, so with K = 2 and ties=keep it is uniform where both answer",
         ),
         needs=("rationales of several teachers",),
-        min_teachers=1,
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = MajorityFilterConfig
-
-    def __init__(self, config: MajorityFilterConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        return train(student, questions, SelectedBranches(inner, _Majority(self.config.ties)), context)
+        """Train on the rationales with the majority's answer."""
+        objective = SelectedBranches(self.config.objective(context), _Majority(self.config.ties))
+        return train(student, questions, objective, context)
 
 
 METHOD = MajorityFilter

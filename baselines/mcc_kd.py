@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from compact_bench import (
+    AllBranches,
     Claim,
     EncodedBranch,
     EncodedQuestion,
@@ -24,12 +25,10 @@ from compact_bench import (
     StepLoss,
     Strict,
     Student,
-    SuiteInfo,
     TrainSettings,
     branch_hidden,
     branch_rows,
     draw_teacher,
-    encode_question,
     reduced_losses,
     span_log_probs,
     symmetric_kl,
@@ -82,56 +81,46 @@ class _DiversePair:
 
 
 @dataclass(frozen=True)
-class PairObjective:
-    """Mean supervised loss of a question's one or two branches, and alpha times the KL between two.
-
-    Attributes:
-        config: coefficients.
-        train: the loop's settings.
-    """
+class PairObjective(AllBranches):
+    """Mean supervised loss of a question's one or two branches, and alpha times the KL between two."""
 
     config: MccKdConfig
     train: TrainSettings
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""
         states = branch_hidden(student, batch, self.train.layout)
         losses = reduced_losses(student, batch, states, self.train, self.config.sft_reduction)
-        totals: list[Tensor] = []
-        rows: list[dict[str, Any]] = []
+        totals, rows = [], []
         for question, of_branches, found in zip(batch, states, losses, strict=True):
-            loss, own = self._question(student, question, of_branches, found)
+            loss = torch.stack(found).mean()
+            divergence = self._disagreement(student, question, of_branches)
+            if divergence is not None:
+                loss = loss + self.config.agreement_weight * divergence
             totals.append(loss)
-            rows += own
+            value = 0.0 if divergence is None else float(divergence.detach())
+            rows += [{**row, "consistency_loss": value} for row in branch_rows([question], [found])]
         return StepLoss(torch.stack(totals).mean(), rows)
 
-    def _question(
-        self,
-        student: Student,
-        question: EncodedQuestion,
-        states: Sequence[Tensor],
-        losses: Sequence[Tensor],
-    ) -> tuple[Tensor, list[dict[str, Any]]]:
-        config = self.config
-        loss = torch.stack(list(losses)).mean()
-        agreement = loss.new_zeros(())
-        if config.agreement_weight and len(question.branches) == 2:
-            first, second = span_log_probs(student, question.branches, states, config.agreement_temperature)
-            if first is not None and second is not None and first.shape == second.shape:
-                agreement = 0.5 * symmetric_kl(first, second).mean()
-                loss = loss + config.agreement_weight * agreement
-        shared = {"consistency_loss": float(agreement.detach())}
-        return loss, [{**row, **shared} for row in branch_rows([question], [losses])]
+    def _disagreement(
+        self, student: Student, question: EncodedQuestion, states: Sequence[Tensor]
+    ) -> Tensor | None:
+        """1/2 (KL(P_a || P_b) + KL(P_b || P_a)), mean over the answer span; None where there is none."""
+        if not self.config.agreement_weight or len(question.branches) != 2:
+            return None
+        first, second = span_log_probs(student, question.branches, states, self.config.agreement_temperature)
+        if first is None or second is None or first.shape != second.shape:
+            return None
+        return 0.5 * symmetric_kl(first, second).mean()
 
 
+@dataclass(frozen=True)
 class MccKd:
     """L = 1/2 (NLL_a + NLL_b) + alpha * 1/2 (KL(P_a || P_b) + KL(P_b || P_a)) on the answer span."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: MccKdConfig
+    config_type = MccKdConfig
+    card = MethodCard(
         title="MCC-KD: diverse right rationales, and agreement of the student on their answers",
         short="MCC-KD",
         source="arXiv 2310.14747; loss and coefficients as in homzer/MCC-KD at b7b780d (script of December "
@@ -158,7 +147,6 @@ class MccKd:
         uses_gold=True,
         needs=("two rationales with the gold answer", "an answer span"),
         min_teachers=2,
-        reproduction="untested",
         claims=(
             Claim(
                 "better in distribution than distillation without it", "arXiv 2310.14747, abstract", "uniform"
@@ -171,19 +159,7 @@ class MccKd:
             ),
         ),
     )
-    config_type: ClassVar[type[Strict]] = MccKdConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"no-agreement": {"agreement_weight": 0.0}}
-
-    def __init__(self, config: MccKdConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers and two teachers."""
-        if not suite.has_gold:
-            return "right rationales are found by gold answers, which this suite lacks"
-        if len(suite.teachers) < 2:
-            return f"pairs need rationales of at least two teachers, this suite has {len(suite.teachers)}"
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""

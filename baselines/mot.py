@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -16,10 +16,8 @@ from compact_bench import (
     MethodCard,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     TrainingPart,
     joined_report,
     load_weights,
@@ -31,22 +29,23 @@ from compact_bench import (
 )
 
 
-class MotConfig(Strict):
+class MotConfig(SupervisedConfig):
     """Settings of MoT.
 
     Attributes:
         rounds: how often branches are trained and averaged; no more rounds than the schedule has steps.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     rounds: Annotated[int, Field(ge=1)] = 5
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
+@dataclass(frozen=True)
 class Mot:
     """theta <- 1/K * sum_k theta_k, where theta_k is theta after some steps on teacher k alone."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: MotConfig
+    config_type = MotConfig
+    card = MethodCard(
         title="MoT: Merge-of-Thought distillation (train a branch per teacher, average the weights, repeat)",
         short="MoT (branches averaged)",
         source="arXiv 2509.08814v3, algorithm as summarised by third parties; the full text was not at hand. "
@@ -66,8 +65,6 @@ class Mot:
             "smoke profiles have fewer steps than rounds: there a round is one step",
         ),
         needs=("a rationale of every teacher",),
-        min_teachers=1,
-        reproduction="untested",
         extra_steps="every teacher's branch takes the whole schedule, so K times the optimiser steps, each "
         "on one rationale per question: the tokens are those of uniform",
         claims=(
@@ -82,74 +79,45 @@ class Mot:
             Claim("beats merging once", "reviews of arXiv 2509.08814", "mot[one-shot]"),
         ),
     )
-    config_type: ClassVar[type[Strict]] = MotConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"one-shot": {"rounds": 1}}
 
-    def __init__(self, config: MotConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place, round by round; a killed run goes on within its round.
-
-        Raises:
-            StoreError: the run directory holds another run's averages or checkpoints.
-        """
+        """Train round by round; a killed run goes on within its round."""
         # By name, so that the order of a question's rationales does not move a bit of the mean.
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
         total = schedule_steps(context.settings.train, len(questions))
         rounds = min(self.config.rounds, total)
-        ends = [round(total * (n + 1) / rounds) for n in range(rounds)]
+        ends = [0, *(round(total * (n + 1) / rounds) for n in range(rounds))]
+
+        def branch(index: int, first: int, end: int) -> tuple[TrainingPart, FitReport]:
+            """Steps first to end-1 of one teacher's branch, from the weights that the student has."""
+            teacher, before = teachers[index], first * len(teachers) + index * (end - first) - first
+            own = replace(
+                context.labelled(teacher, teacher=teacher),
+                on_progress=lambda done, total, text: context.on_progress(
+                    before + done, total * len(teachers), f"{teacher}, {text}"
+                ),
+            )
+            part = TrainingPart(f"branch-{index}", first, end)
+            return part, train(student, questions, self.config.objective(context, (teacher,)), own, part)
+
         folder = context.directory / PARTS
         mark = {"seed": context.seed, "rounds": rounds, "steps": total, "teachers": teachers}
         done = len(list(folder.glob("average-*.safetensors")))
         if done:
             load_weights(folder / _average(done), student.model, {**mark, "round": done})
         for number in range(done, rounds):
-            start, first = trained_weights(student.model), 0 if number == 0 else ends[number - 1]
-            mean = BranchMean()
+            start, mean = trained_weights(student.model), BranchMean()
             for index in range(len(teachers)):
                 restore(student.model, start)
-                self._branch(student, questions, context, teachers, index, first, ends[number])
+                branch(index, ends[number], ends[number + 1])
                 mean.add(student.model)
             mean.settle(student.model)
             save_weights(folder / _average(number + 1), student.model, {**mark, "round": number + 1})
         # Every branch stands at its end now, so that nothing is trained and each tells what it has done.
-        parts = [
-            self._branch(student, questions, context, teachers, index, total, total)
-            for index in range(len(teachers))
-        ]
-        report = joined_report(context.directory, [(*part, 1.0 / len(teachers)) for part in parts])
+        parts = [(*branch(index, total, total), 1.0 / len(teachers)) for index in range(len(teachers))]
+        report = joined_report(context.directory, parts)
         return replace(report, extra={**report.extra, "rounds": rounds})
-
-    def _branch(
-        self,
-        student: Student,
-        questions: Sequence[Question],
-        context: RunContext,
-        teachers: Sequence[str],
-        index: int,
-        first: int,
-        end: int,
-    ) -> tuple[TrainingPart, FitReport]:
-        """Steps first to end-1 of one teacher's branch, from the weights that the student has."""
-        teacher, count = teachers[index], len(teachers)
-
-        def progress(done: int, total: int, text: str) -> None:
-            before = first * count + index * (end - first)
-            context.on_progress(before + done - first, total * count, f"{teacher}, {text}")
-
-        own = replace(
-            context,
-            on_progress=progress,
-            log=lambda metrics: context.log({"teacher": teacher, **metrics}),
-        )
-        objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
-        part = TrainingPart(f"branch-{index}", first, end)
-        return part, train(student, questions, objective, own, part)
 
 
 def _average(number: int) -> str:

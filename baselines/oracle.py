@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from dataclasses import dataclass
 
 from compact_bench import (
     DataError,
@@ -12,28 +12,19 @@ from compact_bench import (
     MethodCard,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     train,
 )
 
 
-class OracleConfig(Strict):
-    """Settings of the oracle.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a branch's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
-
-
+@dataclass(frozen=True)
 class Oracle:
     """L = 1/R * sum over the R right rationales of L_SFT; 0 where none is right."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="Oracle: only the rationales that are right (a bound, not a method)",
         source="none: it reads which rationales are right, which no method can know",
         ours=(
@@ -44,40 +35,22 @@ class Oracle:
             "it bounds what weighting by correctness alone can do; a method that also prefers one right "
             "rationale to another may pass it",
         ),
-        min_teachers=1,
+        requires=("truth",),
         reproduction="no reference",
         short="Oracle (right rationales only; a bound)",
     )
-    config_type: ClassVar[type[Strict]] = OracleConfig
-
-    def __init__(self, config: OracleConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs to know which rationales are right."""
-        if suite.has_truth:
-            return None
-        return f"suite {suite.name!r} does not know which rationales are really right"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            DataError: a rationale does not say whether it is right.
-        """
-        weights = right_weights(questions)
-        objective = SupervisedObjective(context.settings.train, None, self.config.sft_reduction, weights)
+        """Train on the right rationales alone."""
+        objective = self.config.objective(context, weights=right_weights(questions))
         return train(student, questions, objective, context)
 
 
 def right_weights(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
     """Question id -> teacher -> weight: equal over a question's right rationales, 0 for the others.
 
-    Args:
-        questions: whose rationales all have `truth`.
-
     Raises:
-        DataError: a rationale has none; all of them are listed.
+        DataError: rationales have no `truth`; all of them are listed.
     """
     unknown = [(q.id, r.teacher) for q in questions for r in q.rationales if r.truth is None]
     if unknown:

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from compact_bench import (
-    FitReport,
-    MethodCard,
-    Question,
-    RunContext,
-    Strict,
-    Student,
-    SuiteInfo,
-    train,
-)
+from compact_bench import FitReport, MethodCard, Question, RunContext, Student, SupervisedConfig, train
 
 from ._teacher_gradients import OURS, TeacherGradients
 
 
-class PCGradConfig(Strict):
+class PCGradConfig(SupervisedConfig):
     """Settings of PCGrad.
 
     Attributes:
         divide_by_teachers: divide the sum of the projected gradients by their number, so that teachers who
             agree give the uniform gradient; the source sums.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     divide_by_teachers: bool = True
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
 class PCGradRule:
-    """For each k, over j != k in random order: where g'_k g_j < 0, g'_k -= (g'_k g_j / |g_j|^2) g_j.
-
-    Attributes:
-        divide_by_teachers: mean of the g'_k instead of their sum.
-    """
+    """For each k, over j != k in random order: where g'_k g_j < 0, g'_k -= (g'_k g_j / |g_j|^2) g_j."""
 
     divide_by_teachers: bool
 
@@ -57,10 +41,13 @@ class PCGradRule:
         return found / len(gramian) if self.divide_by_teachers else found
 
 
+@dataclass(frozen=True)
 class PCGrad:
     """d = sum_k g'_k / K."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: PCGradConfig
+    config_type = PCGradConfig
+    card = MethodCard(
         title="PCGrad over teachers: conflicting gradients are projected",
         source="arXiv 2001.06782, Algorithm 1, as in torchjd 0.18.0 (PCGradWeighting)",
         deviations=(
@@ -72,26 +59,15 @@ class PCGrad:
             "the source's tasks are teachers here; whether their rationales conflict enough is unknown",
             "the random orders depend on the run's seed and the step, over teachers sorted by name",
         ),
-        min_teachers=1,
         reproduction="no reference",
         short="PCGrad",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = PCGradConfig
-
-    def __init__(self, config: PCGradConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
+        """Combine the teachers' gradients by the rule, once per optimiser step."""
         rule = PCGradRule(self.config.divide_by_teachers)
-        seed = context.seed_for("pcgrad")
-        objective = TeacherGradients(context.settings.train, rule, seed, self.config.sft_reduction)
-        return train(student, questions, objective, context)
+        return train(student, questions, TeacherGradients.of("pcgrad", rule, self.config, context), context)
 
 
 METHOD = PCGrad

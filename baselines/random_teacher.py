@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 from compact_bench import (
     EncodedQuestion,
@@ -13,23 +12,11 @@ from compact_bench import (
     Question,
     RunContext,
     SelectedBranches,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     draw_teacher,
     train,
 )
-
-
-class RandomTeacherConfig(Strict):
-    """Settings of drawing teachers.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -43,10 +30,13 @@ class _Draw:
         return (draw_teacher([b.teacher for b in question.branches], self.seed, step, question.question_id),)
 
 
+@dataclass(frozen=True)
 class RandomTeacher:
     """L = L_SFT,k with k drawn for every question and step; its expectation is uniform's."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="Random teacher: one teacher drawn per question and step",
         short="Random teacher",
         source="ours; drawing one of several teachers per batch or sample is common in distillation, but no "
@@ -58,23 +48,13 @@ class RandomTeacher:
             "sees about 1/K of the tokens of uniform in the same number of steps",
         ),
         needs=("a rationale",),
-        min_teachers=1,
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = RandomTeacherConfig
-
-    def __init__(self, config: RandomTeacherConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        chooser = _Draw(context.seed_for("teacher"))
-        return train(student, questions, SelectedBranches(inner, chooser), context)
+        """Train on one drawn rationale per question and step."""
+        objective = SelectedBranches(self.config.objective(context), _Draw(context.seed_for("teacher")))
+        return train(student, questions, objective, context)
 
 
 METHOD = RandomTeacher

@@ -5,35 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from compact_bench import (
     EncodedQuestion,
     FitReport,
+    InnerBranches,
     MethodCard,
     NonNegative,
     Question,
     Rate,
-    Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     SupervisedObjective,
     derive_seed,
     train,
 )
 
-from ._own_turns import Turns, TurnSettings, own_turns
-
-TURNS_FILE = "own_turns.json"
-"""The student's turns, in the run's folder."""
+from ._own_turns import TurnSettings, own_turns
 
 
-class ReplayConfig(Strict):
+class ReplayConfig(SupervisedConfig):
     """Settings of replay.
 
     Attributes:
@@ -42,7 +38,6 @@ class ReplayConfig(Strict):
         temperature: at which it writes them.
         question_tokens: longest question it writes.
         answer_tokens: longest answer it writes.
-        sft_reduction: "mean" or "sum" over a text's supervised tokens, of turns too.
     """
 
     ratio: NonNegative = 0.5
@@ -50,19 +45,16 @@ class ReplayConfig(Strict):
     temperature: Rate = 1.0
     question_tokens: Annotated[int, Field(ge=1)] = 64
     answer_tokens: Annotated[int, Field(ge=1)] = 128
-    sft_reduction: Reduction = "mean"
 
 
 @dataclass
-class ReplayObjective:
+class ReplayObjective(InnerBranches):
     """(sum of questions' losses + sum of replayed turns' losses) / ((1 + ratio) * questions).
 
     Attributes:
-        inner: the loss of questions and turns.
         ratio: expected number of turns per question.
         seed: of the draws, which depend on it, the step and the question only.
         mark: fingerprint of the turns.
-        turns: what is replayed.
     """
 
     inner: SupervisedObjective
@@ -76,16 +68,8 @@ class ReplayObjective:
         """Keep the step, on which draws depend."""
         self._step = step
 
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """As the inner objective."""
-        return self.inner.encode(student, question)
-
     def drawn(self, question_id: str) -> list[EncodedQuestion]:
-        """The turns that go with a question in this step: `ratio` of them on average.
-
-        Args:
-            question_id: the question.
-        """
+        """The turns that go with a question in this step: `ratio` of them on average."""
         axis = f"{self._step}/{question_id}"
         part, whole = math.modf(self.ratio)
         count = int(whole) + (derive_seed(self.seed, axis) / 2**31 < part)
@@ -105,10 +89,13 @@ class ReplayObjective:
         return StepLoss(found.loss * factor, found.rows[:of_questions], metrics, both)
 
 
+@dataclass(frozen=True)
 class Replay:
     """Uniform distillation, with the untrained student's own turns beside the questions of every step."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: ReplayConfig
+    config_type = ReplayConfig
+    card = MethodCard(
         title="Uniform distillation + replay of turns that the student wrote before training",
         short="Self-generated replay",
         source="replay beside each batch, averaged with it: experience replay as in mammoth at e75a491 "
@@ -127,45 +114,27 @@ class Replay:
             "the loss of a step is the mean over questions and turns (their expected number), a turn's being "
             "that of a single rationale",
         ),
-        min_teachers=1,
         reproduction="no reference",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = ReplayConfig
-
-    def __init__(self, config: ReplayConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            DataError: the student writes too few turns.
-            StoreError: the run's folder holds another run's turns.
-        """
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        if not self.config.ratio:
+        """Let the student write its turns, then train on questions and turns."""
+        config, inner = self.config, self.config.objective(context)
+        if not config.ratio:
             return train(student, questions, inner, context)
-        turns = self._turns(student, context)
-        seed = context.seed_for("replay")
-        objective = ReplayObjective(inner, self.config.ratio, seed, turns.fingerprint, turns.encoded)
-        report = train(student, questions, objective, context)
-        return replace(report, extra={**report.extra, "own_turns": turns.fingerprint})
-
-    def _turns(self, student: Student, context: RunContext) -> Turns:
-        config = self.config
         context.on_progress(0, 1, f"the student writes {config.turns} turns to replay")
-        return own_turns(
+        turns = own_turns(
             student,
             TurnSettings(config.turns, config.temperature, config.question_tokens, config.answer_tokens),
             context.seed_for("own turns"),
-            context.directory / TURNS_FILE,
+            context.directory / "own_turns.json",
             context.settings.train.max_length_tokens,
         )
+        seed = context.seed_for("replay")
+        objective = ReplayObjective(inner, config.ratio, seed, turns.fingerprint, turns.encoded)
+        report = train(student, questions, objective, context)
+        return replace(report, extra={**report.extra, "own_turns": turns.fingerprint})
 
 
 METHOD = Replay

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 from compact_bench import (
     EncodedQuestion,
@@ -13,22 +12,10 @@ from compact_bench import (
     Question,
     RunContext,
     SelectedBranches,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     train,
 )
-
-
-class RightFilterConfig(Strict):
-    """Settings of the filter.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -40,10 +27,13 @@ class _RightAnswer:
         return [branch.teacher for branch in question.branches if branch.is_right]
 
 
+@dataclass(frozen=True)
 class RightFilter:
     """L = 1/R * sum over the R rationales with the gold answer of L_SFT; 0 where none has it."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="Right-answer filter: only rationales whose answer is the gold answer",
         short="Right-answer filter",
         source="the usual filter of rationale distillation: arXiv 2212.10071 (Fine-tune-CoT, step 2: samples "
@@ -59,22 +49,13 @@ class RightFilter:
         ),
         uses_gold=True,
         needs=("a rationale", "the gold answer"),
-        min_teachers=1,
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = RightFilterConfig
-
-    def __init__(self, config: RightFilterConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers."""
-        return None if suite.has_gold else "the filter needs gold answers, which this suite lacks"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        return train(student, questions, SelectedBranches(inner, _RightAnswer()), context)
+        """Train on the rationales with the gold answer."""
+        objective = SelectedBranches(self.config.objective(context), _RightAnswer())
+        return train(student, questions, objective, context)
 
 
 METHOD = RightFilter

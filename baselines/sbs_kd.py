@@ -9,13 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from compact_bench import (
     ANSWER_PHRASE,
     Claim,
     ConfigError,
-    EncodedBranch,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -25,13 +23,13 @@ from compact_bench import (
     StepLoss,
     Strict,
     Student,
-    SuiteInfo,
     TrainSettings,
     UnknownNameError,
-    branch_hidden,
-    branch_values,
+    branch_losses,
+    branch_rows,
     canonical_answer,
     encode_question,
+    keep_teachers,
     train,
     unknown_finder,
 )
@@ -69,12 +67,7 @@ class SbsKdConfig(Strict):
 
 @dataclass(frozen=True)
 class SbsObjective:
-    """alpha * label loss + (1 - alpha) * mean of the rationales' losses; what has no share is not computed.
-
-    Attributes:
-        config: shares and prefixes.
-        train: the loop's settings.
-    """
+    """alpha * label loss + (1 - alpha) * mean of the rationales'; what has no share is not computed."""
 
     config: SbsKdConfig
     train: TrainSettings
@@ -97,47 +90,41 @@ class SbsObjective:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""
-        seen = tuple(self._computed(question) for question in batch)
-        states = branch_hidden(student, seen, self.train.layout)
-        values = branch_values(student, seen, states, self.train, with_gold=False)
-        reduce = Tensor.mean if self.config.sft_reduction == "mean" else Tensor.sum
-        totals: list[Tensor] = []
-        rows: list[dict[str, Any]] = []
-        for question, computed, of_branches in zip(batch, seen, values, strict=True):
-            losses = torch.stack([reduce(v.losses) for v in of_branches])
-            shares = {b.teacher: self._share(question, b) for b in question.branches}
-            weights = losses.new_tensor([shares[b.teacher] for b in computed.branches])
-            totals.append((losses * weights).sum())
-            known = dict(zip((b.teacher for b in computed.branches), losses.tolist(), strict=True))
-            rows += [
-                {
-                    "question_id": question.question_id,
-                    "teacher": branch.teacher,
-                    "is_right": branch.is_right,
-                    "teacher_weight": shares[branch.teacher],
-                    "supervised_loss": known.get(branch.teacher, math.nan),
-                    "label_loss": known.get(LABEL, math.nan),
-                }
-                for branch in question.branches
-                if branch.teacher != LABEL
-            ]
+        shares = [self.shares(question) for question in batch]
+        seen = tuple(
+            keep_teachers(q, [teacher for teacher, share in of_question.items() if share > 0.0])
+            for q, of_question in zip(batch, shares, strict=True)
+        )
+        totals, rows = [], []
+        losses = branch_losses(student, seen, self.train, self.config.sft_reduction)
+        for question, computed, share, of_branches in zip(batch, seen, shares, losses, strict=True):
+            stacked = torch.stack(of_branches)
+            totals.append((stacked * stacked.new_tensor([share[b.teacher] for b in computed.branches])).sum())
+            known = dict(zip((b.teacher for b in computed.branches), of_branches, strict=True))
+            missing = stacked.new_tensor(math.nan)
+            told = keep_teachers(question, [teacher for teacher in share if teacher != LABEL])
+            rows += branch_rows(
+                [told],
+                [[known.get(b.teacher, missing) for b in told.branches]],
+                [[share[b.teacher] for b in told.branches]],
+                label_loss=dict.fromkeys(share, float(known.get(LABEL, missing).detach())),
+            )
         return StepLoss(torch.stack(totals).mean(), rows, seen=seen)
 
-    def _share(self, question: EncodedQuestion, branch: EncodedBranch) -> float:
-        """Share of a branch in its question's loss; a question's shares sum to 1."""
+    def shares(self, question: EncodedQuestion) -> dict[str, float]:
+        """Teacher, or LABEL, -> share of its loss in the question's; a question's shares sum to 1."""
         alpha = self.config.label_share
-        return alpha if branch.teacher == LABEL else (1.0 - alpha) / (len(question.branches) - 1)
-
-    def _computed(self, question: EncodedQuestion) -> EncodedQuestion:
-        return replace(
-            question, branches=tuple(b for b in question.branches if self._share(question, b) > 0.0)
-        )
+        each = (1.0 - alpha) / (len(question.branches) - 1)
+        return {b.teacher: alpha if b.teacher == LABEL else each for b in question.branches}
 
 
+@dataclass(frozen=True)
 class SbsKd:
     """L = alpha NLL(label | label prefix, x) + (1 - alpha) mean_k NLL(rationale_k | rationale prefix, x)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SbsKdConfig
+    config_type = SbsKdConfig
+    card = MethodCard(
         title="SbS-KD: Distilling step-by-step, label and rationale as two tasks told apart by a prefix",
         short="SbS-KD",
         source="arXiv 2305.02301; loss, prefixes and alpha as in google-research/distilling-step-by-step at "
@@ -164,8 +151,6 @@ class SbsKd:
         ),
         uses_gold=True,
         needs=("a rationale", "the gold answer (variant vanilla does not train on it)"),
-        min_teachers=1,
-        reproduction="untested",
         claims=(
             Claim("beats training on labels alone", "arXiv 2305.02301, abstract", "sbs_kd[label-only]"),
             Claim(
@@ -175,7 +160,6 @@ class SbsKd:
             ),
         ),
     )
-    config_type: ClassVar[type[Strict]] = SbsKdConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "vanilla": {"label_share": 0.0, "label_prefix": "", "rationale_prefix": ""},
         "label-only": {"label_share": 1.0},
@@ -183,25 +167,8 @@ class SbsKd:
     # Words of the lab's small vocabulary, which checks are made in.
     example_config: ClassVar[Mapping[str, Any]] = {"label_prefix": "answer: ", "rationale_prefix": "think: "}
 
-    def __init__(self, config: SbsKdConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers, and the named teacher where there is one."""
-        teacher = self.config.teacher
-        if not suite.has_gold:
-            return "the label task needs gold answers, which this suite lacks"
-        if teacher is not None and teacher not in suite.teachers:
-            return f"suite {suite.name!r} has no teacher {teacher!r}, only {', '.join(suite.teachers)}"
-        return None
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            ConfigError: the student's tokenizer does not know every word of a prefix.
-            UnknownNameError: a question has no rationale of the teacher.
-        """
+        """Train both tasks; evaluation then asks with the label's prefix."""
         teacher = self.config.teacher
         for question in questions:
             if teacher is not None and teacher not in question.teachers:
@@ -214,8 +181,7 @@ class SbsKd:
 def _check_prefixes(student: Student, config: SbsKdConfig) -> None:
     """Refuse prefixes that a closed vocabulary would turn into one and the same unknown token."""
     find = unknown_finder(student.tokenizer)
-    names = ("label_prefix", "rationale_prefix")
-    texts = {name: str(getattr(config, name)) for name in names}
+    texts = {name: str(getattr(config, name)) for name in ("label_prefix", "rationale_prefix")}
     unknown = {name: words for name, text in texts.items() if find is not None and (words := find(text))}
     if unknown:
         told = "; ".join(f"{texts[n]!r} with {', '.join(map(repr, w))}" for n, w in unknown.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 from compact_bench import (
     EncodedQuestion,
@@ -13,22 +12,10 @@ from compact_bench import (
     Question,
     RunContext,
     SelectedBranches,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     train,
 )
-
-
-class ShortestRationaleConfig(Strict):
-    """Settings of the choice.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -40,10 +27,13 @@ class _Shortest:
         return (min((b.rationale_tokens, b.teacher) for b in question.branches)[1],)
 
 
+@dataclass(frozen=True)
 class ShortestRationale:
     """L = L_SFT of a question's shortest rationale."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="Shortest rationale: of every question the one with the fewest tokens",
         short="Shortest rationale",
         source="ours; related to the shortest rejection sampling of arXiv 2501.12599 (Kimi k1.5, "
@@ -55,22 +45,13 @@ class ShortestRationale:
             "the other rationales are not computed: no method sees fewer tokens in as many steps",
         ),
         needs=("a rationale",),
-        min_teachers=1,
         reproduction="no reference",
     )
-    config_type: ClassVar[type[Strict]] = ShortestRationaleConfig
-
-    def __init__(self, config: ShortestRationaleConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        inner = SupervisedObjective(context.settings.train, None, self.config.sft_reduction)
-        return train(student, questions, SelectedBranches(inner, _Shortest()), context)
+        """Train on every question's shortest rationale."""
+        objective = SelectedBranches(self.config.objective(context), _Shortest())
+        return train(student, questions, objective, context)
 
 
 METHOD = ShortestRationale

@@ -3,69 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from dataclasses import dataclass
 
 from compact_bench import (
     FitReport,
     MethodCard,
     Question,
     RunContext,
-    Strict,
     Student,
-    SuiteInfo,
-    SupervisedObjective,
+    SupervisedConfig,
     UnknownNameError,
     train,
 )
 
 
-class SingleTeacherConfig(Strict):
+class SingleTeacherConfig(SupervisedConfig):
     """Settings of a single-teacher run.
 
     Attributes:
         teacher: name of the teacher whose rationales are used.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     teacher: str
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
+@dataclass(frozen=True)
 class SingleTeacher:
     """L = L_SFT of one teacher; questions, order and steps are those of the multi-teacher methods."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SingleTeacherConfig
+    config_type = SingleTeacherConfig
+    card = MethodCard(
         title="Single-teacher distillation (vanilla CoT fine-tuning)",
         source="arXiv 2601.13992v1, section 4.1 and Eq. 8 with K = 1",
         ours=("sees about 1/K of the tokens of a multi-teacher method in the same number of steps",),
-        min_teachers=1,
-        reproduction="untested",
         short="Single teacher",
     )
-    config_type: ClassVar[type[Strict]] = SingleTeacherConfig
-
-    def __init__(self, config: SingleTeacherConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs the named teacher."""
-        if self.config.teacher in suite.teachers:
-            return None
-        known = ", ".join(suite.teachers)
-        return f"suite {suite.name!r} has no teacher {self.config.teacher!r}, only {known}"
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Raises:
-            UnknownNameError: a question has no rationale of the teacher.
-        """
+        """Train on one teacher's rationales, of which every question must have one."""
         teacher = self.config.teacher
         for question in questions:
             if teacher not in question.teachers:
                 raise UnknownNameError(f"teacher of question {question.id!r}", teacher, question.teachers)
-        objective = SupervisedObjective(context.settings.train, (teacher,), self.config.sft_reduction)
-        return train(student, questions, objective, context)
+        return train(student, questions, self.config.objective(context, (teacher,)), context)
 
 
 METHOD = SingleTeacher

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from compact_bench import (
+    AllBranches,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -20,52 +21,40 @@ from compact_bench import (
     Reduction,
     RunContext,
     StepLoss,
-    Strict,
     Student,
-    SuiteInfo,
+    SupervisedConfig,
     TrainSettings,
     branch_losses,
     branch_rows,
-    encode_question,
     train,
 )
 
-from ._weighing import moved
+from ._weighing import moved, parameter_per_teacher
 
 
-class UncertaintyWeightsConfig(Strict):
+class UncertaintyWeightsConfig(SupervisedConfig):
     """Settings of uncertainty weighting.
 
     Attributes:
         start: log-variance s of every teacher before training.
         log_variance_rate: learning rate of the log-variances (per AdamW step, about what one moves).
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     start: Annotated[float, Field(ge=-10.0, le=10.0)] = 0.0
     log_variance_rate: Rate = 0.02
-    sft_reduction: Reduction = "mean"
 
 
 def uncertainty_loss(losses: Tensor, log_variances: Tensor) -> Tensor:
-    """sum_k exp(-s_k) L_k / 2 + s_k / 2; of fixed losses the least is at exp(s_k) = L_k.
-
-    Args:
-        losses: Float[Tensor, "teachers"].
-        log_variances: Float[Tensor, "teachers"], s.
-    """
+    """sum_k exp(-s_k) L_k / 2 + s_k / 2, both Float[Tensor, "teachers"]; the least is at exp(s_k) = L_k."""
     return (0.5 * torch.exp(-log_variances) * losses + 0.5 * log_variances).sum()
 
 
 @dataclass
-class UncertaintyObjective:
+class UncertaintyObjective(AllBranches):
     """Mean over questions of `uncertainty_loss` over their teachers.
 
     Attributes:
-        train: the loop's settings.
-        start: log-variance before training.
         rate: learning rate of the log-variances.
-        reduction: "mean" or "sum" over a branch's tokens.
         parameters: teacher -> (s - start) * train.learning_rate / rate, which the loop trains.
     """
 
@@ -78,10 +67,6 @@ class UncertaintyObjective:
     def log_variance(self, teacher: str) -> Tensor:
         """s of a teacher, with gradient."""
         return self.start + moved(self.parameters[teacher], self.rate / self.train.learning_rate)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """A teacher without a rationale for a question has no term there, not even s/2."""
@@ -96,10 +81,13 @@ class UncertaintyObjective:
         return StepLoss(torch.stack(totals).mean(), rows)
 
 
+@dataclass(frozen=True)
 class UncertaintyWeights:
     """L = sum_k exp(-s_k) L_SFT,k / 2 + s_k / 2, s trained with the student."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: UncertaintyWeightsConfig
+    config_type = UncertaintyWeightsConfig
+    card = MethodCard(
         title="Uncertainty weighting: teachers' losses over learnt variances",
         source="Kendall, Gal and Cipolla, CVPR 2018 (their form for classification is another); as in "
         "torchjd 0.18.0 (scalarization.UW), s starting at 0",
@@ -113,33 +101,18 @@ class UncertaintyWeights:
             "`teacher_weight` in the steps table is exp(-s_k) over its sum; the loss is not normalised so",
             "a teacher without a rationale for a question has no term in it",
         ),
-        min_teachers=1,
         reproduction="no reference",
         short="Uncertainty weighting",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = UncertaintyWeightsConfig
-
-    def __init__(self, config: UncertaintyWeightsConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place; the report's `extra` has the variances exp(s) that were learnt."""
-        teachers = sorted({teacher for question in questions for teacher in question.teachers})
-        own = {teacher: nn.Parameter(torch.zeros((), device=student.device)) for teacher in teachers}
-        objective = UncertaintyObjective(
-            context.settings.train,
-            self.config.start,
-            self.config.log_variance_rate,
-            self.config.sft_reduction,
-            own,
-        )
-        report = train(student, questions, objective, context)
-        variances = {t: math.exp(float(objective.log_variance(t).detach())) for t in teachers}
+        config, loop = self.config, context.settings.train
+        own = parameter_per_teacher(questions, student)
+        loss = UncertaintyObjective(loop, config.start, config.log_variance_rate, config.sft_reduction, own)
+        report = train(student, questions, loss, context)
+        variances = {t: math.exp(float(loss.log_variance(t).detach())) for t in own}
         return replace(report, extra={**report.extra, "variances": variances})
 
 

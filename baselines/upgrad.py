@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from compact_bench import (
-    FitReport,
-    MethodCard,
-    Question,
-    RunContext,
-    Strict,
-    Student,
-    SuiteInfo,
-    train,
-)
+from compact_bench import FitReport, MethodCard, Question, RunContext, Student, SupervisedConfig, train
 
 from ._teacher_gradients import OURS, TeacherGradients
-
-
-class UPGradConfig(Strict):
-    """Settings of UPGrad.
-
-    Attributes:
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
-    """
-
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -74,10 +54,13 @@ def projection_weights(vectors: Tensor, gramian: Tensor) -> Tensor:
     return vectors + torch.stack(added)
 
 
+@dataclass(frozen=True)
 class UPGrad:
     """d = mean_k of the projections of g_k."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: SupervisedConfig
+    config_type = SupervisedConfig
+    card = MethodCard(
         title="UPGrad over teachers: unconflicting projection of gradients",
         source="arXiv 2406.16232 (Eq. 3, Proposition 1), as in torchjd 0.18.0 (UPGradWeighting)",
         deviations=(
@@ -89,25 +72,15 @@ class UPGrad:
             *OURS,
             "the source's tasks are teachers here; whether their rationales conflict enough is unknown",
         ),
-        min_teachers=1,
         reproduction="no reference",
         short="UPGrad",
         needs=("rationales",),
     )
-    config_type: ClassVar[type[Strict]] = UPGradConfig
-
-    def __init__(self, config: UPGradConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Runs everywhere."""
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place."""
-        seed = context.seed_for("upgrad")
-        objective = TeacherGradients(context.settings.train, UPGradRule(), seed, self.config.sft_reduction)
-        return train(student, questions, objective, context)
+        """Combine the teachers' gradients by the rule, once per optimiser step."""
+        rule = UPGradRule()
+        return train(student, questions, TeacherGradients.of("upgrad", rule, self.config, context), context)
 
 
 METHOD = UPGrad

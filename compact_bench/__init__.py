@@ -45,12 +45,19 @@ if TYPE_CHECKING:
     from compact_bench.core.settings import RunSettings as RunSettings
     from compact_bench.core.settings import Strict as Strict
     from compact_bench.core.settings import TrainSettings as TrainSettings
+    from compact_bench.data.files.formats import RowProblem as RowProblem
+    from compact_bench.data.files.formats import row_number as row_number
+    from compact_bench.data.files.formats import row_text as row_text
     from compact_bench.data.validation.limits import unknown_finder as unknown_finder
+    from compact_bench.evaluation.answers import AnswerFormat as AnswerFormat
     from compact_bench.evaluation.engines.stopping import stop_ids as stop_ids
     from compact_bench.evaluation.guards import read_only as read_only
     from compact_bench.evaluation.probes.answer_nats import answer_branches as answer_branches
     from compact_bench.evaluation.probes.answer_nats import answer_nats as answer_nats
     from compact_bench.evaluation.probes.answer_nats import span_nats as span_nats
+    from compact_bench.evaluation.probes.registry import Measure as Measure
+    from compact_bench.evaluation.probes.registry import Probe as Probe
+    from compact_bench.evaluation.probes.registry import ProbeInputs as ProbeInputs
     from compact_bench.methods.checks import CHECKS as CHECKS
     from compact_bench.methods.checks import CheckResult as CheckResult
     from compact_bench.methods.checks import check_method as check_method
@@ -63,7 +70,13 @@ if TYPE_CHECKING:
     from compact_bench.methods.contract import Claim as Claim
     from compact_bench.methods.contract import Method as Method
     from compact_bench.methods.contract import MethodCard as MethodCard
+    from compact_bench.methods.contract import NoSettings as NoSettings
     from compact_bench.methods.contract import SuiteInfo as SuiteInfo
+    from compact_bench.methods.contract import refusal as refusal
+    from compact_bench.results.figures import Line as Line
+    from compact_bench.results.figures import Panel as Panel
+    from compact_bench.results.figures import Point as Point
+    from compact_bench.results.figures import draw as draw
     from compact_bench.students.averaging import BranchMean as BranchMean
     from compact_bench.students.averaging import adapted_layers as adapted_layers
     from compact_bench.students.averaging import load_weights as load_weights
@@ -81,7 +94,7 @@ if TYPE_CHECKING:
     from compact_bench.training.branches import encode_question as encode_question
     from compact_bench.training.checkpoints import PARTS as PARTS
     from compact_bench.training.checkpoints import TrainingPart as TrainingPart
-    from compact_bench.training.loop import schedule_steps as schedule_steps
+    from compact_bench.training.loop import joined_report as joined_report
     from compact_bench.training.loop import train as train
     from compact_bench.training.loss.forward import branch_hidden as branch_hidden
     from compact_bench.training.loss.head import HeadValues as HeadValues
@@ -95,17 +108,22 @@ if TYPE_CHECKING:
     from compact_bench.training.loss.terms import span_log_probs as span_log_probs
     from compact_bench.training.loss.terms import symmetric_kl as symmetric_kl
     from compact_bench.training.loss.terms import token_log_losses as token_log_losses
+    from compact_bench.training.objectives import AllBranches as AllBranches
     from compact_bench.training.objectives import Chooser as Chooser
+    from compact_bench.training.objectives import InnerBranches as InnerBranches
     from compact_bench.training.objectives import SelectedBranches as SelectedBranches
+    from compact_bench.training.objectives import SupervisedConfig as SupervisedConfig
     from compact_bench.training.objectives import SupervisedObjective as SupervisedObjective
     from compact_bench.training.objectives import draw_teacher as draw_teacher
     from compact_bench.training.objectives import keep_teachers as keep_teachers
-    from compact_bench.training.parts import joined_report as joined_report
+    from compact_bench.training.optimiser import schedule_steps as schedule_steps
     from compact_bench.training.protocol import CombinesGradients as CombinesGradients
     from compact_bench.training.protocol import FitReport as FitReport
+    from compact_bench.training.protocol import MakesOptimiser as MakesOptimiser
     from compact_bench.training.protocol import Objective as Objective
     from compact_bench.training.protocol import OwnsParameters as OwnsParameters
     from compact_bench.training.protocol import RunContext as RunContext
+    from compact_bench.training.protocol import SchedulesRate as SchedulesRate
     from compact_bench.training.protocol import StepAware as StepAware
     from compact_bench.training.protocol import StepLoss as StepLoss
     from compact_bench.training.protocol import derive_seed as derive_seed
@@ -118,30 +136,35 @@ _NAMES = {
     "core.files": "write_atomic",
     "core.records": "Feedback PeerReview Question Rationale RationalePair fingerprint without_truth",
     "core.settings": "NonNegative Rate RunSettings Strict TrainSettings",
+    "data.files.formats": "RowProblem row_number row_text",
     "data.validation.limits": "unknown_finder",
+    "evaluation.answers": "AnswerFormat",
     "evaluation.engines.stopping": "stop_ids",
     "evaluation.guards": "read_only",
     "evaluation.probes.answer_nats": "answer_branches answer_nats span_nats",
+    "evaluation.probes.registry": "Measure Probe ProbeInputs",
     "methods.checks": "CHECKS CheckResult check_method",
     "methods.compact.explain": "ExplainReport explain",
     "methods.compact.objective": "PaperObjective WeightingConfig",
     "methods.compact.released": "ReleasedObjective",
     "methods.compact.scores": "difficulty",
-    "methods.contract": "Claim Method MethodCard SuiteInfo",
+    "methods.contract": "Claim Method MethodCard NoSettings SuiteInfo refusal",
+    "results.figures": "Line Panel Point draw",
     "students.averaging": "BranchMean adapted_layers load_weights restore save_weights trained_weights",
     "students.chat": "chat_text encode_row prompt_ids",
     "students.student": "Student load_student",
     "training.branches": "EncodedBranch EncodedQuestion encode_branch encode_question",
     "training.checkpoints": "PARTS TrainingPart",
-    "training.loop": "schedule_steps train",
+    "training.loop": "joined_report train",
     "training.loss.forward": "branch_hidden",
     "training.loss.head": "HeadValues branch_values label_values",
     "training.loss.supervised": "Reduction branch_losses branch_rows reduced_losses",
     "training.loss.terms": "consistency_loss span_log_probs symmetric_kl token_log_losses",
-    "training.objectives": "Chooser SelectedBranches SupervisedObjective draw_teacher keep_teachers",
-    "training.parts": "joined_report",
-    "training.protocol": "CombinesGradients FitReport Objective OwnsParameters RunContext StepAware "
-    "StepLoss derive_seed",
+    "training.objectives": "AllBranches Chooser InnerBranches SelectedBranches SupervisedConfig "
+    "SupervisedObjective draw_teacher keep_teachers",
+    "training.optimiser": "schedule_steps",
+    "training.protocol": "CombinesGradients FitReport MakesOptimiser Objective OwnsParameters RunContext "
+    "SchedulesRate StepAware StepLoss derive_seed",
 }
 _HOMES = {name: f"compact_bench.{home}" for home, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_HOMES]

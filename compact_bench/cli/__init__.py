@@ -9,18 +9,12 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import typer
 
 from compact_bench import __version__
-from compact_bench.cli import bench as benching
-from compact_bench.cli import inspect as looking
-from compact_bench.cli import keep as keeping
-from compact_bench.cli import lab, methods
-from compact_bench.cli import run as running
-from compact_bench.cli import sweep as sweeping
+from compact_bench.cli import bench, inspect, keep, lab, methods, run, sweep
 from compact_bench.core.errors import CompactBenchError
 
 __all__ = ["app", "main"]
@@ -39,8 +33,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"compact-bench {__version__}")
         raise typer.Exit
 
@@ -54,42 +48,10 @@ def _root(
     """A reproducible benchmark suite for multi-teacher chain-of-thought distillation."""
 
 
-running.register(app)
-sweeping.register(app)
-looking.register(app)
-keeping.register(app)
-methods.register(app)
+for commands in (run, sweep, inspect, keep, methods):
+    commands.register(app)
 app.add_typer(lab.app, name="lab")
-app.add_typer(benching.app, name="bench")
-
-
-class _Guard:
-    """Ends the process with one clear message: what a user can mend, an interruption, or our own fault."""
-
-    def __enter__(self) -> _Guard:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None or isinstance(error, SystemExit):
-            return
-        if isinstance(error, CompactBenchError):
-            print(f"Error: {error}", file=sys.stderr)
-            raise SystemExit(error.exit_code) from None
-        if isinstance(error, KeyboardInterrupt):
-            raise SystemExit(running.EXIT_INTERRUPTED) from None
-        if isinstance(error, BrokenPipeError):
-            # The reader of our output went away (`| head`); nothing is left to say to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
-        log = _write_log(error)
-        print(
-            f"Error: something unexpected happened ({type(error).__name__}: {_first_line(error)}).\n"
-            f"This is a fault of compact-bench, not yours. The full report is in {log}",
-            file=sys.stderr,
-        )
-        raise SystemExit(EXIT_BUG) from None
+app.add_typer(bench.app, name="bench")
 
 
 def _first_line(error: BaseException) -> str:
@@ -115,5 +77,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always, with the exit code: 0, that of the `CompactBenchError`, 70 for a fault of this
             package (its report is written to a file that the message names), 130 when interrupted.
     """
-    with _Guard():
+    try:
         app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
+    except CompactBenchError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(run.EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        log = _write_log(error)
+        print(
+            f"Error: something unexpected happened ({type(error).__name__}: {_first_line(error)}).\n"
+            f"This is a fault of compact-bench, not yours. The full report is in {log}",
+            file=sys.stderr,
+        )
+        raise SystemExit(EXIT_BUG) from None

@@ -40,23 +40,23 @@ def explain_question(
     from compact_bench.runs.session import Session
 
     session = Session(request)
-    # A user's file alone is asked about, so none of the suite's own files is fetched for it.
-    mine = request.rationales
-    questions = (
-        (*session.data.training, *session.data.validation) if mine is None else _read_own(request, mine)
-    )
+    if request.rationales is None:
+        questions: Sequence[Question] = (*session.data.training, *session.data.validation)
+    else:
+        # A user's file stands alone: none of the suite's files is fetched for it.
+        questions = _read_file(request, request.rationales)
     question = _find(questions, question_id)
     check_words([question], {}, unknown_finder(session.base.tokenizer))
     report = explain(session.base, question, variant=variant)
     return render(report, question, top)
 
 
-def _read_own(request: Request, file: str) -> Sequence[Question]:
+def _read_file(request: Request, file: str) -> Sequence[Question]:
     from compact_bench.data.files.readers import read_rows
     from compact_bench.data.validation.questions import validate_questions
 
     rows, faults = read_rows(Path(file).expanduser(), file)
-    return validate_questions(rows, file, teachers=request.teachers, found=faults)[0]
+    return validate_questions(rows, file, teachers=request.teachers, read_faults=faults)[0]
 
 
 def _find(questions: Sequence[Question], question_id: str) -> Question:
@@ -70,13 +70,7 @@ def _find(questions: Sequence[Question], question_id: str) -> Question:
 
 
 def render(report: ExplainReport, question: Question, top: int) -> RenderableType:
-    """A report as tables and marked text.
-
-    Args:
-        report: what `explain` gave.
-        question: the question it is about.
-        top: tokens marked per rationale: those with the largest information gain.
-    """
+    """A report as tables and marked text; the `top` tokens with the largest information gain are marked."""
     table = Table("teacher", "adaptability", "consensus", "difficulty", "teacher weight", "supervised loss")
     rows = zip(
         report.teachers,
@@ -106,7 +100,7 @@ def marked_tokens(tokens: Sequence[str], gains: Sequence[float], top: int) -> li
     """A rationale with its most informative tokens marked, and those tokens as a list.
 
     Args:
-        tokens: its tokens as text.
+        tokens: the rationale's tokens as text.
         gains: information gain of each, in nats.
         top: how many are marked; only gains above 0 count.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -27,11 +28,7 @@ class VariantChoice(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands.
-
-    Args:
-        app: the command line.
-    """
+    """Add this module's commands."""
     app.command("list", epilog="Example: compact-bench list methods")(list_names)
     app.command(epilog="Example: compact-bench show compact")(show)
     app.command(epilog="Example: compact-bench compare zero_shot@1 compact@1 --only-different")(compare)
@@ -43,10 +40,10 @@ def list_names(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all without it.")] = "",
     store: o.Store = None,
 ) -> None:
-    """List the names there are: methods, suites, students, tables, sweeps, runs."""
+    """List the known names: methods, suites, students, tables, sweeps, runs."""
     if kind and kind not in KINDS:
         raise UnknownNameError("kind of name", kind, KINDS)
-    o.quieten(offline=False, threads=0)
+    o.prepare_libraries()
     from compact_bench.commands.inspect import listing
     from compact_bench.core import paths
 
@@ -60,7 +57,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="A run's whole record as JSON.")] = False,
 ) -> None:
     """Show a method's card, a suite's card, a table's plan, a run's record, or every setting."""
-    o.quieten(offline=False, threads=0)
+    o.prepare_libraries()
     from compact_bench.commands.inspect import listing
     from compact_bench.core import paths
 
@@ -71,7 +68,7 @@ def show(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")],
+    first: o.RunName,
     second: Annotated[str, typer.Argument(help="The other run.")],
     tasks: Annotated[str, typer.Option("--task", help="Only these tasks, as a,b.")] = "",
     only_different: Annotated[
@@ -109,36 +106,18 @@ def compare(
             out.print(f"\n{task.task}: {len(pairs) - limit} more item(s); --limit shows more.", markup=False)
 
 
+@o.takes(o.RequestOptions, "suite profile student teachers world mirror offline threads device")
 def explain(
+    options: o.RequestOptions,
     file: Annotated[
         Path | None, typer.Argument(help="Your rationale file; without it a suite question is explained.")
     ] = None,
     question: Annotated[str, typer.Option("--question", help="Question id. Default: the first.")] = "",
-    suite: o.SuiteName = o.DEFAULT_SUITE,
-    profile: o.Profile = "lite",
-    student: o.StudentName = "",
-    teachers: o.Teachers = "",
-    world: o.World = [],  # noqa: B006
     variant: Annotated[VariantChoice, typer.Option("--variant", help="Which COMPACT.")] = VariantChoice.paper,
     top: Annotated[int, typer.Option("--top", min=0, help="Tokens marked per rationale.")] = 5,
-    mirror: o.Mirror = None,
-    offline: o.Offline = False,
-    threads: o.Threads = 0,
-    device: o.Device = "auto",
 ) -> None:
-    """Show what COMPACT sees in one question: scores, teacher weights, losses, information gain."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        student=student,
-        teachers=teachers,
-        world=world,
-        rationales=str(file) if file else "",
-        mirror=mirror,
-        offline=offline,
-        threads=threads,
-        device=device,
-    )
+    """Show how COMPACT scores one question: scores, teacher weights, losses, information gain."""
+    request = replace(options, rationales=str(file or "")).request()
     from compact_bench.cli.explain import explain_question
 
     o.out().print(explain_question(request, question, variant.value, top))
@@ -149,15 +128,13 @@ def doctor(
     store: o.Store = None,
     offline: o.Offline = False,
     device: o.Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: o.AsJson = False,
 ) -> None:
-    """Tell what is installed and reachable here, and what will and will not work."""
-    from compact_bench.core import paths
-
-    offline = offline or paths.offline()
-    o.quieten(offline, threads=0)
+    """Check what is installed and reachable here, and say what will and will not work."""
+    o.prepare_libraries(offline)
     from compact_bench.commands.inspect.doctor import diagnose
     from compact_bench.commands.prefetch import suite_file_counts
+    from compact_bench.core import paths
     from compact_bench.students.packaged import packaged_student_ready
 
     cache, place = paths.cache_dir(), mirror or paths.mirror_dir()
@@ -165,7 +142,7 @@ def doctor(
         cache=cache,
         store=store or paths.store_dir(),
         mirror=place,
-        offline=offline,
+        offline=offline or paths.offline(),
         device=device,
         suite_files=lambda: suite_file_counts(cache, place),
         student_ready=lambda: packaged_student_ready(cache),

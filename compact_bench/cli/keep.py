@@ -11,33 +11,19 @@ from compact_bench.cli import options as o
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands.
-
-    Args:
-        app: the command line.
-    """
+    """Add this module's commands."""
     app.command(epilog="Example: compact-bench export compact@1 exported_compact")(export)
     app.command(epilog="Example: compact-bench gc --dry-run")(gc)
 
 
+@o.takes(o.RequestOptions, "mirror store offline device")
 def export(
-    run: Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")],
+    options: o.RequestOptions,
+    run: o.RunName,
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
-    mirror: o.Mirror = None,
-    store: o.Store = None,
-    offline: o.Offline = False,
-    device: o.Device = "auto",
 ) -> None:
     """Write a run's merged student, its task files, and the lm_eval command line that scores it alike."""
-    request = o.make_request(
-        suite=o.DEFAULT_SUITE,
-        profile="lite",
-        mirror=mirror,
-        store=store,
-        offline=offline,
-        threads=0,
-        device=device,
-    )
+    request = options.request()
     from compact_bench.commands.export import export_run
     from compact_bench.runs.session import session_of_record
     from compact_bench.runs.store.store import Store
@@ -58,7 +44,7 @@ def export(
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     store: o.Store = None,
     keep: Annotated[str, typer.Option("--keep", help="Hashes of runs whose checkpoints stay, as a,b.")] = "",
 ) -> None:

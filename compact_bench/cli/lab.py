@@ -63,7 +63,7 @@ def build(
 
     Writes safetensors, tokenizer and training log. `--student FOLDER` uses it in any other command.
     """
-    o.quieten(False, threads)
+    o.prepare_libraries(threads=threads)
     import torch
 
     from compact_bench.core.progress import duration, open_display

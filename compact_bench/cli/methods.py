@@ -1,4 +1,4 @@
-"""Commands for who adds a method: new, check."""
+"""Commands for authors of methods: new, check."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ _STATES = {True: ("passed", "green"), False: ("failed", "red"), None: ("not chec
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands.
-
-    Args:
-        app: the command line.
-    """
+    """Add this module's commands."""
     app.command(epilog="Example: compact-bench new my_method")(new)
     app.command(epilog="Example: compact-bench check uniform compact[no-consensus] my_method.py")(check)
 
@@ -42,11 +38,13 @@ def new(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", help="Where. Default: the checkout for a file, else the current folder."),
+        typer.Option(
+            "--output", help="Folder to write to. Default: the checkout for a file, else the current."
+        ),
     ] = None,
 ) -> None:
     """Write a method that works, with its card and tests, to be changed into your own."""
-    o.quieten(offline=False, threads=0)
+    o.prepare_libraries()
     from compact_bench.methods.scaffolding import checkout_folder, new_method, write_files
 
     checkout = checkout_folder()
@@ -89,7 +87,7 @@ def check(
     """
     if every == bool(names):
         raise ConfigError("check: expected names of methods, or --all.")
-    o.quieten(offline=False, threads=1)
+    o.prepare_libraries(threads=1)
     from compact_bench.core.progress import open_display
     from compact_bench.methods.registry import method_names
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -20,11 +22,16 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 160
 DEFAULT_SUITE = "lab"
-"""The suite of every command that is not told another: it needs nothing but what is installed."""
+"""The default suite: it needs nothing but what is installed."""
 
 
 RUN, DATA, PLACE = "What is run", "Settings and data", "Where and how it runs"
 """Headings in the help of a command."""
+
+
+def option(panel: str, *names: str, **more: Any) -> Any:
+    """An option in a panel of a command's help; `names` and the rest as `typer.Option` takes them."""
+    return typer.Option(*names, rich_help_panel=panel, **more)
 
 
 class FaultChoice(StrEnum):
@@ -34,125 +41,100 @@ class FaultChoice(StrEnum):
     drop = "drop"
 
 
-SuiteName = Annotated[
-    str, typer.Option("--suite", rich_help_panel=RUN, help="Suite name or a suite's TOML file.")
-]
-Profile = Annotated[str, typer.Option("--profile", rich_help_panel=RUN, help="Scale: smoke, lite or full.")]
-Seeds = Annotated[
-    str, typer.Option("--seeds", rich_help_panel=RUN, help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")
-]
+SuiteName = Annotated[str, option(RUN, "--suite", help="Suite name or a suite's TOML file.")]
+Profile = Annotated[str, option(RUN, "--profile", help="Scale: smoke, lite or full.")]
+Seeds = Annotated[str, option(RUN, "--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")]
 StudentName = Annotated[
-    str,
-    typer.Option(
-        "--student", rich_help_panel=RUN, help="Hub id, folder or packaged student. Default: the suite's."
-    ),
+    str, option(RUN, "--student", help="Hub id, folder or packaged student. Default: the suite's.")
 ]
 MethodNames = Annotated[
     str,
-    typer.Option(
+    option(
+        RUN,
         "--methods",
-        rich_help_panel=RUN,
-        help="Only these methods, as a,b[variant],c; those without a row get one. table: all of the table's; "
-        "all: these and every other registered method; claims: all that methods' claims are about.",
+        help="Only these methods, as a,b[variant],c; a method without a row gets one. "
+        "table: every method of the table; all: these and every other registered method; "
+        "claims: all methods that the claims are about.",
     ),
 ]
 Tables = Annotated[
-    list[str],
-    typer.Option(
-        "--table", rich_help_panel=RUN, help="Table, or tables as 2,5: names or TOML files; may be repeated."
-    ),
+    list[str], option(RUN, "--table", help="Table, or tables as 2,5: names or TOML files; may be repeated.")
 ]
 Overrides = Annotated[
-    list[str],
-    typer.Option(
-        "--set", rich_help_panel=DATA, metavar="KEY=VALUE", help="Change a setting; may be repeated."
-    ),
+    list[str], option(DATA, "--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
 ]
 World = Annotated[
     list[str],
-    typer.Option(
+    option(
+        DATA,
         "--world",
-        rich_help_panel=DATA,
         metavar="KEY=VALUE",
         help="Change a suite's world, as slip_rate=0.2; may be repeated.",
     ),
 ]
 OnFault = Annotated[
-    FaultChoice,
-    typer.Option(
-        "--on-fault", rich_help_panel=DATA, help="Faulty training questions: stop, or drop and list them."
-    ),
+    FaultChoice, option(DATA, "--on-fault", help="Faulty training questions: stop, or drop and list them.")
 ]
 Rationales = Annotated[
-    str,
-    typer.Option(
-        "--rationales", rich_help_panel=DATA, help="Your own rationale file (JSON or JSONL) to train on."
-    ),
+    str, option(DATA, "--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
 ]
 Teachers = Annotated[
     str,
-    typer.Option(
-        "--teachers",
-        rich_help_panel=DATA,
-        help="Only these teachers, as a,b or a@level,b; with --rationales, their names.",
+    option(
+        DATA, "--teachers", help="Only these teachers, as a,b or a@level,b; with --rationales, their names."
     ),
 ]
-Mirror = Annotated[
-    Path | None,
-    typer.Option("--mirror", rich_help_panel=PLACE, help="Folder laid out as owner/repo/commit/path."),
-]
+Mirror = Annotated[Path | None, option(PLACE, "--mirror", help="Folder laid out as owner/repo/commit/path.")]
 Store = Annotated[
-    Path | None,
-    typer.Option(
-        "--store", rich_help_panel=PLACE, help="Where runs are kept. Default: ./compact_bench_store."
-    ),
+    Path | None, option(PLACE, "--store", help="Where runs are kept. Default: ./compact_bench_store.")
 ]
 Tune = Annotated[
     bool,
-    typer.Option(
+    option(
+        RUN,
         "--tune",
-        rich_help_panel=RUN,
         help="Choose every row's learning rate from one grid, on the validation split, with equal trials.",
     ),
 ]
-Output = Annotated[
-    Path, typer.Option("--output", rich_help_panel=PLACE, help="Folder for RESULTS.md, .csv and .tex.")
-]
+Output = Annotated[Path, option(PLACE, "--output", help="Folder for RESULTS.md, .csv and .tex.")]
 Reproduction = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        PLACE,
         "--reproduction",
-        rich_help_panel=PLACE,
         help="Also write the reproduction page to this file: methods' claims and what these runs say.",
     ),
 ]
 Figures = Annotated[
     str,
-    typer.Option(
-        "--figures", rich_help_panel=PLACE, help="Folder of pictures, seen from --output. Default: the same."
-    ),
+    option(PLACE, "--figures", help="Folder of pictures, relative to --output. Default: the same folder."),
 ]
-Offline = Annotated[bool, typer.Option("--offline", rich_help_panel=PLACE, help="Never use the network.")]
+Offline = Annotated[bool, option(PLACE, "--offline", help="Never use the network.")]
 Threads = Annotated[
     int,
-    typer.Option(
+    option(
+        PLACE,
         "--threads",
-        rich_help_panel=PLACE,
         min=0,
-        help="CPU threads of a worker; 0: one for a small student, else all there are.",
+        help="CPU threads of a worker; 0: one for a small student, else all cores.",
     ),
 ]
 Workers = Annotated[
     int,
-    typer.Option(
+    option(
+        PLACE,
         "--workers",
-        rich_help_panel=PLACE,
         min=0,
         help="Runs at a time; 0: as many as cores (at most 4) for a small student on the CPU, else 1.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", rich_help_panel=PLACE, help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, option(PLACE, "--device", help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunName = Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")]
 
 
 def out() -> Console:
@@ -198,14 +180,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
-def quieten(offline: bool, threads: int) -> None:
+def prepare_libraries(offline: bool = False, threads: int = 0, mirror: Path | None = None) -> None:
     """Set what the libraries underneath read once, before any of them is imported.
 
     Args:
-        offline: whether the network must not be used.
+        offline: whether the network must not be used; the environment may say so too.
         threads: CPU threads, 0 to leave the default.
+        mirror: the mirror folder, where the packaged student is looked for too.
     """
-    if offline:
+    from compact_bench.core import paths
+
+    if mirror is not None:
+        os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
+    if offline or paths.offline():
         os.environ["COMPACT_BENCH_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -217,55 +204,87 @@ def quieten(offline: bool, threads: int) -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
-def make_request(
-    *,
-    suite: str,
-    profile: str,
-    seeds: str = "",
-    student: str = "",
-    overrides: Sequence[str] = (),
-    world: Sequence[str] = (),
-    on_fault: FaultChoice = FaultChoice.stop,
-    rationales: str = "",
-    teachers: str = "",
-    mirror: Path | None = None,
-    store: Path | None = None,
-    offline: bool = False,
-    threads: int = 0,
-    device: str = "auto",
-) -> Request:
-    """What the options ask for; folders that are not given come from the environment.
+@dataclass(frozen=True)
+class RequestOptions:
+    """The options that make a `Request`; a command takes those of them that `takes` names."""
+
+    suite: SuiteName = DEFAULT_SUITE
+    profile: Profile = "lite"
+    seeds: Seeds = ""
+    student: StudentName = ""
+    overrides: Overrides = field(default_factory=list)
+    world: World = field(default_factory=list)
+    on_fault: OnFault = FaultChoice.stop
+    rationales: Rationales = ""
+    teachers: Teachers = ""
+    mirror: Mirror = None
+    store: Store = None
+    offline: Offline = False
+    threads: Threads = 0
+    device: Device = "auto"
+
+    def request(self) -> Request:
+        """The request; folders that are not given come from the environment.
+
+        Raises:
+            ConfigError: the seeds are not numbers.
+        """
+        prepare_libraries(self.offline, self.threads, self.mirror)
+        from compact_bench.core import paths
+        from compact_bench.runs.session import Request
+
+        return Request(
+            suite=self.suite,
+            profile=self.profile,
+            seeds=parse_seeds(self.seeds),
+            student=self.student or None,
+            overrides=tuple(self.overrides),
+            world=tuple(self.world),
+            on_fault=self.on_fault.value,
+            rationales=self.rationales or None,
+            teachers=csv_names(self.teachers),
+            mirror=self.mirror or paths.mirror_dir(),
+            offline=self.offline or paths.offline(),
+            cache=paths.cache_dir(),
+            store=self.store or paths.store_dir(),
+            device=self.device,
+            threads=self.threads,
+        )
+
+
+def takes(
+    options: type[Any], names: str = "", *, leave_out: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that a dataclass declares; its first argument is an instance of it.
 
     Args:
-        suite, profile, seeds, student, overrides, world, on_fault, rationales, teachers, mirror, store,
-            offline, threads, device: as the options above give them.
-
-    Raises:
-        ConfigError: the seeds are not numbers.
+        options: a dataclass whose annotations are typer's.
+        names: fields that become options, separated by spaces, the others keep their defaults; "" for all.
+        leave_out: fields that do not, where `names` is "".
     """
-    from compact_bench.core import paths
+    hints = get_type_hints(options, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=one.default if one.default_factory is MISSING else one.default_factory(),
+            annotation=hints[one.name],
+        )
+        for one in fields(options)
+        if (not names or one.name in names.split()) and one.name not in leave_out.split()
+    ]
 
-    offline = offline or paths.offline()
-    quieten(offline, threads)
-    if mirror is not None:
-        # The packaged student is looked for in the mirror too.
-        os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
-    from compact_bench.runs.session import Request
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def with_options(**values: Any) -> None:
+            chosen = {one.name: values.pop(one.name) for one in shared}
+            command(options(**chosen), **values)
 
-    return Request(
-        suite=suite,
-        profile=profile,
-        seeds=parse_seeds(seeds),
-        student=student or None,
-        overrides=tuple(overrides),
-        world=tuple(world),
-        on_fault=on_fault.value,
-        rationales=rationales or None,
-        teachers=csv_names(teachers),
-        mirror=mirror or paths.mirror_dir(),
-        offline=offline,
-        cache=paths.cache_dir(),
-        store=store or paths.store_dir(),
-        device=device,
-        threads=threads,
-    )
+        _, *rest = inspect.signature(command, eval_str=True).parameters.values()
+        # Typer reads a command's options from its signature.
+        parameters = [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in rest), *shared]
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+        return with_options
+
+    return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from compact_bench.cli import options as o
 
 if TYPE_CHECKING:
+    from compact_bench.commands.reproduce import TablesRequest
     from compact_bench.runs.execution import Outcome
 
 EXIT_INTERRUPTED = 130
@@ -23,11 +25,7 @@ again; several at once on one store share the work.
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands.
-
-    Args:
-        app: the command line.
-    """
+    """Add this module's commands."""
     app.command(
         help=REPRODUCE_HELP, epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1"
     )(reproduce)
@@ -36,94 +34,53 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
 
 
+@dataclass(frozen=True)
+class TableOptions(o.RequestOptions):
+    """The options of commands that write tables."""
+
+    table: o.Tables = field(default_factory=lambda: ["2"])
+    methods: o.MethodNames = ""
+    output: o.Output = Path(".")
+    figures: o.Figures = ""
+    reproduction: o.Reproduction = None
+    tune: o.Tune = False
+
+    def tables(self) -> TablesRequest:
+        """Which tables are written, and where."""
+        from compact_bench.commands.reproduce import TablesRequest
+
+        names, methods = o.all_names(self.table), o.csv_names(self.methods)
+        return TablesRequest(names, self.output, methods, self.tune, self.figures, self.reproduction)
+
+
+@o.takes(TableOptions)
 def reproduce(
-    table: o.Tables = ["2"],  # noqa: B006
-    suite: o.SuiteName = o.DEFAULT_SUITE,
-    profile: o.Profile = "lite",
-    seeds: o.Seeds = "",
-    methods: o.MethodNames = "",
-    student: o.StudentName = "",
-    overrides: o.Overrides = [],  # noqa: B006
-    world: o.World = [],  # noqa: B006
-    on_fault: o.OnFault = o.FaultChoice.stop,
-    rationales: o.Rationales = "",
-    teachers: o.Teachers = "",
-    mirror: o.Mirror = None,
-    store: o.Store = None,
-    output: o.Output = Path("."),
-    figures: o.Figures = "",
-    reproduction: o.Reproduction = None,
-    offline: o.Offline = False,
-    threads: o.Threads = 0,
+    options: TableOptions,
     workers: o.Workers = 0,
-    device: o.Device = "auto",
-    tune: o.Tune = False,
     quiet: o.Quiet = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
+    dry_run: o.DryRun = False,
 ) -> None:
-    """Plan a table, run what the store lacks, write RESULTS.md, .csv and .tex; interrupted, it continues."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        student=student,
-        overrides=overrides,
-        world=world,
-        on_fault=on_fault,
-        rationales=rationales,
-        teachers=teachers,
-        mirror=mirror,
-        store=store,
-        offline=offline,
-        threads=threads,
-        device=device,
-    )
-    from compact_bench.commands.reproduce import TablesRequest, reproduce_tables
+    """Plan a table, run what the store lacks, write RESULTS.md, .csv and .tex; continue if interrupted."""
+    request = options.request()
+    from compact_bench.commands.reproduce import reproduce_tables
 
-    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
+    tables = options.tables()
     end_with(
-        reproduce_tables(request, asked, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
+        reproduce_tables(request, tables, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
     )
 
 
+@o.takes(o.RequestOptions)
 def run(
+    options: o.RequestOptions,
     method: Annotated[
         str, typer.Argument(help="Method, or METHOD[VARIANT]; `compact-bench list methods` shows them.")
     ],
-    suite: o.SuiteName = o.DEFAULT_SUITE,
-    profile: o.Profile = "lite",
-    seeds: o.Seeds = "",
-    student: o.StudentName = "",
-    overrides: o.Overrides = [],  # noqa: B006
-    world: o.World = [],  # noqa: B006
-    on_fault: o.OnFault = o.FaultChoice.stop,
-    rationales: o.Rationales = "",
-    teachers: o.Teachers = "",
-    mirror: o.Mirror = None,
-    store: o.Store = None,
-    offline: o.Offline = False,
-    threads: o.Threads = 0,
     workers: o.Workers = 0,
-    device: o.Device = "auto",
     quiet: o.Quiet = False,
 ) -> None:
     """Run one method (single_teacher: each teacher, or the one of --set teacher=NAME) and show its scores."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        student=student,
-        overrides=overrides,
-        world=world,
-        on_fault=on_fault,
-        rationales=rationales,
-        teachers=teachers,
-        mirror=mirror,
-        store=store,
-        offline=offline,
-        threads=threads,
-        device=device,
-    )
+    request = options.request()
     from compact_bench.commands.reproduce import run_method
 
     outcome = run_method(request, method, console=o.status(), quiet=quiet, workers=workers)
@@ -135,70 +92,19 @@ def run(
     end_with(outcome)
 
 
-def report(
-    table: o.Tables = ["2"],  # noqa: B006
-    suite: o.SuiteName = o.DEFAULT_SUITE,
-    profile: o.Profile = "lite",
-    seeds: o.Seeds = "",
-    methods: o.MethodNames = "",
-    student: o.StudentName = "",
-    overrides: o.Overrides = [],  # noqa: B006
-    world: o.World = [],  # noqa: B006
-    rationales: o.Rationales = "",
-    teachers: o.Teachers = "",
-    on_fault: o.OnFault = o.FaultChoice.stop,
-    mirror: o.Mirror = None,
-    store: o.Store = None,
-    output: o.Output = Path("."),
-    figures: o.Figures = "",
-    reproduction: o.Reproduction = None,
-    offline: o.Offline = False,
-    tune: o.Tune = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """Write the tables from the records that are there; nothing is run, empty cells say why."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        student=student,
-        overrides=overrides,
-        world=world,
-        rationales=rationales,
-        teachers=teachers,
-        on_fault=on_fault,
-        mirror=mirror,
-        store=store,
-        offline=offline,
-        threads=0,
-        device="auto",
-    )
-    from compact_bench.commands.reproduce import TablesRequest, report_tables
+@o.takes(TableOptions, leave_out="threads device")
+def report(options: TableOptions, quiet: o.Quiet = False) -> None:
+    """Write the tables from the records in the store; nothing is run, empty cells say why."""
+    request = options.request()
+    from compact_bench.commands.reproduce import report_tables
 
-    asked = TablesRequest(o.all_names(table), output, o.csv_names(methods), tune, figures, reproduction)
-    report_tables(request, asked, console=o.status(), quiet=quiet)
+    report_tables(request, options.tables(), console=o.status(), quiet=quiet)
 
 
-def prefetch(
-    suite: o.SuiteName = o.DEFAULT_SUITE,
-    profile: o.Profile = "lite",
-    student: o.StudentName = "",
-    world: o.World = [],  # noqa: B006
-    mirror: o.Mirror = None,
-    offline: o.Offline = False,
-    quiet: o.Quiet = False,
-) -> None:
+@o.takes(o.RequestOptions, "suite profile student world mirror offline")
+def prefetch(options: o.RequestOptions, quiet: o.Quiet = False) -> None:
     """Fetch a suite's files and its student into the cache, so that runs need no network."""
-    request = o.make_request(
-        suite=suite,
-        profile=profile,
-        student=student,
-        world=world,
-        mirror=mirror,
-        offline=offline,
-        threads=0,
-        device="auto",
-    )
+    request = options.request()
     from compact_bench.commands.prefetch import prefetch_all
 
     console = o.status()
@@ -208,11 +114,7 @@ def prefetch(
 
 
 def end_with(outcome: Outcome) -> None:
-    """Leave with the exit code that says how the runs ended.
-
-    Args:
-        outcome: of the command.
-    """
+    """Leave with the exit code that says how the runs ended."""
     if outcome.interrupted:
         typer.echo("Interrupted. The same command continues where it stopped.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)

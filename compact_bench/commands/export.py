@@ -26,7 +26,7 @@ class Export:
         student_folder: reads with `from_pretrained`.
         task_folder: reads with `lm_eval --include_path`.
         command: evaluates the student exactly as the run was evaluated.
-        prompt_prefix: what the task files have in front of every question, as the run was asked; or "".
+        prompt_prefix: text that the task files put before every question, as the run's evaluation did; or "".
     """
 
     student_folder: Path
@@ -39,7 +39,7 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     """Write a run's merged student and its task files.
 
     Args:
-        session: a workbench of the run's own suite, student and data.
+        session: has the run's suite, student and data.
         record: the run.
         folder: where; must not exist, or be empty.
 
@@ -47,7 +47,7 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
         ConfigError: the folder holds something.
         StoreError: the run is not done, or its weights are no longer what was evaluated.
     """
-    from compact_bench.evaluation import asked_with, lm_eval_command, write_task_folder
+    from compact_bench.evaluation.task_files import asked_with, lm_eval_command, write_task_folder
     from compact_bench.students.student import save_student
 
     if record.status != "done":

@@ -1,4 +1,4 @@
-"""Fetch what runs will need, and tell what of it is at hand."""
+"""Fetch what runs need, and count what of it is at hand."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from compact_bench.runs.session import Request, Session
 def prefetch_all(request: Request) -> Iterator[str]:
     """Fetch a suite's files into the cache or check them in the mirror, then fetch the student.
 
-    Args:
-        request: suite, student, cache, mirror, offline.
-
     Yields:
         One line per thing that is now at hand.
 
@@ -27,19 +24,14 @@ def prefetch_all(request: Request) -> Iterator[str]:
 
     session = Session(request)
     refs = suite_files(session.spec, request.teachers)
-    found = Sources(request.cache, request.mirror, request.offline).fetch_all(refs)
+    origins = Sources(request.cache, request.mirror, request.offline).fetch_all(refs)
     for ref in refs:
-        yield f"{ref.repo} {ref.path}: {found[ref]}"
+        yield f"{ref.repo} {ref.path}: {origins[ref]}"
     yield f"student {session.student_name}: {resolve_student(session.student_name)}"
 
 
 def suite_file_counts(cache: Path, mirror: Path | None) -> dict[str, tuple[int, int]]:
-    """For every packaged suite, how many of its upstream files are at hand, and how many there are.
-
-    Args:
-        cache: the cache folder.
-        mirror: the mirror folder, or None.
-    """
+    """For every packaged suite, how many of its upstream files are at hand, and how many there are."""
     sources = Sources(cache, mirror, offline=True)
     counts = {}
     for name in suite_names():

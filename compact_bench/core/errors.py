@@ -34,13 +34,7 @@ class ConfigError(CompactBenchError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that is not registered.
-
-    Args:
-        kind: what was looked up, for example "method".
-        name: the name as given.
-        known: the names there are.
-    """
+    """A name that is not registered."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -51,13 +45,16 @@ class UnknownNameError(ConfigError):
         self.kind, self.name, self.near = kind, name, tuple(near)
 
 
+class PluginError(ConfigError):
+    """Code of another package failed; nothing but what it was asked for suffers."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing wrong with one place of one input.
 
     Attributes:
         where: file, and row and field where they are known ("a.json, row 3, field 'CoT'").
-        problem: what was expected and what was found.
         question_id: the question the fault belongs to, or None when it is the file's.
     """
 
@@ -73,9 +70,7 @@ class DataError(CompactBenchError):
     """A data file, a download or a question is wrong; lists every fault found, not only the first.
 
     Args:
-        summary: one line that says what was being read.
         faults: the faults, in file order.
-        mend: what the user can do about them.
     """
 
     exit_code = 3

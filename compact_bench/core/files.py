@@ -23,6 +23,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # In the file's own folder: a rename is atomic within one file system only.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX)
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -34,6 +35,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+        # The rename itself is on disk only when the folder is.
         _sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
@@ -50,6 +52,23 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data with `write_atomic`, on one line.
+
+    Raises:
+        ValueError: a number in it is not finite, which JSON cannot hold.
+    """
+    write_atomic(path, json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote, or None where nothing can be read: what is remembered can be made again."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def read_bytes(path: Path) -> bytes | None:

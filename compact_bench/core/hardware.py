@@ -1,10 +1,11 @@
-"""What the hardware does natively: device, dtype and threads."""
+"""What the hardware does natively and has free: device, dtype, memory."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -19,15 +20,12 @@ _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch
 def cpu_has_native_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16, AMX or Arm BF16)."""
     read = getattr(torch.cpu, "get_capabilities", None)
-    found = read() if callable(read) else {}
-    return any(bool(found.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+    capabilities = read() if callable(read) else {}
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """The device to run on.
-
-    Args:
-        device: "auto" (the first GPU, else the CPU) or anything `torch.device` takes.
+    """The device to run on: the first GPU, else the CPU ("auto"), or anything `torch.device` takes.
 
     Raises:
         ConfigError: the name is unknown or the device is not there.
@@ -44,11 +42,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def choose_weight_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Type of a student's weights: float32 on CPUs, bfloat16 on GPUs that have it.
-
-    Args:
-        dtype: "auto", "float64", "float32" or "bfloat16".
-        device: where the weights will be.
+    """Type of a student's weights; "auto" is float32 on CPUs, bfloat16 on GPUs that have it.
 
     Raises:
         ConfigError: the name is unknown.
@@ -64,56 +58,64 @@ def choose_weight_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def choose_compute_dtype(
     dtype: Literal["auto", "float32", "bfloat16"], device: torch.device
 ) -> Literal["float32", "bfloat16"]:
-    """Type that training computes in: bfloat16 where it is native, else float32.
-
-    Args:
-        dtype: the setting `train.dtype`.
-        device: where training runs.
-    """
+    """Type that training computes in: bfloat16 where it is native, else float32."""
     if dtype != "auto":
         return dtype
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_native_bf16()
     return "bfloat16" if native else "float32"
 
 
-@contextmanager
-def keep_freed_memory() -> Iterator[None]:
+def available_memory_bytes() -> int | None:
+    """Memory that this process may still take: the smaller of the machine's and its control group's."""
+    found: list[int] = []
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file():
+        text = limit.read_text(encoding="utf-8").strip()
+        if text.isdecimal():
+            found.append(max(0, int(text) - int(used.read_text(encoding="utf-8"))))
+    return min(found) if found else None
+
+
+def keep_freed_memory() -> AbstractContextManager[None]:
     """Freed memory stays with this process inside, and goes back to the system at the end.
 
     glibc gives large tensors pages of their own and returns them, so that each step pays for all its pages
     again: a tenth of a training step and more. Elsewhere than with glibc nothing happens.
     """
-    libc = _glibc()
-    if libc is None:
-        yield
-        return
-    libc.mallopt(_M_MMAP_MAX, 0)
-    libc.mallopt(_M_TRIM_THRESHOLD, -1)
-    try:
-        yield
-    finally:
-        libc.mallopt(_M_MMAP_MAX, 65536)
-        libc.mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
-        libc.malloc_trim(0)
+    return _malloc({_M_MMAP_MAX: (0, 65536), _M_TRIM_THRESHOLD: (-1, 128 * 1024)}, trim=True)
 
 
-@contextmanager
-def return_freed_memory() -> Iterator[None]:
+def return_freed_memory() -> AbstractContextManager[None]:
     """Every large tensor has pages of its own inside and returns them: the lowest peak, at a price in time.
 
     What stays from each layer would otherwise lie between what was freed around it, and the holes do not fit
     what comes next. Elsewhere than with glibc nothing happens.
     """
+    # 32 MiB is where glibc's own rule ends up once a process has freed large blocks.
+    return _malloc({_M_MMAP_THRESHOLD: (4 * 2**20, 32 * 2**20)})
+
+
+@contextmanager
+def _malloc(options: Mapping[int, tuple[int, int]], *, trim: bool = False) -> Iterator[None]:
+    """Options of glibc's malloc, each as (inside, afterwards); `trim` returns freed memory at the end."""
     libc = _glibc()
     if libc is None:
         yield
         return
-    libc.mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
+    for option, (inside, _) in options.items():
+        libc.mallopt(option, inside)
     try:
         yield
     finally:
-        # Where glibc's own rule ends up once a process has freed large blocks.
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+        for option, (_, afterwards) in options.items():
+            libc.mallopt(option, afterwards)
+        if trim:
+            libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:

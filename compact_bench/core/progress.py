@@ -46,10 +46,7 @@ class PlainDisplay:
     """Lines for logs and pipes, at most one every `interval_seconds`; it tells of every lane.
 
     Args:
-        write: called with every line.
-        quiet: whether nothing is shown.
         interval_seconds: least time between two progress lines.
-        clock: seconds, monotonic.
     """
 
     def __init__(
@@ -89,11 +86,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A bar for every lane, redrawn in place, below the lines that stay.
-
-    Args:
-        progress: a started rich progress.
-    """
+    """A bar for every lane, redrawn in place, below the lines that stay."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -123,12 +116,7 @@ class LiveDisplay:
 
 @contextmanager
 def open_display(console: Console, *, quiet: bool = False) -> Iterator[Display]:
-    """The display that suits where the output goes.
-
-    Args:
-        console: the console that progress is written to.
-        quiet: whether to show nothing.
-    """
+    """The display that suits where the output goes."""
     if quiet or not console.is_terminal:
         yield PlainDisplay(
             lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), quiet=quiet
@@ -149,10 +137,8 @@ class _Phase:
     """How far a part of a run is.
 
     Attributes:
-        name: which part.
         first, total: how much was done when it was first heard of, and how much there is to do.
         since: when it was first heard of, in seconds.
-        done: how much is done now.
         seen: when that was heard.
     """
 
@@ -183,12 +169,11 @@ class _Work:
 
     Attributes:
         expected_seconds: run -> estimate, of every run that has not ended.
-        lanes: those in which runs may execute.
-        lock: held while any of it is read or changed.
     """
 
     expected_seconds: dict[str, float]
     lanes: list[Ticker] = field(default_factory=list)
+    # Every lane reports from a thread of its own.
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -196,9 +181,7 @@ class Ticker:
     """Turns a command's runs into display lines with the time that is left; one for every lane.
 
     Args:
-        display: where lines go.
         expected: run -> estimate in seconds, of all runs that are to execute.
-        clock: seconds, monotonic.
     """
 
     def __init__(
@@ -224,23 +207,12 @@ class Ticker:
         return other
 
     def expect(self, expected: Mapping[str, float]) -> None:
-        """Replace the estimates, now that more is known.
-
-        Args:
-            expected: run -> estimate in seconds, of every run that has not ended.
-        """
+        """Replace the estimates (run -> seconds, of every run that has not ended), now that more is known."""
         with self._work.lock:
             self._work.expected_seconds = dict(expected)
 
     def begin(self, run: str, label: str, position: int, count: int) -> None:
-        """A run starts in this lane.
-
-        Args:
-            run: its name in the estimates.
-            label: its short name.
-            position: 1 for the first of the runs to execute.
-            count: runs to execute.
-        """
+        """A run starts in this lane, the `position`-th (from 1) of `count` to execute."""
         with self._work.lock:
             self._run, self._head, self._started = run, f"[{position}/{count}] {label}", self._clock()
             self._phase = _Phase("", 0, 0, self._started)
@@ -297,8 +269,8 @@ class Ticker:
         """Show where the run is."""
         with self._work.lock:
             self._phase = self._phase.moved(text.partition(" ")[0], done, total, self._clock())
-        said = f"{self._head}: {text}" if self._head else text
-        self.display.step(self._lane, done, total, said, duration(self.left_seconds()))
+        line = f"{self._head}: {text}" if self._head else text
+        self.display.step(self._lane, done, total, line, duration(self.left_seconds()))
 
     def phase(self, name: str) -> Callable[[int, int, str], None]:
         """A progress callback whose lines start with `name`."""

@@ -22,10 +22,7 @@ GIB = 1024**3
 
 
 def collect_provenance(**more: Any) -> dict[str, Any]:
-    """Everything a reader needs to judge, or repeat, a run.
-
-    Args:
-        more: added as it is: device, dtype, data fingerprint, times.
+    """Everything a reader needs to judge, or repeat, a run; `more` is added as it is.
 
     Returns:
         Plain data: "code", "packages", "python", "platform", "hardware", and `more`.
@@ -144,17 +141,12 @@ def _memory_gib() -> float | None:
 
 
 def flat(provenance: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested provenance as "hardware.cpu" -> text, in key order.
-
-    Args:
-        provenance: what `collect_provenance` gave.
-        prefix: put before every name.
-    """
-    found: dict[str, str] = {}
+    """Nested provenance as "hardware.cpu" -> text, in key order."""
+    entries: dict[str, str] = {}
     for name in sorted(provenance):
         value = provenance[name]
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
+            entries |= flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = "none" if value is None else str(value)
-    return found
+            entries[f"{prefix}{name}"] = "none" if value is None else str(value)
+    return entries

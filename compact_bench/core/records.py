@@ -22,8 +22,6 @@ class RationaleTruth:
     Attributes:
         is_right: whether every step and the answer are right.
         first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
-        steps: how many steps the rationale has.
-        style: how it is told.
     """
 
     is_right: bool
@@ -53,9 +51,6 @@ class RationalePair:
     """A right and a wrong text by one teacher that take a similar path.
 
     Attributes:
-        teacher: whose they are.
-        chosen: the right one.
-        rejected: the wrong one.
         origin: "corrupted" where the wrong one was made from the right one, "rectified" where the right one
             was made from the wrong one.
     """
@@ -71,8 +66,6 @@ class PeerReview:
     """What one teacher holds of another's rationale.
 
     Attributes:
-        author: the teacher whose rationale is scored.
-        reviewer: the teacher who scores it.
         score: 1 (bad) to 5 (good), or None where the reviewer gave no valid score.
     """
 
@@ -86,7 +79,6 @@ class Feedback:
     """What a teacher says about a student's wrong answer.
 
     Attributes:
-        teacher: who says it.
         text: what; "{mistake}" in it stands for the student's answer.
     """
 
@@ -129,23 +121,27 @@ class Question:
 
 
 def without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:
-    """The questions as a method may see them: without a suite's knowledge of which rationales are right.
-
-    Args:
-        questions: the questions.
-    """
+    """The questions as a method may see them: without a suite's knowledge of which rationales are right."""
     return tuple(
         replace(q, rationales=tuple(replace(r, truth=None) for r in q.rationales)) for q in questions
     )
 
 
-def fingerprint(value: Any, length: int = 16) -> str:
-    """Short, stable hash of plain data (JSON with sorted keys, sha256).
+def plain(value: Any) -> Any:
+    """A value as JSON data: dataclasses and mappings as objects, tuples as lists, numpy's numbers as ours."""
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value
 
-    Args:
-        value: anything `json.dumps` accepts.
-        length: hexadecimal digits returned.
-    """
+
+def fingerprint(value: Any, length: int = 16) -> str:
+    """Short, stable hash of plain data, anything that `json.dumps` accepts (sorted keys, sha256)."""
+    # Every option is part of every run's name: another separator, and all stored runs would be lost.
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
@@ -160,15 +156,11 @@ class RunKey:
     """Everything a run's result depends on; its hash names the run directory.
 
     Attributes:
-        method: registry name.
         variant: what distinguishes runs of one method ("gpt-4o" for a single teacher), or "".
-        student: name of the student as given.
         student_revision: fingerprint of its weights and tokenizer.
-        suite: suite name.
         suite_fingerprint: hash of the suite's definition and of the questions it yields for training
             and validation.
         profile: "smoke", "lite" or "full"; of a tuning trial, with `TRIAL` at its end.
-        seed: the run's seed.
         settings: the resolved settings, every value (method, train, lora, eval).
         results_version: raised by the project whenever a code change can move results.
     """
@@ -211,7 +203,6 @@ class RunRecord:
     """What a run left behind; tables are made from nothing else.
 
     Attributes:
-        key: the run.
         status: "done", "failed" or "unsupported".
         reason: why it is not done (first line of the error, or the method's reason); "" when done.
         training: optimiser_steps, epochs, questions, branches, tokens (supervised), total_tokens,
@@ -239,12 +230,9 @@ class Cell:
     """One number of a table, over runs.
 
     Attributes:
-        row: row label.
-        column: column name.
         mean: mean over seeds and items, or None when there is none.
         low, high: 95 % interval, or None.
         seed_sd: standard deviation over seeds, or None with fewer than two.
-        seeds, items: how many of each.
         reason: why the cell is empty; "" when it is not.
     """
 
@@ -264,12 +252,7 @@ RESULTS_VERSION = 2
 
 
 def value_at(record: RunRecord, path: str) -> Any:
-    """What a record holds at a dotted path ("probes.validation_nats.after_question"); None if nothing.
-
-    Args:
-        record: the record.
-        path: a field of `RunRecord`, then keys.
-    """
+    """What a record holds at a dotted path ("probes.validation_nats.after_question"); None if nothing."""
     head, *rest = path.split(".")
     value: Any = getattr(record, head, None)
     for name in rest:

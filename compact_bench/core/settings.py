@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
@@ -138,13 +140,22 @@ def setting_names(method_fields: Sequence[str] = ()) -> Iterator[str]:
         yield f"method.{field}"
 
 
-def describe_validation_error(error: ValidationError, where: str) -> str:
-    """All faults of one pydantic error as one message, a line each, without pydantic's links.
+def read_toml(path: Path, model: type[Model]) -> Model:
+    """A TOML file as a model.
 
-    Args:
-        error: the error.
-        where: what was validated ("--set", "suites/svamp.toml").
+    Raises:
+        ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
+    try:
+        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, path.name)) from None
+
+
+def describe_validation_error(error: ValidationError, where: str) -> str:
+    """All faults of a pydantic error of `where` ("--set", a file), a line each, without pydantic's links."""
     lines = [f"{where}: {error.error_count()} value(s) not as expected"]
     for item in error.errors():
         path = ".".join(str(p) for p in item["loc"])
@@ -155,13 +166,24 @@ def describe_validation_error(error: ValidationError, where: str) -> str:
     return "\n".join(lines)
 
 
+def validated(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Data as a model.
+
+    Raises:
+        ConfigError: every fault of it, as `describe_validation_error` writes them.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, where)) from None
+
+
 def apply_overrides(
     base: RunSettings, overrides: Sequence[str], method_fields: Sequence[str] = ()
 ) -> RunSettings:
     """Apply `key=value` overrides; a bare key works where it names one setting only.
 
     Args:
-        base: the settings to start from.
         overrides: texts such as "train.learning_rate=1e-4", "dtype=float32", "temperature=0.5". Values
             are read as YAML scalars or lists.
         method_fields: fields of all known methods' configurations, for bare keys and spelling.
@@ -190,22 +212,17 @@ def apply_overrides(
         raise ConfigError(
             "--set: " + "; ".join(problems) + ". `compact-bench show settings` lists every setting."
         )
-    try:
-        return RunSettings.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, "--set")) from None
+    return validated(RunSettings, data, "--set")
 
 
 def parse_value(raw: str) -> Any:
     """A value given on the command line, read as a YAML scalar or list.
 
-    Args:
-        raw: the text after "=".
-
     Raises:
         yaml.YAMLError: it is neither.
     """
     try:
+        # YAML 1.1 reads "1e-4", which has no point, as text.
         return float(raw) if "e" in raw.lower() else yaml.safe_load(raw)
     except ValueError:
         return yaml.safe_load(raw)
@@ -215,7 +232,6 @@ def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
     """Flat settings with `key=value` overrides applied; of two with one key the later counts.
 
     Args:
-        model: the settings to start from.
         overrides: texts such as "slip_rate=0.2".
         option: the option that gave them, for messages.
 
@@ -230,8 +246,7 @@ def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
         if not sign or not key or not raw:
             problems.append(f"{text!r}: expected key=value")
         elif key not in names:
-            near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-            hint = f", did you mean {' or '.join(near)}?" if near else "."
+            hint = _near(key, {name: name for name in names}) or "."
             problems.append(f"{key!r} names no setting{hint} Known: {', '.join(names)}")
         else:
             try:
@@ -240,10 +255,7 @@ def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
                 problems.append(f"{text!r}: expected a number")
     if problems:
         raise ConfigError(f"{option}: {'; '.join(problems)}.")
-    try:
-        return type(model).model_validate({**model.model_dump(), **changes})
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, option)) from None
+    return validated(type(model), {**model.model_dump(), **changes}, option)
 
 
 def _resolve(key: str, names: Sequence[str], problems: list[str]) -> str | None:
@@ -255,11 +267,14 @@ def _resolve(key: str, names: Sequence[str], problems: list[str]) -> str | None:
     if hits:
         problems.append(f"{key!r} names several settings: {', '.join(hits)}")
         return None
-    leaves = {name.split(".", 1)[1]: name for name in names}
-    near = difflib.get_close_matches(key.split(".")[-1], leaves, n=3, cutoff=0.5)
-    hint = f", did you mean {' or '.join(leaves[n] for n in near)}?" if near else ""
+    hint = _near(key.split(".")[-1], {name.split(".", 1)[1]: name for name in names})
     problems.append(f"{key!r} names no setting{hint}")
     return None
+
+
+def _near(key: str, names: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    return f", did you mean {' or '.join(names[n] for n in near)}?" if near else ""
 
 
 def merged(base: RunSettings, changes: Mapping[str, Mapping[str, Any]], where: str) -> RunSettings:
@@ -272,7 +287,4 @@ def merged(base: RunSettings, changes: Mapping[str, Mapping[str, Any]], where: s
     for section, values in changes.items():
         data.setdefault(section, {})
         data[section] = {**data[section], **values}
-    try:
-        return RunSettings.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, where)) from None
+    return validated(RunSettings, data, where)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import filelock
 
-from compact_bench.core.answers import extract_answer
 from compact_bench.core.errors import ConfigError, NumericalError
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import EvalSettings
@@ -31,6 +30,7 @@ from compact_bench.evaluation.guards import (
 )
 from compact_bench.evaluation.results import EvalProgress, TaskResult
 from compact_bench.evaluation.task_files import (
+    answer_format,
     check_rows,
     generation_options,
     is_generation,
@@ -88,7 +88,6 @@ def evaluate(
             "choices", "label"} for choice tasks.
         settings: items per task, longest generation (tokens), batch size (rows).
         weights_hash: hash of the student's merged weights; names the cache folder.
-        cache_dir: folder of all evaluations.
         on_progress: called before and after every task.
 
     Returns:
@@ -101,55 +100,42 @@ def evaluate(
         NumericalError: the student gives log-likelihoods that are not finite.
     """
     check_rows(benchmarks)
-    with unchanged_tokenizer(student.tokenizer), unchanged_generators():
-        return _evaluate_all(student, benchmarks, settings, weights_hash, cache_dir, on_progress)
-
-
-def _evaluate_all(
-    student: Evaluable,
-    benchmarks: Mapping[str, Rows],
-    settings: EvalSettings,
-    weights_hash: str,
-    cache_dir: Path,
-    on_progress: Callable[[EvalProgress], None],
-) -> dict[str, TaskResult]:
     results: dict[str, TaskResult] = {}
-    engines = Engines(student.model, student.tokenizer, settings)
-    vocabulary = _tokenizer_hash(student.tokenizer)
-    for index, (task, all_rows) in enumerate(benchmarks.items(), 1):
-        rows = limited(all_rows, settings)
-        path = task_path(student, task, settings)
-        depends_on = task_dependencies(student, task, rows, settings, vocabulary, path)
-        job = _Job(task, rows, path, CacheEntry(cache_dir, weights_hash, task_key(depends_on)), depends_on)
-        report = _reporter(on_progress, job, index, len(benchmarks))
-        result, state = job.entry.load(), "cached"
-        if result is None:
-            with _locked(job.entry.lock_file, partial(report, "waiting", None)):
-                result = job.entry.load()
-                if result is None:
-                    report("running", None)
-                    harness = engines.get(path, partial(report, "running", None))
-                    result, state = _evaluate_task(student, job, settings, harness), "done"
-        report(state, result)
-        results[task] = result
+    with unchanged_tokenizer(student.tokenizer), unchanged_generators():
+        engines = Engines(student.model, student.tokenizer, settings)
+        vocabulary = _tokenizer_hash(student.tokenizer)
+        for index, (task, all_rows) in enumerate(benchmarks.items(), 1):
+            rows = limited(all_rows, settings)
+            path = task_path(student, task, settings)
+            depends_on = task_dependencies(student, task, rows, settings, vocabulary, path)
+            entry = CacheEntry(cache_dir, weights_hash, task_key(depends_on))
+            job = _Job(task, rows, path, entry, depends_on)
+            report = _reporter(on_progress, job, index, len(benchmarks))
+            results[task] = _cached_or_evaluated(student, job, settings, engines, report)
     return results
 
 
-def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePath:
-    """What evaluates a task: the engine asked for, or the plain harness with the reason.
+def _cached_or_evaluated(
+    student: Evaluable, job: _Job, settings: EvalSettings, engines: Engines, report: Callable[..., None]
+) -> TaskResult:
+    result, state = job.entry.load(), "cached"
+    if result is None:
+        with _locked(job.entry.lock_file, partial(report, "waiting", None)):
+            # Another process may have made it while this one waited.
+            result = job.entry.load()
+            if result is None:
+                report("running", None)
+                harness = engines.get(job.path, partial(report, "running", None))
+                result, state = _evaluate_task(student, job, settings, harness), "done"
+    report(state, result)
+    return result
 
-    Args:
-        student: gives model and tokenizer.
-        task: task name.
-        settings: the engine asked for.
-    """
+
+def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePath:
+    """What evaluates a task: the engine asked for, or the plain harness with the reason."""
     options = generation_options(task, settings)
     return choose_path(
-        student.model,
-        student.tokenizer,
-        settings.engine,
-        generation=is_generation(task),
-        options=options,
+        student.model, student.tokenizer, settings.engine, generation=is_generation(task), options=options
     )
 
 
@@ -165,8 +151,6 @@ def task_dependencies(
 
     Args:
         student: gives chat template, tokenizer, data type and kind of device.
-        task: task name.
-        rows: the rows evaluated.
         settings: the longest generation counts for generation tasks only.
         tokenizer_hash: from an earlier call, because large tokenizers take a while.
         path: what `task_path` gave, where it is known already.
@@ -176,8 +160,10 @@ def task_dependencies(
     rule = (resources.files("compact_bench") / "core" / "answers.py").read_text(encoding="utf-8")
     return {
         "task": {name: _sha(text) for name, text in sorted(task_texts(task, settings).items())},
+        # The whole text of core/answers.py: any edit of it may score an answer otherwise.
         "answer_rule": _sha(rule),
         "items": fingerprint([dict(row) for row in rows], 32),
+        # Other rows in a batch mean other padding and other kernels, which can move a last bit.
         "batch_size": settings.batch_size,
         "engine": _engine_mark(path or task_path(student, task, settings)),
         "chat_template": _sha(str(tokenizer.chat_template)),
@@ -274,10 +260,11 @@ def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harnes
             apply_chat_template=True,
             fewshot_as_multiturn=True,
         )
-    generation = is_generation(job.task)
+    _, answers = answer_format(job.task)
+    generation = answers.generation
     metric, *other_metrics = ("exact_match", "states_answer") if generation else ("acc_norm", "acc")
     samples = sorted(output["samples"][job.task], key=lambda sample: int(sample["doc_id"]))
-    describe = _generated_item if generation else _choice_item
+    describe = partial(_generated_item, answers.read) if generation else _choice_item
     items = [describe(sample, metric) for sample in samples]
     if [item["id"] for item in items] != [row["id"] for row in job.rows]:
         raise AssertionError("the harness gave other items than the rows it was given")
@@ -319,14 +306,16 @@ def _check_room(student: Evaluable, job: _Job, settings: EvalSettings, context_t
         )
 
 
-def _generated_item(sample: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _generated_item(
+    read: Callable[[str], str | None], sample: Mapping[str, Any], metric: str
+) -> dict[str, Any]:
     generation = str(sample["filtered_resps"][0])
     return {
         "id": str(sample["doc"]["id"]),
         "prompt": sample["arguments"][0][0],
         "generation": generation,
         "gold": sample["doc"]["answer"],
-        "prediction": extract_answer(generation),
+        "prediction": read(generation),
         "score": float(sample[metric]),
     }
 

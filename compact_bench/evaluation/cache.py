@@ -13,43 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import StoreError
+from compact_bench.core.files import read_json, write_atomic
 from compact_bench.evaluation.results import TaskResult
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers, and a run killed meanwhile, see the old text or the new one.
-
-    Args:
-        path: the file; its folder must exist.
-        text: its whole content.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 class CacheEntry:
-    """One task of one student in the cache.
-
-    Args:
-        cache_dir: folder of all evaluations.
-        weights_hash: hash of the student's merged weights.
-        key: hash of everything else that the result depends on.
-    """
+    """One task of one student in the cache."""
 
     def __init__(self, cache_dir: Path, weights_hash: str, key: str) -> None:
         self.key = key
@@ -72,8 +46,8 @@ class CacheEntry:
 
     def load(self) -> TaskResult | None:
         """The stored result, or None where there is none or it does not match its items."""
+        data = read_json(self.result_file)
         try:
-            data = json.loads(self.result_file.read_text(encoding="utf-8"))
             items = self.items_file.read_bytes()
             result = TaskResult.from_plain(data["result"])
             whole = data["items_sha256"] == hashlib.sha256(items).hexdigest()
@@ -84,31 +58,20 @@ class CacheEntry:
     def save(
         self, result: TaskResult, items: Sequence[Mapping[str, Any]], depends_on: Mapping[str, Any]
     ) -> None:
-        """Store the items, then the result.
-
-        Args:
-            result: the result.
-            items: its items, in item order.
-            depends_on: what the key was made of, for people to read.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Store the items, then the result, with what the key was made of for people to read."""
         text = "".join(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
         data = {
             "result": result.plain(),
             "items_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "depends_on": depends_on,
         }
-        write_text_atomically(self.items_file, text)
-        write_text_atomically(self.result_file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        # In this order: a result on disk vouches for the items it was made of.
+        write_atomic(self.items_file, text.encode())
+        write_atomic(self.result_file, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_items(cache_dir: Path, weights_hash: str, cache_key: str) -> list[dict[str, Any]]:
     """The stored items of a finished evaluation: prompt, generation or log-likelihoods, prediction, score.
-
-    Args:
-        cache_dir: folder of all evaluations.
-        weights_hash: hash of the student's merged weights.
-        cache_key: `TaskResult.cache_key`.
 
     Raises:
         StoreError: the evaluation is not there or damaged.

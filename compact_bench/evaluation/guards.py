@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def read_only(*models: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; every module's own mode is restored at the end.
-
-    Args:
-        models: the networks measured; their weights and gradients are not touched.
-    """
+    """Evaluation mode and no gradients inside; every module's own mode is restored at the end."""
     import torch
 
     modes = [(module, module.training) for model in models for module in model.modules()]
@@ -33,11 +29,7 @@ def read_only(*models: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def unchanged_tokenizer(tokenizer: Any) -> Iterator[None]:
-    """Restore the padding settings of a tokenizer, which the harness sets where they are missing.
-
-    Args:
-        tokenizer: a transformers tokenizer.
-    """
+    """Restore the padding settings of a tokenizer, which the harness sets where they are missing."""
     pad_token, side = tokenizer.pad_token, tokenizer.padding_side
     try:
         yield

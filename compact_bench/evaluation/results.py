@@ -12,10 +12,8 @@ class TaskResult:
     """One task's score of one student.
 
     Attributes:
-        task: task name.
         metric: the reported metric ("exact_match" for generation, "acc_norm" for choices).
         value: mean of `items`, as the harness reports it; in [0, 1].
-        n: how many items.
         items: score of each item, in item order.
         item_ids: id of each item, in item order.
         cache_key: name of the cache entry, from all that the result depends on.
@@ -46,21 +44,9 @@ class TaskResult:
         """The result that `plain` gave.
 
         Raises:
-            KeyError: a field is missing.
+            KeyError, TypeError: a field is missing, or is none of these.
         """
-        return cls(
-            task=data["task"],
-            metric=data["metric"],
-            value=float(data["value"]),
-            n=int(data["n"]),
-            items=tuple(float(x) for x in data["items"]),
-            item_ids=tuple(str(x) for x in data["item_ids"]),
-            cache_key=data["cache_key"],
-            seconds=float(data["seconds"]),
-            others={name: float(x) for name, x in data["others"].items()},
-            engine=str(data["engine"]),
-            engine_reason=str(data["engine_reason"]),
-        )
+        return cls(**{**data, "items": tuple(data["items"]), "item_ids": tuple(data["item_ids"])})
 
 
 @dataclass(frozen=True)
@@ -68,16 +54,11 @@ class EvalProgress:
     """Where an evaluation stands; one before and one after every task, and some within.
 
     Attributes:
-        task: the task the event is about.
         index: its place, from 1.
-        total: tasks in all.
         state: "running" before and while a task is computed, "waiting" while another process computes it,
             "done" after it was computed, "cached" when it was found.
-        items: items of the task.
         seconds: wall time of the task (0 before it is computed, the stored time when cached).
-        result: the result, for "done" and "cached".
         done: requests answered so far, of `requests`; 0 of 0 where that is not known.
-        requests: requests of the task.
         reason: why the plain harness evaluates it although the fast engine was asked for, or "".
     """
 

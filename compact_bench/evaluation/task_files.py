@@ -6,67 +6,85 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from compact_bench.core.answers import answer_problem
-from compact_bench.core.errors import ConfigError, DataError, Fault, UnknownNameError
+from compact_bench.core.errors import ConfigError, DataError, Fault
+from compact_bench.core.files import write_atomic
+from compact_bench.core.registry import Source, file_sources, load_named
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation.cache import write_text_atomically
+from compact_bench.evaluation.answers import ANSWERS, AnswerFormat, derived_files
 
-_INCLUDE = re.compile(r"^include:\s*(\S+)\s*$", re.MULTILINE)
+_TASKS = Path(__file__).with_name("tasks")
+_INCLUDE = re.compile(r"^include:\s*_(\w+)\.yaml\s*$", re.MULTILINE)
 _LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
 
 
 def task_names() -> tuple[str, ...]:
-    """Names of the packaged tasks."""
-    names = [entry.name for entry in _folder().iterdir()]
-    return tuple(sorted(n[:-5] for n in names if n.endswith(".yaml") and not n.startswith("_")))
+    """Names of all tasks: the packaged ones, and `task_NAME.yaml` of other packages' data files."""
+    return tuple(sorted(_sources()))
+
+
+def _sources() -> dict[str, Source]:
+    return file_sources("task", ".yaml", {path.stem: path for path in _TASKS.glob("[!_]*.yaml")})
+
+
+def _definition(task: str) -> str:
+    path: Path = load_named("evaluation task", task, _sources())
+    return path.read_text(encoding="utf-8")
+
+
+def answer_format(task: str) -> tuple[str, AnswerFormat]:
+    """Name of the format in which a task's answers are given, and the format.
+
+    Raises:
+        UnknownNameError: there is no such task, or no such format.
+        ConfigError: the task's file names none, or the format cannot be imported.
+    """
+    found = _INCLUDE.search(_definition(task))
+    if found is None:
+        known = ", ".join(ANSWERS.sources())
+        raise ConfigError(f"task {task!r}: expected a line `include: _FORMAT.yaml`, of {known}.")
+    return found[1], ANSWERS.get(found[1])
 
 
 def is_generation(task: str) -> bool:
     """Whether the student writes the answer (True) or options are scored (False).
 
     Raises:
-        UnknownNameError: there is no such task.
+        UnknownNameError, ConfigError: see `answer_format`.
     """
-    return "_generation.yaml" in task_texts(task, EvalSettings())
+    return answer_format(task)[1].generation
 
 
 def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
-    """File name -> text of everything that defines a task, with the settings written in.
-
-    Args:
-        task: task name.
-        settings: gives the longest generation, which only generation tasks mention.
+    """File name -> text of everything that defines a task, with the longest generation written in.
 
     Raises:
         UnknownNameError: there is no such task.
     """
-    if task not in task_names():
-        raise UnknownNameError("evaluation task", task, task_names())
-    text = _read(f"{task}.yaml")
-    texts = {f"{task}.yaml": text, "utils.py": _read("utils.py")}
-    for base in _INCLUDE.findall(text):
-        texts[base] = _LONGEST.sub(rf"\g<1>{settings.max_new_tokens}", _read(base))
-    return texts
+    name, _ = answer_format(task)
+    packaged = name in ANSWERS.packaged and (_TASKS / f"_{name}.yaml").is_file()
+    base = _LONGEST.sub(
+        rf"\g<1>{settings.max_new_tokens}", _read(f"_{name if packaged else 'generation'}.yaml")
+    )
+    texts = {f"{task}.yaml": _definition(task), "utils.py": _read("utils.py")}
+    return texts | ({f"_{name}.yaml": base} if packaged else derived_files(name, base))
 
 
 def generation_options(task: str, settings: EvalSettings) -> dict[str, Any]:
     """A generation task's decoding settings, or an empty dictionary for a choice task.
 
-    Args:
-        task: task name.
-        settings: gives the longest generation.
-
     Raises:
         UnknownNameError: there is no such task.
     """
-    text = task_texts(task, settings).get("_generation.yaml")
-    return dict(yaml.load(text, Loader=_PlainLoader)["generation_kwargs"]) if text else {}
+    name, answers = answer_format(task)
+    if not answers.generation:
+        return {}
+    text = task_texts(task, settings)[f"_{name}.yaml"]
+    return dict(yaml.load(text, Loader=_PlainLoader)["generation_kwargs"])
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -89,13 +107,13 @@ def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """
     faults: list[Fault] = []
     for task, rows in benchmarks.items():
-        generation = is_generation(task)
+        _, answers = answer_format(task)
         if not rows:
             faults.append(Fault(f"task {task}", "expected at least one row, got none"))
         seen: set[str] = set()
         for number, row in enumerate(rows, 1):
             where = f"task {task}, row {number}"
-            problems = _generation_problems(row) if generation else _choice_problems(row)
+            problems = _generation_problems(row, answers) if answers.generation else _choice_problems(row)
             if (row_id := str(row.get("id"))) in seen:
                 problems.append(f"the id {row_id!r} stands in an earlier row too")
             seen.add(row_id)
@@ -107,12 +125,7 @@ def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 def asked_with(
     prefix: str, benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """The same rows with a text in front of every question, for students that were trained to expect one.
-
-    Args:
-        prefix: the text; "" leaves the rows as they are.
-        benchmarks: task name -> rows.
-    """
+    """The same rows with a prefix before every question, for students that were trained to expect one."""
     if not prefix:
         return benchmarks
     return {
@@ -139,12 +152,11 @@ def write_task_folder(
     """
     check_rows(benchmarks)
     folder = folder.expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     for task, rows in benchmarks.items():
         lines = [json.dumps(_columns(row), ensure_ascii=False) for row in limited(rows, settings)]
-        write_text_atomically(folder / f"{task}.jsonl", "\n".join(lines) + "\n")
+        write_atomic(folder / f"{task}.jsonl", ("\n".join(lines) + "\n").encode())
         for name, text in task_texts(task, settings).items():
-            write_text_atomically(folder / name, text)
+            write_atomic(folder / name, text.encode())
     return folder
 
 
@@ -165,14 +177,6 @@ def lm_eval_command(
 
     Several tasks become a loop with one command a task: given all at once, the harness fills its batches
     across tasks, and other rows in a batch can move a number in its last digits.
-
-    Args:
-        student_folder: a saved student.
-        task_folder: a folder from `write_task_folder`.
-        tasks: task names.
-        settings: gives the batch size.
-        dtype: data type of the weights ("float32", "bfloat16").
-        device: where it runs ("cpu", "cuda").
 
     Raises:
         ConfigError: the student's path holds a comma, equals sign or white space, which the harness
@@ -215,12 +219,12 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in kept}
 
 
-def _generation_problems(row: Mapping[str, Any]) -> list[str]:
+def _generation_problems(row: Mapping[str, Any], answers: AnswerFormat) -> list[str]:
     problems = _text_problems(row)
     answer = row.get("answer")
     if not isinstance(answer, str) or not answer.strip():
         problems.append(f"field 'answer': expected a number or words as text, got {answer!r}")
-    elif problem := answer_problem(answer):
+    elif problem := answers.problem(answer):
         problems.append(f"field 'answer': {problem}")
     return problems
 
@@ -247,10 +251,5 @@ def _text_problems(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _folder() -> Any:
-    return resources.files("compact_bench") / "evaluation" / "tasks"
-
-
 def _read(name: str) -> str:
-    text: str = (_folder() / name).read_text(encoding="utf-8")
-    return text
+    return (_TASKS / name).read_text(encoding="utf-8")

@@ -1,15 +1,16 @@
-"""What a method is: a card, a configuration and one verb, `fit`; and what it may know of a suite.
+"""What a method is: a card, a configuration and one verb, `fit`; and on which suites it can run.
 
-A method holds no framework code: `loop.train` owns optimiser, accumulation, clipping, budget, logging and
+A method holds no framework code: `train` owns optimiser, accumulation, clipping, budget, logging and
 checkpoints. The usual method hands the loop an objective (see `training.protocol`: which branches, what
-loss); a method that merges models calls the loop once per teacher; `zero_shot` returns an empty report.
+loss); a method that merges models calls `train` once per teacher; `zero_shot` returns an empty report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from compact_bench.core.records import Question
 from compact_bench.core.settings import Strict
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
 Reproduction = Literal["reproduced", "not reproduced", "untested", "no reference"]
+SuiteData = Literal["truth", "pairs", "reviews", "feedback"]
+
+SUITE_DATA: Mapping[SuiteData, str] = {
+    "truth": "the truth about every rationale (whether it is really right)",
+    "pairs": "pairs of a right and a wrong rationale on similar paths",
+    "reviews": "every teacher's score for every other's rationale",
+    "feedback": "the teachers' feedback on students' mistakes",
+}
+"""What only some suites have, and how a refusal says that it is missing."""
+
+
+class NoSettings(Strict):
+    """Configuration of a method that has nothing to set."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,9 @@ class MethodCard:
         source: paper, section, equation, reference commit.
         deviations: where this code differs from its source, and why.
         ours: choices made here because the source is silent.
-        uses_gold: whether training reads gold answers.
-        min_teachers: fewest teachers it works with.
+        uses_gold: whether training reads gold answers; it then runs only on suites that have them.
+        requires: what else a suite must have for it: "truth", "pairs", "reviews", "feedback".
+        min_teachers: fewest teachers it works with; 0 for a method that does not train.
         reproduction: status against the source's own claims.
         short: name of its row in tables; "" for the title.
         needs: what it needs of every question, in words.
@@ -66,6 +81,7 @@ class MethodCard:
     deviations: tuple[str, ...] = ()
     ours: tuple[str, ...] = ()
     uses_gold: bool = False
+    requires: tuple[SuiteData, ...] = ()
     min_teachers: int = 1
     reproduction: Reproduction = "untested"
     short: str = ""
@@ -101,19 +117,62 @@ class SuiteInfo:
 class Method(Protocol):
     """A distillation method. The constructor only stores the configuration.
 
-    A class may also have `variants`: registered settings of it by name ("no-consensus": {"beta_consensus":
-    0.0}), which users and tables call "compact[no-consensus]".
+    The shortest way to write one is a frozen dataclass with the one field `config`. A class may also have
+
+    - `variants`: named settings ("no-consensus": {"beta_consensus": 0.0}), which users and tables call
+      "compact[no-consensus]";
+    - `supports(suite)`: None, or why it cannot run on a suite, where the card cannot say it (see `refusal`);
+    - `example_config`: values for the contract checks where the configuration has required fields.
     """
 
-    card: ClassVar[MethodCard]
-    config_type: ClassVar[type[Strict]]
+    # Properties to type checkers, so that a class may annotate them as class variables or not at all.
+    @property
+    def card(self) -> MethodCard:
+        """What a reader must know; an attribute of the class."""
+        ...
+
+    @property
+    def config_type(self) -> type[Strict]:
+        """Its configuration's class; an attribute of the class."""
+        ...
 
     def __init__(self, config: Any) -> None: ...
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """None, or the reason why this method cannot run there."""
-        ...
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place."""
         ...
+
+
+METHOD_PARTS = ("card", "config_type", "fit")
+"""What every method's class has."""
+
+
+def refusal(method: Method, suite: SuiteInfo) -> str | None:
+    """Why a method cannot run on a suite, or None where it can; the reason stands in the table's cell.
+
+    The card decides first (`min_teachers`, `uses_gold`, `requires`), then the configuration, whose field
+    `teacher` names a teacher of the suite where it is set, then `supports`, if the method has one.
+
+    Args:
+        method: with its configuration, as `make_method` makes it.
+        suite: what is known of the suite before a run.
+    """
+    card, count = method.card, len(suite.teachers)
+    if count < card.min_teachers:
+        return f"it needs at least {card.min_teachers} teachers, this suite has {count}"
+    if card.uses_gold and not suite.has_gold:
+        return "it needs gold answers, which this suite lacks"
+    for data in card.requires:
+        if not getattr(suite, f"has_{data}"):
+            return f"it needs {SUITE_DATA[data]}, which this suite lacks"
+    teacher = getattr(getattr(method, "config", None), "teacher", None)
+    if isinstance(teacher, str) and teacher not in suite.teachers:
+        return f"suite {suite.name!r} has no teacher {teacher!r}, only {', '.join(suite.teachers)}"
+    supports: Callable[[SuiteInfo], str | None] | None = getattr(method, "supports", None)
+    return supports(suite) if supports else None
+
+
+def config_doc(config_type: type[Strict]) -> str:
+    """Docstrings of a configuration and of those it extends, up to `Strict`."""
+    kinds = [kind for kind in config_type.__mro__ if issubclass(kind, Strict) and kind is not Strict]
+    return "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)

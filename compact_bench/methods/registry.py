@@ -10,9 +10,8 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,30 +21,23 @@ from pydantic import ValidationError
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
+from compact_bench.core.registry import PACKAGED, Source, load_source, plugins, with_claims
 from compact_bench.core.settings import Strict, describe_validation_error
-from compact_bench.methods.contract import Method, MethodCard
+from compact_bench.methods.contract import METHOD_PARTS, Method, MethodCard
 
 ENTRY_POINT_GROUP = "compact_bench.baselines"
 _PREFIX = "compact_bench_methods."
 
 
 @dataclass(frozen=True)
-class MethodSource:
+class MethodSource(Source):
     """Where a method comes from.
 
     Attributes:
-        name: registry name.
-        origin: "compact_bench", "baselines" or the name of the distribution that brings it.
-        path: its file, or None.
-        entry_point: its entry point, or None.
-        problem: why it cannot be used, where that is known before it is imported.
+        path: its file, or None where an entry point loads it.
     """
 
-    name: str
-    origin: str
     path: Path | None = None
-    entry_point: EntryPoint | None = None
-    problem: str = ""
 
 
 def _baselines_folder() -> Path | None:
@@ -76,33 +68,15 @@ def method_sources() -> Mapping[str, MethodSource]:
     A name belongs to what comes with compact_bench, else to the one package that claims it. What else claims
     it is refused under "NAME@PACKAGE", so that it harms nothing but itself.
     """
-    found = {
-        "compact": MethodSource("compact", "compact_bench", Path(__file__).with_name("compact") / "method.py")
-    }
+    own_file = Path(__file__).with_name("compact") / "method.py"
+    found = {"compact": MethodSource("compact", PACKAGED, path=own_file)}
     folder = _baselines_folder()
     for path in sorted(folder.glob("*.py")) if folder else ():
         # `compact` is taken; a file of that name would never be found.
         if not path.name.startswith("_") and path.stem not in found:
-            found[path.stem] = MethodSource(path.stem, "baselines", path)
-    own = dict(found)
-    claims: dict[str, list[MethodSource]] = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        origin = point.dist.name if point.dist is not None else point.value
-        claims.setdefault(point.name, []).append(MethodSource(point.name, origin, entry_point=point))
-    for name, sources in claims.items():
-        if name not in own and len(sources) == 1:
-            found[name] = sources[0]
-            continue
-        owners = [own[name].origin] if name in own else sorted(source.origin for source in sources)
-        for source in sources:
-            others = ", ".join(owner for owner in owners if owner != source.origin) or source.origin
-            refused = f"{name}@{source.origin}"
-            problem = (
-                f"its name {name!r} is also that of a method of {others}. Rename the entry point, or "
-                f"uninstall {source.origin}."
-            )
-            found[refused] = replace(source, name=refused, problem=problem)
-    return dict(sorted(found.items()))
+            found[path.stem] = MethodSource(path.stem, "baselines", path=path)
+    claims = [MethodSource(s.name, s.origin, s.load) for s in plugins(ENTRY_POINT_GROUP)]
+    return dict(sorted(with_claims("method", found, claims).items()))
 
 
 def method_names() -> tuple[str, ...]:
@@ -117,7 +91,7 @@ def get_method(name: str) -> type[Any]:
         name: registry name.
 
     Returns:
-        A class that satisfies `trainer.Method`.
+        A class that satisfies `contract.Method`.
 
     Raises:
         UnknownNameError: no such method; near matches are suggested.
@@ -136,27 +110,19 @@ def import_method(source: MethodSource) -> type[Any]:
         source: its name, and its file or entry point.
 
     Returns:
-        A class that satisfies `trainer.Method`.
+        A class that satisfies `contract.Method`.
 
     Raises:
         ConfigError: its module cannot be imported or holds no method; the file or package is named.
     """
     name = source.name
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
-    if source.problem:
-        raise ConfigError(f"method {name!r} ({where}) cannot be used: {source.problem}")
-    try:
-        found = _import(source)
-    # A plugin may raise anything at import, or end the process; it must harm only itself and be named.
-    except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"method {name!r} ({where}) cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    missing = [part for part in ("card", "config_type", "supports", "fit") if not hasattr(found, part)]
+    found = load_source("method", source, where, partial(_import, source))
+    missing = [part for part in METHOD_PARTS if not hasattr(found, part)]
     if not isinstance(found, type) or missing:
         raise ConfigError(
-            f"method {name!r} ({where}): expected METHOD to be a class with card, config_type, supports and "
-            f"fit, got {found!r}" + (f" without {', '.join(missing)}" if missing else "")
+            f"method {name!r} ({where}): expected METHOD to be a class with {', '.join(METHOD_PARTS)}, got "
+            f"{found!r}" + (f" without {', '.join(missing)}" if missing else "")
         )
     kind: type[Any] = found
     config, variants = kind.config_type, getattr(kind, "variants", {})
@@ -178,10 +144,10 @@ def _are_variants(found: object) -> bool:
 
 
 def _import(source: MethodSource) -> Any:
-    if source.entry_point is not None:
-        loaded = source.entry_point.load()
+    if source.load is not None:
+        loaded = source.load()
         return getattr(loaded, "METHOD", loaded)
-    if source.origin == "compact_bench":
+    if source.origin == PACKAGED:
         return importlib.import_module("compact_bench.methods.compact.method").METHOD
     # A file that is not registered may have the name of a method that is.
     module_name = _PREFIX + source.name if source.origin == "baselines" else _unregistered(source)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import TRIAL, RunKey, RunRecord, number_at
 from compact_bench.core.settings import EvalSettings
+from compact_bench.evaluation.probes.registry import measure_columns
 from compact_bench.results.tables.spec import TableSpec
 
 FACTORS = (0.5, 1.0, 2.0)
-VALIDATION = "probes.validation_nats."
 Rates = Mapping[tuple[str, str], float]
 """(method, variant) of a row's runs -> its learning rate."""
 
@@ -131,7 +131,7 @@ class Tuning:
             )
             for title, own, trials in runs
         )
-        return cls(tuple(rates), seed, tuple(path.removeprefix(VALIDATION) for path in paths), rows)
+        return cls(tuple(rates), seed, tuple(path.rpartition(".")[2] for path in paths), rows)
 
     @property
     def chosen(self) -> Rates:
@@ -156,11 +156,12 @@ def check_tunable(table: TableSpec) -> None:
     Raises:
         ConfigError: it has no `selection`, or one that is not measured on validation questions.
     """
-    strange = [path for path in table.selection if not path.startswith(VALIDATION)]
+    judging = [column["source"] for column in measure_columns(in_trials=True)]
+    strange = [path for path in table.selection if path not in judging]
     if not table.selection or strange:
         raise ConfigError(
-            f"--tune: table {table.number}: expected `selection` to name values under {VALIDATION[:-1]}, "
-            f"which trials are judged by, got {', '.join(strange) or 'none'}."
+            f"--tune: table {table.number}: expected `selection` to name values under probes that "
+            f"trials are judged by ({', '.join(judging)}), got {', '.join(strange) or 'none'}."
         )
 
 

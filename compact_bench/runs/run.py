@@ -13,8 +13,8 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,10 +22,11 @@ from compact_bench.core.errors import CompactBenchError, NumericalError
 from compact_bench.core.files import write_atomic
 from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
-from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, RunStatus, fingerprint
+from compact_bench.core.records import RunKey, RunRecord, RunStatus, plain
 from compact_bench.core.settings import RunSettings
-from compact_bench.methods.contract import Method
+from compact_bench.methods.contract import Method, refusal
 from compact_bench.methods.registry import make_method
+from compact_bench.runs.probing import run_probes
 from compact_bench.runs.session import Session
 from compact_bench.training.final_weights import load_final, save_final
 from compact_bench.training.protocol import FitReport, RunContext, derive_seed
@@ -51,7 +52,6 @@ RUN_FAILURES = (
 """What a method may fail with without ending the other runs; methods of other packages may raise any."""
 
 ERROR_LOG = "error.log"
-TRIAL_PROBES = ("validation_nats",)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
     try:
         with _as_known_errors():
             method = make_method(key.method, dict(key.settings["method"]))
-            reason = method.supports(session.suite_info)
+            reason = refusal(method, session.suite_info)
             if reason is None:
                 record = _measured(session, key, method, directory, ticker, started)
             else:
@@ -120,18 +120,27 @@ def _as_known_errors() -> Iterator[None]:
 def _measured(
     session: Session, key: RunKey, method: Method, directory: Path, ticker: Ticker, started: float
 ) -> RunRecord:
+    from compact_bench.training.loop import STEPS_FILE
+
     settings = RunSettings.model_validate(key.settings)
     trained = _train(session, key, settings, method, directory, ticker)
     report = trained.report
     # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
     evaluations = {} if key.is_trial else _evaluate(session, trained, settings, ticker)
-    probes = _probe(session, trained, settings, ticker, TRIAL_PROBES if key.is_trial else None)
-    if report.optimiser_steps and session.data.has_truth and not key.is_trial:
-        probes["truth"] = _truth(session, directory)
+    probes = run_probes(
+        session,
+        trained.student,
+        settings.eval,
+        ticker.phase("probing"),
+        weights_hash=trained.weights_hash,
+        prompt_prefix=report.prompt_prefix,
+        steps_file=directory / STEPS_FILE if report.optimiser_steps else None,
+        trial=key.is_trial,
+    )
     training = {
         **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
         "tokens": report.supervised_tokens,
-        "extra": _plain(report.extra),
+        "extra": plain(report.extra),
         "epochs": settings.train.epochs if report.optimiser_steps else 0,
         "questions": len(session.data.training),
         **peak_memory(),
@@ -167,7 +176,7 @@ def _train(
         with _open_log(directory / "log.jsonl") as stream:
 
             def log(metrics: Mapping[str, Any]) -> None:
-                stream.write(json.dumps({"time": round(time.time(), 3), **_plain(metrics)}) + "\n")
+                stream.write(json.dumps({"time": round(time.time(), 3), **plain(metrics)}) + "\n")
                 stream.flush()
 
             progress, held_out = ticker.phase("training"), session.data.validation
@@ -209,7 +218,8 @@ def seed_everything(seed: int) -> None:
 def _evaluate(
     session: Session, trained: _Trained, settings: RunSettings, ticker: Ticker
 ) -> Mapping[str, TaskResult]:
-    from compact_bench.evaluation import asked_with, evaluate
+    from compact_bench.evaluation.bridge import evaluate
+    from compact_bench.evaluation.task_files import asked_with
 
     report = ticker.phase("evaluating")
 
@@ -232,65 +242,6 @@ def _evaluate(
     )
 
 
-def _probe(
-    session: Session,
-    trained: _Trained,
-    settings: RunSettings,
-    ticker: Ticker,
-    only: tuple[str, ...] | None = None,
-) -> dict[str, Any]:
-    from compact_bench.evaluation.probes import answer_nats, drift_nats_per_token, weight_change
-
-    passages = session.neutral_passages[: settings.eval.drift_passages]
-    student, prefix = trained.student, trained.report.prompt_prefix
-    validation = [
-        replace(question, text=prefix + question.text)
-        for question in session.data.validation[: settings.eval.validation_questions]
-    ]
-    asked: list[tuple[str, Any, Callable[[], Any]]] = [
-        ("drift", passages, lambda: drift_nats_per_token(session.base, student, passages)),
-        ("weight_change", None, lambda: weight_change(session.base.model, student.model)),
-        ("validation_nats", [asdict(q) for q in validation], lambda: answer_nats(student, validation)),
-    ]
-    report = ticker.phase("probing")
-    found: dict[str, Any] = {}
-    for number, (name, inputs, compute) in enumerate(asked):
-        report(number, len(asked), name)
-        if inputs == [] or (only is not None and name not in only):
-            continue
-        mark = [name, trained.weights_hash, session.base_hash, inputs, RESULTS_VERSION]
-        found[name] = _cached(session.store.root / "probes" / f"{fingerprint(mark)}.json", compute)
-    if "drift" in found:
-        drift = found["drift"]
-        found["drift_nats_per_token"] = drift["nats_per_token"]
-        found["drift"] = {"passages": drift["passage_nats"], "passage_tokens": drift["passage_tokens"]}
-    return found
-
-
-def _truth(session: Session, directory: Path) -> dict[str, Any] | None:
-    """Where the weights went; not cached, as it depends on the steps and not on the weights they led to."""
-    import pandas as pd
-
-    from compact_bench.evaluation.probes import truth_scores
-    from compact_bench.training.loop import STEPS_FILE
-
-    path = directory / STEPS_FILE
-    if not path.is_file():
-        return None
-    found: dict[str, Any] = _plain(truth_scores(pd.read_parquet(path), session.data.training))
-    return found
-
-
-def _cached(path: Path, compute: Callable[[], Any]) -> Any:
-    """A probe's result, computed unless an earlier run of the same weights left it."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        value = _plain(compute())
-    write_atomic(path, json.dumps(value, allow_nan=False).encode())
-    return value
-
-
 def _record(
     session: Session, key: RunKey, status: RunStatus, started: float, *, reason: str = "", **parts: Any
 ) -> RunRecord:
@@ -305,7 +256,7 @@ def _record(
         "training_dtype": choose_compute_dtype(key.settings["train"]["dtype"], session.base.device),
         "data_fingerprint": data.fingerprint,
         "student_revision": key.student_revision,
-        "suite_notes": _plain(data.notes),
+        "suite_notes": plain(data.notes),
         "request": session.request_as_data(),
         "started": started,
         "finished": ended,
@@ -330,15 +281,3 @@ def _first_line(error: BaseException) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     text = lines[0] if lines else "no message"
     return text if isinstance(error, CompactBenchError) else f"{type(error).__name__}: {text}"
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON data: dataclasses and mappings as objects, tuples as lists, numpy's numbers as ours."""
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    item = getattr(value, "item", None)
-    return item() if callable(item) else value

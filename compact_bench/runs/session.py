@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from compact_bench.core.errors import ConfigError, StoreError, UnknownNameError
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord, fingerprint
 from compact_bench.core.settings import RunSettings, apply_overrides, describe_validation_error, merged
+from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, with_world
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.methods.registry import get_method
@@ -109,9 +110,7 @@ class Session:
     def teachers(self) -> tuple[str, ...]:
         """Names of the teachers, in order."""
         if self.request.rationales is None and self.spec.teachers:
-            from compact_bench.data.suites.loading import choose_teachers
-
-            chosen = choose_teachers(self.spec, self.request.teachers)
+            chosen = self.spec.choose_teachers(self.request.teachers)
             return tuple(teacher.name for teacher, _ in chosen)
         return self._suite_facts.teachers
 
@@ -233,6 +232,7 @@ class Session:
                 "rationales": file_mark(asked.rationales),
                 "teachers": list(asked.teachers),
                 "code": data_code_mark(),
+                "formats": [FORMATS.code_mark(b.layout) for b in self.spec.benchmarks if b.layout],
             }
         )
         return asked.cache / "fingerprints" / f"suite-{mark}.json"
@@ -271,7 +271,7 @@ class Session:
             from compact_bench.data.lab import neutral_passages as world_passages
 
             return world_passages()
-        from compact_bench.evaluation.probes import neutral_passages
+        from compact_bench.evaluation.probes.neutral_text import neutral_passages
 
         return neutral_passages()
 

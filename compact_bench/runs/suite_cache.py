@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compact_bench.core.files import write_atomic
+from compact_bench.core.files import read_json, write_json
 from compact_bench.core.paths import package_folder
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
 
@@ -54,16 +53,16 @@ class SuiteFacts:
     @classmethod
     def read(cls, path: Path) -> SuiteFacts | None:
         """The facts that an earlier command wrote, or None."""
+        value = read_json(path)
         try:
-            value = json.loads(path.read_bytes())
             teachers = tuple(map(str, value["teachers"]))
             return cls(str(value["fingerprint"]), teachers, **{name: bool(value[name]) for name in _KNOWN})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             return None
 
     def write(self, path: Path) -> None:
         """Keep the facts for the next command."""
-        write_atomic(path, json.dumps(asdict(self)).encode())
+        write_json(path, asdict(self))
 
 
 def file_mark(path: str | None) -> str | None:

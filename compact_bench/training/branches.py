@@ -17,7 +17,6 @@ from compact_bench.core.answers import (
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question, Rationale
 from compact_bench.students.chat import encode_row, tokens_in_range
-from compact_bench.students.chat import prompt_ids as _prompt_ids
 from compact_bench.students.student import Student
 
 
@@ -26,7 +25,6 @@ class EncodedBranch:
     """One rationale after its question, as tokens.
 
     Attributes:
-        teacher: the teacher's name.
         input_ids: prompt (P tokens), rationale (T tokens), end-of-turn token; P + T + 1 in all.
         prompt_tokens: P.
         rationale_tokens: T.
@@ -59,10 +57,8 @@ class EncodedQuestion:
     """A question's branches, ready for a step.
 
     Attributes:
-        question_id: the question's id.
         gold_answer: its canonical gold answer.
         gold_ids: tokens of the gold answer as it stands after "The answer is".
-        branches: one per rationale, in order.
         padded: what the released variant feeds the student instead, or None.
     """
 
@@ -81,16 +77,6 @@ class EncodedQuestion:
     def total_tokens(self) -> int:
         """Tokens of all branches as separate rows, without padding."""
         return sum(len(b.input_ids) for b in self.branches)
-
-
-def prompt_ids(student: Student, question: str) -> list[int]:
-    """Tokens of the prompt that the student answers.
-
-    Args:
-        student: the student.
-        question: the question's text.
-    """
-    return _prompt_ids(student.tokenizer, question)
 
 
 def gold_token_ids(student: Student, gold_answer: str) -> tuple[int, ...]:
@@ -113,15 +99,9 @@ def encode_question(
     rationales: Sequence[Rationale] | None = None,
     max_length_tokens: int = 2560,
 ) -> EncodedQuestion:
-    """Tokens, borders and spans of a question's branches.
+    """Tokens, borders and spans of the branches of a question, or of a selection of its rationales.
 
     Rationales are read in their canonical form (outer white space stripped, answer written canonically).
-
-    Args:
-        student: gives tokenizer and chat template.
-        question: the question.
-        rationales: a selection of its rationales, or None for all.
-        max_length_tokens: longest allowed branch.
 
     Raises:
         DataError: a rationale is empty or a branch is longer than allowed; every one is listed.
@@ -163,15 +143,8 @@ def encode_question(
 def encode_branch(
     student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str
 ) -> EncodedBranch:
-    """One branch of any prompt and target text.
-
-    Args:
-        student: gives tokenizer and chat template.
-        prompt: the user turn.
-        target: what the student is taught to say; read in its canonical form.
-        teacher: whose text it is.
-        gold_answer: the question's.
-    """
+    """One branch of any prompt and target text; the target is read in its canonical form."""
+    # All methods learn the same texts; only the released variant reads rationales as the files have them.
     text = canonical_text(target)
     row = encode_row(student.tokenizer, prompt, text)
     span = answer_span(text)

@@ -40,11 +40,7 @@ class LoopState:
         fingerprint: hash of what the loop was asked to do; another value is another run.
         step: optimiser steps done, counted from the start of the whole schedule.
         start: the step at which this training began; 0 but for a later part of a run.
-        branches, supervised_tokens, total_tokens: seen so far.
-        seconds: time spent so far.
         epoch_losses: losses of the groups of the epoch under way.
-        final_loss: mean loss of the last whole epoch, or None.
-        rows: the steps table so far.
     """
 
     fingerprint: str
@@ -83,12 +79,15 @@ class TrainingPart:
 
 
 def _tensors(parameters: Parameters, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    # Dropout must go on where it was: resumed weights are those of an uninterrupted run, bit for bit.
     out = {"rng/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         out["rng/cuda"] = torch.cuda.get_rng_state()
     for name, parameter in parameters.items():
         out[f"model/{name}"] = parameter.detach().cpu().contiguous()
         for part, value in optimiser.state.get(parameter, {}).items():
+            if value is None:
+                continue
             tensor = value if isinstance(value, Tensor) else torch.tensor(value)
             out[f"optimiser/{part}/{name}"] = tensor.detach().cpu().contiguous().clone()
     return out
@@ -97,14 +96,7 @@ def _tensors(parameters: Parameters, optimiser: torch.optim.Optimizer) -> dict[s
 def save_checkpoint(
     directory: Path, state: LoopState, parameters: Parameters, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Write a checkpoint after an optimiser step, then remove the older ones.
-
-    Args:
-        directory: the run's directory.
-        state: where the loop stands.
-        parameters: what is trained, by name.
-        optimiser: its per-parameter state is saved.
-    """
+    """Write a checkpoint after an optimiser step, then remove the older ones."""
     directory.mkdir(parents=True, exist_ok=True)
     final = directory / f"{_PREFIX}{state.step:09d}"
     draft = directory / f".{final.name}.{os.getpid()}.tmp"
@@ -115,6 +107,7 @@ def save_checkpoint(
     rows = plain.pop("rows")
     pd.DataFrame(rows).to_parquet(draft / "rows.parquet")
     (draft / "state.json").write_text(json.dumps(plain))
+    # On disk before the rename: after a power cut a complete name must not stand on incomplete files.
     for path in draft.iterdir():
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -137,7 +130,6 @@ def load_latest(
     """Restore the newest checkpoint in place, or return a fresh state.
 
     Args:
-        directory: the run's directory.
         fingerprint: hash of what the loop is asked to do.
         parameters, optimiser: restored in place.
         start: where the training starts. Of a checkpoint that stands just there, which an earlier part of
@@ -146,10 +138,10 @@ def load_latest(
     Raises:
         StoreError: the newest checkpoint is of another run, or unreadable.
     """
-    found = sorted(directory.glob(f"{_PREFIX}*"))
-    if not found:
+    checkpoints = sorted(directory.glob(f"{_PREFIX}*"))
+    if not checkpoints:
         return LoopState(fingerprint, step=start, start=start)
-    path = found[-1]
+    path = checkpoints[-1]
     try:
         plain = json.loads((path / "state.json").read_text())
         table = pd.read_parquet(path / "rows.parquet")
@@ -165,19 +157,18 @@ def load_latest(
         )
     if state.step < start:
         raise StoreError(f"{path}: expected a checkpoint of step {start} or later; delete the folder.")
+    kept: dict[str, dict[str, Tensor]] = {}
+    for key in (key for key in tensors if key.startswith("optimiser/")):
+        _, part, name = key.split("/", 2)
+        kept.setdefault(name, {})[part] = tensors[key]
     with torch.no_grad():
         for name, parameter in parameters.items():
             # What the objective owns belongs to this training alone, and goes on in any case.
             if state.step > start or name.startswith(OWNED):
                 parameter.copy_(tensors[f"model/{name}"])
-            parts = {
-                part: tensors[f"optimiser/{part}/{name}"]
-                for part in ("step", "exp_avg", "exp_avg_sq")
-                if f"optimiser/{part}/{name}" in tensors
-            }
-            if parts:
+            if parts := kept.get(name):
                 optimiser.state[parameter] = {
-                    # AdamW keeps its step counter on the CPU.
+                    # Optimisers keep their step counter on the CPU.
                     part: value.clone() if part == "step" else value.to(parameter.device, copy=True)
                     for part, value in parts.items()
                 }

@@ -27,13 +27,8 @@ _ADAPTERS, _STUDENT, _REPORT = "adapters.safetensors", "student", "report.json"
 
 
 def save_final(student: Student, base: nn.Module, report: FitReport, directory: Path) -> None:
-    """Keep a trained student that is not yet merged.
-
-    Args:
-        student: the student after `fit`, adapters attached where the run has them.
-        base: the untouched base model; where the student's other weights differ from it, all are kept.
-        report: what training did.
-        directory: the run folder.
+    """Keep a trained student that is not yet merged: its adapters, or everything where other weights than
+    theirs differ from the base's.
     """
     from safetensors.torch import save_file
 
@@ -62,11 +57,7 @@ def save_final(student: Student, base: nn.Module, report: FitReport, directory: 
 
 
 def load_final(student: Student, directory: Path) -> FitReport | None:
-    """Give a student what `save_final` kept, in place.
-
-    Args:
-        student: a fresh base student with fresh adapters attached where the run has them.
-        directory: the run folder.
+    """Give a fresh student, with fresh adapters where the run has them, what `save_final` kept, in place.
 
     Returns:
         What training did, or None when there is nothing kept (the student is then untouched).
@@ -95,8 +86,8 @@ def _load_adapters(model: nn.Module, folder: Path) -> None:
 
     try:
         kept = load_file(folder / _ADAPTERS)
-        own = _adapters(model)
-        if {n: t.shape for n, t in kept.items()} != {n: t.shape for n, t in own.items()}:
+        adapters = _adapters(model)
+        if {n: t.shape for n, t in kept.items()} != {n: t.shape for n, t in adapters.items()}:
             raise ValueError("its adapters have other names or shapes than this student's")
         model.load_state_dict(kept, strict=False)
     except (OSError, ValueError, SafetensorError) as error:

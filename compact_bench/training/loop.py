@@ -1,4 +1,4 @@
-"""The one optimisation loop: data order, accumulation, AdamW, schedule, clipping, checkpoints, tables."""
+"""The one optimisation loop: data order, accumulation, clipping, checkpoints, the steps table, the report."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from compact_bench.students.compute.kernels import StepPath, fast_step
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.checkpoints import OWNED, LoopState, TrainingPart, load_latest, save_checkpoint
+from compact_bench.training.optimiser import build_optimiser, schedule_steps, scheduled_rate
 from compact_bench.training.protocol import (
     CombinesGradients,
     FitReport,
     Objective,
     OwnsParameters,
     RunContext,
+    SchedulesRate,
     StepAware,
     StepLoss,
     derive_seed,
@@ -38,36 +40,69 @@ STEPS_FILE = "steps.parquet"
 """The steps table: one row per step, question and teacher."""
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """Order of the questions in one epoch; depends on nothing but these numbers.
+def train(
+    student: Student,
+    questions: Sequence[Question],
+    objective: Objective,
+    context: RunContext,
+    part: TrainingPart | None = None,
+) -> FitReport:
+    """Train a student in place; a run that was killed continues where its last checkpoint stands.
+
+    Every optimiser step minimises the mean loss of its group of questions. Dropout and data order depend
+    on the run's seed only, so the weights do not depend on where a run was interrupted.
 
     Args:
-        count: how many questions.
-        seed: the run's seed of the axis "data".
-        epoch: from 0.
+        student: with adapters, or whole; parameters that require gradients are trained.
+        objective: the method's branches and loss.
+        context: run directory, settings, seed, callbacks.
+        part: train this stretch of the schedule only, and keep its last checkpoint.
+
+    Returns:
+        What was done, over all of the run's processes; of a part, over all parts of its folder so far.
+
+    Raises:
+        DataError: questions cannot be encoded; every fault is listed and nothing is trained.
+        NumericalError: a loss or gradient norm is not finite.
+        StoreError: the run directory holds another run's checkpoint.
     """
-    generator = torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}"))
-    return torch.randperm(count, generator=generator).tolist()
+    encoded = _encode_all(student, questions, objective)
+    accelerator = Accelerator(cpu=student.device.type == "cpu")
+    if accelerator.num_processes > 1:
+        raise ConfigError(
+            "training runs in one process here: start it without `accelerate launch`. "
+            "Use several `compact-bench reproduce` processes on one store to share runs instead."
+        )
+    student.compute = choose_compute_dtype(context.settings.train.dtype, student.device)
+    devices = [student.device] if student.device.type == "cuda" else []
+    tracker = open_tracker(context.settings.train.tracker, context.directory)
+    step = fast_step(student, context.settings.train, lambda: objective.loss(student, encoded[:1]).loss)
+    # Training seeds the process's generator for dropout; the caller's random numbers must not move with it.
+    with torch.random.fork_rng(devices=devices), step as path, tracker as report:
+        loop = _prepare(student, encoded, objective, context, accelerator, part)
+        try:
+            _run(loop, report, path)
+        finally:
+            student.compute = "float32"
+            student.model.eval()
+    pd.DataFrame(loop.state.rows).to_parquet(loop.directory / STEPS_FILE)
+    return _report(loop.state, path)
 
 
-def scheduled_rate(settings: TrainSettings, step: int) -> float:
-    """Learning rate of one optimiser step: linear warm-up, then constant. A function of the step alone.
-
-    Args:
-        settings: learning_rate and warmup_steps.
-        step: optimiser steps done before this one.
-    """
-    return settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
-
-
-def schedule_steps(settings: TrainSettings, questions: int) -> int:
-    """Optimiser steps of the whole schedule: what every method has to spend.
-
-    Args:
-        settings: epochs, questions_per_step and accumulation.
-        questions: training questions.
-    """
-    return settings.epochs * math.ceil(questions / (settings.questions_per_step * settings.accumulation))
+def _encode_all(
+    student: Student, questions: Sequence[Question], objective: Objective
+) -> list[EncodedQuestion]:
+    faults: list[Fault] = []
+    encoded: list[EncodedQuestion] = []
+    for question in questions:
+        try:
+            encoded.append(objective.encode(student, question))
+        except DataError as error:
+            faults += error.faults or [Fault(question.id, str(error), question.id)]
+    if faults or not encoded:
+        summary = "training questions cannot be used" if faults else "there is no training question"
+        raise DataError(summary, faults, mend="fix the rationales, or use --on-fault drop to leave them out.")
+    return encoded
 
 
 @dataclass
@@ -115,69 +150,13 @@ class _Loop:
                     yield [self.encoded[j] for j in chosen]
 
 
-def train(
-    student: Student,
-    questions: Sequence[Question],
-    objective: Objective,
-    context: RunContext,
-    part: TrainingPart | None = None,
-) -> FitReport:
-    """Train a student in place; a run that was killed continues where its last checkpoint stands.
-
-    Every optimiser step minimises the mean loss of its group of questions. Dropout and data order depend
-    on the run's seed only, so the weights do not depend on where a run was interrupted.
-
-    Args:
-        student: with adapters, or whole; parameters that require gradients are trained.
-        questions: the training questions.
-        objective: the method's branches and loss.
-        context: run directory, settings, seed, callbacks.
-        part: train this stretch of the schedule only, and keep its last checkpoint.
-
-    Returns:
-        What was done, over all of the run's processes; of a part, over all parts of its folder so far.
-
-    Raises:
-        DataError: questions cannot be encoded; every fault is listed and nothing is trained.
-        NumericalError: a loss or gradient norm is not finite.
-        StoreError: the run directory holds another run's checkpoint.
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """Order of the questions in one epoch; depends on nothing but these numbers (the seed is of the axis
+    "data").
     """
-    encoded = _encode_all(student, questions, objective)
-    accelerator = Accelerator(cpu=student.device.type == "cpu")
-    if accelerator.num_processes > 1:
-        raise ConfigError(
-            "training runs in one process here: start it without `accelerate launch`. "
-            "Use several `compact-bench reproduce` processes on one store to share runs instead."
-        )
-    student.compute = choose_compute_dtype(context.settings.train.dtype, student.device)
-    devices = [student.device] if student.device.type == "cuda" else []
-    tracker = open_tracker(context.settings.train.tracker, context.directory)
-    step = fast_step(student, context.settings.train, lambda: objective.loss(student, encoded[:1]).loss)
-    with torch.random.fork_rng(devices=devices), step as path, tracker as report:
-        loop = _prepare(student, encoded, objective, context, accelerator, part)
-        try:
-            _run(loop, report, path)
-        finally:
-            student.compute = "float32"
-            student.model.eval()
-    pd.DataFrame(loop.state.rows).to_parquet(loop.directory / STEPS_FILE)
-    return _report(loop.state, path)
-
-
-def _encode_all(
-    student: Student, questions: Sequence[Question], objective: Objective
-) -> list[EncodedQuestion]:
-    faults: list[Fault] = []
-    encoded: list[EncodedQuestion] = []
-    for question in questions:
-        try:
-            encoded.append(objective.encode(student, question))
-        except DataError as error:
-            faults += error.faults or [Fault(question.id, str(error), question.id)]
-    if faults or not encoded:
-        summary = "training questions cannot be used" if faults else "there is no training question"
-        raise DataError(summary, faults, mend="fix the rationales, or use --on-fault drop to leave them out.")
-    return encoded
+    # A generator on the CPU, whatever trains: the order is the same on every device, for every method.
+    generator = torch.Generator().manual_seed(derive_seed(seed, f"epoch {epoch}"))
+    return torch.randperm(count, generator=generator).tolist()
 
 
 def _prepare(
@@ -190,18 +169,16 @@ def _prepare(
 ) -> _Loop:
     settings = context.settings.train
     parameters = {name: p for name, p in student.model.named_parameters() if p.requires_grad}
-    groups: list[dict[str, Any]] = [{"params": list(parameters.values())}]
-    if isinstance(objective, OwnsParameters):
-        own = dict(objective.parameters)
-        groups.append({"params": list(own.values()), "weight_decay": 0.0})
-        parameters |= {f"{OWNED}{name}": parameter for name, parameter in own.items()}
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    owned = dict(objective.parameters) if isinstance(objective, OwnsParameters) else {}
+    optimiser = build_optimiser(parameters, owned, settings, objective)
+    parameters |= {f"{OWNED}{name}": parameter for name, parameter in owned.items()}
     identity = fingerprint(
         [
             context.seed,
             student.compute,
             # A dataclass writes out its configuration; another object's repr would be an address.
             repr(objective) if is_dataclass(objective) else type(objective).__qualname__,
+            # Where metrics go and how often is saved moves no weight, so a resumed run may change both.
             settings.model_dump(exclude={"checkpoint_seconds", "tracker"}),
             context.settings.lora.model_dump(),
             [[list(b.input_ids) for b in q.branches] for q in encoded],
@@ -252,20 +229,20 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
     trained = list(loop.parameters.values())
     for i in range(0, len(group), size):
         batch = group[i : i + size]
-        found = loop.objective.loss(loop.student, batch)
+        step_loss = loop.objective.loss(loop.student, batch)
         # The mean over the whole group, also when it or its last batch is a short one.
-        share = found.loss * (len(batch) / len(group))
+        share = step_loss.loss * (len(batch) / len(group))
         if not math.isfinite(float(share.detach())):
             ids = ", ".join(q.question_id for q in batch)
             raise NumericalError(
                 f"step {state.step + 1}: the loss is {float(share.detach())}, expected a finite number "
                 f"(questions {ids}). Lower train.learning_rate, or use train.dtype=float32."
             )
-        _backward(loop, found, share, len(batch) / len(group))
+        _backward(loop, step_loss, share, len(batch) / len(group))
         loss_sum += float(share.detach())
-        rows += found.rows
-        metrics.append((len(batch) / len(group), found.metrics))
-        seen += batch if found.seen is None else found.seen
+        rows += step_loss.rows
+        metrics.append((len(batch) / len(group), step_loss.metrics))
+        seen += batch if step_loss.seen is None else step_loss.seen
     if isinstance(loop.objective, CombinesGradients):
         loop.objective.combine_gradients(trained)
     norm = float(nn.utils.clip_grad_norm_(trained, loop.settings.clip_norm))
@@ -274,7 +251,11 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
             f"step {state.step + 1}: the gradient norm is {norm}, expected a finite number. "
             "Lower train.learning_rate, or use train.dtype=float32."
         )
-    rate = scheduled_rate(loop.settings, state.step)
+    # Set from the step count, without a scheduler object, whose state a checkpoint would have to hold.
+    if isinstance(loop.objective, SchedulesRate):
+        rate = loop.objective.rate(loop.settings, state.step, loop.total_steps)
+    else:
+        rate = scheduled_rate(loop.settings, state.step)
     for parameters in loop.optimiser.param_groups:
         parameters["lr"] = rate
     loop.optimiser.step()
@@ -290,18 +271,18 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
     }
 
 
-def _backward(loop: _Loop, found: StepLoss, share_loss: Tensor, share: float) -> None:
+def _backward(loop: _Loop, step_loss: StepLoss, share_loss: Tensor, share: float) -> None:
     """Gradients of one forward pass, by autograd or by the objective itself."""
     if isinstance(loop.objective, CombinesGradients):
-        loop.objective.add_gradients(found, share, list(loop.parameters.values()))
+        loop.objective.add_gradients(step_loss, share, list(loop.parameters.values()))
     else:
         loop.accelerator.backward(share_loss)
 
 
-def _mean_metrics(found: Sequence[tuple[float, dict[str, float]]]) -> dict[str, float]:
+def _mean_metrics(shares: Sequence[tuple[float, dict[str, float]]]) -> dict[str, float]:
     """An objective's own scalars over the forward passes of a step, each by its share of the questions."""
     means: dict[str, float] = {}
-    for share, metrics in found:
+    for share, metrics in shares:
         for name, value in metrics.items():
             means[name] = means.get(name, 0.0) + share * value
     return means
@@ -343,4 +324,34 @@ def _report(state: LoopState, path: StepPath) -> FitReport:
         seconds=state.seconds,
         final_loss=state.final_loss,
         extra={"mean_teacher_weights": _mean_by_teacher(state.rows), "step": path.facts()},
+    )
+
+
+def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport, float]]) -> FitReport:
+    """One report of a run that was trained in parts, and one steps table of theirs.
+
+    Args:
+        parts: of every folder its last part, its report, and the factor of its teacher weights: how much
+            its steps count in the final student.
+    """
+    tables = []
+    for part, _, factor in parts:
+        table = pd.read_parquet(part.directory(directory) / STEPS_FILE)
+        tables.append(table.assign(teacher_weight=table["teacher_weight"] * factor))
+    joined = pd.concat(tables, ignore_index=True)
+    joined.to_parquet(directory / STEPS_FILE)
+    reports = [report for _, report, _ in parts]
+    losses = [report.final_loss for report in reports if report.final_loss is not None]
+    weights = joined.groupby("teacher", sort=False)["teacher_weight"].mean()
+    return FitReport(
+        optimiser_steps=sum(r.optimiser_steps for r in reports),
+        branches=sum(r.branches for r in reports),
+        supervised_tokens=sum(r.supervised_tokens for r in reports),
+        total_tokens=sum(r.total_tokens for r in reports),
+        seconds=sum(r.seconds for r in reports),
+        final_loss=sum(losses) / len(losses) if losses else None,
+        extra={
+            "mean_teacher_weights": {str(teacher): float(weight) for teacher, weight in weights.items()},
+            "step": reports[-1].extra["step"],
+        },
     )

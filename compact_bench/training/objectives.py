@@ -1,19 +1,19 @@
-"""Objectives that train on branches: weighted by fixed weights, or selected anew at every step."""
+"""Objectives on the branches of a question: weighted by fixed weights, selected anew at every step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 
 from compact_bench.core.records import Question
-from compact_bench.core.settings import TrainSettings
+from compact_bench.core.settings import Strict, TrainSettings
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
-from compact_bench.training.loss.supervised import branch_losses, branch_rows
-from compact_bench.training.protocol import Objective, StepLoss, derive_seed
+from compact_bench.training.loss.supervised import Reduction, branch_losses, branch_rows
+from compact_bench.training.protocol import Objective, RunContext, StepLoss, derive_seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SupervisedObjective:
 
     train: TrainSettings
     teachers: tuple[str, ...] | None = None
-    reduction: Literal["mean", "sum"] = "mean"
+    reduction: Reduction = "mean"
     weights: Mapping[str, Mapping[str, float]] | None = None
 
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
@@ -57,6 +57,50 @@ class SupervisedObjective:
             return [1.0 / len(question.branches)] * len(question.branches)
         own = self.weights[question.question_id]
         return [own[branch.teacher] for branch in question.branches]
+
+
+class SupervisedConfig(Strict):
+    """Settings of the supervised loss, alone or before a method's others.
+
+    Attributes:
+        sft_reduction: "mean" or "sum" of the losses (nats) over a branch's supervised tokens.
+    """
+
+    sft_reduction: Reduction = "mean"
+
+    def objective(
+        self,
+        context: RunContext,
+        teachers: tuple[str, ...] | None = None,
+        weights: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> SupervisedObjective:
+        """The supervised loss of a run, in this configuration.
+
+        Args:
+            context: whose loop settings it takes.
+            teachers, weights: as in `SupervisedObjective`.
+        """
+        return SupervisedObjective(context.settings.train, teachers, self.sft_reduction, weights)
+
+
+class AllBranches:
+    """Base of an objective on all rationales of a question: `train` and `loss` are its own."""
+
+    train: TrainSettings
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of all teachers."""
+        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
+
+
+class InnerBranches:
+    """Base of an objective that alters the loss of another one, `inner`, on the same branches."""
+
+    inner: Objective
+
+    def encode(self, student: Student, question: Question) -> EncodedQuestion:
+        """Branches of the inner objective."""
+        return self.inner.encode(student, question)
 
 
 class Chooser(Protocol):
@@ -96,7 +140,7 @@ def draw_teacher(options: Sequence[str], seed: int, step: int, question_id: str)
 
 
 @dataclass
-class SelectedBranches:
+class SelectedBranches(InnerBranches):
     """An objective on the branches that a chooser takes; the others are not computed.
 
     A question of which nothing may be used counts with loss 0 in its step's mean. A forward pass without
@@ -111,10 +155,6 @@ class SelectedBranches:
     chooser: Chooser
     _step: int = field(default=0, repr=False)
     _total: int = field(default=1, repr=False)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """All branches of the inner objective."""
-        return self.inner.encode(student, question)
 
     def begin_step(self, step: int, total: int) -> None:
         """Keep what the chooser is told."""

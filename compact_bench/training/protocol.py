@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from compact_bench.core.records import Question
-from compact_bench.core.settings import RunSettings
+from compact_bench.core.settings import RunSettings, TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from compact_bench.students.student import Student
     from compact_bench.training.branches import EncodedQuestion
@@ -96,6 +97,27 @@ class OwnsParameters(Protocol):
         ...
 
 
+@runtime_checkable
+class MakesOptimiser(Protocol):
+    """An objective that is trained with another optimiser than AdamW.
+
+    It must be a dataclass whose fields say which: they are part of a checkpoint's identity.
+    """
+
+    def make_optimiser(self, groups: Sequence[dict[str, Any]], settings: TrainSettings) -> Optimizer:
+        """The optimiser of parameter groups: the student's, and the objective's own without decay."""
+        ...
+
+
+@runtime_checkable
+class SchedulesRate(Protocol):
+    """An objective with another schedule than linear warm-up and a constant rate."""
+
+    def rate(self, settings: TrainSettings, step: int, total: int) -> float:
+        """Learning rate of a step, from 0, of the whole schedule's: of these alone, so that a run resumes."""
+        ...
+
+
 def derive_seed(seed: int, axis: str) -> int:
     """Seed of one named axis ("data", "init", "dropout"), so that methods share the axes they should.
 
@@ -131,8 +153,21 @@ class RunContext:
     validation: tuple[Question, ...] = ()
 
     def seed_for(self, axis: str) -> int:
-        """Seed of one named axis."""
+        """Seed of one named axis, of this run."""
         return derive_seed(self.seed, axis)
+
+    def with_train(self, **changes: Any) -> RunContext:
+        """The same run with other settings of the loop ("learning_rate", "epochs")."""
+        train = self.settings.train.model_copy(update=changes)
+        return replace(self, settings=self.settings.model_copy(update={"train": train}))
+
+    def labelled(self, label: str, **metrics: Any) -> RunContext:
+        """The same run, with `label` before its progress texts and `metrics` in every log entry."""
+        return replace(
+            self,
+            log=lambda found: self.log({**metrics, **found}),
+            on_progress=lambda done, total, text: self.on_progress(done, total, f"{label}, {text}"),
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.architecture.sources import ROOT
+from tests.architecture.sources import PACKAGE, ROOT
+from tests.architecture.test_layers import ORDER
 
 DOCS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))
 DOCUMENTS = ("README.md", "CHANGELOG.md", *DOCS)
@@ -40,6 +41,15 @@ def test_the_file_tree_names_what_is_there() -> None:
             missing.append("/".join(folders))
     assert len(tree.splitlines()) > 20
     assert not missing, missing
+
+
+def test_the_house_names_what_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)+(?:\.py)?)/?`", text))
+    missing = [name for name in named if not any((ROOT / top / name).exists() for top in ("", PACKAGE))]
+    assert len(named) > 20 and not missing, missing
+    rows = re.findall(r"^\| `([a-z]+)` \|", text, re.MULTILINE)
+    assert tuple(rows) == ORDER
 
 
 def test_every_command_is_documented_and_every_documented_command_exists() -> None:

@@ -20,9 +20,6 @@ class WithoutFit:
     card = Sound.card
     config_type = Config
 
-    def supports(self, suite: SuiteInfo) -> str | None:
-        return None
-
 
 class NoSource(Sound):
     card = MethodCard(title="No source", source=" ")
@@ -117,8 +114,9 @@ class SupportsRaises(Sound):
         return None if suite.teachers[1] else "no second teacher"
 
 
-class TakesTooFew(Sound):
-    card = MethodCard(title="Two at least", source="a test", min_teachers=2)
+class RefusesTheFewest(Sound):
+    def supports(self, suite: SuiteInfo) -> str | None:
+        return "it wants company" if len(suite.teachers) < 2 else None
 
 
 class HiddenGold(Sound):
@@ -126,8 +124,13 @@ class HiddenGold(Sound):
         return None if suite.has_gold else "it needs gold answers"
 
 
-class GoldWithoutReason(Sound):
-    card = MethodCard(title="Gold", source="a test", uses_gold=True)
+class RequiresTheUnknown(Sound):
+    card = MethodCard(title="Music", source="a test", requires=("violins",))  # type: ignore[arg-type]
+
+
+class RefusesEverything(Sound):
+    def supports(self, suite: SuiteInfo) -> str | None:
+        return "never"
 
 
 BROKEN_DECLARATIONS: dict[type[Any], tuple[str, str]] = {
@@ -145,8 +148,9 @@ BROKEN_DECLARATIONS: dict[type[Any], tuple[str, str]] = {
     SeedsEarly: ("constructor", "draws from torch"),
     AnswersFalse: ("supports", "answered False"),
     SupportsRaises: ("supports", "supports raised IndexError"),
-    TakesTooFew: ("supports", "accepts 1 teacher(s), card.min_teachers says 2"),
+    RefusesTheFewest: ("supports", "refuses 1 teacher(s), card.min_teachers says that this is enough"),
+    RefusesEverything: ("supports", "refuses a suite that has everything: never"),
     HiddenGold: ("supports", "set uses_gold=True"),
-    GoldWithoutReason: ("supports", "give a reason"),
+    RequiresTheUnknown: ("card", "card.requires must be a tuple of truth, pairs"),
 }
 """Method -> the one check that refuses it, and a part of its message."""

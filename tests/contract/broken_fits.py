@@ -289,9 +289,9 @@ BROKEN_FITS: dict[type[Any], tuple[str, str]] = {
     TakesTheFirst: ("teacher order", "in reverse order"),
     LeansOnTheFirst: ("teacher order", "never by position"),
     PeeksAtGold: ("gold use", "uses_gold=True"),
-    PeeksAtTruth: ("truth use", "suite.has_truth"),
-    PeeksAtPairs: ("pairs use", "suite.has_pairs"),
-    PeeksAtReviews: ("reviews use", "suite.has_reviews"),
+    PeeksAtTruth: ("truth use", 'requires=("truth",)'),
+    PeeksAtPairs: ("pairs use", 'requires=("pairs",)'),
+    PeeksAtReviews: ("reviews use", 'requires=("reviews",)'),
     NeedsFeedback: ("feedback use", "fit raised ValueError"),
     Forgets: ("resume", "interrupted ends with other weights"),
 }

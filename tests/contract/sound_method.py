@@ -14,7 +14,6 @@ from compact_bench import (
     RunContext,
     Strict,
     Student,
-    SuiteInfo,
     SupervisedObjective,
     train,
 )
@@ -38,9 +37,6 @@ class Sound:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        return None
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         return train(student, questions, SupervisedObjective(context.settings.train), context)

@@ -12,7 +12,7 @@ from compact_bench.methods.checks import check_method
 from compact_bench.methods.checks.fits import one_fit
 from compact_bench.methods.checks.subject import find_subject
 from compact_bench.methods.checks.world import SEED, fresh_student, run_settings, small_world
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import get_method, make_method, method_names, template_file
 from compact_bench.training.protocol import RunContext
 
@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_is_named(name: str, tmp_path: Path) -> None:
 
 def test_a_teacher_that_is_not_there() -> None:
     suite = SuiteInfo(name="tiny", teachers=("ada", "bob"))
-    reason = make_method("single_teacher", {"teacher": "eve"}).supports(suite)
+    reason = refusal(make_method("single_teacher", {"teacher": "eve"}), suite)
     assert reason is not None
     assert "eve" in reason
     assert "ada" in reason

@@ -80,14 +80,15 @@ _THINKING_TEMPLATE = (
 
 def test_an_empty_thinking_block_belongs_to_the_prompt(student_folder: Folders) -> None:
     """As in Qwen-3's template: nothing of the block is supervised, and prompts of training and use agree."""
-    from compact_bench.training.branches import encode_question, prompt_ids
+    from compact_bench.students.chat import prompt_ids
+    from compact_bench.training.branches import encode_question
 
     student = load(student_folder("qwen3", "chatml"))
     student.tokenizer.chat_template = _THINKING_TEMPLATE
     question = tiny.question("books", 3)
     for branch in encode_question(student, question).branches:
         prompt = list(branch.input_ids[: branch.prompt_tokens])
-        assert prompt == prompt_ids(student, question.text)
+        assert prompt == prompt_ids(student.tokenizer, question.text)
         assert student.tokenizer.decode(prompt).endswith("<think>\n\n</think>\n\n")
         rationale = student.tokenizer.decode(branch.input_ids[branch.prompt_tokens : -1])
         assert rationale.startswith(("She had", "First", "Hence"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.evaluation.probes import answer_nats
+from compact_bench.evaluation.probes.answer_nats import answer_nats
 from compact_bench.methods.registry import make_method
 from compact_bench.students.student import attach_lora, load_student
 from compact_bench.training.loop import STEPS_FILE

@@ -17,11 +17,10 @@ from compact_bench.core.errors import ConfigError, DataError, StoreError
 from compact_bench.core.records import Feedback, PeerReview, Question, Rationale
 from compact_bench.core.settings import TrainSettings
 from compact_bench.data.lab.student.tokenizer import lab_tokenizer
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import make_method
-from compact_bench.students.chat import encode_row
+from compact_bench.students.chat import encode_row, prompt_ids
 from compact_bench.students.student import Student, load_student
-from compact_bench.training.branches import prompt_ids
 from tests import tiny
 from tests.invariant.support import same_training, settings, train_tiny
 from tests.said_beyond import with_feedback, with_reviews
@@ -144,14 +143,14 @@ def test_a_threshold_that_nothing_passes_is_an_error(student_folder: Folders, tm
 def test_what_it_needs() -> None:
     suite = SuiteInfo("s", ("ada", "bob"), has_reviews=True, has_feedback=True)
     method = make_method("committee", {})
-    assert method.supports(suite) is None
+    assert refusal(method, suite) is None
     for change, word in (
-        ({"teachers": ("ada",)}, "no peer"),
+        ({"teachers": ("ada",)}, "at least 2 teachers"),
         ({"has_gold": False}, "gold"),
         ({"has_reviews": False}, "score"),
         ({"has_feedback": False}, "feedback"),
     ):
-        assert word in str(method.supports(replace(suite, **change)))
+        assert word in str(refusal(method, replace(suite, **change)))
     with pytest.raises(ConfigError, match=r"expected \{question\}, \{reply\} and \{gold\}"):
         make_method("committee", {"feedback_prompt": "{question} {gold}"})
 
@@ -199,7 +198,7 @@ def test_cold_replies_are_greedy_ones(load_tiny: Load) -> None:
     student, questions = load_tiny(), tiny.questions(3)
     cold = replies(student, questions, 3, temperature=1e-4)
     for question in questions:
-        ids = torch.tensor([prompt_ids(student, question.text)])
+        ids = torch.tensor([prompt_ids(student.tokenizer, question.text)])
         made = student.model.generate(  # type: ignore[operator]
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False
         )

@@ -17,7 +17,7 @@ from baselines.edit import EditConfig, KeySteps, RightTexts
 from compact_bench.core.errors import DataError
 from compact_bench.core.records import Question, Rationale, RationalePair
 from compact_bench.core.settings import TrainSettings
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import make_method
 from compact_bench.students.student import Student
 from tests import tiny
@@ -204,9 +204,9 @@ def test_a_question_without_a_text_counts_with_loss_0(load_tiny: Load) -> None:
 def test_variants_and_what_it_needs(student_folder: Folders, tmp_path: Path) -> None:
     suite = SuiteInfo("s", ("ada", "bob"), has_pairs=True)
     method = make_method("edit", {})
-    assert method.supports(suite) is None
-    assert "pairs" in str(method.supports(replace(suite, has_pairs=False)))
-    assert "gold" in str(method.supports(replace(suite, has_gold=False)))
+    assert refusal(method, suite) is None
+    assert "pairs" in str(refusal(method, replace(suite, has_pairs=False)))
+    assert "gold" in str(refusal(method, replace(suite, has_gold=False)))
     wrong = tuple(replace(q, gold_answer="1", pairs=()) for q in asked(2))
     with pytest.raises(DataError, match="expected rationales with the gold answer, or rectified ones"):
         train_tiny(student_folder("llama", "chatml"), tmp_path, wrong, settings(), "edit")

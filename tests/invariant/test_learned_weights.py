@@ -14,8 +14,8 @@ import torch
 
 from compact_bench.core.errors import ConfigError, StoreError
 from compact_bench.core.records import Question, Rationale
-from compact_bench.evaluation.probes import answer_nats
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.evaluation.probes.answer_nats import answer_nats
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import get_method, make_method
 from compact_bench.students.student import attach_lora, load_student
 from compact_bench.training.protocol import RunContext
@@ -193,7 +193,7 @@ def test_what_cannot_be_had_is_said(student_folder: Folders, tmp_path: Path) -> 
     folder, questions = student_folder("llama", "chatml"), tiny.questions(2, teachers=2)
     with pytest.raises(ConfigError, match="expected validation questions"):
         train_with(folder, tmp_path, questions, ())
-    reason = make_method("learned_weights").supports(SuiteInfo("bare", ("ada",), has_gold=False))
+    reason = refusal(make_method("learned_weights"), SuiteInfo("bare", ("ada",), has_gold=False))
     assert reason is not None
     assert "gold answers" in reason
     (tmp_path / FILE).write_text(json.dumps({"weights": {"ada": 1.0}}))

@@ -13,7 +13,7 @@ import torch
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import Question, Rationale
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import get_method, make_method
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
@@ -189,9 +189,9 @@ def test_teacher_order_does_not_matter(student_folder: Folders, tmp_path: Path) 
 
 def test_what_a_suite_must_have() -> None:
     suite = SuiteInfo(name="tiny", teachers=("ada", "bob"))
-    assert make_method("mcc_kd").supports(suite) is None
-    for changes, word in (({"teachers": ("ada",)}, "two teachers"), ({"has_gold": False}, "gold")):
-        assert word in (make_method("mcc_kd").supports(replace(suite, **changes)) or "")
+    assert refusal(make_method("mcc_kd"), suite) is None
+    for changes, word in (({"teachers": ("ada",)}, "at least 2 teachers"), ({"has_gold": False}, "gold")):
+        assert word in (refusal(make_method("mcc_kd"), replace(suite, **changes)) or "")
     with pytest.raises(ConfigError, match="temperature"):
         make_method("mcc_kd", {"agreement_temperature": 0})
 

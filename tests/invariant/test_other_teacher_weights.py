@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from compact_bench.core.records import Rationale
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import get_method, make_method
 from tests import tiny
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
@@ -84,7 +84,7 @@ def test_ca_mkd_weighs_by_the_loss() -> None:
     assert weigh(nats).tolist() == pytest.approx(expected)
     assert float(weigh(nats).sum()) == pytest.approx(1.0)
     assert weigh(torch.ones(4)).tolist() == pytest.approx([0.25] * 4)
-    assert make_method("ca_mkd").supports(SuiteInfo("one", ("ada",))) is not None
+    assert refusal(make_method("ca_mkd"), SuiteInfo("one", ("ada",))) is not None
 
 
 def test_ca_mkd_with_teachers_who_say_the_same_is_uniform(student_folder: Folders, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from compact_bench.core.errors import ConfigError, DataError, UnknownNameError
 from compact_bench.core.records import Question, Rationale
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import make_method, variant_config
 from compact_bench.students.student import Student
 from tests import tiny
@@ -155,9 +155,9 @@ def test_wrong_settings_are_refused(student_folder: Folders, tmp_path: Path) -> 
 
 
 def test_what_a_suite_must_have() -> None:
-    assert make_method("sbs_kd").supports(SUITE) is None
-    assert "gold" in (make_method("sbs_kd").supports(replace(SUITE, has_gold=False)) or "")
-    reason = make_method("sbs_kd", {"teacher": "eve"}).supports(SUITE)
+    assert refusal(make_method("sbs_kd"), SUITE) is None
+    assert "gold" in (refusal(make_method("sbs_kd"), replace(SUITE, has_gold=False)) or "")
+    reason = refusal(make_method("sbs_kd", {"teacher": "eve"}), SUITE)
     assert reason is not None
     assert "eve" in reason
 

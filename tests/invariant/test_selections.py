@@ -14,7 +14,7 @@ import torch
 
 from compact_bench.core.answers import extract_answer, same_answer
 from compact_bench.core.records import Question, Rationale
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
 from compact_bench.training.objectives import (
@@ -298,6 +298,6 @@ def test_the_right_filter_says_what_it_needs() -> None:
     from compact_bench.methods.registry import make_method
 
     suite = SuiteInfo(name="tiny", teachers=("ada",), has_gold=False)
-    assert "gold" in (make_method("right_filter").supports(suite) or "")
+    assert "gold" in (refusal(make_method("right_filter"), suite) or "")
     for name in ("random_teacher", "majority_filter", "shortest_rationale", "curriculum", "all_rationales"):
-        assert make_method(name).supports(suite) is None
+        assert refusal(make_method(name), suite) is None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from compact_bench.core.registry import installed_entry_points
 from compact_bench.methods.registry import method_sources
 
 __all__ = ["GOOD", "TEACHERS_OWN", "UNIMPORTABLE", "UNWILLING", "installed"]
@@ -70,7 +71,9 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, **methods: str) -> 
         (info / "entry_points.txt").write_text(f"[compact_bench.baselines]\n{name} = {name}_module\n")
     monkeypatch.syspath_prepend(folder)
     importlib.invalidate_caches()
+    installed_entry_points.cache_clear()
     method_sources.cache_clear()
     yield
     monkeypatch.undo()
+    installed_entry_points.cache_clear()
     method_sources.cache_clear()

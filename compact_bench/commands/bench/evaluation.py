@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compact_bench.commands.bench.contenders.turns import Clock, in_turn
+from compact_bench.commands.bench.measuring.results import BenchResult
 from compact_bench.commands.bench.measuring.samples import Spread, spread
 from compact_bench.commands.bench.step import provenance_of
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import Display
 from compact_bench.core.settings import EvalSettings, Strict
-from compact_bench.evaluation import evaluate, is_generation, read_items
+from compact_bench.evaluation.bridge import evaluate
+from compact_bench.evaluation.cache import read_items
+from compact_bench.evaluation.task_files import is_generation
 from compact_bench.students.student import Student
 
 Engine = Literal["harness", "fast"]
@@ -30,16 +33,13 @@ class EngineResult(Strict):
     """One engine on one task, at the batch size at which it was fastest.
 
     Attributes:
-        engine: "harness" or "fast".
         trial_seconds: batch size -> time of the one evaluation that chose it.
         batch_size: the fastest.
         samples_seconds: in the order of the rounds.
-        seconds: of an evaluation.
-        items_per_second: over the median time.
+        seconds: of an evaluation; rates are over its median.
         generated_tokens: of all items, as the tokenizer counts the texts; 0 where options are scored.
-        generated_tokens_per_second: over the median time.
         value: the task's score.
-        reason: why the harness evaluated although the fast engine was asked for, or "".
+        reason: why the harness evaluated instead of the fast engine, or "".
     """
 
     engine: Engine
@@ -74,12 +74,9 @@ class TaskComparison(Strict):
     """One task by both engines.
 
     Attributes:
-        task: its name.
         kind: "generation", or "choice" between given options.
-        items: how many.
-        harness, fast: what each took.
+        items: how many were evaluated.
         speed: how many times as fast the fast engine is: the median over rounds of the ratio within a round.
-        differences: between the two.
     """
 
     task: str
@@ -91,24 +88,12 @@ class TaskComparison(Strict):
     differences: Differences
 
 
-class EvalResult(Strict):
-    """The result of `bench eval`.
+class EvalResult(BenchResult):
+    """The result of `bench eval`; its rounds are those after the batch sizes were chosen."""
 
-    Attributes:
-        format: of this file.
-        student: its name.
-        repeats: rounds after the batch sizes were chosen.
-        max_new_tokens: longest generation.
-        tasks: in the order asked for.
-        provenance: code, packages, machine.
-    """
-
-    format: Literal[1] = 1
     student: str
-    repeats: int
     max_new_tokens: int
     tasks: tuple[TaskComparison, ...]
-    provenance: dict[str, Any]
 
 
 @dataclass
@@ -166,7 +151,6 @@ def bench_eval(
     Args:
         student: without adapters, or with them merged.
         benchmarks: task name -> the items that are evaluated.
-        display: shows progress.
         max_new_tokens: longest generation.
         batch_sizes: each engine is tried at all of them once and measured at its best.
         repeats: rounds.
@@ -253,11 +237,7 @@ def _engine_result(one: _Contender) -> EngineResult:
 
 
 def differences(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> Differences:
-    """Count the items on which two evaluations differ.
-
-    Args:
-        first, second: stored items, in the same order.
-    """
+    """Count the items on which two evaluations of the same items, in the same order, differ."""
     pairs = list(zip(first, second, strict=True))
     nats = [
         abs(x - y)
@@ -276,7 +256,6 @@ def choose_tasks(benchmarks: Mapping[str, Rows], names: Sequence[str], items: in
     """The first items of some tasks of a suite.
 
     Args:
-        benchmarks: of the suite.
         names: tasks; empty for its first one of each kind, csqa and svamp where it has them.
         items: how many of each.
 

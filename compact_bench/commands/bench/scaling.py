@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
 
 from compact_bench.commands.bench.contenders.contenders import Contender, padded_shapes
 from compact_bench.commands.bench.contenders.runners import OpenRunner, ProcessRunner, Runner
@@ -16,7 +15,7 @@ from compact_bench.commands.bench.measuring.ceiling import Ceiling
 from compact_bench.commands.bench.measuring.fits import Fit, fit_growth
 from compact_bench.commands.bench.measuring.flops import counts_of
 from compact_bench.commands.bench.measuring.need import shortage
-from compact_bench.commands.bench.measuring.results import CeilingResult, ContenderResult
+from compact_bench.commands.bench.measuring.results import CeilingResult, ContenderResult, TrainingResult
 from compact_bench.commands.bench.settings import StepSettings
 from compact_bench.commands.bench.step import (
     CEILING,
@@ -38,17 +37,11 @@ AXES: dict[str, tuple[int, ...]] = {
     "rationale_tokens": (100, 200, 400, 800, 1600),
     "questions_per_step": (1, 2, 4, 8),
 }
-"""What can grow, and the values that are measured unless others are asked for."""
+"""What can grow, and the values that are measured by default."""
 
 
 class Scale(Strict):
-    """The size of a step's work.
-
-    Attributes:
-        teachers: K.
-        rationale_tokens: length of every rationale.
-        questions_per_step: questions of a step.
-    """
+    """The size of a step's work: K, the length of every rationale, and questions."""
 
     teachers: int = 4
     rationale_tokens: int = 100
@@ -56,14 +49,7 @@ class Scale(Strict):
 
 
 class ScalingPoint(Strict):
-    """One value of an axis.
-
-    Attributes:
-        value: of the axis.
-        work: what a step goes over there.
-        contenders: those that were measured.
-        skipped: those that were not, and why.
-    """
+    """One value of an axis: contenders that were measured there, and name -> why one was skipped."""
 
     value: int
     work: WorkFacts
@@ -75,9 +61,8 @@ class ScalingAxis(Strict):
     """Growth along one axis.
 
     Attributes:
-        name: of the axis.
         points: in ascending order.
-        ceiling: in turn with the axis's steps.
+        ceiling: measured in turn with the axis's steps.
         time: contender -> growth of the median step in seconds, where it has at least three points.
         memory: contender -> growth of the peak in bytes.
     """
@@ -89,38 +74,20 @@ class ScalingAxis(Strict):
     memory: dict[str, Fit]
 
 
-class ScalingResult(Strict):
-    """The result of `bench scaling`.
+class ScalingResult(TrainingResult):
+    """The result of `bench scaling`; the axes that do not grow stay at `base`."""
 
-    Attributes:
-        format: of this file.
-        settings: how the student was set up.
-        compute: type that products were computed in.
-        repeats: rounds.
-        base: what the axes that do not grow are kept at.
-        axes: in the order asked for.
-        provenance: code, packages, machine.
-    """
-
-    format: Literal[1] = 1
-    settings: StepSettings
-    compute: str
-    repeats: int
     base: Scale
     axes: tuple[ScalingAxis, ...]
-    provenance: dict[str, Any]
 
 
 def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Axes written as "teachers" or "teachers=2,4,8"; all of them where none is given.
 
-    Args:
-        texts: one for each axis.
-
     Raises:
         ConfigError: an axis is unknown, or its values are not at least two ascending whole numbers.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    axes: dict[str, tuple[int, ...]] = {}
     for text in texts or tuple(AXES):
         name, sign, values = text.partition("=")
         if name not in AXES:
@@ -132,8 +99,8 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
             raise ConfigError(
                 f"--axis: expected at least two ascending whole numbers as {name}=2,4,8, got {text!r}."
             )
-        found[name] = tuple(numbers) if sign else AXES[name]
-    return found
+        axes[name] = tuple(numbers) if sign else AXES[name]
+    return axes
 
 
 @dataclass
@@ -164,18 +131,15 @@ def bench_scaling(
     """Measure along every axis. All points of an axis take turns, so that a drifting machine bends no line.
 
     A point's memory is that of a fresh process, which ends afterwards; a contender's steps at all points are
-    timed in one further process.
+    timed in one other process.
 
     Args:
         student: what `open_student` gave for these settings.
-        make_work: the work of some size.
         settings: how the processes set up their students.
-        contenders: who takes part; one that a point has too little memory for is skipped there.
+        contenders: what is measured; one that a point has too little memory for is skipped there.
         axes: name -> ascending values.
-        display: shows progress.
         base: what the other axes are kept at.
         repeats: rounds.
-        open_runner: what makes the turns.
     """
     base = base or Scale()
     planned = {
@@ -224,7 +188,9 @@ def _ceiling_amount(points: Sequence[_Point]) -> float:
     return min(min(p.flops.values()) for p in points)
 
 
-def _measure_memory(point: _Point, axis: str, open_runner: Callable[[], Runner], clock: Clock) -> None:
+def _measure_memory(
+    point: _Point, axis: str, open_runner: Callable[[], AbstractContextManager[Runner]], clock: Clock
+) -> None:
     for contender in list(point.contenders):
         amount = step_amount(point.flops, contender)
         clock.begin(f"memory of {contender.name} at {axis} {point.value}")
@@ -246,7 +212,7 @@ def _measure_axis(
     student: Student,
     name: str,
     points: list[_Point],
-    open_runner: Callable[[], Runner],
+    open_runner: Callable[[], AbstractContextManager[Runner]],
     repeats: int,
     clock: Clock,
 ) -> ScalingAxis:

@@ -1,4 +1,4 @@
-"""What a benchmark of the training step is told."""
+"""Settings of a benchmark of the training step."""
 
 from __future__ import annotations
 

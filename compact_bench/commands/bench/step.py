@@ -1,4 +1,4 @@
-"""`bench step`: contenders on the same work, in turn, each in a process of its own; the machine's ceiling."""
+"""`bench step`: contenders on the same work, in turn, each in a separate process; the machine's ceiling."""
 
 from __future__ import annotations
 
@@ -43,13 +43,7 @@ class StepSamples:
     memory: Memory | None = None
 
     def take(self, runner: Runner, name: str, keep: bool = True) -> None:
-        """Have a turn made.
-
-        Args:
-            runner: makes it.
-            name: of what was prepared there.
-            keep: whether its time counts.
-        """
+        """Make a turn with what was prepared under `name`; with `keep`, its time counts."""
         done = runner.turn(name)
         self.loss, self.path = done.loss, done.path
         if self.memory is None:
@@ -60,44 +54,25 @@ class StepSamples:
 
 @dataclass
 class CeilingSamples:
-    """The ceiling, a value a round each.
-
-    Attributes:
-        square, shapes: operations per second.
-    """
+    """Both rates of the ceiling in operations per second, a value a round."""
 
     square: list[float] = field(default_factory=list)
     shapes: list[float] = field(default_factory=list)
 
     def take(self, ceiling: Ceiling) -> None:
-        """Measure both rates.
-
-        Args:
-            ceiling: measures them.
-        """
+        """Measure both rates once more."""
         self.square.append(ceiling.square())
         self.shapes.append(ceiling.shapes())
 
 
 def step_amount(flops: dict[str, int], contender: Contender) -> float:
-    """About how much there is to compute in a step, for the time that is left.
-
-    Args:
-        flops: as in `StepResult`.
-        contender: who steps.
-    """
+    """About how much there is to compute in a step, for the time that is left; `flops` as in `StepResult`."""
     kind = "padded" if contender.rows == "released" else contender.rows
     return flops[kind] * (4.0 / 3.0 if contender.checkpointed else 1.0)
 
 
 def all_flops(student: Student, facts: WorkFacts, padded: Sequence[tuple[int, int]]) -> dict[str, int]:
-    """Operations of a step, as `StepResult.flops` has them.
-
-    Args:
-        student: as it is trained.
-        facts: of the work.
-        padded: rows and width of every question's padded batch.
-    """
+    """Operations of a step, as `StepResult.flops`; `padded` is (rows, width) of every question's batch."""
     flops = {kind: step_flops(student, counts_of(facts, kind)) for kind in get_args(Rows)}
     computed = sum(rows * width for rows, width in padded)
     pairs = sum(rows * width * (width + 1) // 2 for rows, width in padded)
@@ -114,21 +89,23 @@ def bench_step(
     repeats: int = 5,
     open_runner: OpenRunner = ProcessRunner,
 ) -> StepResult:
-    """Measure. Every contender has a process of its own; they make their turns one after the other.
+    """Measure. Each contender runs in a separate process; they make their turns one after the other.
 
     Args:
         student: what `open_student` gave for these settings; it counts tokens and gives shapes.
         work: the questions of a step.
         settings: how the processes set up their students.
-        contenders: who takes part, at least one.
-        display: shows progress.
+        contenders: what is measured, at least one.
         repeats: rounds.
-        open_runner: what makes the turns.
 
     Raises:
         ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended.
     """
-    _check_counts(repeats, contenders)
+    if repeats < 1 or not contenders:
+        raise ConfigError(
+            f"bench step: expected at least one repeat and one contender, got {repeats} and "
+            f"{len(contenders)}."
+        )
     facts = work_facts(student, work, settings.train.max_length_tokens)
     padded = padded_shapes(student, work, settings.train.max_length_tokens)
     check_memory(student, contenders, facts, padded)
@@ -163,31 +140,15 @@ def bench_step(
     )
 
 
-def _check_counts(repeats: int, contenders: Sequence[Contender]) -> None:
-    if repeats < 1 or not contenders:
-        raise ConfigError(
-            "bench step: expected at least one repeat and one contender, "
-            f"got {repeats} and {len(contenders)}."
-        )
-
-
 def provenance_of(student: Student) -> dict[str, Any]:
-    """Code, packages and machine, and what the student is.
-
-    Args:
-        student: as it was measured.
-    """
+    """Code, packages and machine, and what the student is."""
     return collect_provenance(
         device=str(student.device), dtype=str(student.dtype), student_revision=student.revision
     )
 
 
 def ceiling_result(rates: CeilingSamples) -> CeilingResult:
-    """The ceiling with its medians.
-
-    Args:
-        rates: at least one round.
-    """
+    """The ceiling with its medians, of at least one round."""
     return CeilingResult(
         samples_square=tuple(rates.square),
         samples_shapes=tuple(rates.shapes),
@@ -203,14 +164,7 @@ def contender_result(
     samples: StepSamples,
     rates: CeilingSamples,
 ) -> ContenderResult:
-    """What is read from a contender's samples.
-
-    Args:
-        contender: who stepped.
-        flops: useful ones of its step.
-        facts: of the work.
-        samples, rates: of the same rounds, at least one.
-    """
+    """Times and shares of a contender whose step needs `flops`; samples and rates share their rounds."""
     assert samples.memory is not None
     times = spread(samples.seconds)
     speeds = [flops / seconds for seconds in samples.seconds]

@@ -20,9 +20,7 @@ class ItemPair:
     """One item as two students answered it.
 
     Attributes:
-        item_id: the item's id.
-        prompt: what both were asked.
-        gold: the right answer.
+        prompt: what both runs read.
         scores: of the first and of the second run.
         predictions: the answers read from what they wrote, or the options chosen.
         texts: the generations; empty texts for tasks where options are scored.
@@ -50,8 +48,8 @@ class TaskComparison:
 
     def count(self, first_right: bool, second_right: bool) -> int:
         """Items where the first run was right or not, and the second."""
-        wanted = (first_right, second_right)
-        return sum(1 for p in self.pairs if (p.scores[0] > RIGHT, p.scores[1] > RIGHT) == wanted)
+        expected = (first_right, second_right)
+        return sum(1 for p in self.pairs if (p.scores[0] > RIGHT, p.scores[1] > RIGHT) == expected)
 
 
 def compare_runs(
@@ -65,7 +63,7 @@ def compare_runs(
         tasks: only these; empty for all that both have.
 
     Raises:
-        UnknownNameError: a task that one of them has not.
+        UnknownNameError: one of them does not have a task.
         ConfigError: they have no task or no item in common.
         StoreError: a run is not done, or its evaluation is no longer in the store.
     """

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from compact_bench import __version__
 from compact_bench.core.errors import StudentError
 from compact_bench.core.hardware import (
+    available_memory_bytes,
     choose_compute_dtype,
     choose_device,
     choose_weight_dtype,
@@ -47,10 +48,8 @@ class Check:
     """One thing looked at.
 
     Attributes:
-        name: what.
         state: "ok", "warning" (works, with a limit) or "missing".
-        found: what was found.
-        consequence: what follows from it for the user; "" when nothing does.
+        consequence: what follows from `found` for the user; "" when nothing does.
     """
 
     name: str
@@ -61,13 +60,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All checks, and what follows.
-
-    Attributes:
-        checks: in the order looked at.
-        works: what will work.
-        fails: what will not, with the reason.
-    """
+    """All checks in the order looked at, what will work, and what will not, with the reason."""
 
     checks: tuple[Check, ...]
     works: tuple[str, ...]
@@ -75,11 +68,7 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for `doctor --json`."""
-        return {
-            "checks": [asdict(check) for check in self.checks],
-            "works": list(self.works),
-            "fails": list(self.fails),
-        }
+        return asdict(self)
 
 
 def diagnose(
@@ -98,13 +87,13 @@ def diagnose(
         cache, store: the folders in use.
         mirror: the mirror folder, or None.
         offline: whether the network must not be used; the hub is then not asked.
-        device: the device asked for.
+        device: the name that --device gives.
         suite_files: gives, for every suite, how many of its files are at hand (cache or mirror) and how
             many there are.
-        student_ready: tells whether the packaged student is in the cache.
+        student_ready: whether the packaged student is in the cache.
 
     Raises:
-        ConfigError: the device asked for is not there.
+        ConfigError: this device does not exist here.
     """
     checks = [
         _python(),
@@ -147,10 +136,8 @@ def _version_of(name: str) -> str | None:
 def _packages() -> Iterable[Check]:
     for name in NEEDED:
         version = _version_of(name)
-        missing = f"install it: pip install {name}"
-        yield Check(
-            name, "ok" if version else "missing", version or "not installed", "" if version else missing
-        )
+        consequence = "" if version else f"install it: pip install {name}"
+        yield Check(name, "ok" if version else "missing", version or "not installed", consequence)
     for name in OPTIONAL:
         version = _version_of(name)
         consequence = (
@@ -175,7 +162,7 @@ def _compute(device: str) -> list[Check]:
     else:
         why = "this GPU multiplies bfloat16 natively" if compute == "bfloat16" else "this GPU has no bfloat16"
     threads = torch.get_num_threads()
-    asked = os.environ.get("OMP_NUM_THREADS")
+    limit = os.environ.get("OMP_NUM_THREADS")
     slow = chosen.type == "cpu" and threads < 2
     return [
         Check(
@@ -188,7 +175,7 @@ def _compute(device: str) -> list[Check]:
         Check(
             "threads",
             "warning" if slow else "ok",
-            f"{threads} of {os.cpu_count()} cores" + (f" (OMP_NUM_THREADS={asked})" if asked else ""),
+            f"{threads} of {os.cpu_count()} cores" + (f" (OMP_NUM_THREADS={limit})" if limit else ""),
             "one thread only: lite takes about twice as long" if slow else "",
         ),
     ]
@@ -201,22 +188,6 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def available_memory_bytes() -> int | None:
-    """Memory that this process may still take: the smaller of the machine's and its control group's."""
-    found: list[int] = []
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file():
-        text = limit.read_text(encoding="utf-8").strip()
-        if text.isdecimal():
-            found.append(max(0, int(text) - int(used.read_text(encoding="utf-8"))))
-    return min(found) if found else None
 
 
 def _memory() -> Check:

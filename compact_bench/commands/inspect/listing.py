@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from rich.text import Text
 from compact_bench.commands.inspect.methods import field_pairs, method_card, methods_table, pairs_table
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import duration
-from compact_bench.core.records import RunRecord
+from compact_bench.core.records import RunRecord, number_at
 from compact_bench.core.settings import SECTIONS
 from compact_bench.data.suites import SuiteSpec, load_spec, suite_names
+from compact_bench.evaluation.probes.registry import measure_columns
 from compact_bench.methods.registry import get_method, method_names
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
@@ -26,12 +27,7 @@ from compact_bench.runs.store.store import Store
 
 
 def names_table(kind: str, store: Path) -> Table:
-    """The names of one kind, with a line about each.
-
-    Args:
-        kind: "methods", "suites", "students", "tables", "sweeps" or "runs".
-        store: the store's folder.
-    """
+    """The names of one kind, as `list` takes it, with a line about each."""
     makers: dict[str, Callable[[], Table]] = {
         "methods": methods_table,
         "suites": _suites,
@@ -44,58 +40,57 @@ def names_table(kind: str, store: Path) -> Table:
 
 
 def _suites() -> Table:
-    table = Table(
-        "suite", "version", "teachers", "profiles", "what it is", title="suites", title_justify="left"
-    )
-    for name in suite_names():
-        spec = load_spec(name)
-        table.add_row(
-            name, str(spec.version), str(len(spec.teachers)), ", ".join(spec.profiles), Text(spec.title)
-        )
-    return table
+    specs = [load_spec(name) for name in suite_names()]
+    rows = [(s.name, s.version, len(s.teachers), ", ".join(s.profiles), s.title) for s in specs]
+    return _titled("suites", ("suite", "version", "teachers", "profiles", "what it is"), rows)
 
 
 def _students() -> Table:
     from compact_bench.students.student import LAB_STUDENT, PACKAGED_STUDENT
 
-    table = Table("student", "what it is", title="students", title_justify="left")
-    table.add_row(LAB_STUDENT, "a small Llama that knows the words of the lab's world only; in this package")
-    table.add_row(
-        PACKAGED_STUDENT,
-        "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",
-    )
-    table.add_row("owner/name", "any causal LM of the hub with a chat template and a known layout")
-    table.add_row("FOLDER", "any folder that `save_pretrained` wrote")
-    return table
+    rows = [
+        (LAB_STUDENT, "a small Llama that knows the words of the lab's world only; in this package"),
+        (
+            PACKAGED_STUDENT,
+            "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",
+        ),
+        ("owner/name", "any causal LM of the hub with a chat template and a known layout"),
+        ("FOLDER", "any folder that `save_pretrained` wrote"),
+    ]
+    return _titled("students", ("student", "what it is"), rows)
 
 
 def _tables() -> Table:
-    table = Table("table", "rows", "what it shows", title="tables", title_justify="left")
-    for name in table_names():
-        spec = load_table_spec(name)
-        table.add_row(name, str(len(spec.rows)), Text(spec.title))
-    return table
+    specs = {name: load_table_spec(name) for name in table_names()}
+    rows = [(name, len(spec.rows), spec.title) for name, spec in specs.items()]
+    return _titled("tables", ("table", "rows", "what it shows"), rows)
 
 
 def _sweeps() -> Table:
-    table = Table("sweep", "suite", "varies", "lines", "what it shows", title="sweeps", title_justify="left")
-    for name in sweep_names():
-        spec = load_sweep_spec(name)
-        lines = ", ".join(row.name for row in spec.rows)
-        table.add_row(name, spec.suite, spec.axis.setting, lines, Text(spec.title))
-    return table
+    specs = {name: load_sweep_spec(name) for name in sweep_names()}
+    rows = [
+        (name, spec.suite, spec.axis.setting, ", ".join(row.name for row in spec.rows), spec.title)
+        for name, spec in specs.items()
+    ]
+    return _titled("sweeps", ("sweep", "suite", "varies", "lines", "what it shows"), rows)
 
 
 def _runs(store: Path) -> Table:
-    table = Table("hash", "run", "student", "state", title=f"runs in {store}", title_justify="left")
     scan = Store(store).scan()
+    rows = []
     for record in scan.records:
         state = record.status + (f": {record.reason}" if record.reason else "")
-        table.add_row(record.key.hash, Text(record.key.name), Text(record.key.student), Text(state))
-    for damaged in scan.damaged:
-        table.add_row(damaged.hash, "", "", Text(f"damaged: {damaged.problem}"))
-    for name in scan.unfinished:
-        table.add_row(name, "", "", "unfinished")
+        rows.append((record.key.hash, record.key.name, record.key.student, state))
+    rows += [(damaged.hash, "", "", f"damaged: {damaged.problem}") for damaged in scan.damaged]
+    rows += [(name, "", "", "unfinished") for name in scan.unfinished]
+    return _titled(f"runs in {store}", ("hash", "run", "student", "state"), rows)
+
+
+def _titled(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table of plain text with a title on its left."""
+    table = Table(*head, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
     return table
 
 
@@ -104,7 +99,7 @@ def show_name(name: str, store: Path) -> RenderableType:
 
     Args:
         name: "settings", or a method, a variant of one ("compact[no-consensus]"), a suite, table or run.
-        store: the store's folder.
+        store: the store's folder, for runs.
 
     Raises:
         UnknownNameError: nothing has this name; near matches are suggested.
@@ -129,11 +124,7 @@ def show_name(name: str, store: Path) -> RenderableType:
 
 
 def record_json(name: str, store: Path) -> str:
-    """One run's record as JSON text.
-
-    Args:
-        name: the run's hash or name.
-        store: the store's folder.
+    """The record as JSON text of the run with this hash or name.
 
     Raises:
         UnknownNameError, StoreError: no run, or several, have this name.
@@ -159,16 +150,17 @@ def _settings_table() -> RenderableType:
 
 
 def _suite_card(spec: SuiteSpec) -> RenderableType:
-    profiles = Table("profile", "questions", "seeds", "note", title="profiles", title_justify="left")
-    for name, profile in spec.profiles.items():
-        seeds = ",".join(map(str, profile.seeds))
-        profiles.add_row(name, str(profile.questions or "all"), seeds, Text(profile.note))
-    tasks = Table("benchmark", "group", "metric", "title", title="benchmarks", title_justify="left")
-    for benchmark in spec.benchmarks:
-        tasks.add_row(benchmark.task, benchmark.group, benchmark.metric, Text(benchmark.title))
-    teachers = Table("teacher", "title", title="teachers", title_justify="left")
-    for teacher in spec.teachers:
-        teachers.add_row(teacher.name, Text(teacher.title))
+    profiles = _titled(
+        "profiles",
+        ("profile", "questions", "seeds", "note"),
+        [(n, p.questions or "all", ",".join(map(str, p.seeds)), p.note) for n, p in spec.profiles.items()],
+    )
+    tasks = _titled(
+        "benchmarks",
+        ("benchmark", "group", "metric", "title"),
+        [(b.task, b.group, b.metric, b.title) for b in spec.benchmarks],
+    )
+    teachers = _titled("teachers", ("teacher", "title"), [(t.name, t.title) for t in spec.teachers])
     head = Text(f"suite {spec.name}, version {spec.version}: {spec.title}", style="bold")
     parts: list[RenderableType] = [head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}")]
     return Group(*parts, teachers, *_measured_teachers(spec), tasks, profiles)
@@ -184,30 +176,20 @@ def _measured_teachers(spec: SuiteSpec) -> list[RenderableType]:
     facts = teacher_facts(generated_questions(spec))
     if facts is None:
         return []
-    parts: list[RenderableType] = []
-    for found in teacher_tables(facts):
-        table = Table(*found.head, title=found.title, title_justify="left")
-        for row in found.rows:
-            table.add_row(*map(Text, row))
-        parts.append(table)
-    return [*parts, Text(majority_sentence(facts) + "\n")]
+    measured = [_titled(one.title, one.head, one.rows) for one in teacher_tables(facts)]
+    return [*measured, Text(majority_sentence(facts) + "\n")]
 
 
 def _table_card(spec: TableSpec) -> RenderableType:
-    rows = Table("row", "method", "runs", title="rows", title_justify="left")
-    for row in spec.rows:
-        rows.add_row(Text(row.title), row.method, row.kind)
+    listed = [(row.title, row.method, row.kind) for row in spec.rows]
+    rows = _titled("rows", ("row", "method", "runs"), listed)
     groups = ", ".join(group.title for group in spec.groups)
     head = Text(f"table {spec.number}: {spec.title}", style="bold")
     return Group(head, Text(spec.numbering), rows, Text(f"columns: {groups}"), Text(spec.selection_text))
 
 
 def record_summary(record: RunRecord) -> RenderableType:
-    """One run's scores, probes and costs.
-
-    Args:
-        record: the run.
-    """
+    """One run's scores, probes and costs."""
     name = f"{record.key.name}  ({record.key.hash})"
     if record.status != "done":
         return pairs_table(name, [("state", record.status), ("reason", record.reason)])
@@ -223,8 +205,6 @@ def record_summary(record: RunRecord) -> RenderableType:
     ]
     for task, result in record.evaluations.items():
         rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))
-    nats = record.probes.get("validation_nats", {})
-    values = {name: record.probes.get(name) for name in ("drift_nats_per_token", "weight_change")}
-    values |= {f"nats_{name}": nats.get(name) for name in ("after_question", "after_rationale")}
+    values = {column["name"]: number_at(record, column["source"]) for column in measure_columns()}
     rows += [(name, f"{value:.5f}") for name, value in values.items() if value is not None]
     return pairs_table(name, rows)

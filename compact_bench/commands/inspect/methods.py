@@ -1,4 +1,4 @@
-"""Methods and their variants as the commands `list` and `show` tell them."""
+"""Methods and their variants as the commands `list` and `show` print them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.methods.contract import Claim, MethodCard
+from compact_bench.methods.contract import SUITE_DATA, Claim, MethodCard, config_doc
 from compact_bench.methods.registry import (
     get_method,
     method_names,
@@ -37,30 +37,24 @@ def methods_table() -> Table:
             problem = Text(f"cannot be used: {' '.join(str(error).split())}", style="red")
             table.add_row(name, origin, problem, "", "")
             continue
-        told = ", ".join(variants) if len(variants) <= VARIANTS_SHOWN else f"{len(variants)}, see show {name}"
-        table.add_row(name, origin, Text(card.title), Text(", ".join(needs_of(card))), Text(told))
+        listed = (
+            ", ".join(variants) if len(variants) <= VARIANTS_SHOWN else f"{len(variants)}, see show {name}"
+        )
+        table.add_row(name, origin, Text(card.title), Text(", ".join(needs_of(card))), Text(listed))
     return table
 
 
 def needs_of(card: MethodCard) -> list[str]:
-    """What a method needs of a suite, in words.
-
-    Args:
-        card: of the method.
-    """
+    """What a method needs of a suite, in words."""
     gold = ["gold answers"] if card.uses_gold and not any("gold" in text for text in card.needs) else []
     told = card.min_teachers < 2 or any("teachers" in text for text in card.needs)
     teachers = [] if told else [f"{card.min_teachers} teachers"]
-    return [*card.needs, *gold, *teachers]
+    required = [] if card.needs else [SUITE_DATA[data] for data in card.requires]
+    return [*card.needs, *required, *gold, *teachers]
 
 
 def pairs_table(title: str, rows: Sequence[tuple[str, Any]]) -> Table:
-    """Names and values, a line each.
-
-    Args:
-        title: above them.
-        rows: (name, value); a list has a line for each of its values.
-    """
+    """Names and values, a line each; a list has a line for each of its values."""
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in rows:
         lines = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -69,12 +63,7 @@ def pairs_table(title: str, rows: Sequence[tuple[str, Any]]) -> Table:
 
 
 def field_pairs(prefix: str, model: type[BaseModel]) -> list[tuple[str, Any]]:
-    """Settings with their defaults.
-
-    Args:
-        prefix: section that they belong to.
-        model: holds them.
-    """
+    """Settings "prefix.name" with their defaults."""
     return [
         (f"{prefix}.{name}", "required" if field.is_required() else json.dumps(field.default, default=str))
         for name, field in model.model_fields.items()
@@ -114,7 +103,7 @@ def method_card(name: str) -> RenderableType:
     fields = field_pairs("method", method.config_type)
     if fields:
         parts.append(pairs_table("settings (defaults)", fields))
-        parts.append(Text((method.config_type.__doc__ or "").strip(), style="dim"))
+        parts.append(Text(config_doc(method.config_type), style="dim"))
     if variants := method_variants(method_name):
         listed = [
             (f"{method_name}[{other}]", ", ".join(f"{k}={v}" for k, v in values.items()))
@@ -125,9 +114,5 @@ def method_card(name: str) -> RenderableType:
 
 
 def claim_text(claim: Claim) -> str:
-    """A claim with its place.
-
-    Args:
-        claim: of a card.
-    """
+    """A claim with its place in the source."""
     return f"{claim.text} ({claim.place})"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
 
 from compact_bench.core.errors import ConfigError, DataError, Fault
+from compact_bench.core.settings import Strict
 from compact_bench.data.files.rows import SourceRow
 
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
@@ -97,24 +99,21 @@ def _read_lines(text: str, name: str) -> tuple[tuple[SourceRow, ...], tuple[Faul
     return tuple(rows), tuple(faults)
 
 
-@dataclass(frozen=True)
-class HubSet:
-    """A dataset on the hub, or in a local folder.
+class HubSet(Strict):
+    """A dataset on the hub, or in a local folder that `datasets` reads.
 
     Attributes:
         name: hub id, or a folder.
         revision: commit the data is pinned to; required for a hub id.
-        config: configuration name, or None.
-        split: split name.
         columns: our field -> the dataset's column ("question", "gold_answer", "id", "rationales" or
             "rationales.<teacher>"; or "Question", "CoT", "Answer"). Empty: the columns have our names.
     """
 
-    name: str
+    name: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
     revision: str | None = None
     config: str | None = None
     split: str = "train"
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = Field(default_factory=dict)
 
 
 def read_hub_rows(hub: HubSet) -> tuple[SourceRow, ...]:
@@ -154,8 +153,8 @@ def _load_hub(hub: HubSet) -> Any:
             str(local) if local.is_dir() else hub.name, hub.config, split=hub.split, revision=hub.revision
         )
     except (DatasetsError, OSError, ValueError, KeyError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        fault = Fault(hub.name, f"expected split {hub.split!r}, got: {said}")
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        fault = Fault(hub.name, f"expected split {hub.split!r}, got: {cause}")
         mend = "check id, revision, configuration and split, or that the hub can be reached."
         raise DataError("the hub dataset cannot be loaded", [fault], mend) from None
     finally:

@@ -70,8 +70,8 @@ _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 
 def words(text: str) -> list[str]:
     """The words of a text, as questions are compared."""
-    found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return [word.replace(",", "") for word in found]
+    matches = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [word.replace(",", "") for word in matches]
 
 
 @functools.lru_cache(maxsize=65536)
@@ -81,10 +81,5 @@ def normalised(text: str) -> str:
 
 
 def question_hash(text: str, salt: str) -> str:
-    """Hash of a normalised question.
-
-    Args:
-        text: the question.
-        salt: what the hash is for, so that two uses do not depend on one another.
-    """
+    """Hash of a normalised question; two uses with different salts do not depend on one another."""
     return hashlib.sha256(f"{salt}/{normalised(text)}".encode()).hexdigest()

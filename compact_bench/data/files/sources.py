@@ -13,13 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from compact_bench.core import paths
-from compact_bench.core.errors import DataError, Fault
-
-if TYPE_CHECKING:
-    import httpx
+from compact_bench.core.errors import DataError, Fault, StoreError
+from compact_bench.core.files import write_atomic
 
 URL_FORM = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
 DataProgress = Callable[[int, int, str], None]
@@ -39,10 +36,6 @@ class FileRef:
 
     Attributes:
         repo: "owner/name".
-        commit: full commit hash.
-        path: path inside the repository.
-        sha256: its checksum, 64 hexadecimal digits.
-        bytes: its size.
     """
 
     repo: str
@@ -62,37 +55,24 @@ def silent(done: int, total: int, text: str) -> None:
 
 
 def checksum_problem(file: Path, sha256: str, size_bytes: int | None = None) -> str | None:
-    """What is wrong with a file's size or checksum, as "expected ..., got ...", or None.
-
-    Args:
-        file: an existing file.
-        sha256: expected checksum.
-        size_bytes: expected size, or None to check the sum alone.
+    """What is wrong with a file's size, where one is given, or checksum ("expected ..., got ..."), or None.
 
     Raises:
         OSError: the file cannot be read.
     """
-    found_bytes = file.stat().st_size
-    if size_bytes is not None and found_bytes != size_bytes:
-        short = " (truncated)" if found_bytes < size_bytes else ""
-        return f"expected {size_bytes} bytes, got {found_bytes}{short}"
-    digest = hashlib.sha256()
+    actual_bytes = file.stat().st_size
+    # The size first: it says more than a sum does, and costs nothing.
+    if size_bytes is not None and actual_bytes != size_bytes:
+        short = " (truncated)" if actual_bytes < size_bytes else ""
+        return f"expected {size_bytes} bytes, got {actual_bytes}{short}"
     with file.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    if digest.hexdigest() != sha256:
-        return f"expected sha256 {sha256}, got {digest.hexdigest()}"
-    return None
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    return None if actual == sha256 else f"expected sha256 {sha256}, got {actual}"
 
 
 @contextmanager
 def file_lock(cache: Path, name: str) -> Iterator[None]:
-    """Hold a lock between processes, so that one thing is fetched or made once.
-
-    Args:
-        cache: the cache folder; the lock lies in its `locks` folder.
-        name: what is locked.
-    """
+    """Hold a lock between processes (in the cache's folder `locks`): a thing is fetched or made once."""
     from filelock import FileLock
 
     folder = cache / "locks"
@@ -107,9 +87,7 @@ class Sources:
     Args:
         cache: the cache folder; files lie in its `files` folder.
         mirror: folder laid out as owner/repo/commit/path, or None.
-        offline: whether the network must not be used.
         url_form: web address with the fields {repo}, {commit} and {path}.
-        on_progress: called while a download runs.
         retries: further attempts after a connection failure or a server's "try again".
         pause_seconds: wait before the first retry; doubled every time.
     """
@@ -160,26 +138,24 @@ class Sources:
         Raises:
             DataError: lists every file that cannot be had.
         """
-        self._check_mirror()
-        found: dict[FileRef, Path] = {}
+        if self.mirror is not None and not self.mirror.is_dir():
+            kind = "a file" if self.mirror.exists() else "nothing there"
+            fault = Fault(str(self.mirror), f"expected a folder, got {kind}")
+            raise DataError("the mirror cannot be used", [fault], _MEND)
+        fetched: dict[FileRef, Path] = {}
         faults: list[Fault] = []
         # Once the network was out of reach, the other files are not waited for.
         no_network = "offline mode is on" if self.offline else ""
         for ref in dict.fromkeys(refs):
             try:
-                found[ref] = self._fetch(ref, no_network)
+                fetched[ref] = self._fetch(ref, no_network)
             except _FetchProblem as problem:
                 if problem.unreachable:
                     no_network = "the network cannot be reached"
                 faults.append(Fault(problem.where, problem.text))
         if faults:
             raise DataError(f"{len(faults)} upstream file(s) could not be had", faults, _MEND)
-        return found
-
-    def _check_mirror(self) -> None:
-        if self.mirror is not None and not self.mirror.is_dir():
-            fault = Fault(str(self.mirror), "expected a folder, got " + _kind(self.mirror))
-            raise DataError("the mirror cannot be used", [fault], _MEND)
+        return fetched
 
     def _fetch(self, ref: FileRef, no_network: str) -> Path:
         cached = self.cached(ref)
@@ -207,19 +183,16 @@ class Sources:
             return copy
         try:
             with file_lock(self.cache, str(ref.relative)):
-                cached.parent.mkdir(parents=True, exist_ok=True)
-                part = cached.with_name(cached.name + ".part")
-                part.write_bytes(copy.read_bytes())
-                os.replace(part, cached)
-        except OSError:
+                write_atomic(cached, copy.read_bytes())
+        except (OSError, StoreError):
             # A cache that cannot be written is no reason to refuse a good mirror.
             return copy
         return cached
 
     def _absence(self, cached: Path) -> str:
-        found = "a damaged file" if cached.is_file() else "no file"
+        got = "a damaged file" if cached.is_file() else "no file"
         mirror = f"; the mirror {self.mirror} has none either" if self.mirror else ""
-        return f"expected it in the cache, got {found}{mirror}"
+        return f"expected it in the cache, got {got}{mirror}"
 
     def _download(self, ref: FileRef, target: Path) -> None:
         import httpx
@@ -240,8 +213,8 @@ class Sources:
                     raise _FetchProblem(self.url(ref), text) from None
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 if last or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-                    said = str(error) or type(error).__name__
-                    text = f"expected {ref.bytes} bytes, but the connection failed: {said}"
+                    cause = str(error) or type(error).__name__
+                    text = f"expected {ref.bytes} bytes, but the connection failed: {cause}"
                     unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                     raise _FetchProblem(self.url(ref), text, unreachable) from None
             time.sleep(pause)
@@ -254,32 +227,26 @@ class Sources:
     def _stream(self, ref: FileRef, part: Path) -> None:
         import httpx
 
-        timeout = httpx.Timeout(30.0, connect=15.0)
-        with httpx.stream("GET", self.url(ref), timeout=timeout, follow_redirects=True) as answer:
-            answer.raise_for_status()
-            self._write(answer, ref, part)
-
-    def _write(self, answer: httpx.Response, ref: FileRef, part: Path) -> None:
-        done = 0
-        with part.open("wb") as stream:
-            for block in answer.iter_bytes(_BLOCK_BYTES):
-                stream.write(block)
-                done += len(block)
-                self.on_progress(done, ref.bytes, ref.path)
-                if done > ref.bytes:
-                    # The size check reports it; the rest of a wrong file need not be read.
-                    break
-            stream.flush()
-            os.fsync(stream.fileno())
+        timeout, done = httpx.Timeout(30.0, connect=15.0), 0
+        request = httpx.stream("GET", self.url(ref), timeout=timeout, follow_redirects=True)
+        with request as response:
+            response.raise_for_status()
+            with part.open("wb") as stream:
+                for block in response.iter_bytes(_BLOCK_BYTES):
+                    stream.write(block)
+                    done += len(block)
+                    self.on_progress(done, ref.bytes, ref.path)
+                    if done > ref.bytes:
+                        # The size check reports it; the rest of a wrong file need not be read.
+                        break
+                stream.flush()
+                # Before the rename that follows: a crash must not leave a whole name on half a file.
+                os.fsync(stream.fileno())
 
 
 def default_sources(on_progress: DataProgress = silent) -> Sources:
     """Sources as the environment names them (`COMPACT_BENCH_CACHE`, `..._MIRROR`, `..._OFFLINE`)."""
     return Sources(paths.cache_dir(), paths.mirror_dir(), paths.offline(), on_progress=on_progress)
-
-
-def _kind(path: Path) -> str:
-    return "a file" if path.exists() else "nothing there"
 
 
 class _FetchProblem(Exception):

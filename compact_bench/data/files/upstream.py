@@ -12,12 +12,7 @@ from compact_bench.data.files.rows import SourceRow, normalised, text_problem
 
 @dataclass(frozen=True)
 class UpstreamFile:
-    """Rows of one upstream file of {"instruction", "output"}.
-
-    Attributes:
-        name: file name, for messages.
-        rows: its rows.
-    """
+    """Rows of one upstream file of {"instruction", "output"}."""
 
     name: str
     rows: tuple[SourceRow, ...]
@@ -46,8 +41,6 @@ class Joined:
 
     Attributes:
         rows: rows of our form, one per question that every file has.
-        faults: faults that no rule covers.
-        excluded: questions that a rule leaves out.
         treated: what other rules did, as text.
     """
 
@@ -65,7 +58,6 @@ def join_upstream(
     Args:
         gold: questions and gold answers.
         teachers: teacher -> its file, in teacher order.
-        rules: known faults.
         prefix: start of the questions' ids; the row in the gold file follows.
     """
     join = _Join(rules)

@@ -1,4 +1,8 @@
-"""The lab: a world of words whose reasoning is known exactly, its four teachers and its small student."""
+"""The lab: a generated world whose reasoning is known exactly, its four teachers and its small student.
+
+`world` makes questions, `student` pretrains and ships the student. Every draw is seeded: a changed order of
+draws is another data set, and the fingerprint of the suite says so.
+"""
 
 from __future__ import annotations
 

@@ -13,20 +13,19 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.registry import Source, file_sources, load_named, usable
 from compact_bench.core.settings import describe_validation_error
 from compact_bench.data.suites.profiles import ProfileSpec
 from compact_bench.data.suites.spec import (
     TRAINING_SOURCES,
     BenchmarkSpec,
     FileSpec,
-    HubSpec,
     KnownFault,
     SuiteSpec,
     TeacherSpec,
@@ -37,7 +36,6 @@ from compact_bench.data.suites.world import with_world
 __all__ = [
     "BenchmarkSpec",
     "FileSpec",
-    "HubSpec",
     "KnownFault",
     "ProfileSpec",
     "SuiteSpec",
@@ -54,9 +52,12 @@ _FILE_FIELDS = ("file", "gold", "excluding")
 
 
 def suite_names() -> tuple[str, ...]:
-    """Names of the packaged suites."""
-    names = [entry.name for entry in resources.files(__package__).iterdir()]
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    """Names of the suites of this package, and of other packages' data files `suite_NAME.toml`."""
+    return usable(_sources(), load_spec)
+
+
+def _sources() -> dict[str, Source]:
+    return file_sources("suite", ".toml", {path.stem: path for path in Path(__file__).parent.glob("*.toml")})
 
 
 def load_spec(name_or_path: str | Path) -> SuiteSpec:
@@ -95,10 +96,8 @@ def _read(name: str) -> tuple[str, dict[str, Any], Path | None]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"suite file {name}: expected a TOML file in UTF-8, got: {error}") from None
         return name, _parsed(text, name), path.absolute().parent
-    if name not in suite_names():
-        raise UnknownNameError("suite (or path ending in .toml)", name, suite_names())
-    file = resources.files(__package__) / f"{name}.toml"
-    return f"suite {name}", _parsed(file.read_text(encoding="utf-8"), name), None
+    file: Path = load_named("suite (or path ending in .toml)", name, _sources())
+    return f"suite {name}", _parsed(file.read_text(encoding="utf-8"), name), file.parent
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -112,7 +111,7 @@ def _inherited(raw: dict[str, Any], where: str) -> dict[str, Any]:
     base_name = raw.pop("extends", None)
     if base_name is None:
         return raw
-    if base_name not in suite_names():
+    if base_name not in _sources():
         raise UnknownNameError(f"suite in {where}, field 'extends'", str(base_name), suite_names())
     base = _inherited(_read(base_name)[1], base_name)
     kept = {key: value for key, value in base.items() if key not in _NOT_INHERITED}
@@ -129,14 +128,16 @@ def _inherited_world(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any
     Rationales of files are about their own questions and are never inherited; a generated world with one
     rate changed is what a user's file is for.
     """
-    theirs, own = base.get("training"), raw.get("training", {})
-    if not isinstance(theirs, dict) or "world" not in theirs or not isinstance(own, dict):
+    theirs, changed = base.get("training"), raw.get("training", {})
+    if not isinstance(theirs, dict) or "world" not in theirs or not isinstance(changed, dict):
         return {}
-    world = own.get("world", {})
-    if any(name in own for name in TRAINING_SOURCES if name != "world") or not isinstance(world, dict):
+    world = changed.get("world", {})
+    if any(name in changed for name in TRAINING_SOURCES if name != "world") or not isinstance(world, dict):
         return {}
-    found = {"training": {**theirs, **own, "world": {**theirs["world"], **world}}}
-    return found if "teachers" in raw or "teachers" not in base else found | {"teachers": base["teachers"]}
+    inherited: dict[str, Any] = {"training": {**theirs, **changed, "world": {**theirs["world"], **world}}}
+    if "teachers" in base and "teachers" not in raw:
+        inherited["teachers"] = base["teachers"]
+    return inherited
 
 
 def _grouped(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:

@@ -7,17 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from compact_bench.core.records import Question, fingerprint
+from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import BenchmarkSpec, SuiteSpec
 from compact_bench.data.suites.generated import generated_benchmark
 
 
 def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question]) -> str:
-    """Hash of a suite's definition, its questions and all said about them, and its benchmark files or items.
-
-    Args:
-        spec: the suite.
-        training, validation: its questions at a profile.
-    """
+    """Hash of a suite's definition, its questions at a profile, and its benchmark files or items."""
     # Prose may be edited and profiles are in the run's key; neither is part of what the data is.
     definition: dict[str, Any] = {
         "name": spec.name,
@@ -38,20 +34,24 @@ def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: 
 
 def _contents(question: Question) -> list[Any]:
     """All of a question that runs depend on; what most suites do not know is left out there."""
-    told = [[r.teacher, r.text, *([asdict(r.truth)] if r.truth else [])] for r in question.rationales]
-    family = [question.family] if question.family else []
-    beyond: dict[str, Any] = {
-        name: list(map(asdict, said))
+    rationales = [[r.teacher, r.text, *([asdict(r.truth)] if r.truth else [])] for r in question.rationales]
+    extras: dict[str, Any] = {
+        name: list(map(asdict, values))
         for name in ("pairs", "reviews", "feedback")
-        if (said := getattr(question, name))
+        if (values := getattr(question, name))
     }
     if question.mistake:
-        beyond["mistake"] = question.mistake
-    return [question.id, question.text, question.gold_answer, told, *family, *([beyond] if beyond else [])]
+        extras["mistake"] = question.mistake
+    # Parts that are empty are left out, not written as empty: fingerprints of suites that were made before
+    # these parts existed stay what they were.
+    optional = [part for part in (question.family, extras) if part]
+    return [question.id, question.text, question.gold_answer, rationales, *optional]
 
 
 def _benchmark_contents(spec: SuiteSpec, benchmark: BenchmarkSpec) -> list[Any]:
     if benchmark.file is None:
         return [benchmark.task, fingerprint(list(generated_benchmark(spec, benchmark).rows))]
     excluding = benchmark.excluding and benchmark.excluding.sha256
-    return [benchmark.task, benchmark.layout, benchmark.file.sha256, excluding]
+    # What a format of another package makes of the file is known by the format's code alone.
+    code = FORMATS.code_mark(benchmark.layout) if benchmark.layout else ""
+    return [benchmark.task, benchmark.layout, benchmark.file.sha256, excluding, *([code] if code else [])]

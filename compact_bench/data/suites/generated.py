@@ -41,16 +41,12 @@ def _said_by(question: Question, names: Sequence[str]) -> Question:
         reviews=tuple(
             r for name in names for r in question.reviews if r.author == name and r.reviewer in names
         ),
-        feedback=tuple(said for name in names for said in question.feedback if said.teacher == name),
+        feedback=tuple(f for name in names for f in question.feedback if f.teacher == name),
     )
 
 
 def generated_benchmark(spec: SuiteSpec, benchmark: BenchmarkSpec) -> Benchmark:
-    """The items that a suite's world generates for a benchmark, in order of their ids.
-
-    Args:
-        spec: a suite with `training.world`.
-        benchmark: one of its benchmarks with `items`.
+    """The items that a suite's world generates for a benchmark with `items`, in order of their ids.
 
     Raises:
         DataError: the world has not that many items.

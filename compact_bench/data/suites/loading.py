@@ -10,21 +10,15 @@ from typing import Any
 from compact_bench.core.errors import DataError, Fault, UnknownNameError
 from compact_bench.core.records import Question
 from compact_bench.data.files.benchmarks import Benchmark, benchmark_notes, parse_benchmark
-from compact_bench.data.files.readers import HubSet, read_hub_rows, read_rows
+from compact_bench.data.files.readers import read_hub_rows, read_rows
 from compact_bench.data.files.rows import OnFault, SourceRow, normalised
 from compact_bench.data.files.sources import FileRef, Sources, checksum_problem
 from compact_bench.data.files.upstream import Joined, UpstreamFile, UpstreamRules, join_upstream
-from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec, TeacherSpec
+from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec
 from compact_bench.data.suites.fingerprint import data_fingerprint
 from compact_bench.data.suites.generated import generated_benchmark, generated_questions
 from compact_bench.data.suites.teacher_statistics import all_true, answer_counts, teacher_facts
-from compact_bench.data.validation.limits import (
-    CountTokens,
-    FindUnknown,
-    check_words,
-    length_faults,
-    long_rationale_faults,
-)
+from compact_bench.data.validation.limits import CountTokens, FindUnknown, check_words, length_faults
 from compact_bench.data.validation.questions import enforce_fault_policy, validate_questions
 from compact_bench.data.validation.splits import (
     NEAR_DUPLICATE_SHARE,
@@ -93,7 +87,6 @@ def load_suite_data(
     """Read everything a suite needs, check it, and split it.
 
     Args:
-        spec: the suite.
         sources: where upstream files come from.
         profile: which profile's number of training questions; None for all of them.
         max_length_tokens: longest row; a longer one is a fault.
@@ -140,11 +133,7 @@ def load_suite_data(
 
 
 def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef, ...]:
-    """Upstream files that a suite needs, for `prefetch` and `doctor`.
-
-    Args:
-        spec: the suite.
-        teachers: as for `load_suite_data`.
+    """Upstream files that a suite needs, for `prefetch` and `doctor`; teachers as in `load_suite_data`.
 
     Raises:
         UnknownNameError: no such teacher or level.
@@ -158,11 +147,6 @@ def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef,
 
 def _files_of(benchmark: BenchmarkSpec) -> list[FileSpec]:
     return [file for file in (benchmark.file, benchmark.excluding) if file is not None]
-
-
-def choose_teachers(spec: SuiteSpec, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
-    """Teachers of a suite and the level of each; see `SuiteSpec.choose_teachers`."""
-    return spec.choose_teachers(wanted)
 
 
 def _path(file: FileSpec, sources: Sources) -> Path:
@@ -190,13 +174,13 @@ def _load_benchmarks(
     needed = [file for task in tasks for file in _files_of(known[task])]
     # All at once, so that one message lists every file that cannot be had.
     sources.fetch_all(ref for f in needed if (ref := f.ref) is not None)
-    found: dict[str, Benchmark] = {}
+    loaded: dict[str, Benchmark] = {}
     for task in tasks:
         benchmark = known[task]
         parsed = _read_benchmark(benchmark, sources) or generated_benchmark(spec, benchmark)
         enforce_fault_policy(parsed.faults, on_fault, f"benchmark {task}", len(parsed.rows))
-        found[task] = parsed
-    return found
+        loaded[task] = parsed
+    return loaded
 
 
 def _read_benchmark(benchmark: BenchmarkSpec, sources: Sources) -> Benchmark | None:
@@ -227,15 +211,15 @@ def _load_pool(
     if rationales is None and spec.training.world is not None:
         return _generated_pool(spec, teachers, max_length_tokens, count_tokens, on_fault)
     joined: Joined | None = None
-    found: tuple[Fault, ...] = ()
+    read_faults: tuple[Fault, ...] = ()
     names: Sequence[str] = teachers
     if rationales is not None:
         source = str(rationales)
-        rows, found = read_rows(Path(rationales).expanduser(), source)
+        rows, read_faults = read_rows(Path(rationales).expanduser(), source)
     else:
         if spec.teachers:
             names = [teacher.name for teacher, _ in spec.choose_teachers(teachers)]
-        source, rows, found, joined = _suite_rows(spec, sources, teachers)
+        source, rows, read_faults, joined = _suite_rows(spec, sources, teachers)
     questions, faults = validate_questions(
         rows,
         source,
@@ -244,7 +228,7 @@ def _load_pool(
         count_tokens=None if joined and spec.training.max_rationale_tokens else count_tokens,
         max_length_tokens=max_length_tokens,
         on_fault=on_fault,
-        found=found,
+        read_faults=read_faults,
     )
     if not faults:
         _check_count(spec, joined, teachers, len(questions))
@@ -275,11 +259,10 @@ def _suite_rows(
 ) -> tuple[str, tuple[SourceRow, ...], tuple[Fault, ...], Joined | None]:
     training = spec.training
     if training.hub is not None:
-        hub = HubSet(**training.hub.model_dump())
-        return f"hub dataset {hub.name}", read_hub_rows(hub), (), None
+        return f"hub dataset {training.hub.name}", read_hub_rows(training.hub), (), None
     if training.file is not None:
-        rows, found = read_rows(_path(training.file, sources), training.file.name)
-        return training.file.name, rows, found, None
+        rows, faults = read_rows(_path(training.file, sources), training.file.name)
+        return training.file.name, rows, faults, None
     assert training.gold is not None
     files = {teacher.name: teacher.file(level) for teacher, level in spec.choose_teachers(wanted)}
     refs = [f.ref for f in (training.gold, *files.values())]
@@ -368,7 +351,7 @@ def _without_long(
     faults: list[Fault] = []
     for question in (*training, *validation):
         places = pool.places.get(question.id)
-        long = long_rationale_faults(question, count_tokens, rationale_limit, places)
+        long = length_faults(question, count_tokens, rationale_limit, places, whole_row=False)
         known += long
         faults += [] if long else length_faults(question, count_tokens, row_limit, places)
     bad = {fault.question_id for fault in (*known, *faults)}

@@ -13,11 +13,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class TuneSpec(Strict):
-    """What `--tune` tries for every method.
-
-    Attributes:
-        learning_rates: the grid.
-    """
+    """What `--tune` tries for every method."""
 
     learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
 
@@ -34,7 +30,6 @@ class ProfileSpec(Strict):
 
     Attributes:
         questions: the first n training questions, or None for all.
-        seeds: the seeds.
         settings: changes of `RunSettings`, by section.
         tune: what `--tune` tries; None for half, once and twice the learning rate of `settings`.
         note: what its numbers are worth.

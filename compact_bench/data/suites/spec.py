@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import Group, Strict
+from compact_bench.data.files.formats import FORMATS
+from compact_bench.data.files.readers import HubSet
 from compact_bench.data.files.sources import FileRef
 from compact_bench.data.lab import LAB_TASKS, TEACHERS, WorldSettings
 from compact_bench.data.suites.profiles import ProfileSpec
@@ -83,8 +85,6 @@ class TeacherSpec(Strict):
     """A teacher.
 
     Attributes:
-        name: what records and tables call it.
-        title: readable name.
         license: licence of the file, and terms to know.
         level: which of `files` is used unless another is asked for.
         files: level of detail -> file; empty where the training file holds the rationales.
@@ -122,16 +122,6 @@ class TeacherSpec(Strict):
         return self.files[wanted]
 
 
-class HubSpec(Strict):
-    """A hub dataset (or a folder that `datasets` reads); see `compact_bench.data.files.readers.HubSet`."""
-
-    name: Text
-    revision: str | None = None
-    config: str | None = None
-    split: str = "train"
-    columns: dict[str, str] = Field(default_factory=dict)
-
-
 class TrainingSpec(Strict):
     """Where the training questions come from: exactly one of `gold`, `file`, `hub` and `world`.
 
@@ -147,7 +137,7 @@ class TrainingSpec(Strict):
 
     gold: FileSpec | None = None
     file: FileSpec | None = None
-    hub: HubSpec | None = None
+    hub: HubSet | None = None
     world: WorldSettings | None = None
     validation_questions: Positive | None = None
     max_rationale_tokens: Positive | None = None
@@ -171,7 +161,6 @@ class KnownFault(Strict):
     """A fault of the suite's files that is known, and what is done about it.
 
     Attributes:
-        kind: which fault.
         treatment: what is done; fixed by the kind, see `TREATMENTS`.
         teachers: whose files have it; "gold" for the gold file; empty for all.
         text: the stray text, for kind "stray_text".
@@ -197,43 +186,30 @@ class BenchmarkSpec(Strict):
     """A benchmark.
 
     Attributes:
-        task: name of the packaged evaluation task.
-        title: column heading.
-        group: where it stands in the table.
-        metric: what is reported.
-        layout: how the file is laid out, one of `compact_bench.data.files.benchmarks.FORMATS`; None for
+        layout: how the file is laid out, a name of `compact_bench.data.files.formats.FORMATS`; None for
             generated items.
-        file: the items; None where they are generated.
         items: how many items the suite's world generates; None where a file holds them.
         excluding: file whose questions are no test items, or None.
         chance: accuracy of a guess, in [0, 1]; None for generation tasks.
-        note: what its reader should know.
     """
 
     task: Name
     title: Text
     group: Group
     metric: Metric
-    layout: (
-        Literal[
-            "svamp",
-            "adapters_number",
-            "gsm8k",
-            "strategyqa",
-            "csqa",
-            "arc",
-            "piqa",
-            "boolq",
-            "winogrande",
-            "rows",
-        ]
-        | None
-    ) = None
+    layout: str | None = None
     file: FileSpec | None = None
     items: Positive | None = None
     excluding: FileSpec | None = None
     chance: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     note: str = ""
+
+    @field_validator("layout")
+    @classmethod
+    def _is_a_format(cls, layout: str | None) -> str | None:
+        if layout is not None and layout not in (known := FORMATS.sources()):
+            raise ValueError(str(UnknownNameError(FORMATS.kind, layout, known)))
+        return layout
 
     @model_validator(mode="after")
     def _one_source(self) -> BenchmarkSpec:
@@ -251,16 +227,10 @@ class SuiteSpec(Strict):
     """A suite: what is compared, on what, with which student.
 
     Attributes:
-        name, version: what the runs are filed under.
-        title: one line.
         card: what a reader must know before believing the numbers.
-        student: the default student's name.
-        student_title: how reports name it.
         system_prompt: always "": the system turn is the chat template's own, in training and evaluation.
-        training: where questions come from.
         teachers: in the order of every question's rationales; may be empty where the training file names
             them.
-        benchmarks: in column order.
         known_faults: faults of the files that do not stop a run.
         method_settings: method -> settings of its own that this suite needs to differ from the method's
             defaults; profiles, users and table rows may change them again.
@@ -293,10 +263,8 @@ class SuiteSpec(Strict):
         return self.training.world is not None
 
     def choose_teachers(self, wanted: Sequence[str] = ()) -> tuple[tuple[TeacherSpec, str], ...]:
-        """Teachers and the level of each.
-
-        Args:
-            wanted: "name" or "name@level" texts; empty for all at the suite's levels.
+        """Teachers, given as "name" or "name@level", and the level of each; none given: all at the suite's
+        levels.
 
         Raises:
             UnknownNameError: no such teacher or level.

@@ -32,29 +32,17 @@ class TeacherFacts(TypedDict):
 
 
 def all_true(questions: Sequence[Question]) -> bool:
-    """Whether it is known of every rationale if it is really right.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether it is known of every rationale if it is really right."""
     return all(r.truth is not None for question in questions for r in question.rationales)
 
 
 def some_have_pairs(questions: Sequence[Question]) -> bool:
-    """Whether a question has a right and a wrong rationale on a similar path; one is enough to learn from.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether a question has a right and a wrong rationale on a similar path; one is enough to learn from."""
     return any(question.pairs for question in questions)
 
 
 def all_reviewed(questions: Sequence[Question]) -> bool:
-    """Whether every teacher scored, validly or not, every other's rationale; one teacher has no reviewer.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether every teacher scored, validly or not, every other's rationale; one teacher has no reviewer."""
     return all(
         (given := {(r.author, r.reviewer) for r in q.reviews})
         and given >= {*itertools.permutations(q.teachers, 2)}
@@ -63,20 +51,12 @@ def all_reviewed(questions: Sequence[Question]) -> bool:
 
 
 def all_have_feedback(questions: Sequence[Question]) -> bool:
-    """Whether every question has feedback on a student's wrong answer.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Whether every question has feedback on a student's wrong answer."""
     return all(question.feedback for question in questions)
 
 
 def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
-    """Measure the teachers, or None where the truth about some rationale is not known.
-
-    Args:
-        questions: with the same teachers each.
-    """
+    """Measure the teachers (the same of every question); None where some rationale's truth is not known."""
     if not questions or not all_true(questions):
         return None
     names = questions[0].teachers
@@ -95,18 +75,14 @@ def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
 
 
 def answer_counts(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
-    """Per teacher: rationales, those wrong by their last answer, and those that state none.
-
-    Args:
-        questions: a rationale set.
-    """
+    """Per teacher: rationales, those wrong by their last answer, and those that state none."""
     notes: dict[str, dict[str, int]] = {}
     for question in questions:
         for r in question.rationales:
-            own = notes.setdefault(r.teacher, {"rationales": 0, "wrong_by_last_answer": 0, "no_answer": 0})
-            own["rationales"] += 1
-            own["wrong_by_last_answer"] += not same_answer(extract_answer(r.text), question.gold_answer)
-            own["no_answer"] += answer_span(r.text) is None
+            counts = notes.setdefault(r.teacher, {"rationales": 0, "wrong_by_last_answer": 0, "no_answer": 0})
+            counts["rationales"] += 1
+            counts["wrong_by_last_answer"] += not same_answer(extract_answer(r.text), question.gold_answer)
+            counts["no_answer"] += answer_span(r.text) is None
     return notes
 
 
@@ -123,26 +99,27 @@ def _majority_is_wrong(question: Question, answers: Sequence[str]) -> bool:
 
 
 def _one_teacher(questions: Sequence[Question], place: int) -> dict[str, Any]:
-    own = [(question, question.rationales[place]) for question in questions]
-    truths = [rationale.truth for _, rationale in own if rationale.truth is not None]
+    rows = [(question, question.rationales[place]) for question in questions]
+    truths = [rationale.truth for _, rationale in rows if rationale.truth is not None]
     families: dict[str, list[bool]] = {}
-    for (question, _), truth in zip(own, truths, strict=True):
+    for (question, _), truth in zip(rows, truths, strict=True):
         families.setdefault(question.family, []).append(truth.is_right)
     steps = [truth.steps for truth in truths]
     wrong_at = [truth.first_wrong_step for truth in truths if truth.first_wrong_step is not None]
     return {
         "really_right": _share([truth.is_right for truth in truths]),
-        "by_family": {name: _share(found) for name, found in families.items() if name},
-        "right_by_last_answer": _share([same_answer(_answer(r), q.gold_answer) for q, r in own]),
-        "mean_words": _mean([len(rationale.text.split()) for _, rationale in own]),
+        "by_family": {name: _share(rights) for name, rights in families.items() if name},
+        "right_by_last_answer": _share([same_answer(_answer(r), q.gold_answer) for q, r in rows]),
+        "mean_words": _mean([len(rationale.text.split()) for _, rationale in rows]),
         "mean_steps": _mean(steps) if any(steps) else None,
         "mean_first_wrong_step": _mean(wrong_at) if wrong_at else None,
     }
 
 
-def _share(found: Sequence[bool]) -> float:
-    return sum(found) / len(found)
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags)
 
 
 def _mean(values: Sequence[float]) -> float:
+    # Exactly rounded, so that the order of the questions cannot show in a published figure.
     return math.fsum(values) / len(values)

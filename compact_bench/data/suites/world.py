@@ -10,11 +10,8 @@ from compact_bench.data.suites.spec import SuiteSpec
 
 
 def with_world(spec: SuiteSpec, overrides: Sequence[str]) -> SuiteSpec:
-    """A suite with some settings of its world changed.
-
-    Args:
-        spec: the suite.
-        overrides: "key=value" texts such as "slip_rate=0.2"; of two with one key the later counts.
+    """A suite with some settings of its world changed ("slip_rate=0.2"; of two with one key the later
+    counts).
 
     Raises:
         ConfigError: the suite has no generated world, or an override is malformed, names nothing or has a

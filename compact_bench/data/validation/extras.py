@@ -36,13 +36,11 @@ class QuestionExtras:
 def read_extras(
     data: Mapping[str, Any], gold: str | None, wanted: Sequence[str], complain: Complain
 ) -> QuestionExtras:
-    """Read the optional fields of a row; what is wrong with them is told, and left out.
+    """Read the optional fields of a row; faults go to `complain`, and what has them is left out.
 
     Args:
-        data: the row.
         gold: its gold answer, or None where that is faulty.
         wanted: the teachers that are used, empty for all; what others said is left out.
-        complain: is told every problem.
     """
     reader = _Reader(_named_teachers(data.get("rationales")), wanted, complain)
     return QuestionExtras(
@@ -70,7 +68,7 @@ class _Reader:
     complain: Complain
 
     def pairs(self, value: Any) -> tuple[RationalePair, ...]:
-        found = []
+        pairs = []
         for place, item in self._objects(value, "pairs", ("teacher", "chosen", "rejected", "origin")):
             sound = self._teacher(item["teacher"], f"{place}.teacher")
             for name in ("chosen", "rejected"):
@@ -83,11 +81,11 @@ class _Reader:
                 self.complain("expected another text than the chosen one, got the same", f"{place}.rejected")
                 sound = False
             if sound and self._used(item["teacher"]):
-                found.append(RationalePair(item["teacher"], item["chosen"], item["rejected"], item["origin"]))
-        return tuple(found)
+                pairs.append(RationalePair(item["teacher"], item["chosen"], item["rejected"], item["origin"]))
+        return tuple(pairs)
 
     def reviews(self, value: Any) -> tuple[PeerReview, ...]:
-        found: dict[tuple[str, str], PeerReview] = {}
+        reviews: dict[tuple[str, str], PeerReview] = {}
         for place, item in self._objects(value, "reviews", ("author", "reviewer", "score")):
             author, reviewer = item["author"], item["reviewer"]
             sound = self._teacher(author, f"{place}.author")
@@ -104,30 +102,31 @@ class _Reader:
                 sound = False
             if not sound:
                 continue
-            if (author, reviewer) in found:
+            if (author, reviewer) in reviews:
                 self.complain(f"expected one score of {reviewer!r} for {author!r}, got two", place)
             elif self._used(author, reviewer):
-                given = None if score is None else int(score)
-                found[author, reviewer] = PeerReview(author, reviewer, given)
-        return tuple(found.values())
+                reviews[author, reviewer] = PeerReview(
+                    author, reviewer, None if score is None else int(score)
+                )
+        return tuple(reviews.values())
 
     def feedback(self, value: Any) -> tuple[Feedback, ...]:
-        told: list[tuple[str, Mapping[str, Any]]]
+        items: list[tuple[str, Mapping[str, Any]]]
         if isinstance(value, Mapping):
-            told = [(f"feedback.{name}", {"teacher": name, "text": text}) for name, text in value.items()]
+            items = [(f"feedback.{name}", {"teacher": name, "text": text}) for name, text in value.items()]
         else:
-            told = self._objects(value, "feedback", ("teacher", "text"))
-        found: dict[str, Feedback] = {}
-        for place, item in told:
+            items = self._objects(value, "feedback", ("teacher", "text"))
+        by_teacher: dict[str, Feedback] = {}
+        for place, item in items:
             name = item["teacher"]
             sound = self._teacher(name, place)
             if not self._text(item["text"], place) or not sound:
                 continue
-            if name in found:
+            if name in by_teacher:
                 self.complain(f"expected one feedback of teacher {name!r}, got two", place)
             elif self._used(name):
-                found[name] = Feedback(name, item["text"])
-        return tuple(found.values())
+                by_teacher[name] = Feedback(name, item["text"])
+        return tuple(by_teacher.values())
 
     def mistake(self, value: Any, gold: str | None) -> str:
         if value is None or not self._text(value, "mistake"):
@@ -144,7 +143,7 @@ class _Reader:
         if not isinstance(value, list):
             self.complain(f"expected a list of objects with {', '.join(fields)}, got {kind_of(value)}", name)
             return []
-        found = []
+        objects = []
         for number, item in enumerate(value, 1):
             place = f"{name}[{number}]"
             if not isinstance(item, Mapping):
@@ -152,8 +151,8 @@ class _Reader:
             elif missing := [field for field in fields if field not in item]:
                 self.complain(f"expected {', '.join(missing)}, got an object without", place)
             else:
-                found.append((place, item))
-        return found
+                objects.append((place, item))
+        return objects
 
     def _text(self, value: Any, place: str) -> bool:
         problem = text_problem(value)

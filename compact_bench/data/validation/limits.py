@@ -24,11 +24,7 @@ _MEND = (
 
 
 def unknown_finder(tokenizer: Any) -> FindUnknown | None:
-    """What finds the words that a tokenizer does not know; None where it can spell out any text.
-
-    Args:
-        tokenizer: a fast tokenizer.
-    """
+    """What finds the words that a tokenizer does not know; None where it can spell out any text."""
     unknown = tokenizer.unk_token_id
 
     def find(text: str) -> tuple[str, ...]:
@@ -44,12 +40,7 @@ def check_words(
     benchmarks: Mapping[str, Sequence[Mapping[str, Any]]],
     find: FindUnknown | None,
 ) -> None:
-    """Refuse data that the student would read as a row of unknown words.
-
-    Args:
-        questions: training and validation questions.
-        benchmarks: task name -> rows.
-        find: from `unknown_finder`; None checks nothing.
+    """Refuse data that the student would read as a row of unknown words; `find` is of `unknown_finder`.
 
     Raises:
         DataError: names questions, rationales and items with an unknown word, and how many there are.
@@ -94,29 +85,20 @@ CountTokens = Callable[[str, str], int]
 
 
 def length_faults(
-    question: Question, count_tokens: CountTokens, limit: int, places: Mapping[str, str] | None = None
+    question: Question,
+    count_tokens: CountTokens,
+    limit: int,
+    places: Mapping[str, str] | None = None,
+    *,
+    whole_row: bool = True,
 ) -> list[Fault]:
-    """Rows of one question that are longer than the student's rows may be.
+    """Texts of one question that are longer than the student's rows, or a suite's rationales, may be.
 
     Args:
-        question: the question.
-        count_tokens: counts the tokens of a row.
         limit: longest row, in tokens.
         places: teacher -> file and row of its rationale, where that is not the question's.
+        whole_row: whether prompt and end of turn count; else the limit is one on the rationale alone.
     """
-    return _too_long(question, count_tokens, limit, places or {}, whole_row=True)
-
-
-def long_rationale_faults(
-    question: Question, count_tokens: CountTokens, limit: int, places: Mapping[str, str] | None = None
-) -> list[Fault]:
-    """Rationales of one question that are longer than a suite allows, prompt not counted; see above."""
-    return _too_long(question, count_tokens, limit, places or {}, whole_row=False)
-
-
-def _too_long(
-    question: Question, count_tokens: CountTokens, limit: int, places: Mapping[str, str], *, whole_row: bool
-) -> list[Fault]:
     faults = []
     # No token is shorter than a byte, so most rows need no tokenizer; the margin is for the end of turn.
     texts = [(r.teacher, "rationale", r.text) for r in question.rationales]
@@ -133,6 +115,6 @@ def _too_long(
         if tokens > limit:
             what = f"row (prompt and {kind})" if whole_row else kind
             problem = f"expected a {what} of at most {limit} tokens, got {tokens}"
-            where = places.get(teacher, question.source)
+            where = (places or {}).get(teacher, question.source)
             faults.append(Fault(f"{where}, {kind} of {teacher!r}", problem, question.id))
     return faults

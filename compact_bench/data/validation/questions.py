@@ -1,9 +1,9 @@
 """What a rationale set must be: questions with a gold answer and K named rationales, each fault reported.
 
 Two forms of a row are read. Ours is {"id"?, "question", "gold_answer", "rationales", "right"?} and the
-optional fields of `said_beyond`: rationales are {teacher: text} or [{"teacher", "text"}, ...], and "right",
-where it is known, says of each teacher whether its reasoning is really right. The released code's is
-{"Question", "CoT", "Answer"}, where the teachers have no names.
+optional fields that `extras` reads: rationales are {teacher: text} or [{"teacher", "text"}, ...], and
+"right", where it is known, says of each teacher whether its reasoning is really right. The released code's
+is {"Question", "CoT", "Answer"}, where the teachers have no names.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class _Draft:
     """A row whose fields have been looked at; texts that were wrong are None."""
 
     row: SourceRow
-    id: str | None
-    text: str | None
-    gold: str | None
-    rationales: dict[str, str] | None
-    right: Mapping[str, bool] | None
-    faults: list[Fault]
-    beyond: QuestionExtras = field(default_factory=QuestionExtras)
+    id: str | None = None
+    text: str | None = None
+    gold: str | None = None
+    rationales: dict[str, str] | None = None
+    right: Mapping[str, bool] | None = None
+    extras: QuestionExtras = field(default_factory=QuestionExtras)
+    faults: list[Fault] = field(default_factory=list)
 
     def fault(self, problem: str, name: str = "", where: str = "") -> None:
         place = where or self.row.where
@@ -50,7 +50,7 @@ def validate_questions(
     count_tokens: CountTokens | None = None,
     max_length_tokens: int | None = None,
     on_fault: OnFault = "stop",
-    found: Iterable[Fault] = (),
+    read_faults: Iterable[Fault] = (),
 ) -> tuple[tuple[Question, ...], tuple[Fault, ...]]:
     """Turn rows into questions, or say everything that is wrong with them.
 
@@ -62,7 +62,6 @@ def validate_questions(
         count_tokens: counts the tokens of a row, or None to leave lengths unchecked.
         max_length_tokens: longest row.
         on_fault: "stop" raises on any fault; "drop" leaves faulty questions out.
-        found: faults that reading the rows already found.
 
     Returns:
         The questions, all with the same teachers in the same order; and the faults of those left out.
@@ -70,6 +69,7 @@ def validate_questions(
     Raises:
         DataError: there are faults and `on_fault` is "stop", or no question is left.
     """
+    # Every row is read before any is refused: a user mends a file once, not once per fault.
     drafts = [_read_row(row, teachers) for row in rows]
     if not teachers:
         _check_teachers(drafts)
@@ -77,20 +77,14 @@ def validate_questions(
     if count_tokens is not None and max_length_tokens is not None:
         for draft in drafts:
             draft.faults += _draft_length_faults(draft, count_tokens, max_length_tokens)
-    faults = [*found, *(fault for draft in drafts for fault in draft.faults)]
+    faults = [*read_faults, *(fault for draft in drafts for fault in draft.faults)]
     good = tuple(_question(draft, teachers, drafts) for draft in drafts if not draft.faults)
     enforce_fault_policy(faults, on_fault, source, len(good))
     return good, tuple(faults)
 
 
 def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str, left: int) -> None:
-    """Raise where faults are not to be dropped, or where dropping them leaves nothing.
-
-    Args:
-        faults: what was found.
-        on_fault: "stop" or "drop".
-        source: what was read.
-        left: questions without a fault.
+    """Raise where faults are not to be dropped, or where dropping them leaves no question.
 
     Raises:
         DataError: lists every fault.
@@ -102,7 +96,7 @@ def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str
 
 
 def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
-    draft = _Draft(row, None, None, None, None, None, [])
+    draft = _Draft(row)
     if not isinstance(row.data, Mapping):
         draft.fault(f"expected an object with question, answer and rationales, got {kind_of(row.data)}")
         return draft
@@ -119,7 +113,7 @@ def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
     else:
         draft.rationales = _named_rationales(draft, row.data["rationales"], teachers)
         draft.right = _right_field(draft, row.data.get("right"))
-        draft.beyond = read_extras(row.data, draft.gold, teachers, draft.fault)
+        draft.extras = read_extras(row.data, draft.gold, teachers, draft.fault)
     return draft
 
 
@@ -168,12 +162,10 @@ def _released_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> 
         draft.fault(f"expected {len(teachers)} rationales ({', '.join(teachers)}), got {len(value)}", "CoT")
         return None
     names = teachers or [f"teacher_{number}" for number in range(1, len(value) + 1)]
-    found: dict[str, str] = {}
-    for number, (name, text) in enumerate(zip(names, value, strict=True), 1):
+    for number, text in enumerate(value, 1):
         if problem := text_problem(text):
             draft.fault(problem, f"CoT[{number}]")
-        found[name] = text
-    return found
+    return dict(zip(names, value, strict=True))
 
 
 def _named_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, str] | None:
@@ -188,21 +180,21 @@ def _named_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dic
         if not draft.faults or not value:
             draft.fault("expected at least one rationale, got none", "rationales")
         return None
-    found: dict[str, str] = {}
+    by_teacher: dict[str, str] = {}
     for name, text, place in pairs:
         if teachers and name not in teachers:
             continue
         if not name.strip():
             draft.fault("expected a teacher's name, got an empty one", place)
-        elif name in found:
+        elif name in by_teacher:
             draft.fault(f"expected one rationale of teacher {name!r}, got two", place)
         if problem := text_problem(text):
             draft.fault(problem, place, draft.row.places.get(name, ""))
-        found[name] = text
+        by_teacher[name] = text
     for name in teachers:
-        if name not in found:
+        if name not in by_teacher:
             draft.fault(f"expected a rationale of teacher {name!r}, got none", "rationales")
-    return found
+    return by_teacher
 
 
 def _listed_pairs(draft: _Draft, value: list[Any]) -> list[tuple[str, Any, str]]:
@@ -284,10 +276,7 @@ def _question(draft: _Draft, teachers: Sequence[str], drafts: Sequence[_Draft]) 
         gold_answer=draft.gold,
         rationales=rationales,
         source=draft.row.where,
-        pairs=draft.beyond.pairs,
-        reviews=draft.beyond.reviews,
-        feedback=draft.beyond.feedback,
-        mistake=draft.beyond.mistake,
+        **vars(draft.extras),
     )
 
 
@@ -296,5 +285,5 @@ def _draft_length_faults(draft: _Draft, count_tokens: CountTokens, limit: int) -
         return []
     sound = {name: text for name, text in draft.rationales.items() if text_problem(text) is None}
     rationales = tuple(Rationale(name, text) for name, text in sound.items())
-    question = Question(draft.id or "", draft.text, "", rationales, draft.row.where, pairs=draft.beyond.pairs)
+    question = Question(draft.id or "", draft.text, "", rationales, draft.row.where, pairs=draft.extras.pairs)
     return length_faults(question, count_tokens, limit, draft.row.places)

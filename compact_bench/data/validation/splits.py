@@ -31,11 +31,7 @@ def hash_order(questions: Iterable[Question], salt: str = "order") -> tuple[Ques
 def split_validation(
     questions: Sequence[Question], count: int
 ) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
-    """Set aside the validation questions, chosen by a hash of the normalised question.
-
-    Args:
-        questions: all questions of a rationale set, in any order.
-        count: how many are set aside; fewer than there are questions.
+    """Set aside `count` validation questions, chosen by a hash of the normalised question.
 
     Returns:
         Training and validation questions, each in hash order.
@@ -48,12 +44,7 @@ def split_validation(
 def overlap_faults(
     questions: Iterable[Question], benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[Fault]:
-    """Questions of a rationale set that are also benchmark items, by normalised text.
-
-    Args:
-        questions: training and validation questions.
-        benchmarks: task name -> rows with "id" and "question".
-    """
+    """Questions of a rationale set that are also benchmark items (task name -> rows), by normalised text."""
     items: dict[str, list[str]] = {}
     for task, rows in benchmarks.items():
         for row in rows:
@@ -97,45 +88,34 @@ def check_no_overlap(
 def near_duplicates(
     tests: Sequence[str], training: Sequence[str], share: float = NEAR_DUPLICATE_SHARE
 ) -> list[bool]:
-    """Which test questions are nearly a training question: template transfer rather than something new.
+    """Which test questions share more than `share` with a training question: template transfer, nothing new.
 
     Two questions are compared by their sets of distinct words, numbers aside: words in both, over words
     in either.
-
-    Args:
-        tests: test questions.
-        training: training questions.
-        share: the share that must be exceeded.
 
     Returns:
         One truth value per test question.
     """
     test_sets, training_sets = [_word_set(t) for t in tests], [_word_set(t) for t in training]
-    frequency = Counter(word for found in training_sets for word in found)
+    frequency = Counter(word for word_set in training_sets for word in word_set)
     rarest: dict[str, list[frozenset[str]]] = {}
-    for found in training_sets:
-        for word in _prefix(found, frequency, share):
-            rarest.setdefault(word, []).append(found)
+    for word_set in training_sets:
+        for word in _prefix(word_set, frequency, share):
+            rarest.setdefault(word, []).append(word_set)
     return [
         any(
-            _share_exceeds(found, other, share)
-            for word in _prefix(found, frequency, share)
+            _share_exceeds(word_set, other, share)
+            for word in _prefix(word_set, frequency, share)
             for other in rarest.get(word, ())
         )
-        for found in test_sets
+        for word_set in test_sets
     ]
 
 
 def near_duplicate_counts(
     tests: Mapping[str, Sequence[str]], training: Sequence[str], share: float = NEAR_DUPLICATE_SHARE
 ) -> dict[str, int]:
-    """How many questions of each benchmark are nearly a training question.
-
-    Args:
-        tests: task name -> its questions.
-        training: training questions.
-        share: the share that must be exceeded.
-    """
+    """How many questions of each benchmark share more than `share` with a training question."""
     hits = iter(near_duplicates([text for texts in tests.values() for text in texts], training, share))
     return {task: sum(next(hits) for _ in texts) for task, texts in tests.items()}
 
@@ -144,14 +124,14 @@ def _word_set(text: str) -> frozenset[str]:
     return frozenset(word for word in words(text) if not word[0].isdigit())
 
 
-def _prefix(found: frozenset[str], frequency: Mapping[str, int], share: float) -> list[str]:
+def _prefix(word_set: frozenset[str], frequency: Mapping[str, int], share: float) -> list[str]:
     """The rarest words, so many that two sets without one of these in common cannot share enough.
 
     Source: prefix filtering of set-similarity joins (Chaudhuri et al. 2006). It saves comparing every
     test question with every training question.
     """
-    length = len(found) - math.ceil(share * len(found)) + 1
-    return sorted(found, key=lambda word: (frequency.get(word, 0), word))[:length]
+    length = len(word_set) - math.ceil(share * len(word_set)) + 1
+    return sorted(word_set, key=lambda word: (frequency.get(word, 0), word))[:length]
 
 
 def _share_exceeds(first: frozenset[str], second: frozenset[str], share: float) -> bool:

@@ -44,7 +44,6 @@ def score_continuations(
 
     Args:
         model: a student's model that `packing.packing_reason` has nothing against.
-        layout: its layout.
         wanted: what to score, in any order.
         batch_size: continuations per forward pass, at least one context's.
         on_done: called with the number of continuations scored so far.
@@ -63,8 +62,8 @@ def score_continuations(
         while waiting and sum(len(n) for _, n in batch) + len(waiting[0][1]) <= batch_size:
             batch.append(waiting.pop(0))
         rows = [(context, [wanted[n].tokens for n in numbers]) for context, numbers in batch]
-        found = _score_batch(model, layout, rows)
-        scores.update(zip([n for _, numbers in batch for n in numbers], found, strict=True))
+        batch_scores = _score_batch(model, layout, rows)
+        scores.update(zip([n for _, numbers in batch for n in numbers], batch_scores, strict=True))
         on_done(len(scores))
     return [scores[number] for number in range(len(wanted))]
 
@@ -100,13 +99,14 @@ def _at_tokens(
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each token at the state of its place, and whether it is the likeliest there."""
     place, token = (torch.tensor(numbers, device=states.device) for numbers in (places, tokens))
+    # float32 numbers add up all but exactly in float64, so that their order does not show in the sum.
     log_probs = torch.empty(len(tokens), dtype=torch.float64, device=states.device)
     likeliest = torch.empty(len(tokens), dtype=torch.bool, device=states.device)
     rows = max(1, _PIECE_BYTES // (4 * layout.head(model).weight.shape[0]))
     for start in range(0, len(states), rows):
         logits = layout.logits(model, states[start : start + rows])
         here = ((place >= start) & (place < start + rows)).nonzero()[:, 0]
-        own, wanted = place[here] - start, token[here]
-        log_probs[here] = torch.log_softmax(logits, dim=-1)[own, wanted].double()
-        likeliest[here] = logits.argmax(dim=-1)[own] == wanted
+        row, wanted = place[here] - start, token[here]
+        log_probs[here] = torch.log_softmax(logits, dim=-1)[row, wanted].double()
+        likeliest[here] = logits.argmax(dim=-1)[row] == wanted
     return log_probs, likeliest

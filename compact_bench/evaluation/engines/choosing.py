@@ -45,8 +45,6 @@ def choose_path(
     """How a task is evaluated.
 
     Args:
-        model: the student's model.
-        tokenizer: its tokenizer.
         wanted: the setting `eval.engine`; vLLM only generates, options are scored by the fast engine.
         generation: whether the student writes answers.
         options: the task's generation settings.
@@ -85,8 +83,6 @@ class Engines:
 
     Args:
         model: the student's model, with merged weights.
-        tokenizer: its tokenizer.
-        settings: batch size and longest generation.
     """
 
     def __init__(self, model: Any, tokenizer: Any, settings: EvalSettings) -> None:
@@ -96,20 +92,17 @@ class Engines:
         self._made: dict[str, Any] = {}
 
     def get(self, path: EnginePath, on_done: OnDone = lambda done, total: None) -> Any:
-        """The object that `lm_eval.evaluate` takes as its model.
-
-        Args:
-            path: what evaluates.
-            on_done: called by the fast engine with (requests answered, requests).
+        """The object that `lm_eval.evaluate` takes as its model; `on_done` gets (requests answered,
+        requests).
         """
         if path.engine not in self._made:
             make = {"fast": self._fast, "harness": self._harness, "vllm": self._vllm}[path.engine]
             with quiet_harness(), read_only(self._model):
                 self._made[path.engine] = make()
-        found = self._made[path.engine]
+        engine = self._made[path.engine]
         if path.engine == "fast":
-            found.on_done = on_done
-        return found
+            engine.on_done = on_done
+        return engine
 
     def _thinking(self) -> dict[str, Any]:
         known = template_knows_thinking(self._tokenizer.chat_template)

@@ -51,8 +51,8 @@ class FastModel(HFLM):  # type: ignore[misc]  # lm_eval has no type hints
             groups.setdefault(repr(request.args[1]), []).append(number)
         for numbers in groups.values():
             options = requests[numbers[0]].args[1]
-            found = self._generate([requests[n].args[0] for n in numbers], options)
-            for number, text in zip(numbers, found, strict=True):
+            generated = self._generate([requests[n].args[0] for n in numbers], options)
+            for number, text in zip(numbers, generated, strict=True):
                 texts[number] = text
         return texts
 

@@ -30,11 +30,8 @@ _NEUTRAL: dict[str, Any] = {"num_beams": 1, "repetition_penalty": 1.0}
 
 
 def generation_reason(model: Any, options: Mapping[str, Any]) -> str:
-    """Why a student's greedy decoding cannot take this path, or "".
-
-    Args:
-        model: the student's model.
-        options: the task's generation settings, which go before the student's own.
+    """Why greedy decoding with these options, which go before the student's own, cannot take this path, or
+    "".
     """
     layout = find_layout(model)
     reason = packing_reason(model, layout)
@@ -44,8 +41,8 @@ def generation_reason(model: Any, options: Mapping[str, Any]) -> str:
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds - {"full_attention"} or (not kinds and getattr(config, "sliding_window", None) is not None):
         return "the student has layers with sliding-window attention, whose cache is another one"
-    own = model.generation_config.to_diff_dict()
-    for name, value in {**own, **options}.items():
+    configured = model.generation_config.to_diff_dict()
+    for name, value in {**configured, **options}.items():
         off = value is None or value is False or value == _NEUTRAL.get(name)
         if off or name in _IRRELEVANT or name.startswith("_"):
             continue
@@ -120,8 +117,8 @@ def _attention(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention of one layer as transformers calls it; keys and values go into the memory."""
-    found = memory.attend(module.layer_idx, query, key, value, scaling)
-    return found.transpose(1, 2), None
+    attended = memory.attend(module.layer_idx, query, key, value, scaling)
+    return attended.transpose(1, 2), None
 
 
 @dataclass
@@ -157,14 +154,14 @@ class _Memory:
         values[self.slots, :, self.lengths] = value[:, :, 0]
         longest = self.bias.shape[-1]
         # The query heads of a key head are its queries.
-        found = scaled_dot_product_attention(
+        attended = scaled_dot_product_attention(
             query.view(rows, key.shape[1], -1, width),
             keys[:rows, :, :longest],
             values[:rows, :, :longest],
             attn_mask=self.bias,
             scale=scaling,
         )
-        return found.reshape(rows, heads, 1, width)
+        return attended.reshape(rows, heads, 1, width)
 
 
 class _Decoder:

@@ -21,13 +21,7 @@ def stop_ids(model: Any) -> tuple[int, ...]:
 
 
 def stopping_reason(model: Any, tokenizer: Any, until: Sequence[str]) -> str:
-    """Why a row's end depends on the other rows of the harness's batch, or "".
-
-    Args:
-        model: the student's model.
-        tokenizer: its tokenizer.
-        until: the task's stop sequences.
-    """
+    """Why a row's end depends on the other rows of the harness's batch, or ""."""
     ids = stop_ids(model)
     if tokenizer.eos_token_id not in ids:
         return (
@@ -63,10 +57,6 @@ def _cuts_later(first: str, second: str) -> bool:
 
 def is_over(decode: Callable[[Sequence[int]], str], until: Sequence[str]) -> Callable[[Sequence[int]], bool]:
     """Whether more tokens cannot change the text that is left when it is cut at its stop sequences.
-
-    Args:
-        decode: text of new tokens, as it is cut.
-        until: stop sequences that `stopping_reason` has nothing against.
 
     Returns:
         A function of a row's new tokens.

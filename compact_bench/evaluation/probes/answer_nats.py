@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
-from typing import TypedDict
-
-import torch
+from typing import TYPE_CHECKING, TypedDict
 
 from compact_bench.core.answers import (
     ANSWER_PHRASE,
@@ -18,9 +17,11 @@ from compact_bench.core.answers import (
 from compact_bench.core.errors import DataError, NumericalError
 from compact_bench.core.records import Question, Rationale
 from compact_bench.evaluation.guards import read_only
-from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedQuestion, encode_question
-from compact_bench.training.loss.forward import branch_hidden
+from compact_bench.evaluation.probes.registry import Measure, Probe
+
+if TYPE_CHECKING:
+    from compact_bench.students.student import Student
+    from compact_bench.training.branches import EncodedQuestion
 
 _NO_LIMIT = 1 << 30
 
@@ -75,7 +76,7 @@ def answer_nats(student: Student, questions: Sequence[Question]) -> AnswerNats:
             reasoned.append(sum(rest) / len(rest) if rest else None)
             used += len(rest)
     known = [value for value in reasoned if value is not None]
-    if not torch.isfinite(torch.tensor(direct + known)).all():
+    if not all(map(math.isfinite, direct + known)):
         raise NumericalError(
             "answer nats: expected finite values, got some that are not; the student's weights have "
             "probably diverged: train with a lower learning rate"
@@ -97,6 +98,8 @@ def answer_branches(student: Student, question: Question) -> EncodedQuestion:
         student: gives tokenizer and chat template.
         question: a held-out question.
     """
+    from compact_bench.training.branches import encode_question
+
     gold = canonical_answer(question.gold_answer)
     texts = [Rationale(teacher="", text=f"{ANSWER_PHRASE} {gold}")]
     for rationale in question.rationales:
@@ -119,6 +122,10 @@ def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
         student: read only; the caller sees to its mode.
         encoded: branches that all have an answer span.
     """
+    import torch
+
+    from compact_bench.training.loss.forward import branch_hidden
+
     (hidden_states,) = branch_hidden(student, [encoded])
     found = []
     for branch, hidden in zip(encoded.branches, hidden_states, strict=True):
@@ -128,3 +135,16 @@ def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
         targets = torch.tensor(branch.answer_ids, device=logits.device)
         found.append(float(torch.nn.functional.cross_entropy(logits, targets)))
     return found
+
+
+def _measure(after: str, title: str) -> Measure:
+    paths = f"validation_nats.after_{after}", f"validation_nats.{after}_nats"
+    return Measure(f"nats_after_{after}", title, *paths, unit="nats")
+
+
+VALIDATION_NATS = Probe(
+    lambda given: answer_nats(given.student, given.validation),
+    (_measure("question", "After the question"), _measure("rationale", "After a held-out rationale")),
+    needs=("validation",),
+    in_trials=True,
+)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from compact_bench.core.errors import DataError, Fault, NumericalError, StudentError
 from compact_bench.evaluation.guards import read_only
-from compact_bench.students.student import Student
+from compact_bench.evaluation.probes.registry import Measure, Probe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compact_bench.students.student import Student
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,7 @@ def kl_nats(base_logits: Tensor, student_logits: Tensor) -> Tensor:
     Returns:
         Float[Tensor, "tokens"], KL(base || student) in nats.
     """
-    base = torch.log_softmax(base_logits, dim=-1)
-    student = torch.log_softmax(student_logits, dim=-1)
+    base, student = base_logits.log_softmax(dim=-1), student_logits.log_softmax(dim=-1)
     return (base.exp() * (base - student)).sum(dim=-1)
 
 
@@ -85,7 +88,7 @@ def drift_nats_per_token(
         passage_nats=tuple(s / n for s, n in zip(sums, counts, strict=True)),
         passage_tokens=tuple(counts),
     )
-    if not torch.isfinite(torch.tensor(result.passage_nats)).all():
+    if not all(map(math.isfinite, result.passage_nats)):
         raise NumericalError(
             f"drift probe: expected finite divergences, got {result.passage_nats}; the student's weights "
             "have probably diverged: train with a lower learning rate"
@@ -113,7 +116,24 @@ def _encode(base: Student, student: Student, passages: Sequence[str]) -> list[li
 
 
 def _hidden(student: Student, ids: Sequence[int]) -> Tensor:
+    import torch
+
     row = torch.tensor([list(ids)], device=student.device)
     output = student.layout.backbone(student.model)(input_ids=row, use_cache=False)
     hidden: Tensor = output.last_hidden_state[0]
     return hidden
+
+
+def _recorded(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The mean beside the passages, as records have kept it since their first version."""
+    passages = {"passages": result["passage_nats"], "passage_tokens": result["passage_tokens"]}
+    return {"drift": passages, "drift_nats_per_token": result["nats_per_token"]}
+
+
+_ITEMS = ("drift.passages", "drift.passage_tokens")
+DRIFT = Probe(
+    lambda given: drift_nats_per_token(given.base, given.student, given.passages),
+    (Measure("drift_nats_per_token", "Drift, nats per token", "drift_nats_per_token", *_ITEMS, unit="nats"),),
+    needs=("passages",),
+    recorded=_recorded,
+)

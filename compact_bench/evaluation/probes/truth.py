@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
-import pandas as pd
 
 from compact_bench.core.records import Question
+from compact_bench.evaluation.probes.registry import Measure, Probe, ProbeInputs
 from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, StepsTable, read_visits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WINDOWS = 10
 NO_SCORE = "no such score"
@@ -309,3 +312,27 @@ def _answer_only(visits: StepsTable) -> AnswerOnly | None:
         right_answer=float(answered.mean()),
         right_answer_wrong_steps=float((answered & ~right).mean()),
     )
+
+
+def _of_run(given: ProbeInputs) -> TruthScores | None:
+    return None if given.steps is None else truth_scores(given.steps, given.training)
+
+
+def _measure(name: str, title: str, path: str, unit: str, weights: str = "") -> Measure:
+    items = "truth.items."
+    ids = items + "question_ids"
+    return Measure(name, title, f"truth.{path}", items + path, weights and items + weights, unit, ids)
+
+
+TRUTH = Probe(
+    _of_run,
+    (
+        _measure("weight_on_right", "Weight on right rationales", "weight_on_right", "share"),
+        _measure("relative_regret", "Relative regret", "relative_regret", "ratio", "uniform_regret"),
+        _measure("auc_consensus", "AUC, consensus", "auc.consensus", "share"),
+        _measure("auc_adaptability", "AUC, adaptability", "auc.adaptability", "share"),
+        _measure("auc_difficulty", "AUC, difficulty", "auc.difficulty", "share"),
+        _measure("auc_fused", "AUC, fused (the weight)", "auc.fused", "share"),
+    ),
+    needs=("steps", "truth"),
+)

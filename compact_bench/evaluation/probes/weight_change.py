@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from compact_bench.core.errors import NumericalError, StudentError
+from compact_bench.evaluation.probes.registry import Measure, Probe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _CHUNK = 1 << 22  # values held in float64 at once
 
@@ -51,6 +53,8 @@ def weight_change(base_model: nn.Module, model: nn.Module) -> float:
 
 
 def _squared_distance(a: Tensor, b: Tensor | None) -> float:
+    import torch
+
     with torch.no_grad():
         total = 0.0
         parts = torch.split(a.detach().reshape(-1), _CHUNK)
@@ -59,3 +63,9 @@ def _squared_distance(a: Tensor, b: Tensor | None) -> float:
             difference = x.double() if y is None else x.double() - y.to(x.device).double()
             total += float(difference.square().sum())
         return total
+
+
+WEIGHT_CHANGE = Probe(
+    lambda given: weight_change(given.base.model, given.student.model),
+    (Measure("weight_change", "Relative weight change", "weight_change", unit="ratio"),),
+)

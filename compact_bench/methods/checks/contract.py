@@ -15,13 +15,14 @@ from compact_bench.methods.checks.results import CheckResult, MethodError
 from compact_bench.methods.checks.subject import Subject, find_subject
 from compact_bench.methods.checks.watching import GlobalState
 from compact_bench.methods.checks.world import World, small_world
+from compact_bench.methods.contract import METHOD_PARTS
 
 CHECKS: Mapping[str, str] = {
-    "import": "the method can be imported and has card, config_type, supports and fit",
+    "import": "the method can be imported and has card, config_type and fit",
     "card": "title and source are there; deviations, choices, needs and claims are lists of sentences",
     "configuration": "frozen, strict, every field documented; every variant is accepted",
     "constructor": "it only stores the configuration",
-    "supports": "it answers None or a reason for every kind of suite, as the card says",
+    "supports": "every kind of suite is accepted or refused with a reason, as the card says",
     "trains": "a fit moves the weights; report, log and steps table are whole and agree",
     "budget": "no optimiser step and no token more than the report and the card say",
     "determinism": "the same seed gives the same bits, wherever the global generators stand",
@@ -33,7 +34,7 @@ CHECKS: Mapping[str, str] = {
     "whole weights": "it trains a student without adapters, on rows of their own for every rationale",
     "teacher order": "the order in which a question names its teachers does not matter",
     "gold use": "without uses_gold on the card, gold answers change nothing",
-    "truth use": "where supports() needs no truth about rationales, the truth changes nothing",
+    "truth use": "where it runs without the truth about rationales, the truth changes nothing",
     "pairs use": "the same of right and wrong rationales in pairs",
     "reviews use": "the same of the teachers' scores of one another",
     "feedback use": "the same of feedback and the mistakes it is about",
@@ -116,7 +117,7 @@ def _imported(
             raise
         results.add("import", [str(error)])
         return None
-    missing = [part for part in ("card", "config_type", "supports", "fit") if not hasattr(subject.kind, part)]
+    missing = [part for part in METHOD_PARTS if not hasattr(subject.kind, part)]
     return subject if results.add("import", [f"it has no {part}" for part in missing]) else None
 
 

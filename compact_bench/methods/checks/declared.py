@@ -1,4 +1,4 @@
-"""Checks of what a method says of itself: card, configuration, constructor, supports()."""
+"""Checks of what a method says of itself: card, configuration, constructor, the suites it runs on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compact_bench.methods.checks.results import MethodError, guarded
 from compact_bench.methods.checks.subject import Subject
 from compact_bench.methods.checks.watching import GlobalState, Watch, generator_states, watching
 from compact_bench.methods.checks.world import World
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.methods.contract import SUITE_DATA, Claim, MethodCard, SuiteInfo, config_doc, refusal
 
 UNKNOWN = "no_such_setting"
 
@@ -36,6 +36,8 @@ def card(subject: Subject) -> list[str]:
         lines = getattr(found, name)
         if isinstance(lines, str) or not all(isinstance(t, str) and t.strip() for t in lines):
             problems.append(f"card.{name} must be a tuple of sentences, got {lines!r}")
+    if any(data not in SUITE_DATA for data in found.requires):
+        problems.append(f"card.requires must be a tuple of {', '.join(SUITE_DATA)}, got {found.requires!r}")
     if found.min_teachers < 0:
         problems.append(f"card.min_teachers is {found.min_teachers}, expected 0 (untrained) or more")
     if not all(isinstance(claim, Claim) for claim in found.claims):
@@ -49,7 +51,7 @@ def configuration(subject: Subject) -> list[str]:
     if not (isinstance(kind, type) and issubclass(kind, Strict)):
         return ["`config_type` must be a class derived from compact_bench.core.settings.Strict"]
     config, problems = subject.config(), []
-    undocumented = [name for name in kind.model_fields if name not in (kind.__doc__ or "")]
+    undocumented = [name for name in kind.model_fields if name not in config_doc(kind)]
     if undocumented:
         problems.append(
             f"the docstring of {kind.__name__} does not say what {', '.join(undocumented)} is: add an "
@@ -106,44 +108,34 @@ def constructor(subject: Subject) -> list[str]:
 
 
 def supports(subject: Subject, world: World) -> list[str]:
-    """Whether supports() answers for every kind of suite, and as the card says."""
+    """Whether it runs on, or refuses with a reason, every kind of suite, as the card says."""
     found = subject.kind.card
-    method, problems = subject.make(), []
-    flags = ("has_gold", "has_truth", "has_pairs", "has_reviews", "has_feedback")
+    method = subject.make()
+    flags = ("has_gold", *(f"has_{data}" for data in SUITE_DATA))
     for values in itertools.product((True, False), repeat=len(flags)):
         for count in range(1, len(world.suite.teachers) + 1):
             known: dict[str, Any] = dict(zip(flags, values, strict=True))
-            suite = replace(world.of_teachers(count).suite, **known)
-            answer = _ask(method, suite)
+            answer = _ask(method, replace(world.of_teachers(count).suite, **known))
             if answer is not None and (not isinstance(answer, str) or not answer.strip()):
                 return [f"supports() answered {answer!r}, expected None or the reason why not"]
-            if answer is None and count < found.min_teachers:
-                return [
-                    f"supports() accepts {count} teacher(s), card.min_teachers says {found.min_teachers}: "
-                    "give a reason there, or lower it"
-                ]
-    refusal = _ask(method, world.suite)
-    if refusal is not None:
-        return [f"supports() refuses a suite that has everything: {refusal}"]
+    reason = _ask(method, world.suite)
+    if reason is not None:
+        return [f"it refuses a suite that has everything: {reason}"]
+    problems = []
     few = world.of_teachers(max(found.min_teachers, 1)).suite
-    refusal = _ask(method, few)
-    if refusal is not None:
+    reason = _ask(method, few)
+    if reason is not None:
         problems.append(
-            f"supports() refuses {len(few.teachers)} teacher(s), card.min_teachers says that this is enough: "
-            f"{refusal}"
+            f"it refuses {len(few.teachers)} teacher(s), card.min_teachers says that this is enough: {reason}"
         )
-    refusal = _ask(method, replace(world.suite, has_gold=False))
-    if found.uses_gold and refusal is None:
+    reason = _ask(method, replace(world.suite, has_gold=False))
+    if not found.uses_gold and reason is not None:
         problems.append(
-            "card.uses_gold is set, but supports() accepts a suite without gold answers: give a reason there"
-        )
-    if not found.uses_gold and refusal is not None:
-        problems.append(
-            f"supports() refuses a suite without gold answers ({refusal}): set uses_gold=True on the card"
+            f"it refuses a suite without gold answers ({reason}): set uses_gold=True on the card instead"
         )
     return problems
 
 
 def _ask(method: Any, suite: SuiteInfo) -> Any:
     with guarded("supports"):
-        return method.supports(suite)
+        return refusal(method, suite)

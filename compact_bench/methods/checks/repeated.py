@@ -19,7 +19,7 @@ from compact_bench.methods.checks.fits import (
 from compact_bench.methods.checks.results import MethodError
 from compact_bench.methods.checks.subject import Subject
 from compact_bench.methods.checks.world import World, with_teachers
-from compact_bench.methods.contract import MethodCard
+from compact_bench.methods.contract import SUITE_DATA, MethodCard, refusal
 
 ORDER_TOLERANCE = 1e-3
 """Distance of the weights after training in another order, as a share of how far they moved. Rounding alone
@@ -100,19 +100,9 @@ KNOWLEDGE: Mapping[str, tuple[Change, str]] = {
 }
 """Check -> how questions are changed for it, and that in words."""
 
-_FLAGS = {
-    "truth use": "has_truth",
-    "pairs use": "has_pairs",
-    "reviews use": "has_reviews",
-    "feedback use": "has_feedback",
-}
 _MENDS = {
-    "gold use": "say so with uses_gold=True on the card and a reason in supports(), or do not read them",
-    **{
-        name: f"let supports() give the reason where suite.{flag} is False, or do not read them"
-        for name, flag in _FLAGS.items()
-    },
-}
+    f"{data} use": f'say so with requires=("{data}",) on the card, or do not read them' for data in SUITE_DATA
+} | {"gold use": "say so with uses_gold=True on the card, or do not read them"}
 
 
 def undeclared(subject: Subject, world: World, fit: Fit, card: MethodCard) -> dict[str, list[str]]:
@@ -129,8 +119,8 @@ def undeclared(subject: Subject, world: World, fit: Fit, card: MethodCard) -> di
     def is_free(name: str) -> bool:
         if name == "gold use":
             return not card.uses_gold
-        lacking: dict[str, Any] = {_FLAGS[name]: False}
-        return method.supports(replace(world.suite, **lacking)) is None
+        lacking: dict[str, Any] = {f"has_{name.removesuffix(' use')}": False}
+        return refusal(method, replace(world.suite, **lacking)) is None
 
     free = [name for name in KNOWLEDGE if is_free(name)]
     found: dict[str, list[str]] = {name: [] for name in KNOWLEDGE}

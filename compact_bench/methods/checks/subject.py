@@ -86,4 +86,4 @@ def find_subject(method: str | Path | type[Any], config: Mapping[str, Any] | Non
 def _from_file(path: Path) -> type[Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: expected a Python file with a METHOD, got no such file.")
-    return import_method(MethodSource(path.stem, "file", path.resolve()))
+    return import_method(MethodSource(path.stem, "file", path=path.resolve()))

@@ -11,7 +11,7 @@ import pandas as pd
 from compact_bench.methods.checks.fits import Fit, logged_losses, moved
 from compact_bench.methods.checks.world import World, run_settings
 from compact_bench.methods.contract import MethodCard
-from compact_bench.training.loop import schedule_steps
+from compact_bench.training.optimiser import schedule_steps
 from compact_bench.training.protocol import FitReport
 
 COLUMNS = ("step", "question_id", "teacher", "teacher_weight", "supervised_loss")

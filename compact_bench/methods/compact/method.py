@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from compact_bench.core.records import Question
-from compact_bench.core.settings import Strict
 from compact_bench.methods.compact.objective import PaperObjective, WeightingConfig
-from compact_bench.methods.contract import Claim, MethodCard, SuiteInfo
+from compact_bench.methods.contract import Claim, MethodCard
 from compact_bench.students.student import Student
 from compact_bench.training.loop import train
 from compact_bench.training.protocol import FitReport, RunContext
 
-_NO_BETAS = {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0}
 # The paper's ablation leaves scores out (section 4.5); the rest are this project's.
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "no-consensus": {"beta_consensus": 0.0},
@@ -23,19 +22,12 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "only-adaptability": {"beta_consensus": 0.0, "beta_difficulty": 0.0},
     "only-difficulty": {"beta_adaptability": 0.0, "beta_consensus": 0.0},
     "no-consistency": {"lambda_consistency": 0.0},
-    "equal-weights": _NO_BETAS,
-    "temperature-0.25": {"temperature": 0.25},
-    "temperature-0.5": {"temperature": 0.5},
-    "temperature-2": {"temperature": 2.0},
-    "temperature-4": {"temperature": 4.0},
-    "beta-adaptability-0.5": {"beta_adaptability": 0.5},
-    "beta-adaptability-2": {"beta_adaptability": 2.0},
-    "beta-consensus-0.5": {"beta_consensus": 0.5},
-    "beta-consensus-2": {"beta_consensus": 2.0},
-    "beta-difficulty-0.25": {"beta_difficulty": 0.25},
-    "beta-difficulty-1": {"beta_difficulty": 1.0},
-    "lambda-0.01": {"lambda_consistency": 0.01},
-    "lambda-1": {"lambda_consistency": 1.0},
+    "equal-weights": {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0},
+    **{f"temperature-{value:g}": {"temperature": value} for value in (0.25, 0.5, 2.0, 4.0)},
+    **{f"beta-adaptability-{value:g}": {"beta_adaptability": value} for value in (0.5, 2.0)},
+    **{f"beta-consensus-{value:g}": {"beta_consensus": value} for value in (0.5, 2.0)},
+    **{f"beta-difficulty-{value:g}": {"beta_difficulty": value} for value in (0.25, 1.0)},
+    **{f"lambda-{value:g}": {"lambda_consistency": value} for value in (0.01, 1.0)},
 }
 
 _OURS = (
@@ -95,38 +87,25 @@ _FORGETTING = Claim(
 )
 
 
+@dataclass(frozen=True)
 class Compact:
     """The paper's method."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    config: WeightingConfig
+    config_type = WeightingConfig
+    card = MethodCard(
         title="COMPACT: compatibility-weighted multi-teacher distillation with answer-span consistency",
         source="arXiv 2601.13992v1, section 3.2 (Eq. 2-7), 3.3 (Eq. 8), 3.4 (Eq. 9-11)",
         ours=_OURS,
         uses_gold=True,
-        min_teachers=1,
-        reproduction="untested",
         short="COMPACT (paper)",
         needs=("gold answers",),
         claims=(*_MAIN_RESULTS, *_ABLATIONS, _FORGETTING),
     )
-    config_type: ClassVar[type[Strict]] = WeightingConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
 
-    def __init__(self, config: WeightingConfig) -> None:
-        self.config = config
-
-    def supports(self, suite: SuiteInfo) -> str | None:
-        """Needs gold answers."""
-        return None if suite.has_gold else "adaptability needs gold answers, which this suite lacks"
-
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train `student` in place.
-
-        Args:
-            student: with adapters where the run has them.
-            questions: with K rationales each.
-            context: run directory, settings, seed.
-        """
+        """Train by the paper's objective."""
         objective = PaperObjective.for_student(student, self.config, context.settings.train)
         return train(student, questions, objective, context)
 

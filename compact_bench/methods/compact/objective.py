@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from compact_bench.core.records import Question
 from compact_bench.core.settings import Strict, TrainSettings
 from compact_bench.methods.compact.scores import (
     adaptability,
@@ -23,10 +22,11 @@ from compact_bench.methods.compact.scores import (
     token_mask,
 )
 from compact_bench.students.student import Student
-from compact_bench.training.branches import EncodedBranch, EncodedQuestion, encode_question
+from compact_bench.training.branches import EncodedBranch, EncodedQuestion
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import HeadValues, branch_values
 from compact_bench.training.loss.terms import consistency_loss, span_log_probs
+from compact_bench.training.objectives import AllBranches
 from compact_bench.training.protocol import StepLoss
 
 
@@ -113,7 +113,7 @@ class QuestionResult:
 
 
 @dataclass(frozen=True)
-class PaperObjective:
+class PaperObjective(AllBranches):
     """COMPACT's loss by the paper: sum_k alpha_k (L_SFT,k + lambda * L_MCon,k).
 
     Attributes:
@@ -132,10 +132,6 @@ class PaperObjective:
         words = config.thinking_words
         ids = thinking_token_ids(student.tokenizer, *(() if words is None else (words,)))
         return cls(config, train, ids)
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compact_bench.core.records import Cell
-from compact_bench.results.tables.build import Column, Row, Table, Unit
+from compact_bench.results.tables.build import Column, Row, Table
 
 SHORT_REASON = 20
-COUNTED: tuple[Unit, ...] = ("steps", "tokens", "seconds")
+COUNTED = ("steps", "tokens", "seconds")
 
 
-def number_text(value: float, unit: Unit) -> str:
+def number_text(value: float, unit: str) -> str:
     """One number: percent with one decimal, nats with four, ratios with three digits, shares three decimals.
 
     A change has its sign and, as papers state them, two decimals.
@@ -31,7 +31,9 @@ def number_text(value: float, unit: Unit) -> str:
         return f"{value:.4f}"
     if unit == "share":
         return f"{value:.3f}"
-    return f"{value:,.1f}" if unit == "seconds" else f"{value:,.0f}"
+    if unit in ("steps", "tokens"):
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if unit == "seconds" else f"{value:.4g}"
 
 
 class Reasons:
@@ -86,7 +88,7 @@ def row_seeds(table: Table, row: str, columns: Sequence[Column]) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def cell_text(cell: Cell, unit: Unit, reasons: Reasons, *, items: int | None, seeds: int | None) -> str:
+def cell_text(cell: Cell, unit: str, reasons: Reasons, *, items: int | None, seeds: int | None) -> str:
     """A cell: "12.0 ± 1.1 [8.0, 16.3]" (mean, standard deviation over seeds, interval), or why it is empty.
 
     Args:

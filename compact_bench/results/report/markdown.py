@@ -148,7 +148,7 @@ def _verdict_cell(c: Comparison | None) -> str:
 
 def _summary_columns(table: Table) -> list[Column]:
     means = [column for column in table.columns if column.is_mean]
-    first = [table.columns_of(g.name)[0] for g in table.groups if g.kind == "measures" and g.name == "drift"]
+    first = [table.columns_of(g.name)[0] for g in table.groups if g.summary]
     return means + first if means else []
 
 

@@ -22,15 +22,16 @@ from compact_bench.results.report.markdown import (
     is_long,
     table_markdown,
 )
+from compact_bench.results.report.sections.figures import (
+    DrawnFigure,
+    draw_figures,
+    figures_markdown,
+    write_figures,
+)
 from compact_bench.results.report.sections.findings import findings_markdown
 from compact_bench.results.report.sections.provenance import provenance_markdown
 from compact_bench.results.report.sections.teachers import teachers_markdown
 from compact_bench.results.report.sections.truth import truth_markdown
-from compact_bench.results.report.sections.truth_figure import (
-    TRUTH_FIGURE,
-    truth_figure_markdown,
-    truth_over_training,
-)
 from compact_bench.results.report.sections.tuning import tuning_markdown
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tuning import Tuning
@@ -79,7 +80,7 @@ def write_results(
 ) -> WrittenResults:
     """Write RESULTS.md, RESULTS.csv and RESULTS.tex; the same records give the same bytes.
 
-    Where records have truth scores, their course over training is drawn beside them.
+    Figures that the records have something for are drawn beside them.
 
     Args:
         tables: what to show.
@@ -91,16 +92,11 @@ def write_results(
         StoreError: a file cannot be written.
     """
     written = WrittenResults(folder / "RESULTS.md", folder / "RESULTS.csv", folder / "RESULTS.tex")
-    write_atomic(written.markdown, render_results(tables, records, facts).encode())
+    figures = draw_figures(records, _titles(tables))
+    write_atomic(written.markdown, _rendered(tables, records, facts, figures).encode())
     write_atomic(written.csv, tables_csv(tables).encode())
     write_atomic(written.latex, tables_latex(tables).encode())
-    titles = _titles(tables)
-    figure = truth_over_training(records, titles)
-    if figure is not None:
-        place = folder / facts.figures
-        place.mkdir(parents=True, exist_ok=True)
-        write_atomic(place / f"{TRUTH_FIGURE}.png", figure.png)
-        write_atomic(place / f"{TRUTH_FIGURE}.svg", figure.svg)
+    write_figures(figures, folder / facts.figures)
     return written
 
 
@@ -110,6 +106,15 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
     Args:
         tables, records, facts: as in `write_results`.
     """
+    return _rendered(tables, records, facts, draw_figures(records, _titles(tables)))
+
+
+def _rendered(
+    tables: Sequence[Table],
+    records: Sequence[RunRecord],
+    facts: ReportFacts,
+    figures: Sequence[DrawnFigure],
+) -> str:
     runs = sorted(records, key=lambda r: (r.key.name, r.key.hash))
     lines = _head(tables, runs, facts)
     for table in tables:
@@ -120,9 +125,10 @@ def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts:
         lines += ["", *table_markdown(table)]
         if table.comparisons:
             lines += ["", "### Comparisons", "", *_compared(table)]
-    titles = _titles(tables)
+    truth = truth_markdown(tables, runs, _titles(tables)) + figures_markdown(figures, "truth", facts.figures)
     for title, section in (
-        ("Do the weights go to the rationales that are right?", _truth(tables, runs, titles, facts.figures)),
+        ("Do the weights go to the rationales that are right?", truth),
+        ("Figures", figures_markdown(figures, "", facts.figures)[1:]),
         ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         ("About the suite", facts.card.strip().splitlines()),
         ("Teacher weights", _teacher_weights(runs)),
@@ -177,14 +183,6 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     if facts.card.strip():
         lines += ["", "What to know before believing these numbers: [About the suite](#about-the-suite)."]
     return lines
-
-
-def _truth(
-    tables: Sequence[Table], runs: Sequence[RunRecord], titles: Mapping[str, str], figures: str
-) -> list[str]:
-    figure = truth_figure_markdown(runs, figures)
-    under = ["", "### Truth scores over training", "", *figure] if figure else []
-    return [*truth_markdown(tables, runs, titles), *under]
 
 
 def _by_label(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:

@@ -8,14 +8,14 @@ from pydantic import Field, StringConstraints, model_validator
 
 from compact_bench.core.errors import UnknownNameError
 from compact_bench.core.records import row_label
-from compact_bench.core.settings import Group, Strict
+from compact_bench.core.registry import usable
+from compact_bench.core.settings import Group, Strict, read_toml
 from compact_bench.results.tables.spec import (
     GroupSpec,
     MeasureSpec,
     RowSpec,
     TableSpec,
     definition_file,
-    load_definition,
     load_table_spec,
     packaged_definitions,
 )
@@ -194,8 +194,8 @@ class SweepSpec(Strict):
 
 
 def sweep_names() -> tuple[str, ...]:
-    """Names of the packaged sweeps."""
-    return tuple(packaged_definitions("sweep"))
+    """Names of the sweeps of this package and of others."""
+    return usable(packaged_definitions("sweep"), load_sweep_spec)
 
 
 def load_sweep_spec(name: str) -> SweepSpec:
@@ -208,7 +208,7 @@ def load_sweep_spec(name: str) -> SweepSpec:
         UnknownNameError: there is no such sweep, or its table has no such measure.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    spec = load_definition(definition_file("sweep", name), SweepSpec)
+    spec = read_toml(definition_file("sweep", name), SweepSpec)
     # A wrong measure is named now, not when runs are planned.
     spec.as_table()
     return spec

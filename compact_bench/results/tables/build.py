@@ -26,7 +26,6 @@ from compact_bench.results.tables.spec import GroupSpec, TableSpec
 CHANGE = "_change"
 """End of the name of a column of changes, behind the name of its benchmark group."""
 LEVELS = (("chance", "Chance"), ("majority", "Majority answer"))
-Unit = Literal["accuracy", "change", "nats", "ratio", "share", "steps", "tokens", "seconds"]
 
 
 class BenchmarkLike(Protocol):
@@ -72,7 +71,7 @@ class Column:
     name: str
     title: str
     group: str
-    unit: Unit
+    unit: str
     is_mean: bool = False
 
 

@@ -143,7 +143,9 @@ def _why_missing(runs: Sequence[RunRecord], source: str) -> str:
     """What records say of a number they lack: a probe may keep `reasons` beside its values."""
     part, _, inner = source.partition(".")
     probe, _, name = inner.partition(".")
-    reasons = [value_at(run, f"{part}.{probe}.reasons.{name.replace('.', '_')}") for run in runs]
+    # A probe that failed has one reason for all of its numbers.
+    names = (name.replace(".", "_"), "problem")
+    reasons = [value_at(run, f"{part}.{probe}.reasons.{key}") for key in names for run in runs]
     return next((reason for reason in reasons if isinstance(reason, str)), "not measured")
 
 

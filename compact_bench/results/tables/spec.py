@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.errors import ConfigError
 from compact_bench.core.paths import package_folder
-from compact_bench.core.settings import Strict, describe_validation_error
-
-Definition = TypeVar("Definition", bound=Strict)
+from compact_bench.core.registry import Source, file_sources, load_named, usable
+from compact_bench.core.settings import Strict, read_toml
+from compact_bench.evaluation.probes.registry import measure_column
 
 
 class RowSpec(Strict):
@@ -80,21 +79,31 @@ class MeasureSpec(Strict):
 
     Attributes:
         name: column name, unique in the table.
+        probe: the probe whose measure of this name it is, which says all that the column does not; or "".
         title: how it is headed.
         source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
         items_source: where the record has its per-item values, or ""; items that are null are left out.
         weights_source: where the record has the items' weights in the mean, or "".
         ids_source: where the record has the items' ids, which pair seeds and rows; "" pairs by place.
-        unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds".
+        unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds"; of any other, four
+            digits are shown.
     """
 
     name: str
+    probe: str = ""
     title: str
     source: str
     items_source: str = ""
     weights_source: str = ""
     ids_source: str = ""
-    unit: Literal["nats", "ratio", "share", "steps", "tokens", "seconds"]
+    unit: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_probe_says(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not data.get("probe"):
+            return data
+        return measure_column(str(data["probe"]), str(data.get("name"))) | data
 
 
 class GroupSpec(Strict):
@@ -109,6 +118,7 @@ class GroupSpec(Strict):
         mean: whether a column with the mean over the group's benchmarks is added.
         compared: whether the mean is compared with the reference row.
         columns: measures.
+        summary: whether the first of them stands in the table's summary too.
         note: one sentence under the table.
         requires: "truth" leaves the group out where it is not known which rationales are right.
     """
@@ -120,6 +130,7 @@ class GroupSpec(Strict):
     mean: bool = False
     compared: bool = False
     columns: tuple[MeasureSpec, ...] = ()
+    summary: bool = False
     note: str = ""
     requires: Literal["", "truth"] = ""
 
@@ -250,40 +261,43 @@ def _folders() -> Iterator[Path]:
     yield package.parent / "paper_tables"
 
 
+def _sources(kind: str) -> dict[str, Source]:
+    files = next((found for folder in _folders() if (found := sorted(folder.glob(f"{kind}_*.toml")))), [])
+    return file_sources(kind, ".toml", {path.stem.removeprefix(f"{kind}_"): path for path in files})
+
+
 def packaged_definitions(kind: str) -> dict[str, Path]:
-    """Definitions of a kind ("table", "sweep") that come with the package: name -> file."""
-    for folder in _folders():
-        files = sorted(folder.glob(f"{kind}_*.toml"))
-        if files:
-            return {path.stem.removeprefix(f"{kind}_"): path for path in files}
-    return {}
+    """Definitions by name, of this package and of others: name -> file.
+
+    Args:
+        kind: "table", "sweep" or "figure".
+    """
+    return {name: s.load() for name, s in _sources(kind).items() if s.load is not None and not s.problem}
 
 
 def definition_file(kind: str, name: str) -> Path:
     """The file of a definition.
 
     Args:
-        kind: "table" or "sweep".
+        kind: "table", "sweep" or "figure".
         name: a packaged one ("2", "table_2"), or the path of a TOML file.
 
     Raises:
         UnknownNameError: there is no such definition.
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or two packages bring one of this name.
     """
-    packaged = packaged_definitions(kind)
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
             raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
         return path
-    if name.removeprefix(f"{kind}_") not in packaged:
-        raise UnknownNameError(kind, name, packaged)
-    return packaged[name.removeprefix(f"{kind}_")]
+    found: Path = load_named(kind, name.removeprefix(f"{kind}_"), _sources(kind))
+    return found
 
 
 def table_names() -> tuple[str, ...]:
-    """Numbers of the packaged tables."""
-    return tuple(packaged_definitions("table"))
+    """Numbers of the tables of this package and of others."""
+    return usable(packaged_definitions("table"), load_table_spec)
 
 
 def load_table_spec(number: str | int | Path) -> TableSpec:
@@ -296,18 +310,4 @@ def load_table_spec(number: str | int | Path) -> TableSpec:
         UnknownNameError: there is no such table.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    return load_definition(definition_file("table", str(number)), TableSpec)
-
-
-def load_definition(path: Path, kind: type[Definition]) -> Definition:
-    """Read and check a definition's file.
-
-    Raises:
-        ConfigError: the file is no TOML or has wrong fields; all of them are listed.
-    """
-    try:
-        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, path.name)) from None
+    return read_toml(definition_file("table", str(number)), TableSpec)

@@ -29,6 +29,7 @@ class DamagedRun:
 
 def committed_bytes(folder: Path) -> bytes | None:
     """Bytes of the record that `done` names, or None; tries again when a writer was just at work."""
+    # A writer replaces record.json before `done`; in between, the record that `done` names is the previous.
     for _ in range(5):
         wanted = read_bytes(folder / "done")
         for name in ("record.json", PREVIOUS):
@@ -41,12 +42,7 @@ def committed_bytes(folder: Path) -> bytes | None:
 
 
 def decode_record(name: str, data: bytes) -> RunRecord | DamagedRun:
-    """The record in `data`, or why it is none.
-
-    Args:
-        name: hash of the run the bytes were read from.
-        data: content of its record.json.
-    """
+    """The record in `data`, read of the run with the hash `name`, or why it is none."""
     try:
         value = json.loads(data)
         if value.pop("format", None) != RECORD_FORMAT:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import re
@@ -28,7 +27,7 @@ from pathlib import Path
 import filelock
 
 from compact_bench.core.errors import StoreError, UnknownNameError
-from compact_bench.core.files import encode_json, write_atomic
+from compact_bench.core.files import encode_json, read_json, write_atomic, write_json
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.runs.store.garbage import Leftover, find_leftovers, remove_leftovers
 from compact_bench.runs.store.record_files import (
@@ -216,7 +215,7 @@ class Store:
             _acquire(handle, timeout_seconds, name, holder)
         try:
             mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-            write_atomic(holder, json.dumps(mine).encode())
+            write_json(holder, mine)
             yield
         finally:
             holder.unlink(missing_ok=True)
@@ -310,8 +309,8 @@ def _acquire(handle: filelock.BaseFileLock, timeout_seconds: float, name: str, h
 
 
 def _holder_text(holder: Path) -> str:
+    value = read_json(holder)
     try:
-        value = json.loads(holder.read_bytes())
         return f"process {value['pid']} on {value['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return "another process"

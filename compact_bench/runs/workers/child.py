@@ -9,7 +9,6 @@ a run too; what the run has done so far is kept by its own checkpoints.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import sys
@@ -18,6 +17,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from compact_bench.core.processes import claim_output
 
 if TYPE_CHECKING:
     from compact_bench.runs.session import Session
@@ -32,7 +33,7 @@ class _PipeDisplay:
         send: writes one event.
     """
 
-    def __init__(self, send: Callable[..., None]) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send = send
         self._last = 0.0
 
@@ -44,7 +45,7 @@ class _PipeDisplay:
         now = time.monotonic()
         if now - self._last >= STEP_INTERVAL_SECONDS or done >= total:
             self._last = now
-            self._send("step", done=done, total=total, text=text)
+            self._send({"event": "step", "done": done, "total": total, "text": text})
 
     def drop(self, lane: int) -> None:
         """The parent knows when a run ends."""
@@ -52,15 +53,13 @@ class _PipeDisplay:
 
 def main() -> None:
     """Execute runs until standard input ends."""
-    # Ctrl-C reaches every process of a terminal; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
-    send = _claim_output()
+    send = claim_output()
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_read, args=(lines, busy), daemon=True).start()
     try:
-        send("ready")
+        send({"event": "ready"})
         _serve(lines, busy, send)
     except KeyboardInterrupt:
         pass
@@ -70,18 +69,6 @@ def main() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _claim_output() -> Callable[..., None]:
-    """A function that sends an event; whatever else prints goes to the log that standard error is."""
-    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def send(event: str, **facts: Any) -> None:
-        pipe.write(json.dumps({"event": event, **facts}) + "\n")
-        pipe.flush()
-
-    return send
 
 
 def _read(lines: queue.SimpleQueue[str | None], busy: threading.Event) -> None:
@@ -95,7 +82,9 @@ def _read(lines: queue.SimpleQueue[str | None], busy: threading.Event) -> None:
         _thread.interrupt_main(signal.SIGTERM)
 
 
-def _serve(lines: queue.SimpleQueue[str | None], busy: threading.Event, send: Callable[..., None]) -> None:
+def _serve(
+    lines: queue.SimpleQueue[str | None], busy: threading.Event, send: Callable[[dict[str, Any]], None]
+) -> None:
     from pydantic import TypeAdapter
 
     from compact_bench.core.progress import Ticker
@@ -107,17 +96,13 @@ def _serve(lines: queue.SimpleQueue[str | None], busy: threading.Event, send: Ca
     sessions: dict[str, Session] = {}
     while (line := lines.get()) is not None:
         busy.set()
-        asked = json.loads(line)
-        name = json.dumps(asked["request"])
+        message = json.loads(line)
+        name = json.dumps(message["request"])
         if name not in sessions:
-            sessions[name] = Session(TypeAdapter(Request).validate_python(asked["request"]))
-        done = attempt(
-            sessions[name], RunKey(**asked["key"]), asked["began"], ticker, lambda: send("started")
-        )
-        if done is None:
-            send("held")
-        else:
-            send("ended", executed=done.executed)
+            sessions[name] = Session(TypeAdapter(Request).validate_python(message["request"]))
+        key = RunKey(**message["key"])
+        done = attempt(sessions[name], key, message["began"], ticker, lambda: send({"event": "started"}))
+        send({"event": "held"} if done is None else {"event": "ended", "executed": done.executed})
         busy.clear()
 
 

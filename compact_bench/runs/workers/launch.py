@@ -1,4 +1,4 @@
-"""Where runs execute: in this process, and in as many worker processes beside it as are asked for.
+"""Where runs execute: in this process, and in worker processes beside it.
 
 Every worker takes the next run from one queue. Workers, and other commands on the same store, are kept apart
 by the store's locks: a run that another command holds is put off, and taken over if it is left undone. A
@@ -51,19 +51,19 @@ def execute(
     """
     if not jobs:
         return []
-    crew = WorkerPool(jobs, display, estimator, threads, later)
+    workforce = WorkerPool(jobs, display, estimator, threads, later)
     with ExitStack() as stack:
         stack.enter_context(_torch_threads(threads))
         # Data and student are needed by every run; what is wrong with them ends the command here.
         jobs[0].session.load_shared()
         pool = stack.enter_context(ThreadPoolExecutor(max(1, workers - 1)))
-        stack.callback(crew.stop)
+        stack.callback(workforce.stop)
         beside = range(2, min(workers, len(jobs)) + 1)
-        others = [pool.submit(crew.work_in_process, number) for number in beside]
-        crew.work_here()
+        others = [pool.submit(workforce.work_in_process, number) for number in beside]
+        workforce.work_here()
         for other in others:
             other.result()
-    return crew.queue.records
+    return workforce.queue.records
 
 
 @contextmanager
@@ -94,12 +94,12 @@ class WorkerPool:
         self._estimator, self._threads, self._later = estimator, threads, tuple(later)
         self._ticker = Ticker(display, self._expected())
         self._workers: list[WorkerProcess] = []
-        self._told: set[str] = set()
+        self._announced: set[str] = set()
         self._stopped = False
         self._lock = threading.Lock()
 
     def work_here(self) -> None:
-        """Execute runs in this process until there is no more to do."""
+        """Execute runs in this process until no more are left."""
         ticker = self._ticker
         while (job := self.queue.take()) is not None:
 
@@ -113,11 +113,7 @@ class WorkerPool:
                 self._finish(job, done.record, done.executed, ticker)
 
     def work_in_process(self, number: int) -> None:
-        """Have a worker process execute runs until there is no more to do, or it dies.
-
-        Args:
-            number: the worker's number, 2 for the first beside this process.
-        """
+        """Have a worker process (2 for the first) execute runs until no more are left, or it dies."""
         job = self.queue.take()
         if job is None:
             return
@@ -175,8 +171,8 @@ class WorkerPool:
         ticker.begin(job.key.hash, run_title(job.key), self.queue.position(job), len(self.queue))
 
     def _put_off(self, job: Job) -> None:
-        if self.queue.put_off(job) and job.key.hash not in self._told:
-            self._told.add(job.key.hash)
+        if self.queue.put_off(job) and job.key.hash not in self._announced:
+            self._announced.add(job.key.hash)
             self._ticker.display.note(f"{run_title(job.key)}: another command is at it; waiting for it")
 
     def _finish(self, job: Job, record: RunRecord, executed: bool, ticker: Ticker) -> None:

@@ -32,12 +32,7 @@ class Job:
 
 
 class JobQueue:
-    """Jobs in order; several threads take from it.
-
-    Args:
-        jobs: the jobs.
-        clock: seconds, monotonic.
-    """
+    """Jobs in order; several threads take from it. The clock counts monotonic seconds."""
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs, self._clock = tuple(jobs), clock
@@ -69,7 +64,7 @@ class JobQueue:
             return None
 
     def finish(self, job: Job, record: RunRecord) -> None:
-        """A job that was taken has its record."""
+        """A job that was taken now has its record."""
         with self._changed:
             self._running.remove(job)
             self._records[job.key.hash] = record
@@ -108,8 +103,8 @@ class JobQueue:
     def records(self) -> list[RunRecord]:
         """Records of the finished jobs, in the order of the jobs."""
         with self._changed:
-            found = (self._records.get(job.key.hash) for job in self._jobs)
-            return [record for record in found if record is not None]
+            hashes = [job.key.hash for job in self._jobs]
+            return [self._records[key] for key in hashes if key in self._records]
 
     def _is_free(self, job: Job) -> bool:
         if self._not_before.get(job.key.hash, 0.0) > self._clock():

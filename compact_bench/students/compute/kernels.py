@@ -80,11 +80,7 @@ def fast_step(student: Student, settings: TrainSettings, sample: Callable[[], Te
 
 @contextmanager
 def recomputed_activations(student: Student) -> Iterator[None]:
-    """The backward pass computes each layer's activations again inside, instead of keeping them.
-
-    Args:
-        student: in training mode while it steps.
-    """
+    """The backward pass computes each layer's activations again inside, instead of keeping them."""
     model = base_model(student.model)
     model.enable_input_require_grads()
     # transformers renamed the methods; the old names warn, the new ones are not in every version we allow.
@@ -145,12 +141,7 @@ def _liger(student: Student, sample: Callable[[], Tensor]) -> Iterator[None]:
 
 
 def check_kernels(student: Student, sample: Callable[[], Tensor], put_in_place: Callable[[], None]) -> None:
-    """Compare loss and gradients of other kernels with those of the layers as they are; both without dropout.
-
-    Args:
-        student: gradients are cleared.
-        sample: the loss compared.
-        put_in_place: makes the student compute with the other kernels from then on.
+    """Compare loss and gradients before and after `put_in_place`, which stays; both without dropout.
 
     Raises:
         NumericalError: they differ by more than rounding.
@@ -164,6 +155,7 @@ def check_kernels(student: Student, sample: Callable[[], Tensor], put_in_place: 
         got, others = _loss_and_gradients(student.model, sample)
     finally:
         student.model.train(training)
+    # "not <=" rather than ">": a NaN on either side must be refused too.
     if not abs(got - expected) <= tolerance * max(1.0, abs(expected)):
         raise NumericalError(
             f"train.kernels: the kernels give a loss of {got:.8g}, the plain layers {expected:.8g}: expected "

@@ -171,7 +171,6 @@ def adapted_linear(
         bias: Float[Tensor, "out"], without gradient, or None.
         a: Float[Tensor, "rank in"].
         b: Float[Tensor, "out rank"].
-        scale: of the adapter.
         dropout: probability that an input of the adapter is dropped.
 
     Returns:
@@ -193,12 +192,7 @@ def gated_adapted_linear(
     scale: float,
     dropout: float,
 ) -> Tensor:
-    """`adapted_linear` of silu(gate) * up, which is computed again in the backward pass and not kept.
-
-    Args:
-        gate, up: Float[Tensor, "... in"].
-        weight, bias, a, b, scale, dropout: as for `adapted_linear`.
-    """
+    """`adapted_linear` of silu(gate) * up, which is computed again in the backward pass and not kept."""
     run: Any = _GatedAdaptedLinear.apply
     flat = gate.reshape(-1, gate.shape[-1]), up.reshape(-1, up.shape[-1])
     y: Tensor = run(*flat, weight, bias, a, b, scale, dropout)
@@ -206,13 +200,7 @@ def gated_adapted_linear(
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """weight * x / sqrt(mean(x^2) + epsilon), over the last axis.
-
-    Args:
-        x: Float[Tensor, "... hidden"].
-        weight: Float[Tensor, "hidden"].
-        epsilon: floor under the mean square.
-    """
+    """weight * x / sqrt(mean(x^2) + epsilon), over the last axis of Float[Tensor, "... hidden"]."""
     with torch.no_grad():
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
@@ -253,8 +241,8 @@ def _lean_linear(module: Any) -> Any:
 
     def forward(x: Tensor, *args: Any, **options: Any) -> Tensor:
         parts = _adapter(module) if _plain(x) and not args and not options else None
-        found: Tensor = adapted_linear(x, *parts) if parts is not None else usual(x, *args, **options)
-        return found
+        y: Tensor = adapted_linear(x, *parts) if parts is not None else usual(x, *args, **options)
+        return y
 
     return forward
 
@@ -264,8 +252,8 @@ def _lean_norm(module: Any) -> Any:
 
     def forward(x: Tensor) -> Tensor:
         same = _plain(x) and x.dtype == module.weight.dtype
-        found: Tensor = rms_norm(x, module.weight, module.variance_epsilon) if same else usual(x)
-        return found
+        y: Tensor = rms_norm(x, module.weight, module.variance_epsilon) if same else usual(x)
+        return y
 
     return forward
 
@@ -275,12 +263,12 @@ def _lean_gated(module: Any) -> Any:
 
     def forward(x: Tensor) -> Tensor:
         parts = _adapter(module.down_proj) if _plain(x) else None
-        found: Tensor = (
+        y: Tensor = (
             gated_adapted_linear(module.gate_proj(x), module.up_proj(x), *parts)
             if parts is not None
             else usual(x)
         )
-        return found
+        return y
 
     return forward
 
@@ -297,9 +285,6 @@ def _is_gated(module: nn.Module) -> bool:
 @contextmanager
 def lean_layers(model: nn.Module) -> Iterator[int]:
     """Lean layers in the place of those that they can stand for, inside.
-
-    Args:
-        model: a student's model; its modules are as before at the end.
 
     Yields:
         How many layers were replaced.

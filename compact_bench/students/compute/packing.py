@@ -28,18 +28,13 @@ _NAME = "compact_bench_packed"
 
 
 def packing_reason(model: nn.Module, layout: StudentLayout) -> str:
-    """Why a student's branches cannot share a prompt in one row, or "".
-
-    Args:
-        model: the student's model.
-        layout: its layout, which knows the family's own reasons.
-    """
+    """Why a student's branches cannot share a prompt in one row, or ""."""
     if layout.packing_reason:
         return layout.packing_reason
-    found = layout.backbone(model).config._attn_implementation
-    if found in ("sdpa", _NAME):
+    implementation = layout.backbone(model).config._attn_implementation
+    if implementation in ("sdpa", _NAME):
         return ""
-    return f"attention implementation {found!r} is not replaced by the packed one, only 'sdpa' is"
+    return f"attention implementation {implementation!r} is not replaced by the packed one, only 'sdpa' is"
 
 
 @contextmanager
@@ -50,7 +45,6 @@ def packed_attention(model: nn.Module, layout: StudentLayout) -> Iterator[None]:
 
     Args:
         model: a student's model that `packing_reason` has nothing against.
-        layout: its layout.
     """
     _register()
     with attention_named(model, layout, _NAME):
@@ -59,13 +53,7 @@ def packed_attention(model: nn.Module, layout: StudentLayout) -> Iterator[None]:
 
 @contextmanager
 def attention_named(model: nn.Module, layout: StudentLayout, name: str) -> Iterator[None]:
-    """A model computes attention by another registered function inside.
-
-    Args:
-        model: a student's model.
-        layout: its layout.
-        name: of a function that is registered with transformers' attention interface.
-    """
+    """A model computes attention by another function that transformers' interface has under this name."""
     config = layout.backbone(model).config
     before = config._attn_implementation
     config._attn_implementation = name
@@ -86,11 +74,6 @@ def _register() -> None:
 def packed_hidden(model: nn.Module, layout: StudentLayout, rows: Sequence[PackedRow]) -> list[list[Tensor]]:
     """Hidden states after the final norm where tails are predicted, from one forward pass.
 
-    Args:
-        model: a student's model that `packing_reason` has nothing against.
-        layout: its layout.
-        rows: at least one.
-
     Returns:
         Per row and tail Float[Tensor, "T+1 hidden"]: the last prompt token, then the tail (and its
         filler), so that state j predicts token j of the tail.
@@ -108,8 +91,6 @@ def packed_states(
 
     Args:
         model: a student's model that `packing_reason` has nothing against.
-        layout: its layout.
-        rows: at least one.
 
     Returns:
         Per row Float[Tensor, "P hidden"] of the prompt, and per tail Float[Tensor, "T hidden"] with its
@@ -151,12 +132,9 @@ def _attention(
     """Attention of one layer as transformers calls it.
 
     Args:
-        module: the attention layer.
         query, key, value: Float[Tensor, "1 heads tokens head_dim"], keys and values with fewer heads.
         attention_mask: of ordinary calls; packed rows have none.
         packing_plan: how packed rows are computed; None is an ordinary call.
-        scaling, dropout, sliding_window: the layer's own.
-        options: passed on for ordinary calls.
 
     Returns:
         Float[Tensor, "1 tokens heads head_dim"] and no attention weights.
@@ -164,7 +142,7 @@ def _attention(
     if packing_plan is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        found: Tensor = sdpa_attention_forward(
+        attended: Tensor = sdpa_attention_forward(
             module,
             query,
             key,
@@ -175,7 +153,7 @@ def _attention(
             sliding_window=sliding_window,
             **options,
         )[0]
-        return found, None
+        return attended, None
     outputs = [
         _one_call(call, query, key, value, dropout, scaling, call.mask(sliding_window))
         for call in packing_plan.calls
@@ -200,7 +178,7 @@ def _one_call(
         _by_token_and_key_head(heads, key.shape[1]).index_select(0, places).unflatten(0, (call.rows, -1))
         for heads, places in ((query, call.queries), (key, call.keys), (value, call.keys))
     )
-    found = scaled_dot_product_attention(
+    attended = scaled_dot_product_attention(
         queries.unflatten(-1, (group, width)).transpose(1, 2),
         keys[:, None].expand(-1, group, -1, -1),
         values[:, None].expand(-1, group, -1, -1),
@@ -209,7 +187,7 @@ def _one_call(
         dropout_p=dropout,
         scale=scaling,
     )
-    return found.transpose(1, 2).reshape(-1, group * width)
+    return attended.transpose(1, 2).reshape(-1, group * width)
 
 
 def _by_token_and_key_head(heads: Tensor, kv_heads: int) -> Tensor:

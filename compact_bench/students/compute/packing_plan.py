@@ -60,7 +60,6 @@ class AttentionCall:
 
     Attributes:
         queries, keys: Int[Tensor, "rows*queries"] and Int[Tensor, "rows*keys"], addresses in the long row.
-        rows: how many rows.
         positions: Int[Tensor, "rows queries"], place of each query in its row of keys.
         limits: Int[Tensor, "rows"], keys from here on are not seen; None where causality is enough.
         square: whether query i of a row is its key i, so that "causal" needs no mask.
@@ -75,10 +74,8 @@ class AttentionCall:
     _masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
     def mask(self, window: int | None) -> Tensor | None:
-        """What may be seen, Bool[Tensor, "rows 1 queries keys"] (one row serves all where they agree).
-
-        Args:
-            window: a token sees this many keys up to itself; None is no limit.
+        """What may be seen, Bool[Tensor, "rows 1 queries keys"] (one row serves all where they agree); with a
+        window, a token sees that many keys up to itself.
 
         Returns:
             The mask, made once for all layers; None where plain causal attention is meant.
@@ -92,10 +89,10 @@ class AttentionCall:
         if self.square and (window is None or window >= width):
             return None
         places = torch.arange(width, device=self.keys.device)
-        own = (self.positions[:1] if self.square else self.positions)[..., None]
-        seen = places <= own
+        position = (self.positions[:1] if self.square else self.positions)[..., None]
+        seen = places <= position
         if window is not None:
-            seen &= places > own - window
+            seen &= places > position - window
         if self.limits is not None:
             seen &= places < self.limits[:, None, None]
         return seen[:, None]
@@ -116,9 +113,6 @@ class PackingPlan:
 
 def lay_out(rows: Sequence[PackedRow]) -> tuple[list[int], list[int], list[list[Tail]]]:
     """The long row of some packed rows.
-
-    Args:
-        rows: packed rows.
 
     Returns:
         Token ids, positions, and per row where its tails lie.
@@ -144,12 +138,6 @@ def make_plan(tails: Sequence[Tail], tokens: int, kv_heads: int, device: torch.d
 
     Long tails are computed with their prompt before them: its queries are computed again for every tail,
     which costs little there and needs no mask. Short ones are computed alone, over prompt and tail.
-
-    Args:
-        tails: of all rows.
-        tokens: length of the long row.
-        kv_heads: key heads of every layer.
-        device: where the plan's tensors go.
     """
     whole = sum(tail.prompt for tail in tails) <= 2 * sum(tail.length for tail in tails)
     builder = _Builder(tokens, kv_heads, device)
@@ -205,18 +193,18 @@ class _Builder:
 
     def _add(self, bucket: Sequence[Tail], queries_of: _Queries) -> None:
         keys = [tail.tokens for tail in bucket]
-        found = [queries_of(tail) for tail in bucket]
-        width = max(len(queries) for queries, _ in found)
+        query_places = [queries_of(tail) for tail in bucket]
+        width = max(len(queries) for queries, _ in query_places)
         heads = len(self._heads)
-        for row, (queries, _) in enumerate(found):
+        for row, (queries, _) in enumerate(query_places):
             places = torch.arange(len(queries))[:, None] + (row * heads + self._heads) * width
             self.outputs[torch.tensor(queries, dtype=torch.long)] = places + self._offset
         self._offset += width * len(bucket) * heads
-        positions = [list(range(first, first + len(queries))) for queries, first in found]
+        positions = [list(range(first, first + len(queries))) for queries, first in query_places]
         limits = torch.tensor([len(row) for row in keys]) if queries_of is _filler else None
         self.calls.append(
             AttentionCall(
-                queries=self._addresses([queries for queries, _ in found]),
+                queries=self._addresses([queries for queries, _ in query_places]),
                 keys=self._addresses(keys),
                 rows=len(bucket) * heads,
                 positions=_rectangle(positions).repeat_interleave(heads, dim=0).to(self._device),

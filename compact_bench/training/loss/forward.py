@@ -20,10 +20,6 @@ Layout = Literal["packed", "padded"]
 def layout_for(wanted: Literal["auto", "packed", "padded"], reason: str) -> Layout:
     """The layout that a setting and a reason against packing leave.
 
-    Args:
-        wanted: the setting `train.layout`.
-        reason: why rows cannot be packed, or "".
-
     Raises:
         ConfigError: "packed" was asked for and cannot be had.
     """
@@ -41,11 +37,11 @@ def _packed(student: Student, questions: Sequence[EncodedQuestion]) -> list[list
     ]
     with student.autocast():
         states = iter(packed_hidden(student.model, student.layout, rows))
-    found = []
+    result = []
     for of_question in groups:
         by_place = {i: s for group in of_question for i, s in zip(group, next(states), strict=True)}
-        found.append([by_place[i] for i in range(len(by_place))])
-    return found
+        result.append([by_place[i] for i in range(len(by_place))])
+    return result
 
 
 def _by_prompt(question: EncodedQuestion) -> list[list[int]]:
@@ -57,11 +53,7 @@ def _by_prompt(question: EncodedQuestion) -> list[list[int]]:
 
 
 def packed_row(branches: Sequence[EncodedBranch]) -> PackedRow:
-    """All branches of a question behind one copy of their prompt.
-
-    Args:
-        branches: K branches with one prompt.
-    """
+    """All branches of a question behind one copy of their prompt."""
     prompt = branches[0].prompt_tokens
     return PackedRow(branches[0].input_ids[:prompt], tuple(b.input_ids[prompt:] for b in branches))
 
@@ -94,11 +86,6 @@ def branch_hidden(
     """Hidden states after the final norm, where the losses and scores read them.
 
     Branches of a question that have different prompts are packed prompt by prompt.
-
-    Args:
-        student: the student, in whatever mode it is.
-        questions: the questions of the step.
-        wanted: the layout setting.
 
     Returns:
         Per question and branch Float[Tensor, "T+2 hidden"]: the last prompt token, the T rationale

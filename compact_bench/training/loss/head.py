@@ -85,10 +85,7 @@ def branch_values(
     """What the head says at every label of every branch.
 
     Args:
-        student: for its head.
-        questions: the questions of a step.
         states: per question and branch Float[Tensor, "T+2 hidden"], from `forward.branch_hidden`.
-        settings: how the head is computed.
         with_gold: whether information about the gold answer is wanted.
 
     Returns:
@@ -116,17 +113,11 @@ def _gold_rows(gold_ids: Sequence[Sequence[int]], labels: Sequence[int], device:
 
 
 def label_values(
-    student: Student,
-    hidden: Tensor,
-    labels: Tensor,
-    gold: Tensor | None = None,
-    *,
-    way: HeadMode = "at_once",
+    student: Student, hidden: Tensor, labels: Tensor, gold: Tensor | None = None, *, way: HeadMode = "at_once"
 ) -> HeadValues:
     """Losses of labels and information about gold tokens, from the hidden states that predict the labels.
 
     Args:
-        student: for its head.
         hidden: Float[Tensor, "labels hidden"], after the final norm.
         labels: Int[Tensor, "labels"].
         gold: Int[Tensor, "labels gold"], gold tokens of each label's question, -1 where there are fewer;

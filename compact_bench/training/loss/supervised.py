@@ -20,14 +20,7 @@ Reduction = Literal["mean", "sum"]
 def branch_losses(
     student: Student, batch: Sequence[EncodedQuestion], train: TrainSettings, reduction: Reduction
 ) -> list[list[Tensor]]:
-    """Supervised loss of every branch, per question, from one forward pass.
-
-    Args:
-        student: the student.
-        batch: the questions.
-        train: layout and head.
-        reduction: "mean" or "sum" over a branch's tokens.
-    """
+    """Supervised loss of every branch, its tokens' mean or sum, per question, from one forward pass."""
     states = branch_hidden(student, batch, train.layout)
     return reduced_losses(student, batch, states, train, reduction)
 
@@ -51,13 +44,8 @@ def branch_rows(
     weights: Sequence[Sequence[float]] | None = None,
     **columns: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """Rows of the steps table, one per question and teacher.
-
-    Args:
-        batch: the questions.
-        losses: per question and branch.
-        weights: per question and branch; None weighs a question's branches alike.
-        columns: further columns, each with its value per teacher.
+    """Rows of the steps table, one per question and teacher. Without weights a question's branches count
+    alike; `columns` are further ones, each with its value per teacher.
     """
     # One transfer from a GPU per question.
     values = [torch.stack(list(of_question)).tolist() for of_question in losses]

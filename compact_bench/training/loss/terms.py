@@ -17,10 +17,6 @@ def token_log_losses(
 ) -> tuple[Float[Tensor, "tokens"], Float[Tensor, "tokens"]]:
     """Negative log-likelihood of every label, and the normaliser it was computed with.
 
-    Args:
-        logits: Float[Tensor, "tokens vocab"].
-        labels: Int[Tensor, "tokens"].
-
     Returns:
         Losses Float[Tensor, "tokens"] in nats and log-sum-exp Float[Tensor, "tokens"].
 
@@ -35,12 +31,10 @@ def symmetric_kl(
 ) -> Float[Tensor, "tokens"]:
     """KL(p || q) + KL(q || p) at every position; gradient flows through both.
 
-    Args:
-        log_p, log_q: Float[Tensor, "tokens vocab"], log-probabilities.
-
     Returns:
         Float[Tensor, "tokens"], nats.
     """
+    # sum p log(p/q) + q log(q/p) = sum (p - q)(log p - log q): one pass over the vocabulary instead of two.
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1)
 
 
@@ -64,6 +58,7 @@ def consistency_loss(
 
     Source: Eq. 9 summed with the weights of Eq. 11.
     """
+    # Pair by pair in teacher order: another order of this sum is another last bit, and another run.
     total = weights.new_zeros(())
     for k, first in enumerate(span_log_probs):
         for j in range(k + 1, len(span_log_probs)):
@@ -78,39 +73,33 @@ def consistency_loss(
 
 
 def gold_log_probability(
-    log_probs_at_gold: Float[Tensor, "tokens gold"], there: Bool[Tensor, "tokens gold"] | None = None
+    log_probs_at_gold: Float[Tensor, "tokens gold"], is_gold: Bool[Tensor, "tokens gold"] | None = None
 ) -> Float[Tensor, "tokens"]:
     """I(t): mean log-probability of the gold answer's tokens, all read from the one hidden state at t.
 
     Args:
         log_probs_at_gold: Float[Tensor, "tokens gold"], nats.
-        there: which of them are gold tokens, where answers of several lengths lie side by side; None for all.
+        is_gold: which of them are gold tokens, where answers of several lengths lie side by side; None: all.
 
     Returns:
         Float[Tensor, "tokens"], nats per gold token; nan where there is none.
 
     Source: Eq. 2.
     """
-    if there is None:
+    if is_gold is None:
         return log_probs_at_gold.mean(dim=-1)
-    return (log_probs_at_gold * there).sum(dim=-1) / there.sum(dim=-1)
+    return (log_probs_at_gold * is_gold).sum(dim=-1) / is_gold.sum(dim=-1)
 
 
 def span_log_probs(
-    student: Student,
-    branches: Sequence[EncodedBranch],
-    states: Sequence[Tensor],
-    temperature: float = 1.0,
+    student: Student, branches: Sequence[EncodedBranch], states: Sequence[Tensor], temperature: float = 1.0
 ) -> list[Tensor | None]:
     """Per branch the distributions Float[Tensor, "span vocab"] that predict its answer span's tokens.
 
     Only these few rows of logits are kept.
 
     Args:
-        student: for its head.
-        branches: of one question.
         states: per branch Float[Tensor, "T+2 hidden"] from `branch_hidden`.
-        temperature: by which logits are divided.
 
     Returns:
         Log-probabilities per branch; None for one that is not right, and for all where fewer than two are.

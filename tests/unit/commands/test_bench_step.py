@@ -256,8 +256,11 @@ def test_the_tables_show_ratios_to_released_and_uniform(result: StepResult) -> N
     released = next(line for line in lines if line.startswith("| released"))
     assert [c.strip() for c in released.strip("|").split("|")][-3:-1] == ["1", "1"]
     out = io.StringIO()
-    Console(file=out, width=200).print(step_table(result))
-    assert "speed / released" in out.getvalue() and "ours" in out.getvalue()
+    Console(file=out, width=80).print(step_table(result))
+    head, *rows = [line for line in out.getvalue().splitlines() if line[:1] in "┃│"]
+    assert all(contender.name in head for contender in result.contenders), "four contenders fit 80 characters"
+    labels = [row.split("│")[1].strip() for row in rows]
+    assert "speed / released" in labels and "extremes, s" in labels and len(set(labels)) == 11
     assert any("K = 4" in note for note in step_notes(result))
 
 

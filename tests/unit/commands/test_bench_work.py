@@ -176,7 +176,7 @@ def test_a_process_that_dies_is_an_error(command: str, text: str, monkeypatch: p
     def other(words: list[str], **options: Any) -> Any:
         return start([words[0], "-c", command], **options)
 
-    monkeypatch.setattr("compact_bench.commands.bench.contenders.runners.subprocess.Popen", other)
+    monkeypatch.setattr("compact_bench.core.processes.subprocess.Popen", other)
     settings = StepSettings(student="tiny", device="cpu")
     with pytest.raises(ConfigError, match=text), ProcessRunner(settings):
         pytest.fail("it began")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from compact_bench.data.files.benchmarks import (
-    FORMATS,
     Benchmark,
     benchmark_notes,
     chance,
@@ -15,6 +14,7 @@ from compact_bench.data.files.benchmarks import (
     parse_benchmark,
     shared_ids,
 )
+from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.files.rows import SourceRow, normalised
 
 
@@ -197,4 +197,4 @@ def test_every_layout_is_tried_above() -> None:
         "boolq",
         "winogrande",
     }
-    assert set(FORMATS) == tried
+    assert set(FORMATS.packaged) == tried

@@ -184,8 +184,8 @@ def test_a_file_and_a_hub_set_hold_them(tmp_path: Path) -> None:
     second = row(id="q2", question="How much is 2 and 0?", feedback={"ann": "No."})
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, [FULL, second])))
     rows, faults = read_rows(folder / "train.jsonl")
-    questions, _ = validate_questions(rows, "mine", found=faults)
-    hub, _ = validate_questions(read_hub_rows(HubSet(str(folder))), "hub")
+    questions, _ = validate_questions(rows, "mine", read_faults=faults)
+    hub, _ = validate_questions(read_hub_rows(HubSet(name=str(folder))), "hub")
     assert [(q.pairs, q.reviews, q.feedback, q.mistake) for q in questions] == [
         (q.pairs, q.reviews, q.feedback, q.mistake) for q in hub
     ]

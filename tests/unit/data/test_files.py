@@ -93,7 +93,7 @@ def test_a_hub_dataset_is_read_through_mapped_columns(
 ) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     folder = str(hub_folder(tmp_path / "set"))
-    rows = read_hub_rows(HubSet(folder, columns=COLUMNS))
+    rows = read_hub_rows(HubSet(name=folder, columns=COLUMNS))
     questions, faults = validate_questions(rows, "hub", teachers=("big", "small"), on_fault="drop")
     assert [(q.text, q.gold_answer, q.teachers) for q in questions] == [
         ("How much is 1 and 1?", "2", ("big", "small"))
@@ -102,9 +102,9 @@ def test_a_hub_dataset_is_read_through_mapped_columns(
         f"{folder}, train, row 2, field 'rationales': expected a rationale of teacher 'small', got none"
     ]
     with pytest.raises(ConfigError, match="expected columns nope, got q, a, big, small"):
-        read_hub_rows(HubSet(folder, columns={"question": "nope"}))
+        read_hub_rows(HubSet(name=folder, columns={"question": "nope"}))
     with pytest.raises(DataError, match="expected split 'test'"):
-        read_hub_rows(HubSet(folder, split="test"))
+        read_hub_rows(HubSet(name=folder, split="test"))
 
 
 def test_a_hub_dataset_may_say_which_rationales_are_right(tmp_path: Path) -> None:
@@ -113,14 +113,14 @@ def test_a_hub_dataset_may_say_which_rationales_are_right(tmp_path: Path) -> Non
         for n, known in enumerate((True, False, None))
     ]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found, _ = validate_questions(read_hub_rows(HubSet(str(tmp_path))), "hub")
+    found, _ = validate_questions(read_hub_rows(HubSet(name=str(tmp_path))), "hub")
     told = [question.rationales[0].truth for question in found]
     assert [truth and truth.is_right for truth in told] == [True, False, None]
 
 
 def test_a_hub_dataset_must_be_pinned() -> None:
     with pytest.raises(ConfigError, match="expected a revision"):
-        read_hub_rows(HubSet("someone/something"))
+        read_hub_rows(HubSet(name="someone/something"))
 
 
 def upstream(name: str, *pairs: tuple[str, Any]) -> UpstreamFile:

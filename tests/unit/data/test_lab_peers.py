@@ -11,7 +11,8 @@ from compact_bench.core.answers import extract_answer, same_answer
 from compact_bench.core.records import PeerReview, Question, RationalePair, fingerprint
 from compact_bench.data.lab import TEACHERS, WorldSettings, training_questions
 from compact_bench.data.lab.student.tokenizer import lab_tokenizer
-from compact_bench.data.lab.world.teachers import STYLES, told
+from compact_bench.data.lab.world.problems import Chain
+from compact_bench.data.lab.world.teachers import STYLES, chain_text
 from compact_bench.data.suites import load_spec
 from compact_bench.data.suites.generated import generated_questions
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
@@ -39,7 +40,7 @@ def test_a_pair_holds_the_teachers_own_rationale_and_one_on_a_similar_path(
             assert own.truth is not None
             assert (pair.origin == "corrupted") == own.truth.is_right
             assert own.text == (pair.chosen if own.truth.is_right else pair.rejected)
-            assert pair.chosen == told(steps, answer, STYLES[pair.teacher])
+            assert pair.chosen == chain_text(Chain(tuple(steps), answer), STYLES[pair.teacher])
             assert not same_answer(extract_answer(pair.rejected), answer)
             origins[pair.origin] += 1
             shared = len(shared_start(pair))

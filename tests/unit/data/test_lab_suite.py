@@ -11,7 +11,7 @@ import pytest
 
 from compact_bench.core.errors import DataError, StudentError
 from compact_bench.data.lab import neutral_passages
-from compact_bench.evaluation import read_items
+from compact_bench.evaluation.cache import read_items
 from compact_bench.methods.compact.scores import thinking_token_ids
 from compact_bench.runs.session import Request, Session, session_of_record
 from compact_bench.runs.store.store import Store

@@ -46,7 +46,7 @@ def test_ten_thousand_answers_are_derived_again() -> None:
         problem = family.sample(seeded("test", family.name, number), 1 + number % 7)
         chain = right_chain(family, problem)
         answer, steps = solve(problem.text)
-        assert (chain.answer, list(chain.said)) == (answer, steps), problem.text
+        assert (chain.answer, list(chain.steps)) == (answer, steps), problem.text
         assert chain.first_wrong_step is None
 
 

@@ -244,5 +244,5 @@ def test_the_released_file_loads_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "sampled.json"
     file.write_text(json.dumps([released(n) for n in range(5)]))
     rows, faults = read_rows(file)
-    questions, _ = validate_questions(rows, "sampled.json", found=faults)
+    questions, _ = validate_questions(rows, "sampled.json", read_faults=faults)
     assert [q.gold_answer for q in questions] == ["1", "2", "3", "4", "5"]

@@ -14,15 +14,11 @@ import torch
 
 from compact_bench.core.errors import ConfigError, NumericalError, StoreError
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation import (
-    EvalProgress,
-    evaluate,
-    read_items,
-    task_dependencies,
-    task_key,
-    write_task_folder,
-)
 from compact_bench.evaluation import bridge as bridge_module
+from compact_bench.evaluation.bridge import evaluate, task_dependencies, task_key
+from compact_bench.evaluation.cache import read_items
+from compact_bench.evaluation.results import EvalProgress
+from compact_bench.evaluation.task_files import write_task_folder
 from tests.tiny import make_tokenizer
 
 if TYPE_CHECKING:
@@ -116,12 +112,12 @@ def test_numbers_and_items_equal_the_harness_run_on_the_saved_student(
 
 
 def test_prompts_are_those_of_training(student: Student, tmp_path: Path) -> None:
-    from compact_bench.training.branches import prompt_ids
+    from compact_bench.students.chat import prompt_ids
 
     results, _ = run(student, tmp_path, {"svamp": number_rows()})
     for row, item in zip(number_rows(), read_items(tmp_path, "w", results["svamp"].cache_key), strict=True):
         ids = student.tokenizer(item["prompt"], add_special_tokens=False)["input_ids"]
-        assert ids == prompt_ids(student, row["question"])
+        assert ids == prompt_ids(student.tokenizer, row["question"])
 
 
 def test_items_come_in_row_order_and_the_value_is_their_mean(student: Student, tmp_path: Path) -> None:
@@ -190,16 +186,16 @@ def killed_in_the_second_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies between the items and the result of the second task."""
     from compact_bench.evaluation import cache
 
-    original, seen = cache.write_text_atomically, []
+    original, seen = cache.write_atomic, []
 
-    def dying(path: Path, text: str) -> None:
+    def dying(path: Path, data: bytes) -> None:
         if path.name == "result.json":
             seen.append(path)
             if len(seen) == 2:
                 raise KeyboardInterrupt
-        original(path, text)
+        original(path, data)
 
-    monkeypatch.setattr(cache, "write_text_atomically", dying)
+    monkeypatch.setattr(cache, "write_atomic", dying)
 
 
 def test_a_killed_evaluation_goes_on_with_the_task_it_was_in(

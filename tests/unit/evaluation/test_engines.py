@@ -17,7 +17,8 @@ import torch
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation import evaluate, read_items
+from compact_bench.evaluation.bridge import evaluate
+from compact_bench.evaluation.cache import read_items
 from compact_bench.evaluation.engines import choosing as engines_module
 from compact_bench.evaluation.engines.choosing import EnginePath, Engines, choose_path
 from compact_bench.evaluation.engines.stopping import is_over, stopping_reason

@@ -14,8 +14,9 @@ import torch
 from compact_bench.core.errors import DataError, NumericalError, StudentError
 from compact_bench.core.records import Question, RationaleTruth
 from compact_bench.core.settings import LoraSettings
-from compact_bench.evaluation import TaskResult
-from compact_bench.evaluation.probes import answer_nats, mean_change, retention, weight_change
+from compact_bench.evaluation.probes.answer_nats import answer_nats
+from compact_bench.evaluation.probes.weight_change import weight_change
+from compact_bench.evaluation.results import TaskResult
 from compact_bench.students.chat import chat_text
 from tests.tiny import question
 
@@ -168,30 +169,6 @@ def test_weight_change_refuses_other_parameters(load_tiny: Callable[..., Student
 def result(task: str, items: tuple[float, ...], metric: str = "acc_norm", first: int = 0) -> TaskResult:
     ids = tuple(f"{task}-{first + i}" for i in range(len(items)))
     return TaskResult(task, metric, sum(items) / len(items), len(items), items, ids, "key", 1.0, {"acc": 0.5})
-
-
-def test_retention_counts_items_lost_and_gained() -> None:
-    before = {"piqa": result("piqa", (1.0, 1.0, 0.0, 0.0)), "boolq": result("boolq", (1.0, 0.0))}
-    after = {"piqa": result("piqa", (0.0, 0.0, 1.0, 0.0)), "boolq": result("boolq", (1.0, 1.0))}
-    changes = retention(before, after)
-    piqa = changes["piqa"]
-    assert (piqa.before, piqa.after, piqa.change, piqa.n) == (0.5, 0.25, -0.25, 4)
-    assert (piqa.lost, piqa.gained, piqa.item_changes) == (2, 1, (-1.0, -1.0, 1.0, 0.0))
-    assert mean_change(changes) == pytest.approx((-0.25 + 0.5) / 2)
-    assert list(retention(before, after, ["boolq"])) == ["boolq"]
-    assert mean_change({}) is None
-
-
-def test_retention_refuses_results_that_cannot_be_compared() -> None:
-    before = {
-        "piqa": result("piqa", (1.0,)),
-        "csqa": result("csqa", (1.0,)),
-        "boolq": result("boolq", (1.0,)),
-    }
-    after = {"piqa": result("piqa", (1.0,), first=5), "csqa": result("csqa", (1.0,), "acc")}
-    with pytest.raises(DataError) as caught:
-        retention(before, after)
-    assert [fault.where for fault in caught.value.faults] == ["task piqa", "task csqa", "task boolq"]
 
 
 def test_results_survive_the_way_through_records() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from compact_bench.core.errors import DataError, NumericalError, StudentError
-from compact_bench.evaluation.probes import DriftResult, drift_nats_per_token, neutral_passages
+from compact_bench.evaluation.probes.drift import DriftResult, drift_nats_per_token
+from compact_bench.evaluation.probes.neutral_text import neutral_passages
 from tests.tiny import make_tokenizer
 
 if TYPE_CHECKING:

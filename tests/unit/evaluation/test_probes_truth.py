@@ -14,8 +14,7 @@ from scipy.stats import mannwhitneyu
 
 from compact_bench.core.errors import DataError
 from compact_bench.core.records import Question, Rationale, RationaleTruth
-from compact_bench.evaluation.probes import truth_scores
-from compact_bench.evaluation.probes.truth import NO_MIXED, NO_SCORE, NO_WEIGHT
+from compact_bench.evaluation.probes.truth import NO_MIXED, NO_SCORE, NO_WEIGHT, truth_scores
 
 TEACHERS = ("ada", "bob", "cyd", "dee")
 COLUMNS = {

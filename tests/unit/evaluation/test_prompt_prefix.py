@@ -11,8 +11,10 @@ import pytest
 
 from compact_bench.core.records import RunRecord
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation import asked_with, read_items, task_dependencies, task_key
-from compact_bench.evaluation.probes import answer_nats
+from compact_bench.evaluation.bridge import task_dependencies, task_key
+from compact_bench.evaluation.cache import read_items
+from compact_bench.evaluation.probes.answer_nats import answer_nats
+from compact_bench.evaluation.task_files import asked_with
 from compact_bench.runs.store.store import Store
 from compact_bench.students.student import Student, load_student
 from tests.tiny_suite import write_tiny_suite

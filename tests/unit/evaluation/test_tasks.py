@@ -15,8 +15,13 @@ from hypothesis import strategies as st
 from compact_bench.core.answers import extract_answer, numeric_match
 from compact_bench.core.errors import ConfigError, DataError, UnknownNameError
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation import is_generation, lm_eval_command, task_names, write_task_folder
-from compact_bench.evaluation.task_files import task_texts
+from compact_bench.evaluation.task_files import (
+    is_generation,
+    lm_eval_command,
+    task_names,
+    task_texts,
+    write_task_folder,
+)
 from compact_bench.evaluation.tasks.utils import score_generation
 
 LAB = ("ring", "order", "lookup", "count", "longer", "uncovered", "copy", "reverse")

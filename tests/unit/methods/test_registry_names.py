@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.registry import installed_entry_points
 from compact_bench.methods.registry import get_method, method_names, method_sources
 from tests.unit.command import run_command
 from tests.unit.plugins import GOOD
@@ -28,9 +29,11 @@ def clashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (info / "entry_points.txt").write_text(f"[compact_bench.baselines]\n{points}")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
+    installed_entry_points.cache_clear()
     method_sources.cache_clear()
     yield
     monkeypatch.undo()
+    installed_entry_points.cache_clear()
     method_sources.cache_clear()
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from compact_bench.core.records import RunRecord
+from compact_bench.core.settings import read_toml
 from compact_bench.results.figures import (
     COLOURS,
     DASHES,
@@ -26,7 +27,9 @@ from compact_bench.results.figures import (
     draw,
     spread,
 )
-from compact_bench.results.report.sections.truth_figure import truth_figure_markdown, truth_over_training
+from compact_bench.results.report.sections.figures import FigureSpec, draw_figures, figures_markdown
+from compact_bench.results.report.sections.truth_figure import truth_over_training
+from compact_bench.results.tables.spec import definition_file
 from tests.unit.synthetic import key
 
 
@@ -106,21 +109,30 @@ def truth_record(method: str, seed: int, shift: float = 0.0) -> RunRecord:
     return RunRecord(key=key(method, "", seed), status="done", probes={"truth": {"over_training": windows}})
 
 
+SPEC = read_toml(definition_file("figure", "truth_over_training"), FigureSpec)
+
+
+def drawn(records: list[RunRecord], titles: dict[str, str]) -> Drawing | None:
+    return truth_over_training(SPEC, records, titles)
+
+
+def markdown(records: list[RunRecord], folder: str = "") -> list[str]:
+    return figures_markdown(draw_figures(records, {}), "truth", folder)
+
+
 def test_truth_over_training_is_drawn_from_the_records_that_have_it() -> None:
     plain = RunRecord(key=key("compact", "", 3), status="done")
-    assert truth_over_training([plain], {}) is None and truth_figure_markdown([plain]) == []
+    assert drawn([plain], {}) is None and markdown([plain]) == []
     records = [truth_record("compact", 1), truth_record("compact", 2, 0.05), plain]
-    drawing = truth_over_training(records, {"compact": "COMPACT"})
-    assert drawing is not None and drawing == truth_over_training(records[::-1], {"compact": "COMPACT"})
-    assert any("(truth_over_training.png)" in text for text in truth_figure_markdown(records))
-    assert any(
-        "(docs/a/truth_over_training.png)" in text for text in truth_figure_markdown(records, "docs/a")
-    )
-    both = truth_over_training([*records, truth_record("compact_released", 1)], {})
+    drawing = drawn(records, {"compact": "COMPACT"})
+    assert drawing is not None and drawing == drawn(records[::-1], {"compact": "COMPACT"})
+    assert any("(truth_over_training.png)" in text for text in markdown(records))
+    assert any("(docs/a/truth_over_training.png)" in text for text in markdown(records, "docs/a"))
+    both = drawn([*records, truth_record("compact_released", 1)], {})
     assert both is not None and size(both)[1] > size(drawing)[1], "a panel per method's ranking"
-    other = truth_over_training([truth_record("compact", 1), truth_record("compact", 2, 0.2)], {})
+    other = drawn([truth_record("compact", 1), truth_record("compact", 2, 0.2)], {})
     assert other is not None and other.png != drawing.png
 
 
 def test_rows_that_weight_by_no_score_are_not_drawn() -> None:
-    assert truth_over_training([truth_record("uniform", 1)], {}) is None
+    assert drawn([truth_record("uniform", 1)], {}) is None

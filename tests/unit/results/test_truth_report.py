@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from compact_bench.core.records import Question, Rationale, RationaleTruth, RunKey, RunRecord
-from compact_bench.evaluation.probes import truth_scores
+from compact_bench.evaluation.probes.truth import truth_scores
 from compact_bench.results.report import ReportFacts, render_results
 from compact_bench.results.report.sections.truth import truth_markdown
 from compact_bench.results.tables.build import build_table

@@ -119,8 +119,8 @@ def test_staff(workers: int, threads: int, small: bool, cores: int, gpu: bool, s
     assert choose_staff(workers, threads, small=small, cores=cores, gpu=gpu) == staff
 
 
-class SessionDouble:
-    """What the workers need of a session; its store says what was recorded."""
+class FakeSession:
+    """What the worker pool needs of a session; its store says what was recorded."""
 
     def __init__(self, folder: Path) -> None:
         self.store = self
@@ -168,7 +168,7 @@ def work(
     """Execute `count` runs with two workers; returns the records and what was shown."""
 
     def attempt(
-        session: SessionDouble, key: RunKey, began: float, ticker: Any, on_start: Callable[[], None]
+        session: FakeSession, key: RunKey, began: float, ticker: Any, on_start: Callable[[], None]
     ) -> Attempt:
         on_start()
         time.sleep(0.02)
@@ -183,9 +183,7 @@ def work(
     lines: list[str] = []
     display = PlainDisplay(lines.append, interval_seconds=0)
     estimator = Estimator([], Workload(4, 2, [], None))
-    made = launch.execute(
-        jobs(count, session=SessionDouble(folder)), display, estimator, workers=2, threads=1
-    )
+    made = launch.execute(jobs(count, session=FakeSession(folder)), display, estimator, workers=2, threads=1)
     return made, lines
 
 
@@ -232,7 +230,7 @@ def test_a_worker_process_ends_with_its_input_and_says_how_it_died(
     )
     dead = WorkerProcess(tmp_path, 3, threads=1)
     os.kill(dead.pid, signal.SIGKILL)
-    session: Any = type("Bench", (), {"request": request(tmp_path)})()
+    session: Any = type("FakeSession", (), {"request": request(tmp_path)})()
     with pytest.raises(WorkerLost, match=r"Worker 3 \(process \d+\) was ended by SIGKILL.*worker-\d+-3.log"):
         list(dead.events(Job(session, KEY), 0.0))
     dead.stop()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from compact_bench.core.records import RunRecord
-from compact_bench.evaluation.probes import truth_scores
+from compact_bench.evaluation.probes.truth import truth_scores
 from compact_bench.runs.session import Request, Session
 from compact_bench.runs.store.store import Store
 from compact_bench.training.loop import STEPS_FILE

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import PartialState
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.training.trackers import open_tracker
 
 METRICS = {"loss": 1.5, "note": "text", "teacher_weights": {"ada": 0.25}}
+
+
+@pytest.fixture(autouse=True)
+def accelerate_state() -> None:
+    """What the training loop has made when it opens a tracker."""
+    PartialState(cpu=True)
 
 
 def test_none_reports_nowhere(tmp_path: Path) -> None:
@@ -25,10 +31,11 @@ def test_none_reports_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["trackio", "wandb"])
 def test_runs_are_named_and_finished(name: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    run = types.SimpleNamespace(log=lambda values, step: calls.append((values, step)))
+    run = types.SimpleNamespace(
+        log=lambda values, step: calls.append((values, step)), finish=lambda: calls.append(("finished",))
+    )
     module = types.ModuleType(name)
     module.init = lambda **keywords: calls.append(tuple(keywords.items())) or run  # type: ignore[attr-defined]
-    module.finish = lambda: calls.append(("finished",))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, name, module)
     with pytest.raises(RuntimeError, match="stop"), open_tracker(name, tmp_path / "run7") as report:
         report(METRICS, 3)
@@ -40,13 +47,22 @@ def test_runs_are_named_and_finished(name: Any, tmp_path: Path, monkeypatch: pyt
     ]
 
 
-def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> Any:
-        raise ImportError(name)
-
-    monkeypatch.setattr(importlib, "import_module", absent)
-    hint = r"'wandb', which is not installed: pip install .*trackers"
-    with pytest.raises(ConfigError, match=hint), open_tracker("wandb", tmp_path):
+@pytest.mark.parametrize(
+    ("name", "modules"),
+    [
+        ("tensorboard", ["tensorboard", "torch.utils.tensorboard", "tensorboardX"]),
+        ("trackio", ["trackio"]),
+        ("wandb", ["wandb"]),
+    ],
+)
+def test_a_tracker_that_is_not_installed_is_named(
+    name: Any, modules: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr("torch.utils.tensorboard", raising=False)
+    hint = rf"'{name}', which is not installed: pip install .*trackers"
+    with pytest.raises(ConfigError, match=hint), open_tracker(name, tmp_path):
         pass
 
 

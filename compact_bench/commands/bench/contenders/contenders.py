@@ -1,4 +1,4 @@
-"""Who is measured: one forward and backward pass over the same questions, each in its own way."""
+"""What is measured: one forward and backward pass over the same questions, each in its own way."""
 
 from __future__ import annotations
 
@@ -45,8 +45,6 @@ class Contender:
     """One way to compute a step.
 
     Attributes:
-        name: on the command line.
-        title: one line for tables.
         rows: what its useful floating-point operations are.
         make: its pass for a student, the work and the settings.
         checkpointed: whether activations are recomputed in the backward pass.
@@ -61,9 +59,6 @@ class Contender:
 
 def choose_contenders(names: Sequence[str]) -> tuple[Contender, ...]:
     """Contenders by name, each once, in the order given.
-
-    Args:
-        names: as in `CONTENDERS`.
 
     Raises:
         UnknownNameError: there is none of that name; near matches are named.
@@ -158,13 +153,7 @@ def _sft(student: Student, work: Work, settings: StepSettings) -> Pass:
 
 
 def padded_shapes(student: Student, work: Work, max_length_tokens: int) -> list[tuple[int, int]]:
-    """Rows and width of the released algorithm's padded batch, per question.
-
-    Args:
-        student: whose tokenizer counts.
-        work: the work.
-        max_length_tokens: where rows are cut.
-    """
+    """Rows and width of the released algorithm's padded batch, per question; rows are cut to a length."""
     objective = ReleasedObjective.for_student(
         student, WeightingConfig(), TrainSettings(max_length_tokens=max_length_tokens)
     )

@@ -35,11 +35,7 @@ class Memory(Strict):
 
 
 def resident_bytes(name: str) -> int:
-    """Memory of this process as the system counts it.
-
-    Args:
-        name: "VmRSS" for now, "VmHWM" for the most so far.
-    """
+    """Memory of this process as the system counts it: "VmRSS" is the present, "VmHWM" the most so far."""
     if _STATUS.is_file():
         for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith(f"{name}:"):
@@ -50,12 +46,7 @@ def resident_bytes(name: str) -> int:
 
 
 def peak_during(act: Callable[[], Found], *, gpu: bool = False) -> tuple[Found, Memory]:
-    """Run something and tell the memory before and during it.
-
-    Args:
-        act: what is run.
-        gpu: whether the GPU's memory is meant.
-    """
+    """Run something and measure the memory before and during it, of the process or of the GPU."""
     if gpu:
         return _gpu_peak_during(act)
     whole = resident_bytes("VmHWM")

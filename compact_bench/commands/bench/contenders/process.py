@@ -8,8 +8,6 @@ or a `Turn`, or {"error"}. It ends when standard input does.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from typing import Any
 
@@ -20,9 +18,10 @@ from compact_bench.commands.bench.contenders.stepping import Prepared, Stepper, 
 from compact_bench.commands.bench.contenders.work import Work
 from compact_bench.commands.bench.settings import StepSettings
 from compact_bench.core.errors import CompactBenchError
+from compact_bench.core.processes import claim_output
 
 
-class _Answering:
+class _Contenders:
     """The student of this process and the work that was encoded for it."""
 
     def __init__(self, settings: StepSettings) -> None:
@@ -32,39 +31,34 @@ class _Answering:
         for parameter in self._stepper.student.model.parameters():
             parameter.detach().abs().max()
 
-    def answer(self, asked: dict[str, Any]) -> str:
-        """Do what one line asks."""
-        if "turn" in asked:
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Do what one message asks."""
+        if "turn" in message:
             gpu = self._stepper.student.device.type == "cuda"
-            prepared = self._prepared[asked["turn"]]
+            prepared = self._prepared[message["turn"]]
             step, memory = peak_during(lambda: self._stepper.turn(prepared), gpu=gpu)
             turn = Turn(seconds=step.seconds, loss=step.loss, memory=memory, path=step.path)
-            return turn.model_dump_json()
-        (contender,) = choose_contenders([asked["contender"]])
-        self._prepared[asked["name"]] = self._stepper.prepare(contender, Work.from_data(asked["work"]))
-        return "{}"
+            return turn.model_dump(mode="json")
+        (contender,) = choose_contenders([message["contender"]])
+        self._prepared[message["name"]] = self._stepper.prepare(contender, Work.from_data(message["work"]))
+        return {}
 
 
 def main() -> None:
     """Answer until standard input ends."""
-    # Ctrl-C reaches every process of a terminal; the one that asks decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whatever a library prints must not land between the answers.
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    answering: _Answering | None = None
+    send = claim_output()
+    contenders: _Contenders | None = None
     for line in sys.stdin:
-        asked = json.loads(line)
+        message = json.loads(line)
+        answer: dict[str, Any] = {}
         try:
-            if answering is None:
-                answering = _Answering(StepSettings.model_validate(asked["settings"]))
-                answer = "{}"
+            if contenders is None:
+                contenders = _Contenders(StepSettings.model_validate(message["settings"]))
             else:
-                answer = answering.answer(asked)
+                answer = contenders.answer(message)
         except CompactBenchError as error:
-            answer = json.dumps({"error": str(error)})
-        output.write(answer + "\n")
-        output.flush()
+            answer = {"error": str(error)}
+        send(answer)
 
 
 if __name__ == "__main__":

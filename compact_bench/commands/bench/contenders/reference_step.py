@@ -1,4 +1,4 @@
-"""The released algorithm written plainly, as a yardstick: what its definition asks for and nothing clever.
+"""The released algorithm written plainly, as a yardstick: what its definition requires and nothing clever.
 
 One question is one right-padded batch of K rows. The student computes hidden states, logits and
 log-probabilities of every position of every row, prompt and padding included; the consistency term goes over
@@ -28,7 +28,6 @@ def reference_loss(
         student: a student whose output head has no logit soft-capping.
         rows: the padded batch of its raw texts.
         thinking_ids: ids of the thinking tokens.
-        config: coefficients.
 
     Returns:
         Scalar with its graph.

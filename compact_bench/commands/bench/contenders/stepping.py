@@ -20,11 +20,7 @@ from compact_bench.students.student import Student, attach_lora, load_student
 
 
 def open_student(settings: StepSettings) -> Student:
-    """The student as a run trains it: adapters where there are any, training mode.
-
-    Args:
-        settings: which student and how.
-    """
+    """The student as a run trains it: adapters where there are any, training mode."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     dtype = "float32" if settings.train.dtype == "float32" else "auto"
@@ -37,12 +33,7 @@ def open_student(settings: StepSettings) -> Student:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A contender with its work encoded.
-
-    Attributes:
-        contender: who steps.
-        work: its forward and backward pass.
-    """
+    """A contender and its forward and backward pass over the encoded work."""
 
     contender: Contender
     work: Pass
@@ -53,7 +44,7 @@ class TimedStep:
     """One optimiser step.
 
     Attributes:
-        seconds: forward and backward pass, clipping, AdamW, gradients dropped.
+        seconds: of forward and backward pass, clipping, AdamW, and dropping the gradients.
         loss: before the update.
         path: what computed it where that is ours: layout and kernels, as in a run's record; else empty.
     """
@@ -78,19 +69,11 @@ class Stepper:
         self._optimiser = torch.optim.AdamW(self._trained, lr=0.0, weight_decay=settings.train.weight_decay)
 
     def prepare(self, contender: Contender, work: Work) -> Prepared:
-        """Encode the work for a contender, so that no step pays for it.
-
-        Args:
-            contender: who steps.
-            work: the questions of a step.
-        """
+        """Encode the work for a contender, so that no step pays for it."""
         return Prepared(contender, contender.make(self.student, work, self._settings))
 
     def turn(self, prepared: Prepared) -> TimedStep:
         """Two steps in a row, as in the middle of a training; the second is timed.
-
-        Args:
-            prepared: who steps, over what.
 
         Raises:
             NumericalError: the loss or the gradient norm is not finite.

@@ -1,4 +1,4 @@
-"""Measurements taken in turn: every round measures everybody once, begun one place further each time."""
+"""Measurements taken in turn: every round measures each contender once, begun one place further each time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from compact_bench.core.progress import Display, duration
 
 
 class Clock:
-    """Tells a display how much of the measuring is done, and about how long the rest takes.
+    """Shows how much of the measuring is done, and about how long the rest takes.
 
     Args:
-        display: shows it.
+        display: where it is shown.
         total: how much there is to do, in any unit.
         count: how many measurements that is.
     """
@@ -23,21 +23,13 @@ class Clock:
         self._started = time.monotonic()
 
     def begin(self, text: str) -> None:
-        """A measurement begins.
-
-        Args:
-            text: which.
-        """
+        """The measurement that `text` names begins."""
         passed = time.monotonic() - self._started
         left = duration(passed * (self._total / self._done - 1.0)) if self._done else "not yet known"
         self._display.step(0, self._place, self._count, text, left)
 
     def end(self, amount: float) -> None:
-        """A measurement ended.
-
-        Args:
-            amount: of the total.
-        """
+        """A measurement ended, which was `amount` of the total."""
         self._done += amount
         self._place += 1
         if self._place == self._count:
@@ -45,12 +37,7 @@ class Clock:
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:
-    """The order of one round: the same circle, begun one place further every round.
-
-    Args:
-        names: who takes part.
-        turn: number of the round, from 0.
-    """
+    """The order of one round: the same circle, begun one place further every round (`turn`, from 0)."""
     start = turn % len(names)
     return [*names[start:], *names[:start]]
 
@@ -58,10 +45,10 @@ def rotated(names: Sequence[str], turn: int) -> list[str]:
 def in_turn(
     acts: Mapping[str, Callable[[], None]], repeats: int, clock: Clock, amounts: Mapping[str, float]
 ) -> None:
-    """Rounds in which everybody acts once.
+    """Rounds in which every measurement (name -> act) is made once.
 
     Args:
-        acts: name -> a measurement, which keeps what it finds.
+        acts: each keeps what it measures.
         repeats: rounds.
         clock: shows progress.
         amounts: name -> how much of the clock's total one measurement is.

@@ -50,8 +50,6 @@ class WorkFacts(Strict):
     """How large the work is for one student.
 
     Attributes:
-        origin: where the texts are from.
-        question_ids: which questions.
         teachers: K.
         prompt_tokens: per question.
         rationale_tokens: per question and teacher, without the end-of-turn token.
@@ -79,13 +77,7 @@ def encode_all(student: Student, work: Work, max_length_tokens: int) -> list[Enc
 
 
 def work_facts(student: Student, work: Work, max_length_tokens: int) -> WorkFacts:
-    """Token counts of the work.
-
-    Args:
-        student: whose tokenizer counts.
-        work: the work.
-        max_length_tokens: longest branch.
-    """
+    """Token counts of the work by the student's tokenizer."""
     encoded = encode_all(student, work, max_length_tokens)
     prompts = tuple(q.branches[0].prompt_tokens for q in encoded)
     repeated = sum(b.prompt_tokens for q in encoded for b in q.branches) - sum(prompts)
@@ -116,13 +108,13 @@ def suite_work(
         questions: training questions of a suite, each with its teachers' rationales.
         tokenizer: the student's, which measures rationales.
         suite: the suite's name.
-        teachers: K. More than the suite has: further rationales are other questions', their answers replaced.
+        teachers: K. Where the suite has fewer, other questions lend rationales, with this question's answer.
         count: questions per step.
         rationale_tokens: length that every rationale is brought to, from texts of the same teacher with one
             answer at the end; None leaves rationales as they are.
 
     Raises:
-        ConfigError: the suite has fewer questions than asked for.
+        ConfigError: the suite has fewer questions than `count`.
     """
     if not 1 <= count <= len(questions):
         raise ConfigError(
@@ -136,10 +128,10 @@ def suite_work(
         _question(ordered[start + i], ordered[start + i + 1 :] + ordered[: start + i], teachers)
         for i in range(count)
     ]
-    own = len(ordered[start].rationales)
+    written = len(ordered[start].rationales)
     origin = f"{count} training question(s) of median length of suite {suite}"
-    if teachers > own:
-        origin += f"; rationales beyond the {own} teachers are those of other questions, with this answer"
+    if teachers > written:
+        origin += f"; rationales beyond the {written} teachers are those of other questions, with this answer"
     if rationale_tokens is not None:
         pool = _bodies(ordered)
         made = [_lengthened(q, pool, tokenizer, rationale_tokens) for q in made]
@@ -224,7 +216,6 @@ def synthetic_work(
         teachers: K.
         count: questions per step.
         rationale_tokens: length of every rationale; None for a moderate one.
-        seed: of the words.
 
     Raises:
         DataError: the vocabulary holds no words.

@@ -1,1 +1,4 @@
-"""What a benchmark measures: work, operations, memory, the machine's ceiling."""
+"""What a benchmark measures: operations, memory needed, the machine's ceiling, spreads and fits.
+
+A measurement keeps its samples; medians and ratios are computed from them.
+"""

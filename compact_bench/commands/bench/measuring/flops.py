@@ -62,12 +62,7 @@ def counts_of(facts: WorkFacts, rows: Rows) -> Counts:
 
 
 def step_flops(student: Student, counts: Counts) -> int:
-    """Operations of one forward and backward pass.
-
-    Args:
-        student: with adapters, or whole, as it is trained.
-        counts: what the pass goes over.
-    """
+    """Operations of one forward and backward pass of a student as it is trained."""
     backbone, head = student.layout.backbone(student.model), student.layout.head(student.model)
     total = 0
     for layer in backbone.layers:
@@ -104,11 +99,7 @@ def _reads_gradients(student: Student, name: str) -> bool:
 
 
 def linear_shapes(student: Student) -> dict[tuple[int, int], int]:
-    """Shapes (out, in) of the decoder's own linear layers, and how many there are of each; adapters left out.
-
-    Args:
-        student: the student.
-    """
+    """Shape (out, in) of the decoder's linear layers without adapters -> how many layers have it."""
     found: dict[tuple[int, int], int] = {}
     layers: Sequence[nn.Module] = student.layout.backbone(student.model).layers
     for layer in layers:

@@ -1,4 +1,4 @@
-"""About how much memory a contender's step takes, so that no machine is asked for more than it has."""
+"""About how much memory a contender's step takes, so that too large a step is refused beforehand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from compact_bench.commands.bench.contenders.contenders import Contender
 from compact_bench.commands.bench.contenders.work import WorkFacts
 from compact_bench.commands.bench.measuring.flops import linear_shapes
-from compact_bench.commands.inspect.doctor import available_memory_bytes
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.hardware import available_memory_bytes
 from compact_bench.students.student import Student
 
 LIBRARIES_BYTES = 500_000_000
@@ -23,11 +23,7 @@ GIB = 1024**3
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that may still be taken; None where that is not known.
-
-    Args:
-        device: of the student.
-    """
+    """Memory of the device that may still be taken; None where that is not known."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return available_memory_bytes()
@@ -40,7 +36,7 @@ def needed_bytes(
 
     Args:
         student: as it is trained.
-        contender: who steps.
+        contender: what makes the steps.
         facts: of the work.
         padded: rows and width of every question's padded batch.
     """
@@ -52,11 +48,7 @@ def needed_bytes(
 
 
 def resting_bytes(student: Student) -> int:
-    """About what a process takes between its turns: libraries, weights, gradients and the optimiser's state.
-
-    Args:
-        student: as it is trained.
-    """
+    """About what a process takes between its turns: libraries, weights, gradients and optimiser state."""
     parameters = list(student.model.parameters())
     loaded = sum(p.numel() * p.element_size() for p in parameters)
     # Gradients in the weights' type, two moments of the optimiser.
@@ -107,12 +99,7 @@ def shortage(
     padded: Sequence[tuple[int, int]],
     others: int = 0,
 ) -> str:
-    """Why there is too little memory for a contender, or "".
-
-    Args:
-        student, contender, facts, padded: as in `needed_bytes`.
-        others: processes that rest meanwhile.
-    """
+    """Why there is too little memory for a contender beside `others` resting processes, or ""."""
     free = free_bytes(student.device)
     needed = needed_bytes(student, contender, facts, padded)
     resting = others * resting_bytes(student)
@@ -128,11 +115,7 @@ def check_memory(
     facts: WorkFacts,
     padded: Sequence[tuple[int, int]],
 ) -> None:
-    """Refuse work that does not fit this machine.
-
-    Args:
-        student, facts, padded: as in `needed_bytes`.
-        contenders: all of them are checked.
+    """Refuse work for which this machine has too little memory.
 
     Raises:
         ConfigError: memory is too little for some of them, with how much each needs.

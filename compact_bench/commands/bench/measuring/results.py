@@ -14,11 +14,24 @@ from compact_bench.core.errors import DataError
 from compact_bench.core.settings import Strict, describe_validation_error
 
 
+class BenchResult(Strict):
+    """What the results of all benchmarks have.
+
+    Attributes:
+        format: of this file.
+        repeats: rounds.
+        provenance: code, packages, machine.
+    """
+
+    format: Literal[1] = 1
+    repeats: int
+    provenance: dict[str, Any]
+
+
 class ContenderResult(Strict):
     """What one contender took.
 
     Attributes:
-        name, title: of the contender.
         samples_seconds: of every timed step, in the order of the rounds.
         seconds: of a step.
         tokens_per_second: tokens of all branches as separate rows without padding, over the median time.
@@ -60,34 +73,34 @@ class CeilingResult(Strict):
     shapes: Spread
 
 
-class StepResult(Strict):
+class TrainingResult(BenchResult):
+    """What the results of benchmarks of training have.
+
+    Attributes:
+        settings: how the student was set up.
+        compute: type that products were computed in.
+    """
+
+    settings: StepSettings
+    compute: str
+
+
+class StepResult(TrainingResult):
     """The result of `bench step`.
 
     Attributes:
-        format: of this file.
-        settings: how the student was set up.
-        compute: type that products were computed in.
-        repeats: rounds.
         work: what a step goes over.
         flops: useful operations of a step whose prompts are shared ("packed"), of a row per branch ("rows"),
             of the released algorithm ("released", without its padding), and of all that its padded rows
             compute ("padded").
-        ceiling: of this machine.
-        contenders: in the order asked for.
         ratios: first name -> second name -> first over second.
-        provenance: code, packages, machine.
     """
 
-    format: Literal[1] = 1
-    settings: StepSettings
-    compute: str
-    repeats: int
     work: WorkFacts
     flops: dict[str, int]
     ceiling: CeilingResult
     contenders: tuple[ContenderResult, ...]
     ratios: dict[str, dict[str, Ratio]]
-    provenance: dict[str, Any]
 
     def contender(self, name: str) -> ContenderResult | None:
         """The result of one contender, or None."""
@@ -95,11 +108,7 @@ class StepResult(Strict):
 
     @classmethod
     def read(cls, text: str, where: str) -> StepResult:
-        """What a file holds.
-
-        Args:
-            text: its content.
-            where: the file, for messages.
+        """The result in a file's text; `where` names the file in messages.
 
         Raises:
             DataError: it is no result of `bench step`.

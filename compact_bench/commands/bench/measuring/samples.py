@@ -39,22 +39,12 @@ class Ratio(Strict):
 
 
 def spread(samples: Sequence[float]) -> Spread:
-    """Median and extremes.
-
-    Args:
-        samples: at least one.
-    """
+    """Median and extremes of at least one sample."""
     return Spread(median=statistics.median(samples), low=min(samples), high=max(samples))
 
 
 def ratio(first: Sequence[float], second: Sequence[float], memory: float, step_memory: float) -> Ratio:
-    """Ratio of the first to the second.
-
-    Args:
-        first, second: seconds, one sample a round each, in the order of the rounds.
-        memory: first peak over second.
-        step_memory: the same of the steps alone.
-    """
+    """Ratio of the first contender's seconds to the second's, a sample a round; memory as in `Ratio`."""
     each = spread([a / b for a, b in zip(first, second, strict=True)])
     return Ratio(
         time=each.median, time_low=each.low, time_high=each.high, memory=memory, step_memory=step_memory
@@ -64,13 +54,7 @@ def ratio(first: Sequence[float], second: Sequence[float], memory: float, step_m
 def ratios(
     seconds: Mapping[str, Sequence[float]], peaks: Mapping[str, int], steps: Mapping[str, int]
 ) -> dict[str, dict[str, Ratio]]:
-    """Every contender against every other: first name over second name.
-
-    Args:
-        seconds: name -> samples.
-        peaks: name -> peak memory.
-        steps: name -> memory of the steps alone.
-    """
+    """Every contender against every other, first name over second: times, peaks, memory of steps alone."""
     return {
         first: {
             second: ratio(

@@ -1,1 +1,4 @@
-"""Reports of benchmarks: tables and fits, from recorded measurements."""
+"""Reports of benchmarks, from recorded measurements.
+
+Nothing here measures; the JSON beside a report holds everything it says.
+"""

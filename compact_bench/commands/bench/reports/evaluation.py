@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from compact_bench.commands.bench.evaluation import EngineResult, EvalResult, TaskComparison
+from compact_bench.commands.bench.reports.tables import terminal_table
 from compact_bench.results.report.markdown import grid
 
 HEAD = (
@@ -21,35 +22,18 @@ HEAD = (
 
 
 def eval_table(result: EvalResult) -> Table:
-    """The table for a terminal.
-
-    Args:
-        result: of `bench_eval`.
-    """
-    table = Table(*HEAD)
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for row in _rows(result):
-        table.add_row(*row)
-    return table
+    """The table for a terminal."""
+    return terminal_table(HEAD, _rows(result), words=2)
 
 
 def eval_markdown(result: EvalResult) -> str:
-    """The same table and its notes as Markdown.
-
-    Args:
-        result: of `bench_eval`.
-    """
+    """The same table and its notes as Markdown."""
     notes = [f"- {note}" for note in eval_notes(result)]
     return "\n".join(["# Evaluation", "", *notes, "", *grid(HEAD, _rows(result)), ""])
 
 
 def eval_notes(result: EvalResult) -> list[str]:
-    """What a reader must know of the numbers, a line each.
-
-    Args:
-        result: of `bench_eval`.
-    """
+    """What a reader must know of the numbers, a line each."""
     machine = result.provenance["hardware"]
     notes = [
         f"Student {result.student}, {result.provenance['dtype']}; {machine['threads']} thread(s) of "

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from compact_bench.commands.bench.measuring.fits import Fit
 from compact_bench.commands.bench.measuring.results import ContenderResult
-from compact_bench.commands.bench.reports.tables import GIB, machine_note
+from compact_bench.commands.bench.reports.tables import GIB, machine_note, terminal_table
 from compact_bench.commands.bench.scaling import ScalingAxis, ScalingResult
 from compact_bench.results.figures import Drawing, Line, Panel, Point, draw
 from compact_bench.results.report.markdown import grid
@@ -21,11 +21,7 @@ TITLES = {
 
 
 def scaling_markdown(result: ScalingResult) -> str:
-    """All axes as Markdown.
-
-    Args:
-        result: of `bench_scaling`.
-    """
+    """All axes as Markdown."""
     base = result.base
     lines = [
         "# Growth of a training step",
@@ -43,38 +39,25 @@ def scaling_markdown(result: ScalingResult) -> str:
 
 
 def axis_table(axis: ScalingAxis) -> Table:
-    """One axis for a terminal.
-
-    Args:
-        axis: of the result.
-    """
+    """One axis for a terminal."""
     head, rows = _cells(axis)
-    table = Table(*head)
-    for column in table.columns:
-        column.justify = "right"
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return terminal_table(head, rows, words=0)
 
 
 def growth_sentences(axis: ScalingAxis) -> list[str]:
-    """What the fits and the skipped points say.
-
-    Args:
-        axis: of the result.
-    """
-    said = []
+    """What the fits and the skipped points show."""
+    sentences = []
     for name in _names(axis):
         for what, fits, unit, scale in (
             ("time", axis.time, "s", 1.0),
             ("peak memory", axis.memory, "GiB", GIB),
         ):
             if name in fits:
-                said.append(f"{name}, {what}: {_growth(fits[name], unit, scale)}")
+                sentences.append(f"{name}, {what}: {_growth(fits[name], unit, scale)}")
     for point in axis.points:
-        said += [f"{name} at {point.value}: not measured, {why}" for name, why in point.skipped.items()]
+        sentences += [f"{name} at {point.value}: not measured, {why}" for name, why in point.skipped.items()]
     low, high = axis.ceiling.square.low / 1e9, axis.ceiling.square.high / 1e9
-    return [*said, f"the ceiling was {low:.0f} to {high:.0f} GFLOP/s meanwhile"]
+    return [*sentences, f"the ceiling was {low:.0f} to {high:.0f} GFLOP/s meanwhile"]
 
 
 def _growth(fit: Fit, unit: str, scale: float) -> str:
@@ -115,11 +98,7 @@ def _cells(axis: ScalingAxis) -> tuple[list[str], list[list[str]]]:
 
 
 def scaling_drawings(result: ScalingResult) -> dict[str, Drawing]:
-    """File name without ending -> picture, one for each axis: time on the left, memory on the right.
-
-    Args:
-        result: of `bench_scaling`.
-    """
+    """File name without ending -> picture, one for each axis: time on the left, memory on the right."""
     return {f"bench_scaling_{axis.name}": _drawing(axis) for axis in result.axes}
 
 

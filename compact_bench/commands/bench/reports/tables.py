@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -28,39 +28,34 @@ AGAINST = "released"
 UNIFORM = "uniform"
 
 
-def step_table(result: StepResult) -> Table:
-    """The table for a terminal.
-
-    Args:
-        result: of `bench_step`.
-    """
-    head, rows = _cells(result)
+def terminal_table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Table:
+    """What `grid` is in Markdown: numbers right-aligned, the first columns (`words` of them) left-aligned."""
     table = Table(*head)
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    for place, column in enumerate(table.columns):
+        column.justify = "left" if place < words else "right"
+        # A table too wide for the terminal breaks its numbers at spaces, not its names.
+        column.no_wrap = place < words
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def step_markdown(result: StepResult) -> str:
-    """The same table and its notes as Markdown.
+def step_table(result: StepResult) -> Table:
+    """The table for a terminal: a column per contender, which fits 80 characters for the usual four."""
+    head, rows = _cells(result)
+    columns = list(zip(head, *rows, strict=True))
+    return terminal_table(columns[0], columns[1:])
 
-    Args:
-        result: of `bench_step`.
-    """
+
+def step_markdown(result: StepResult) -> str:
+    """The same table and its notes as Markdown."""
     head, rows = _cells(result)
     notes = [f"- {note}" for note in step_notes(result)]
     return "\n".join(["# Training step", "", *notes, "", *grid(head, rows), ""])
 
 
 def step_notes(result: StepResult) -> list[str]:
-    """What a reader must know of the numbers, a line each.
-
-    Args:
-        result: of `bench_step`.
-    """
+    """What a reader must know of the numbers, a line each."""
     work, ceiling = result.work, result.ceiling
     lengths = [n for rationales in work.rationale_tokens for n in rationales]
     notes = [
@@ -68,10 +63,10 @@ def step_notes(result: StepResult) -> list[str]:
         f"Work: {work.origin}; K = {work.teachers}, rationales of {min(lengths)} to {max(lengths)} tokens, "
         f"prompts of {min(work.prompt_tokens)} to {max(work.prompt_tokens)}; {work.tokens} tokens a step as "
         f"separate rows without padding, {work.packed_tokens} with shared prompts.",
-        f"Medians of {result.repeats} step(s), taken in turn, and their extremes. A contender has a process "
-        "of its own, which makes an untimed step before each. Ratios are medians of the ratios within a "
-        "round. Memory is that process's peak in its first turn, and what steps took on top of libraries and "
-        "student.",
+        f"Medians of {result.repeats} step(s), taken in turn, and their extremes. Each contender runs in a "
+        "separate process, which makes an untimed step before each timed one. Ratios are medians of "
+        "the ratios within a round. Memory is that process's peak in its first turn, and what steps took on "
+        "top of libraries and student.",
         f"Ceiling, in turn with the steps: {ceiling.square.median / GIGA:.1f} GFLOP/s "
         f"[{ceiling.square.low / GIGA:.1f}, {ceiling.square.high / GIGA:.1f}] for a large square product, "
         f"{ceiling.shapes.median / GIGA:.1f} [{ceiling.shapes.low / GIGA:.1f}, "
@@ -83,22 +78,16 @@ def step_notes(result: StepResult) -> list[str]:
     by_path: dict[str, list[str]] = {}
     for contender in result.contenders:
         if contender.path:
-            by_path.setdefault(_told(contender.path), []).append(contender.name)
+            by_path.setdefault(_path_text(contender.path), []).append(contender.name)
     return [*notes, *(f"{', '.join(names)}: {path}." for path, names in by_path.items())]
 
 
-def _told(path: Mapping[str, str]) -> str:
+def _path_text(path: Mapping[str, str]) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in path.items() if value)
 
 
 def machine_note(settings: StepSettings, compute: str, provenance: Mapping[str, Any]) -> str:
-    """Student, machine and code in one line.
-
-    Args:
-        settings: how the student was set up.
-        compute: type that products were computed in.
-        provenance: of the result.
-    """
+    """Student, the type that products were computed in, machine and code, in one line."""
     machine = provenance["hardware"]
     adapters = f"LoRA, dropout {settings.lora.dropout:g}" if settings.lora.enabled else "every weight trained"
     return (
@@ -134,10 +123,10 @@ def _row(result: StepResult, contender: ContenderResult, names: list[str]) -> li
         return cells
     against = result.ratios[contender.name]
     if AGAINST in names:
-        found = against.get(AGAINST)
+        ratio = against.get(AGAINST)
         # Speed is the inverse of time; the inverse of a median of ratios is the median of their inverses.
-        cells.append("1" if found is None else f"{1 / found.time:.2f} x")
-        cells.append("1" if found is None else f"{found.memory:.2f} x")
+        cells.append("1" if ratio is None else f"{1 / ratio.time:.2f} x")
+        cells.append("1" if ratio is None else f"{ratio.memory:.2f} x")
     if UNIFORM in names:
         other = against.get(UNIFORM)
         cells.append("1" if other is None else f"{other.time:.3f} x")

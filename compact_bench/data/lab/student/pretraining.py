@@ -23,7 +23,7 @@ from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import right_chain
 from compact_bench.data.lab.world.questions import split_of
 from compact_bench.data.lab.world.skills import SKILLS, skill_item
-from compact_bench.data.lab.world.teachers import STYLES, seeded, told
+from compact_bench.data.lab.world.teachers import STYLES, chain_text, seeded
 
 LOG_FILE = "training_log.jsonl"
 LOG_EVERY_STEPS = 25
@@ -41,9 +41,7 @@ class StageSettings(Strict):
     """One stage of pretraining; every stage has an optimiser and a schedule of its own.
 
     Attributes:
-        steps: optimiser steps.
         learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
-        warmup_steps: of the warm-up.
         direct_share: share of dialogues that answer a problem at once, without a step.
         worked_share: share of dialogues that work a problem out, in the style of any teacher; the rest are
             skills.
@@ -89,9 +87,7 @@ class PretrainingSettings(Strict):
     Attributes:
         seed: of weights and data.
         hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
-        stages: one after the other.
         batch_rows: dialogues per step.
-        weight_decay, clip_norm: of AdamW.
         longest_direct_steps: longest problem that is answered at once.
         prompt_weight: weight of the prompt tokens' loss beside 1 for the answer's.
     """
@@ -132,12 +128,7 @@ class _Turn:
 
 
 def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
-    """An untrained Llama model of the asked size.
-
-    Args:
-        settings: sizes and seed.
-        tokenizer: the lab's tokenizer.
-    """
+    """An untrained Llama model of the asked size."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -161,20 +152,15 @@ def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
 
 
 def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator[_Turn]:
-    """Dialogues of a stage, without end; no question of another split is among them.
-
-    Args:
-        settings: seed and stages.
-        stage: which stage, from 0.
-    """
+    """Dialogues of a stage (from 0), without end; no question of another split is among them."""
     rng = seeded("pretraining", settings.seed, *([stage] if stage else []))
-    own = settings.stages[stage]
+    mix = settings.stages[stage]
     while True:
         draw = rng.random()
-        if draw < own.direct_share:
+        if draw < mix.direct_share:
             yield from _problem_turn(rng, settings.longest_direct_steps, None)
-        elif draw < own.direct_share + own.worked_share:
-            longest = own.longest_worked_steps if rng.random() < own.long_worked_share else 1
+        elif draw < mix.direct_share + mix.worked_share:
+            longest = mix.longest_worked_steps if rng.random() < mix.long_worked_share else 1
             # The terse style says the same in the fewest words.
             style = rng.choices(tuple(STYLES.values()), (2, 1, 1, 1))[0]
             yield from _problem_turn(rng, longest, style)
@@ -192,7 +178,7 @@ def _problem_turn(rng: random.Random, longest: int, style: str | None) -> Iterat
     if split_of(problem.text) != "pretraining":
         return
     chain = right_chain(family, problem)
-    reply = f"The answer is {chain.answer}." if style is None else told(chain.said, chain.answer, style)
+    reply = f"The answer is {chain.answer}." if style is None else chain_text(chain, style)
     how = "direct" if style is None else "worked"
     yield _Turn(f"{how} {family.name} {len(problem.steps)}", problem.text, reply)
 
@@ -248,11 +234,6 @@ def pretrain(
 ) -> Any:
     """Pretrain a student and write it: model, tokenizer and training log.
 
-    Args:
-        settings: size, data and optimisation.
-        folder: where it goes; made where missing.
-        on_progress: called with (steps done, steps, text).
-
     Returns:
         The trained transformers model.
     """
@@ -262,10 +243,10 @@ def pretrain(
     done = 0
     with (folder / LOG_FILE).open("w", encoding="utf-8") as log:
         log.write(json.dumps({"settings": settings.model_dump(mode="json")}) + "\n")
-        for stage, own in enumerate(settings.stages):
+        for stage, stage_settings in enumerate(settings.stages):
             for step, loss in enumerate(_train_stage(model, tokenizer, settings, stage, log), done + 1):
                 on_progress(step, settings.steps, f"loss {loss:.3f}")
-            done += own.steps
+            done += stage_settings.steps
     save_pretrained(model, tokenizer, folder)
     return model
 
@@ -282,20 +263,20 @@ def _train_stage(
     model: Any, tokenizer: Any, settings: PretrainingSettings, stage: int, log: TextIO
 ) -> Iterator[float]:
     """Train through one stage, step by step; yields the loss of each."""
-    own = settings.stages[stage]
+    stage_settings = settings.stages[stage]
     model.train()
     optimiser = torch.optim.AdamW(
         model.parameters(), weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
     )
     tally, started, tokens = _Tally(), time.monotonic(), 0
-    batches = itertools.islice(_batches(settings, stage, tokenizer), own.steps)
+    batches = itertools.islice(_batches(settings, stage, tokenizer), stage_settings.steps)
     for step, batch in enumerate(batches):
-        rate = learning_rate(own, step)
+        rate = learning_rate(stage_settings, step)
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = _step(model, optimiser, batch, tokenizer.pad_token_id, settings, tally)
         tokens += sum(len(row.ids) for row in batch)
-        if (step + 1) % LOG_EVERY_STEPS == 0 or step + 1 == own.steps:
+        if (step + 1) % LOG_EVERY_STEPS == 0 or step + 1 == stage_settings.steps:
             seconds = round(time.monotonic() - started, 1)
             line = {"stage": stage + 1, "step": step + 1, "tokens": tokens, "rate": rate, "loss": loss}
             log.write(json.dumps({**line, **tally.empty(), "seconds": seconds}) + "\n")
@@ -313,17 +294,17 @@ def _step(
     ]
     total = sum(float(weights.sum()) for _, _, weights in pieces)
     optimiser.zero_grad(set_to_none=True)
-    found = 0.0
+    loss_sum = 0.0
     for rows, ids, weights in pieces:
         logits = model(input_ids=ids[:, :-1]).logits
         losses = nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         loss = (losses * weights[:, 1:].flatten()).sum() / total
         loss.backward()
         tally.add(rows, logits.detach().argmax(-1), ids[:, 1:])
-        found += float(loss.detach())
+        loss_sum += float(loss.detach())
     nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     optimiser.step()
-    return found
+    return loss_sum
 
 
 class _Tally:
@@ -338,11 +319,11 @@ class _Tally:
     def add(self, batch: Sequence[_Row], predicted: Tensor, labels: Tensor) -> None:
         """Count one batch; a greedy reply is right where, after right words, every next word is."""
         equal = predicted == labels
-        for row, found in zip(batch, equal, strict=True):
+        for row, hits in zip(batch, equal, strict=True):
             seen = self._seen.setdefault(row.kind, [0, 0])
             seen[0] += 1
             # Entry i is about token i + 1.
-            seen[1] += bool(found[row.prompt_tokens : len(row.ids) - 1].all())
+            seen[1] += bool(hits[row.prompt_tokens : len(row.ids) - 1].all())
 
     def empty(self) -> Mapping[str, Any]:
         """The shares so far; counting starts again."""

@@ -29,8 +29,8 @@ class Ring:
         if min(changes) > 0:
             place = rng.randrange(steps)
             changes[place] = -changes[place]
-        told = " ".join(f"She {'gains' if c > 0 else 'loses'} {abs(c)}." for c in changes)
-        text = f"{who} has {start} shells. {told} After 9 comes 0. How many shells does {who} have?"
+        story = " ".join(f"She {'gains' if c > 0 else 'loses'} {abs(c)}." for c in changes)
+        text = f"{who} has {start} shells. {story} After 9 comes 0. How many shells does {who} have?"
         return Problem(self.name, text, start, tuple(changes))
 
     def advance(self, problem: Problem, index: int, state: int) -> int:
@@ -59,7 +59,7 @@ class Ring:
         right = right_chain(self, problem)
         if chain.answer == right.answer:
             return right
-        return Chain(chain.said, chain.answer, _first_difference(chain, right))
+        return Chain(chain.steps, chain.answer, _first_difference(chain, right))
 
 
 class Order:
@@ -89,8 +89,8 @@ class Order:
 
     def say(self, problem: Problem, index: int, before: int, after: int) -> str:
         """Who is next, and the rank."""
-        found = f"{problem.facts[after]} is {ORDINALS[index]}"
-        return found if index == 0 else f"{problem.facts[before]} leads {problem.facts[after]} so {found}"
+        rank = f"{problem.facts[after]} is {ORDINALS[index]}"
+        return rank if index == 0 else f"{problem.facts[before]} leads {problem.facts[after]} so {rank}"
 
     def answer(self, problem: Problem, state: int) -> str:
         """The person."""
@@ -100,7 +100,7 @@ class Order:
         """The person after the first one is taken for the first."""
         shifted = Problem(self.name, problem.text, 0, problem.steps, problem.facts)
         chain = right_chain(self, shifted)
-        return Chain(chain.said, chain.answer, 1)
+        return Chain(chain.steps, chain.answer, 1)
 
 
 class Lookup:
@@ -117,18 +117,18 @@ class Lookup:
         liked = dict(zip(people, rng.sample(STUFF, len(people)), strict=True))
         # One circle through all of them, so that a wrong hop can be followed by right ones.
         circle = {a: b for a, b in zip(people, [*people[1:], people[0]], strict=True)}
-        told = [f"{a} helps {b}." for a, b in circle.items()]
-        told += [f"{a} likes {thing}." for a, thing in liked.items()]
-        rng.shuffle(told)
+        sentences = [f"{a} helps {b}." for a, b in circle.items()]
+        sentences += [f"{a} likes {thing}." for a, thing in liked.items()]
+        rng.shuffle(sentences)
         path = ("helps",) * (steps - 1) + ("likes",)
-        text = f"{' '.join(told)} From {people[0]} follow {', '.join(path)}. What is there?"
+        text = f"{' '.join(sentences)} From {people[0]} follow {', '.join(path)}. What is there?"
         return Problem(self.name, text, people[0], path, (circle, liked))
 
     def advance(self, problem: Problem, index: int, state: str) -> str:
         """Whom a person helps, or what the person likes."""
         circle, liked = problem.facts
-        found: Mapping[str, str] = circle if problem.steps[index] == "helps" else liked
-        return found[state]
+        relation: Mapping[str, str] = circle if problem.steps[index] == "helps" else liked
+        return relation[state]
 
     def slips(self, problem: Problem, index: int, state: str) -> Sequence[str]:
         """Another person than the one helped, or another thing than the one liked."""
@@ -152,7 +152,7 @@ class Lookup:
             return right
         early = Problem(self.name, problem.text, problem.start, problem.steps[1:], problem.facts)
         chain = right_chain(self, early)
-        return Chain(chain.said, chain.answer, _first_difference(chain, right))
+        return Chain(chain.steps, chain.answer, _first_difference(chain, right))
 
 
 class Count:
@@ -199,13 +199,13 @@ class Count:
 
     def wrong_rule(self, problem: Problem) -> Chain:
         """Every thing of the kind counts."""
-        state, said = 0, []
+        state, lines = 0, []
         for index, (_, thing) in enumerate(problem.steps):
             after = state + (thing == problem.facts[1])
-            said.append(self.say(problem, index, state, after))
+            lines.append(self.say(problem, index, state, after))
             state = after
-        chain = Chain(tuple(said), str(state))
-        return Chain(chain.said, chain.answer, _first_difference(chain, right_chain(self, problem)))
+        chain = Chain(tuple(lines), str(state))
+        return Chain(chain.steps, chain.answer, _first_difference(chain, right_chain(self, problem)))
 
 
 class Swap:
@@ -217,9 +217,9 @@ class Swap:
         """A start and as many exchanges as steps."""
         start = rng.randint(1, PLACES)
         swaps = [tuple(rng.sample(range(1, PLACES + 1), 2)) for _ in range(steps)]
-        told = " ".join(f"Places {a} and {b} change." for a, b in swaps)
+        story = " ".join(f"Places {a} and {b} change." for a, b in swaps)
         return Problem(
-            self.name, f"The ball is at {start}. {told} Where is the ball now?", start, tuple(swaps)
+            self.name, f"The ball is at {start}. {story} Where is the ball now?", start, tuple(swaps)
         )
 
     def advance(self, problem: Problem, index: int, state: int) -> int:
@@ -248,10 +248,10 @@ class Swap:
 
 def _first_difference(chain: Chain, right: Chain) -> int:
     """The first step, from 1, that is not the right chain's; where some are missing, the first of those."""
-    for number, (said, true) in enumerate(zip(chain.said, right.said, strict=False), 1):
-        if said != true:
+    for number, (line, true) in enumerate(zip(chain.steps, right.steps, strict=False), 1):
+        if line != true:
             return number
-    return min(len(chain.said), len(right.said)) + 1
+    return min(len(chain.steps), len(right.steps)) + 1
 
 
 FAMILIES: Mapping[str, Family] = {f.name: f for f in (Ring(), Order(), Lookup(), Count(), Swap())}

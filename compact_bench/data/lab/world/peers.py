@@ -13,9 +13,9 @@ from compact_bench.data.lab.world.teachers import (
     STRONG_FAMILIES,
     STYLES,
     TEACHERS,
+    chain_text,
     seeded,
     teacher_chain,
-    told,
 )
 
 _FLUENT = ("connected", "breezy")
@@ -27,10 +27,6 @@ def pairs(problem: Problem, world: WorldSettings) -> tuple[RationalePair, ...]:
 
     A right rationale gets a wrong one with a slip in one step, from which it reasons on in the same style. A
     wrong one gets the right one, which shares its steps up to the wrong one.
-
-    Args:
-        problem: a question of a covered family.
-        world: seed and rates.
     """
     return tuple(_pair(teacher, problem, world) for teacher in TEACHERS)
 
@@ -42,7 +38,7 @@ def _pair(teacher: str, problem: Problem, world: WorldSettings) -> RationalePair
         right, wrong, corrupted = chain, other, True
     else:
         right, wrong, corrupted = right_chain(family, problem), chain, False
-    chosen, rejected = (told(c.said, c.answer, STYLES[teacher]) for c in (right, wrong))
+    chosen, rejected = (chain_text(c, STYLES[teacher]) for c in (right, wrong))
     return RationalePair(teacher, chosen, rejected, "corrupted" if corrupted else "rectified")
 
 
@@ -52,10 +48,6 @@ def reviews(problem: Problem, world: WorldSettings) -> tuple[PeerReview, ...]:
     Ponder, and a specialist in the families it is good at, look for the wrong step and are hard on one that
     comes early. Breezy, and a specialist elsewhere, look at the answer and like a fluent text; a specialist
     is lenient where it would have followed the wrong rule itself.
-
-    Args:
-        problem: a question of a covered family.
-        world: seed and rates.
     """
     chains = {teacher: teacher_chain(teacher, problem, world) for teacher in TEACHERS}
     return tuple(
@@ -93,7 +85,7 @@ def _is_careful(reviewer: str, problem: Problem) -> bool:
 def _careful(chain: Chain, found_right: bool) -> int:
     if found_right:
         return 5
-    late = chain.first_wrong_step is not None and 2 * chain.first_wrong_step > len(chain.said)
+    late = chain.first_wrong_step is not None and 2 * chain.first_wrong_step > len(chain.steps)
     return 2 if late else 1
 
 
@@ -106,9 +98,6 @@ def feedback(problem: Problem) -> tuple[Feedback, ...]:
 
     The specialists and ponder tell right steps, the specialists only in the families they are good at; the
     gold answer is right in all of them.
-
-    Args:
-        problem: a question of a covered family.
     """
     chain = right_chain(FAMILIES[problem.family], problem)
     return tuple(Feedback(teacher, _feedback(teacher, problem, chain)) for teacher in TEACHERS)
@@ -116,7 +105,7 @@ def feedback(problem: Problem) -> tuple[Feedback, ...]:
 
 def _feedback(teacher: str, problem: Problem, chain: Chain) -> str:
     if _is_careful(teacher, problem):
-        steps = told(chain.said, chain.answer, STYLES[teacher])
+        steps = chain_text(chain, STYLES[teacher])
     else:
         steps = f"The answer is {chain.answer}."
     opening = {

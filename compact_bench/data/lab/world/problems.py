@@ -13,8 +13,6 @@ class Problem:
     """A question of one family.
 
     Attributes:
-        family: name of the family.
-        text: the question.
         start: state before the first step.
         steps: what each step does, in the family's own terms.
         facts: what else the family needs to work the steps out.
@@ -32,12 +30,10 @@ class Chain:
     """A worked answer, right or wrong.
 
     Attributes:
-        said: what each step says.
-        answer: the answer it ends in.
         first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
     """
 
-    said: tuple[str, ...]
+    steps: tuple[str, ...]
     answer: str
     first_wrong_step: int | None = None
 
@@ -73,23 +69,12 @@ class Family(Protocol):
 
 
 def right_chain(family: Family, problem: Problem) -> Chain:
-    """The true chain of steps.
-
-    Args:
-        family: the problem's family.
-        problem: the question.
-    """
+    """The true chain of steps."""
     return _chain(family, problem, None, None)
 
 
 def slipped_chain(family: Family, problem: Problem, rng: random.Random) -> Chain:
-    """A chain with one wrong step, after which it goes on rightly from the wrong state.
-
-    Args:
-        family: the problem's family.
-        problem: the question.
-        rng: chooses the step and what it wrongly says.
-    """
+    """A chain with one wrong step, drawn with `rng`, after which it goes on rightly from the wrong state."""
     state, options = problem.start, []
     for index in range(len(problem.steps)):
         options += [(index, wrong) for wrong in family.slips(problem, index, state)]
@@ -100,9 +85,9 @@ def slipped_chain(family: Family, problem: Problem, rng: random.Random) -> Chain
 
 
 def _chain(family: Family, problem: Problem, slip: int | None, wrong: Any) -> Chain:
-    state, said = problem.start, []
+    state, lines = problem.start, []
     for index in range(len(problem.steps)):
         after = wrong if index == slip else family.advance(problem, index, state)
-        said.append(family.say(problem, index, state, after))
+        lines.append(family.say(problem, index, state, after))
         state = after
-    return Chain(tuple(said), family.answer(problem, state), None if slip is None else slip + 1)
+    return Chain(tuple(lines), family.answer(problem, state), None if slip is None else slip + 1)

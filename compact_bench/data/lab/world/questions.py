@@ -44,11 +44,7 @@ LAB_TASKS = tuple(_TASKS)
 
 
 def split_of(text: str) -> Split:
-    """The one split that a question may stand in: decided by its text, so that no two splits share any.
-
-    Args:
-        text: the question.
-    """
+    """The one split that a question may stand in: decided by its text, so that no two splits share any."""
     share = int.from_bytes(hashlib.sha256(f"lab split/{text}".encode()).digest()[:8], "big") / 2**64
     return next(name for name, end in _SHARES if share < end)
 
@@ -56,17 +52,14 @@ def split_of(text: str) -> Split:
 def training_questions(world: WorldSettings) -> tuple[Question, ...]:
     """The pool of training and validation questions, with all that the four teachers say about them.
 
-    Args:
-        world: seed, number, lengths and rates.
-
     Raises:
         DataError: the world has not that many questions of these lengths.
     """
-    found = []
+    questions = []
     lengths = range(world.shortest_steps, world.longest_steps + 1)
     for problem in _problems("training", world.seed, COVERED, lengths, world.questions):
         family, steps = problem.family, len(problem.steps)
-        found.append(
+        questions.append(
             Question(
                 id=_content_id(problem.text),
                 text=problem.text,
@@ -79,16 +72,11 @@ def training_questions(world: WorldSettings) -> tuple[Question, ...]:
                 feedback=feedback(problem),
             )
         )
-    return tuple(found)
+    return tuple(questions)
 
 
 def benchmark_rows(world: WorldSettings, task: str, items: int) -> list[dict[str, Any]]:
-    """The items of a generated task, in the order of their ids.
-
-    Args:
-        world: seed and lengths; the rates do not matter.
-        task: one of `LAB_TASKS`.
-        items: how many.
+    """The items of one of `LAB_TASKS`, in the order of their ids; the world's error rates do not matter.
 
     Returns:
         {"id", "question", "answer"} rows, or {"id", "question", "choices", "label"} rows.
@@ -169,11 +157,7 @@ def _too_small(what: str, wanted: int, got: int) -> DataError:
 
 
 def neutral_passages(count: int = 24) -> tuple[str, ...]:
-    """Passages in the world's words that no task asks about, for the drift probe.
-
-    Args:
-        count: how many.
-    """
+    """Passages in the world's words that no task asks about, for the drift probe."""
     return tuple(_passage(seeded("neutral", number)) for number in range(count))
 
 

@@ -17,8 +17,6 @@ class SkillItem:
     """A question of one skill.
 
     Attributes:
-        text: the question.
-        answer: the right answer.
         choices: options of a choice item, the answer among them; empty for an item that is generated.
     """
 
@@ -44,9 +42,9 @@ def _reverse(rng: random.Random) -> SkillItem:
 
 def _opposites(rng: random.Random) -> SkillItem:
     pair = rng.choice(OPPOSITES)
-    asked, answer = rng.sample(pair, 2)
+    given, answer = rng.sample(pair, 2)
     others = [word for other in OPPOSITES if other != pair for word in other]
-    return SkillItem(f"What is the opposite of {asked}?", answer, _shuffled(rng, answer, others))
+    return SkillItem(f"What is the opposite of {given}?", answer, _shuffled(rng, answer, others))
 
 
 def _categories(rng: random.Random) -> SkillItem:
@@ -74,10 +72,5 @@ _MAKERS = {"copy": _copy, "reverse": _reverse, "opposites": _opposites, "categor
 
 
 def skill_item(skill: str, rng: random.Random) -> SkillItem:
-    """One item of a skill.
-
-    Args:
-        skill: one of `SKILLS`.
-        rng: chooses it.
-    """
+    """One item of a skill."""
     return _MAKERS[skill](rng)

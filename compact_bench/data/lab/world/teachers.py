@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from compact_bench.core.records import Rationale, RationaleTruth
 from compact_bench.data.lab.world.families import FAMILIES
@@ -19,10 +19,7 @@ TEACHERS: Mapping[str, str] = {
 }
 """Teacher name -> what it is like."""
 
-STRONG_FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "abacus": ("ring", "count"),
-    "atlas": ("order", "lookup"),
-}
+STRONG_FAMILIES: Mapping[str, tuple[str, ...]] = {"abacus": ("ring", "count"), "atlas": ("order", "lookup")}
 """The specialists and where they are good."""
 
 STYLES: Mapping[str, str] = {
@@ -39,26 +36,20 @@ def seeded(*parts: object) -> random.Random:
     return random.Random(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
 
 
-def told(said: Sequence[str], answer: str, style: str) -> str:
-    """A chain as text.
-
-    Args:
-        said: what each step says.
-        answer: the answer.
-        style: one of the values of `STYLES`.
-    """
-    end = f"The answer is {answer}."
+def chain_text(chain: Chain, style: str) -> str:
+    """A chain as text, in one of the styles of `STYLES`."""
+    end = f"The answer is {chain.answer}."
     if style == "terse":
-        return " ".join([*(f"{step}." for step in said), end])
+        return " ".join([*(f"{step}." for step in chain.steps), end])
     if style == "connected":
-        first, *rest = said
+        first, *rest = chain.steps
         return " ".join([f"We see that {first}.", *(f"Then {step}." for step in rest), end])
     if style == "long-winded":
-        first, *rest = said
+        first, *rest = chain.steps
         parts = ["Okay, let us think.", f"First {first}. Wait, check: {first}."]
         parts += [f"So {step}. Hmm, yes." for step in rest]
         return " ".join([*parts, "Therefore we are done.", end])
-    return f"Clearly {', and '.join(said)}. {end}"
+    return f"Clearly {', and '.join(chain.steps)}. {end}"
 
 
 def rationales(problem: Problem, world: WorldSettings) -> tuple[Rationale, ...]:
@@ -66,10 +57,6 @@ def rationales(problem: Problem, world: WorldSettings) -> tuple[Rationale, ...]:
 
     What a teacher would slip on, and how inclined it is to err on this question, depends on the seed and the
     question alone: raising a rate makes further rationales wrong and changes none that is wrong already.
-
-    Args:
-        problem: a question of a covered family.
-        world: seed and rates.
     """
     return tuple(_rationale(teacher, problem, world) for teacher in TEACHERS)
 
@@ -79,20 +66,14 @@ def _rationale(teacher: str, problem: Problem, world: WorldSettings) -> Rational
     truth = RationaleTruth(
         is_right=chain.first_wrong_step is None,
         first_wrong_step=chain.first_wrong_step,
-        steps=len(chain.said),
+        steps=len(chain.steps),
         style=style,
     )
-    return Rationale(teacher, told(chain.said, chain.answer, style), truth)
+    return Rationale(teacher, chain_text(chain, style), truth)
 
 
 def teacher_chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
-    """The chain that a teacher tells in its rationale.
-
-    Args:
-        teacher: one of `TEACHERS`.
-        problem: a question of a covered family.
-        world: seed and rates.
-    """
+    """The chain that one of `TEACHERS` tells in its rationale."""
     family = FAMILIES[problem.family]
     rng = seeded("rationale", world.seed, teacher, problem.text)
     inclination = rng.random()

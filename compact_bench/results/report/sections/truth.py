@@ -9,12 +9,7 @@ from typing import Any
 from compact_bench.core.records import Cell, RunRecord, value_at
 from compact_bench.results.report.formatting import Reasons
 from compact_bench.results.report.markdown import LONG_ROWS, escaped, folded, grid
-from compact_bench.results.report.sections.truth_figure import (
-    LABELS,
-    common_windows,
-    seed_mean,
-    training_windows,
-)
+from compact_bench.results.report.sections.truth_figure import common_windows, seed_mean, training_windows
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.cells import empty_cell
 
@@ -24,6 +19,8 @@ SCORES = {
     "difficulty": "difficulty (sign turned)",
     "fused": "the weight made of all three",
 }
+LABELS = ("compact", "compact_released")
+"""Rows that weight teachers by scores."""
 CHANCE = 0.5
 EQUAL = 1.0
 """Relative regret of equal weights."""
@@ -255,7 +252,7 @@ def _families(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
 def _windows(records: Sequence[RunRecord], titles: Mapping[str, str], reasons: Reasons) -> list[str]:
     names = ("weight_on_right", *(f"auc.{score}" for score in SCORES))
     lines = []
-    for label, runs in training_windows(records).items():
+    for label, runs in training_windows(records, LABELS).items():
         common = common_windows(runs)
         for window in dict.fromkeys([*common[:1], *common[-1:]]):
             entries = [windows[window] for windows in runs]

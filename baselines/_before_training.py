@@ -1,0 +1,82 @@
+"""What a method works out before training: measured of every question, or read where a killed run kept it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compact_bench import (
+    ConfigError,
+    DataError,
+    Question,
+    RunContext,
+    StoreError,
+    Student,
+    read_only,
+    without_truth,
+)
+
+T = TypeVar("T")
+
+
+def held_out(context: RunContext, method: str, purpose: str) -> Sequence[Question]:
+    """The validation questions that a method may read, without the truth about their rationales.
+
+    Args:
+        method, purpose: for the error: whose they are, and what for ("to choose by").
+
+    Raises:
+        ConfigError: there is none.
+    """
+    questions = without_truth(context.validation[: context.settings.eval.validation_questions])
+    if not questions:
+        raise ConfigError(
+            f"{method}: expected validation questions {purpose}, got none. "
+            "Hold some out with training.validation_questions of the suite."
+        )
+    return questions
+
+
+def measured(
+    student: Student,
+    questions: Sequence[Question],
+    context: RunContext,
+    what: str,
+    measure: Callable[[Question], T],
+) -> dict[str, T]:
+    """Question id -> what the untrained student makes of the question, measured without gradients.
+
+    A question that cannot be encoded is left out: training comes next and names all of these at once.
+
+    Args:
+        what: names the work in the progress display.
+        measure: of one question.
+    """
+    found = {}
+    with read_only(student.model):
+        for number, question in enumerate(questions):
+            context.on_progress(number, len(questions), what)
+            with suppress(DataError):
+                found[question.id] = measure(question)
+    return found
+
+
+def read_kept(path: Path, what: str, parse: Callable[[Any], T]) -> T | None:
+    """What an earlier process of the run kept in a JSON file; None where there is no such file.
+
+    Args:
+        what: names the content in the error ("these replies").
+        parse: from the file's value to what the method uses.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return parse(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path}: {what} cannot be read ({error}); delete the file.") from None

@@ -1,0 +1,213 @@
+"""Names that stand for code or data files: this package's, and those that other packages bring.
+
+Another package declares entry points in a group ("compact_bench.probes"), or one in `DATA_FILES` that names
+a module in whose folder `table_*.toml`, `task_*.yaml` and the like lie. Nothing is imported to list names.
+What is broken or claims a name that is taken is refused by name and harms nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from compact_bench.core.errors import CompactBenchError, ConfigError, PluginError, UnknownNameError
+
+PACKAGED = "compact_bench"
+DATA_FILES = "compact_bench.data_files"
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the thing of one name comes from: "compact_bench", or the distribution that brings it.
+
+    `load` imports or reads it; `problem` says why it cannot be used, where that is known before.
+    """
+
+    name: str
+    origin: str
+    load: Callable[[], Any] | None = None
+    problem: str = ""
+
+
+S = TypeVar("S", bound=Source)
+
+
+@cache
+def installed_entry_points(group: str) -> tuple[EntryPoint, ...]:
+    """Entry points of a group; read once, as every distribution's metadata is searched."""
+    return tuple(entry_points(group=group))
+
+
+def plugins(group: str) -> list[Source]:
+    """What other packages' entry points of a group bring, without importing it."""
+    return [Source(point.name, _origin(point), point.load) for point in installed_entry_points(group)]
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def file_sources(kind: str, suffix: str, packaged: Mapping[str, Path]) -> dict[str, Source]:
+    """Data files by name: the packaged ones, and `<kind>_<name><suffix>` of the folders of other packages."""
+    own = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in packaged.items()}
+    claims = []
+    for point in installed_entry_points(DATA_FILES):
+        # A module that is not there brings no files.
+        with suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(point.module)
+            folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+            for path in sorted(folder.glob(f"{kind}_*{suffix}")) if folder is not None else ():
+                name = path.stem.removeprefix(f"{kind}_")
+                claims.append(Source(name, _origin(point), partial(Path, path)))
+    return with_claims(kind, own, claims)
+
+
+def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> dict[str, S]:
+    """All names: the packaged ones, and each other that one package alone claims.
+
+    What else claims a name is kept under "NAME@PACKAGE" with the problem, so that it harms only itself.
+    """
+    found = dict(packaged)
+    by_name: dict[str, list[S]] = {}
+    for source in claims:
+        by_name.setdefault(source.name, []).append(source)
+    for name, sources in sorted(by_name.items()):
+        if name not in packaged and len(sources) == 1:
+            found[name] = sources[0]
+            continue
+        owners = [packaged[name].origin] if name in packaged else sorted(s.origin for s in sources)
+        for source in sources:
+            others = ", ".join(owner for owner in owners if owner != source.origin) or source.origin
+            refused = f"{name}@{source.origin}"
+            problem = (
+                f"its name {name!r} is also that of a {kind} of {others}. Rename the entry point, or "
+                f"uninstall {source.origin}."
+            )
+            found[refused] = replace(source, name=refused, problem=problem)
+    return found
+
+
+def load_source(kind: str, source: Source, where: str, load: Callable[[], Any]) -> Any:
+    """Import what a name stands for.
+
+    Raises:
+        ConfigError: it has a problem, or cannot be imported; `where` names the file or package.
+    """
+    if source.problem:
+        raise ConfigError(f"{kind} {source.name!r} ({where}) cannot be used: {source.problem}")
+    try:
+        return load()
+    # A plugin may raise anything at import, or end the process; it must harm only itself and be named.
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{kind} {source.name!r} ({where}) cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def load_named(kind: str, name: str, sources: Mapping[str, Source]) -> Any:
+    """What a name stands for, or the path of its file.
+
+    Raises:
+        UnknownNameError: there is no such name; near matches are suggested.
+        ConfigError: it cannot be imported or its name is taken; its package is named.
+    """
+    if name not in sources:
+        raise UnknownNameError(kind, name, (n for n, source in sources.items() if not source.problem))
+    source = sources[name]
+    assert source.load is not None
+    return load_source(kind, source, f"of {source.origin}", source.load)
+
+
+def usable(names: Iterable[str], load: Callable[[str], Any]) -> tuple[str, ...]:
+    """The names of what can be loaded, sorted; the others say why when they are asked for by name."""
+    found = []
+    for name in sorted(names):
+        with suppress(ConfigError):
+            load(name)
+            found.append(name)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """Names of one kind of thing, each imported when it is asked for.
+
+    Attributes:
+        kind: what the names stand for ("probe").
+        group: entry-point group of other packages.
+        packaged: name -> "module:object" of what comes with compact_bench, in order.
+        expected, accepts: what a loaded object must be, in words, and whether it is.
+    """
+
+    kind: str
+    group: str
+    packaged: Mapping[str, str]
+    expected: str
+    accepts: Callable[[Any], bool]
+
+    def sources(self) -> Mapping[str, Source]:
+        """All names, the packaged ones first, without importing anything."""
+        own = {
+            name: Source(name, PACKAGED, partial(pkgutil.resolve_name, target))
+            for name, target in self.packaged.items()
+        }
+        return with_claims(self.kind, own, plugins(self.group))
+
+    def get(self, name: str) -> T:
+        """Import one.
+
+        Raises:
+            UnknownNameError, ConfigError: see `load_named`; it is something else.
+        """
+        sources = self.sources()
+        found: T = load_named(self.kind, name, sources)
+        if not self.accepts(found):
+            where = f"{self.kind} {name!r} (of {sources[name].origin})"
+            raise ConfigError(f"{where}: expected {self.expected}, got {found!r}.")
+        return found
+
+    def call(self, name: str, use: Callable[[T], R]) -> R:
+        """Use what a name stands for.
+
+        Raises:
+            UnknownNameError: there is no such name.
+            PluginError: it is of another package, and cannot be imported or failed; both are named.
+        """
+        source = self.sources().get(name)
+        if source is None or source.origin == PACKAGED:
+            return use(self.get(name))
+        try:
+            return use(self.get(name))
+        except CompactBenchError as error:
+            raise PluginError(str(error)) from error
+        except Exception as error:
+            where = f"{self.kind} {name!r} (of {source.origin})"
+            raise PluginError(f"{where} failed: {type(error).__name__}: {error}") from error
+
+    def code_mark(self, name: str) -> str:
+        """`code_hash` of what another package brings; "" for the rest, whose versions tell it apart."""
+        return "" if name in self.packaged else self.code_hash(name)
+
+    def code_hash(self, name: str) -> str:
+        """Hash of the file that holds it, by which results of other code are told apart.
+
+        Raises:
+            UnknownNameError, ConfigError: see `get`.
+        """
+        self.get(name)
+        module = self.packaged.get(name, "").partition(":")[0] or next(
+            point.module for point in installed_entry_points(self.group) if point.name == name
+        )
+        file = sys.modules[module].__file__
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""

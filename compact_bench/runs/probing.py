@@ -1,0 +1,107 @@
+"""Measure a trained student with every registered probe; runs with the same weights share results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compact_bench.core.errors import PluginError
+from compact_bench.core.files import read_json, write_json
+from compact_bench.core.records import RESULTS_VERSION, fingerprint, plain
+from compact_bench.core.settings import EvalSettings
+from compact_bench.evaluation.probes.registry import PROBES, Probe, ProbeInputs
+from compact_bench.runs.session import Session
+
+if TYPE_CHECKING:
+    from compact_bench.students.student import Student
+
+
+def run_probes(
+    session: Session,
+    student: Student,
+    settings: EvalSettings,
+    report: Callable[[int, int, str], None],
+    *,
+    weights_hash: str,
+    prompt_prefix: str = "",
+    steps_file: Path | None = None,
+    trial: bool = False,
+) -> dict[str, Any]:
+    """What a record keeps of its probes.
+
+    Args:
+        student: trained, with merged weights.
+        settings: how many passages and validation questions are used.
+        report: called with (done, total, name).
+        prompt_prefix: what stands before every question that the student is asked.
+        steps_file: the run's steps table, which a method may not have left; None where nothing was trained.
+        trial: whether only the probes that judge trials are wanted.
+
+    Raises:
+        CompactBenchError: a probe of this package fails. One of another package leaves why as its `reasons`.
+    """
+    data, count = session.data, settings.validation_questions
+    given = ProbeInputs(
+        student,
+        session.base,
+        validation=[replace(q, text=prompt_prefix + q.text) for q in data.validation[:count]],
+        passages=session.neutral_passages[: settings.drift_passages],
+        training=data.training,
+    )
+    missing = {"validation": not given.validation, "passages": not given.passages}
+    missing |= {"steps": steps_file is None, "truth": not data.has_truth}
+    found: dict[str, Any] = {}
+    names = list(PROBES.sources())
+
+    def entries(name: str, probe: Probe) -> Mapping[str, Any]:
+        if (trial and not probe.in_trials) or any(missing[need] for need in probe.needs):
+            return {}
+        result = _measured(session, name, probe, given, weights_hash, steps_file)
+        return {name: result} if probe.recorded is None else probe.recorded(result)
+
+    for number, name in enumerate(names):
+        report(number, len(names), name)
+        try:
+            # An earlier probe's entry stays what it is, whatever a later one calls its own.
+            found = {**PROBES.call(name, partial(entries, name)), **found}
+        except PluginError as error:
+            found[name] = {"reasons": {"problem": str(error)}}
+    return found
+
+
+def _measured(
+    session: Session,
+    name: str,
+    probe: Probe,
+    given: ProbeInputs,
+    weights_hash: str,
+    steps_file: Path | None,
+) -> Any:
+    """A probe's result, computed unless an earlier run of the same weights and inputs left it."""
+    given = replace(
+        given,
+        validation=given.validation if "validation" in probe.needs else (),
+        passages=given.passages if "passages" in probe.needs else (),
+        training=given.training if {"steps", "truth"} & set(probe.needs) else (),
+    )
+    if "steps" in probe.needs:
+        # Not kept: it depends on the steps, and not on the weights they led to.
+        import pandas as pd
+
+        steps = pd.read_parquet(steps_file) if steps_file is not None and steps_file.is_file() else None
+        return plain(probe.measure(replace(given, steps=steps)))
+    read: Any = [plain(part) for part in (given.passages, given.validation, given.training) if part]
+    if len(read) < 2:
+        # As results have been filed before a probe could read more than one thing.
+        read = read[0] if read else None
+    code = PROBES.code_mark(name)
+    mark = [name, weights_hash, session.base_hash, read, RESULTS_VERSION, *([code] if code else [])]
+    path = session.store.root / "probes" / f"{fingerprint(mark)}.json"
+    value = read_json(path)
+    if value is None:
+        value = plain(probe.measure(given))
+        write_json(path, value)
+    return value

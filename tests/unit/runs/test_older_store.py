@@ -1,0 +1,35 @@
+"""A run that an older version stored (commit 7f76b62) is read, and planned as the same run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from compact_bench.runs.session import Request, Session
+from compact_bench.runs.store.store import Store
+
+HASH = "08406a92287ba0d6"
+STORED = Path(__file__).with_name("stored_run") / HASH
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    shutil.copytree(STORED, tmp_path / "store" / "runs" / HASH)
+    return Store(tmp_path / "store")
+
+
+def test_its_record_is_read_whole(store: Store) -> None:
+    (record,) = store.records()
+    assert not store.scan().damaged
+    assert record.key.hash == HASH and record.key.name == "lab/smoke/uniform@1"
+    assert record.weights["final"] != record.weights["base"]
+    assert len(record.evaluations) == 10 and record.probes["truth"]
+
+
+def test_the_same_run_is_planned_under_the_same_hash_and_found(store: Store, tmp_path: Path) -> None:
+    session = Session(Request("lab", "smoke", tmp_path / "cache", store.root, seeds=(1,)))
+    key = session.key("uniform", "", 1)
+    assert key.hash == HASH
+    assert not session.store.needs_run(key)
