@@ -92,11 +92,11 @@ def run_sweep(
         return show_plan(sections, console, workers=workers)
     outcome = execute_plan(sections, console, quiet=quiet, workers=workers)
     results = _results(sweep, {value: plan.with_records(outcome.records) for value, plan in plans.items()})
-    written = write_sweep(results, output)
+    page, *others = write_sweep(results, output)
+    *names, last = (path.name for path in others)
     if not quiet:
         console.print(
-            f"Written from {len(results.records)} run record(s): {written.markdown}, {written.csv.name}, "
-            f"{written.json.name}, {written.png.name} and {written.svg.name}",
+            f"Written from {len(results.records)} run record(s): {page}, {', '.join(names)} and {last}",
             markup=False,
             soft_wrap=True,
         )

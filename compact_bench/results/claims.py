@@ -33,7 +33,7 @@ class JudgedClaim:
         comparison: the difference that was measured, or None.
         reason: why it is untested or has no reference, or "".
         table: number of the table that shows it.
-        selector: what its rows are asked for by.
+        selector: what selects its rows on the command line.
     """
 
     method: str
@@ -47,17 +47,14 @@ class JudgedClaim:
 
 
 def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
-    """Every registered method's claims, by the rows of these tables.
+    """Every registered method's claims, by the rows of these tables of one suite, profile and student.
 
     The p values of all claims that could be tested are one family for Holm's correction.
-
-    Args:
-        tables: of one suite, profile and student.
     """
-    found = [judged for name in method_names() for judged in _of_method(name, tables)]
-    tested = [judged.comparison for judged in found if judged.comparison is not None]
+    judged_claims = [judged for name in method_names() for judged in _of_method(name, tables)]
+    tested = [judged.comparison for judged in judged_claims if judged.comparison is not None]
     settled = iter(corrected(tested))
-    return tuple(_judged(judged, settled) for judged in found)
+    return tuple(_judged(judged, settled) for judged in judged_claims)
 
 
 def _judged(judged: JudgedClaim, settled: Iterator[Comparison]) -> JudgedClaim:
@@ -118,11 +115,7 @@ def _table_of(names: Sequence[str], tables: Sequence[Table]) -> Table:
 
 
 def selector(row: str) -> str:
-    """What a row's runs are asked for by: its method, with its variant where that is a registered one.
-
-    Args:
-        row: name of the row ("single_teacher[best]").
-    """
+    """What selects a row's runs: its method, with its variant where that is a registered one."""
     method, variant = split_name(row)
     with contextlib.suppress(ConfigError):
         return row if variant in method_variants(method) else method

@@ -11,6 +11,8 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -129,12 +131,7 @@ class Drawing:
 
 
 def draw(title: str, panels: Sequence[Panel]) -> Drawing:
-    """Draw panels side by side.
-
-    Args:
-        title: one line above them.
-        panels: at least one.
-    """
+    """Draw one or more panels side by side."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -292,31 +289,13 @@ def _darker(colour: str) -> tuple[float, ...]:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Places in [0, 1] moved as little as needed to stand at least `gap` apart, in the same order.
+    """Places in [0, 1] moved as little as needed to stand at least `gap` apart, in the same order."""
+    from scipy.optimize import isotonic_regression
 
-    Args:
-        places: where labels would like to be.
-        gap: least distance.
-    """
-    order = sorted(range(len(places)), key=lambda i: (places[i], i))
-    # Labels that touch move as one block around the middle of what they want.
-    blocks: list[list[int]] = []
-    for i in order:
-        blocks.append([i])
-        while len(blocks) > 1 and _top(blocks[-2], places, gap) + gap > _bottom(blocks[-1], places, gap):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    found = list(places)
-    for block in blocks:
-        first = _bottom(block, places, gap)
-        for n, i in enumerate(block):
-            found[i] = first + n * gap
-    return found
-
-
-def _bottom(block: Sequence[int], places: Sequence[float], gap: float) -> float:
-    middle = sum(places[i] for i in block) / len(block)
-    return max(0.0, middle - gap * (len(block) - 1) / 2)
-
-
-def _top(block: Sequence[int], places: Sequence[float], gap: float) -> float:
-    return _bottom(block, places, gap) + gap * (len(block) - 1)
+    order = np.argsort(places, kind="stable")
+    # At least `gap` apart is the same as not falling once the gaps below a label are taken off.
+    gaps = gap * np.arange(len(places))
+    free = isotonic_regression(np.asarray(places)[order] - gaps).x
+    moved = np.empty(len(places))
+    moved[order] = np.maximum(free, 0.0) + gaps
+    return [float(place) for place in moved]

@@ -105,14 +105,9 @@ def _draws(axis: str, size: int, replicates: int) -> NDArray[np.int32]:
 
 
 def bootstrap_means(sample: Sample, replicates: int = REPLICATES) -> Floats:
-    """Bootstrap replicates of a sample's value, seeds and items resampled independently.
+    """Bootstrap replicates of a sample's value, [replicates], seeds and items resampled independently.
 
-    Args:
-        sample: the values.
-        replicates: how many.
-
-    Returns:
-        [replicates]; two samples of the same tasks and sizes are resampled alike.
+    Two samples of the same tasks and sizes are resampled alike.
     """
     seeds = _draws("seeds", sample.seeds, replicates)
     total = np.zeros(replicates)
@@ -129,12 +124,7 @@ def bootstrap_means(sample: Sample, replicates: int = REPLICATES) -> Floats:
 
 
 def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of bootstrap replicates.
-
-    Args:
-        replicates: [replicates].
-        level: share of the replicates inside.
-    """
+    """Percentile interval of bootstrap replicates, [replicates]; `level` is the share of them inside."""
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(replicates, [tail, 1.0 - tail])
     return float(low), float(high)
@@ -143,12 +133,7 @@ def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float]:
 def estimate(sample: Sample, replicates: int = REPLICATES) -> Estimate:
     """Mean, 95 % interval and standard deviation over seeds.
 
-    Args:
-        sample: the values.
-        replicates: bootstrap replicates.
-
-    Returns:
-        With one seed the interval is over items only; with neither two seeds nor two items there is none.
+    With one seed the interval is over items only; with neither two seeds nor two items there is none.
     """
     means = sample.seed_means
     by_items = sample.items_resampled and any(v.shape[1] > 1 for v in sample.tasks.values())
@@ -277,11 +262,7 @@ def _standard_errors(alpha: float, power: float) -> float:
 def precision(difference: Sample) -> Precision | None:
     """How precisely a paired difference is measured.
 
-    Args:
-        difference: values of one row minus those of the other.
-
-    Returns:
-        None where some task has one item only, so that its items' spread is unknown.
+    None where some task has one item only, so that its items' spread is unknown.
     """
     averaged = [values.mean(axis=0) for values in difference.tasks.values()]
     if min(values.size for values in averaged) < 2:
@@ -291,11 +272,7 @@ def precision(difference: Sample) -> Precision | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm-corrected p values, in the same order.
-
-    Args:
-        p_values: one per comparison of the family.
-    """
+    """Holm-corrected p values of one family, in the same order."""
     if not p_values:
         return []
     from statsmodels.stats.multitest import multipletests

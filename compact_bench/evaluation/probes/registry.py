@@ -30,6 +30,7 @@ class Measure:
         weights_source: where it has the items' weights in the mean, or "".
         unit: how it is written: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens", "seconds"; of any
             other unit four digits are shown.
+        ids_source: where it has the items' ids, which pair seeds and rows; "" pairs them by place.
     """
 
     name: str
@@ -38,10 +39,11 @@ class Measure:
     items_source: str = ""
     weights_source: str = ""
     unit: str = "ratio"
+    ids_source: str = ""
 
     def column(self) -> dict[str, str]:
         """The same as a table's column: with paths in a record."""
-        paths = ("source", "items_source", "weights_source")
+        paths = ("source", "items_source", "weights_source", "ids_source")
         return {k: f"probes.{v}" if v and k in paths else v for k, v in asdict(self).items()}
 
 

@@ -320,7 +320,8 @@ def _of_run(given: ProbeInputs) -> TruthScores | None:
 
 def _measure(name: str, title: str, path: str, unit: str, weights: str = "") -> Measure:
     items = "truth.items."
-    return Measure(name, title, f"truth.{path}", items + path, weights and items + weights, unit)
+    ids = items + "question_ids"
+    return Measure(name, title, f"truth.{path}", items + path, weights and items + weights, unit, ids)
 
 
 TRUTH = Probe(

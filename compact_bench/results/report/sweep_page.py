@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -15,53 +14,41 @@ from compact_bench.core.records import Cell, RunRecord, RunStatus
 from compact_bench.results.figures import Drawing, Line, Panel, Point, draw
 from compact_bench.results.report.markdown import escaped, grid
 from compact_bench.results.report.sections.provenance import provenance_markdown
-from compact_bench.results.sweeps.results import Contrast, SweepResults
-from compact_bench.results.sweeps.spec import PanelSpec
-from compact_bench.results.tables.comparisons import few_seeds_note
+from compact_bench.results.sweeps.results import Place, SweepResults
+from compact_bench.results.sweeps.spec import PanelSpec, SweepRow, SweepSpec
+from compact_bench.results.tables.comparisons import Comparison, few_seeds_note
 
 MISSING_SHOWN = 20
+VERDICTS = ("above", "below", "no difference shown", "not compared")
+CELL_NUMBERS = ("mean", "low", "high", "seed_sd", "seeds", "items", "reason")
+COMPARISON_NUMBERS = ("effect", "low", "high", "p_value", "p_holm", "seeds", "items", "reason")
 
 
-@dataclass(frozen=True)
-class WrittenSweep:
-    """The files that were written."""
-
-    markdown: Path
-    csv: Path
-    json: Path
-    png: Path
-    svg: Path
-
-
-def write_sweep(results: SweepResults, folder: Path) -> WrittenSweep:
+def write_sweep(results: SweepResults, folder: Path) -> tuple[Path, ...]:
     """Write SWEEP.md and sweep_<name>.csv, .json, .png and .svg; the same records give the same bytes.
 
-    Args:
-        results: what was measured, whole or not.
-        folder: where the files go.
+    Returns:
+        The files, in this order.
 
     Raises:
         StoreError: a file cannot be written.
     """
     stem = f"sweep_{results.spec.name}"
-    written = WrittenSweep(
-        folder / "SWEEP.md", *(folder / f"{stem}.{end}" for end in ("csv", "json", "png", "svg"))
-    )
     drawing = draw_sweep(results)
-    write_atomic(written.png, drawing.png)
-    write_atomic(written.svg, drawing.svg)
-    write_atomic(written.csv, sweep_csv(results).encode())
-    write_atomic(written.json, sweep_json(results).encode())
-    write_atomic(written.markdown, sweep_markdown(results, written.png.name).encode())
-    return written
+    files = {
+        "SWEEP.md": sweep_markdown(results, f"{stem}.png").encode(),
+        f"{stem}.csv": sweep_csv(results).encode(),
+        f"{stem}.json": sweep_json(results).encode(),
+        f"{stem}.png": drawing.png,
+        f"{stem}.svg": drawing.svg,
+    }
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return tuple(folder / name for name in files)
 
 
 def draw_sweep(results: SweepResults) -> Drawing:
-    """The figure: a panel per measure, a line per row.
-
-    Args:
-        results: what was measured; values without a cell leave a gap in their line.
-    """
+    """The figure: a panel per measure, a line per row; values without a cell leave a gap in their line."""
     spec = results.spec
     panels = [
         Panel(
@@ -70,7 +57,7 @@ def draw_sweep(results: SweepResults) -> Drawing:
             y_title=panel.y_title,
             lines=tuple(Line(row.title, _points(results, panel, row.name), row.style) for row in spec.rows),
             x_ticks=spec.axis.values,
-            percent=True,
+            percent=panel.name in results.percent,
         )
         for panel in spec.panels
     ]
@@ -78,57 +65,50 @@ def draw_sweep(results: SweepResults) -> Drawing:
 
 
 def _points(results: SweepResults, panel: PanelSpec, row: str) -> tuple[Point, ...]:
-    found = ((value, results.cells[panel.name, row, value]) for value in results.spec.axis.values)
-    return tuple(Point(x, c.mean, c.low, c.high) for x, c in found if c.mean is not None)
+    cells = ((value, results.cells[panel.name, row, value]) for value in results.spec.axis.values)
+    return tuple(Point(x, c.mean, c.low, c.high) for x, c in cells if c.mean is not None)
 
 
 def sweep_csv(results: SweepResults) -> str:
     """One line per panel, row and value; accuracies and shares in [0, 1]."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    setting = results.spec.axis.setting
-    writer.writerow(["panel", "row", setting, "mean", "low", "high", "seed_sd", "seeds", "items", "reason"])
-    for panel in results.spec.panels:
-        for row in results.spec.rows:
-            for value in results.spec.axis.values:
-                c = results.cells[panel.name, row.name, value]
-                numbers = ["" if x is None else repr(x) for x in (c.mean, c.low, c.high, c.seed_sd)]
-                writer.writerow([panel.name, row.name, f"{value:g}", *numbers, c.seeds, c.items, c.reason])
+    writer.writerow(["panel", "row", results.spec.axis.setting, *CELL_NUMBERS])
+    for (panel, row, value), cell in results.cells.items():
+        writer.writerow([panel, row, f"{value:g}", *_numbers(cell).values()])
     return stream.getvalue()
 
 
 def sweep_json(results: SweepResults) -> str:
     """Everything as data: definition, cells, contrasts, runs, what is missing."""
-    cells = [
-        {"panel": panel, "row": row, "value": value, **_numbers(cell)}
-        for (panel, row, value), cell in results.cells.items()
-    ]
     data = {
         "definition": results.spec.model_dump(mode="json"),
         "suite": results.suite.name,
         "profile": results.profile,
         "student": results.student,
         "command": results.command,
-        "cells": cells,
-        "contrasts": [{**asdict(c), "verdict": c.verdict} for c in results.contrasts],
+        "cells": [{**_placed(place), **_numbers(cell)} for place, cell in results.cells.items()],
+        "contrasts": [
+            {**_placed(place), **_numbers(c), "verdict": c.verdict}
+            for place, c in results.comparisons.items()
+        ],
         "runs": sorted(record.key.hash for record in results.records),
         "missing": list(results.missing),
     }
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _numbers(cell: Cell) -> dict[str, float | int | str | None]:
-    found = asdict(cell)
-    return {name: found[name] for name in ("mean", "low", "high", "seed_sd", "seeds", "items", "reason")}
+def _placed(place: Place) -> dict[str, str | float]:
+    return dict(zip(("panel", "row", "value"), place, strict=True))
+
+
+def _numbers(measured: Cell | Comparison) -> dict[str, float | int | str | None]:
+    names = CELL_NUMBERS if isinstance(measured, Cell) else COMPARISON_NUMBERS
+    return {name: getattr(measured, name) for name in names}
 
 
 def sweep_markdown(results: SweepResults, picture: str) -> str:
-    """The text of SWEEP.md.
-
-    Args:
-        results: what was measured.
-        picture: name of the figure's file beside it.
-    """
+    """The text of SWEEP.md; `picture` is the name of the figure's file beside it."""
     spec = results.spec
     runs = sorted(results.records, key=lambda r: (r.key.name, r.key.hash))
     lines = [
@@ -176,89 +156,92 @@ def _missing_markdown(missing: Sequence[str]) -> list[str]:
 
 
 def _words(results: SweepResults) -> list[str]:
-    spec = results.spec
-    lines = []
-    for panel in spec.panels:
-        for row in spec.rows:
-            found = [c for c in results.contrasts if (c.panel, c.row) == (panel.name, row.name)]
-            if found:
-                lines.append(f"- {escaped(_sentence(results, panel, row.title, found))}")
+    spec, compared = results.spec, list(results.comparisons.values())
+    lines = [
+        f"- {escaped(_sentence(results, panel, row))}"
+        for panel in spec.panels
+        for row in spec.rows
+        if (panel.name, row.name, spec.axis.values[0]) in results.comparisons
+    ]
     if not lines:
         lines.append("- Nothing is compared: fewer than two rows, or the reference row is not among them.")
     if results.missing:
         lines.append(f"- {len(results.missing)} run(s) are missing; they are listed below.")
-    seeds = [c.seeds for c in results.contrasts]
-    tested = sum(c.p_value is not None for c in results.contrasts)
+    tested = sum(c.p_value is not None for c in compared)
     if tested:
         lines.append(
             f"- A difference of accuracies is shown where its 95 % interval leaves out 0 and a paired "
             f"permutation test over items agrees after Holm's correction over all {tested} of this sweep. Of "
             "other measures the interval alone decides. Intervals resample seeds and items."
         )
-    few = few_seeds_note(seeds)
-    return [*lines, *([f"- {few}"] if few else []), *([f"- {escaped(spec.note)}"] if spec.note else [])]
+    notes = [few_seeds_note([c.seeds for c in compared]), escaped(spec.note)]
+    return lines + [f"- {note}" for note in notes if note]
 
 
-def _sentence(results: SweepResults, panel: PanelSpec, title: str, found: Sequence[Contrast]) -> str:
+def _sentence(results: SweepResults, panel: PanelSpec, row: SweepRow) -> str:
     """Where the reference row is above or below another one, and where no difference is shown."""
-    spec = results.spec
-    reference = next(row.title for row in spec.rows if row.name == spec.reference)
-    parts = []
-    for verdict in ("above", "below"):
-        shown = [c for c in found if c.verdict == verdict]
-        if shown:
-            listed = ", ".join(f"{c.value:g} ({_effect(c)})" for c in shown)
-            parts.append(f"{verdict} at {listed}")
-    for verdict in ("no difference shown", "not compared"):
-        same = [f"{c.value:g}" for c in found if c.verdict == verdict]
-        if same:
-            parts.append(f"{verdict} at {', '.join(same)}")
-    return f"{panel.title}, {reference} against {title}, by {spec.axis.setting}: {'; '.join(parts)}."
+    spec, percent = results.spec, panel.name in results.percent
+    places: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+    for value in spec.axis.values:
+        comparison = results.comparisons[panel.name, row.name, value]
+        effect = (
+            f" ({_text(comparison.effect or 0.0, comparison, percent, '+', ' pp')})"
+            if comparison.shown
+            else ""
+        )
+        places[comparison.verdict].append(f"{value:g}{effect}")
+    parts = [f"{verdict} at {', '.join(listed)}" for verdict, listed in places.items() if listed]
+    pair = f"{_reference_title(spec)} against {row.title}, by {spec.axis.setting}"
+    return f"{panel.title}, {pair}: {'; '.join(parts)}."
 
 
-def _effect(contrast: Contrast) -> str:
-    effect, low, high = (
-        x * 100 + 0.0 for x in (contrast.effect, contrast.low, contrast.high) if x is not None
-    )
-    return f"{effect:+.1f} pp [{low:+.1f}, {high:+.1f}]"
+def _reference_title(spec: SweepSpec) -> str:
+    return next(row.title for row in spec.rows if row.name == spec.reference)
 
 
 def _panel_markdown(results: SweepResults, panel: PanelSpec) -> list[str]:
-    spec = results.spec
+    spec, percent = results.spec, panel.name in results.percent
     head = [spec.axis.setting, *(f"{value:g}" for value in spec.axis.values)]
+    places = {row.title: [(panel.name, row.name, value) for value in spec.axis.values] for row in spec.rows}
     rows = [
-        [row.title, *(_cell_text(results.cells[panel.name, row.name, v]) for v in spec.axis.values)]
-        for row in spec.rows
+        [title, *(_cell_text(results.cells[p], percent) for p in row_places)]
+        for title, row_places in places.items()
     ]
     lines = [panel.note, ""] if panel.note else []
     lines += [*grid(head, rows), "", _legend(results, panel)]
-    contrasts = {(c.row, c.value): c for c in results.contrasts if c.panel == panel.name}
-    others = [row for row in spec.rows if (row.name, spec.axis.values[0]) in contrasts]
-    if others:
-        reference = next(row.title for row in spec.rows if row.name == spec.reference)
-        rows = [
-            [row.title, *(_contrast_text(contrasts[row.name, v]) for v in spec.axis.values)] for row in others
-        ]
-        lines += ["", f"{reference} minus the row, pp; * where a difference is shown:", "", *grid(head, rows)]
+    rows = [
+        [title, *(_difference_text(results.comparisons[place], percent) for place in row_places)]
+        for title, row_places in places.items()
+        if row_places[0] in results.comparisons
+    ]
+    if rows:
+        unit = ", pp" if percent else ""
+        title = f"{_reference_title(spec)} minus the row{unit}; * where a difference is shown:"
+        lines += ["", title, "", *grid(head, rows)]
     return lines
 
 
-def _cell_text(cell: Cell) -> str:
-    if cell.mean is None:
-        return cell.reason
-    interval = (
-        "" if cell.low is None or cell.high is None else f" [{cell.low * 100:.1f}, {cell.high * 100:.1f}]"
-    )
-    return f"{cell.mean * 100:.1f}{interval}"
+def _text(mean: float, measured: Cell | Comparison, percent: bool, sign: str = "", unit: str = "") -> str:
+    """A value with its interval, where it has one: "59.2 [57.1, 61.4]", "+4.2 pp [+2.1, +6.6]"."""
+
+    def number(value: float) -> str:
+        # -0.0 would print as "-0.0".
+        return f"{value * 100 + 0.0:{sign}.1f}" if percent else f"{value + 0.0:{sign}.4g}"
+
+    text = f"{number(mean)}{unit if percent else ''}"
+    if measured.low is None or measured.high is None:
+        return text
+    return f"{text} [{number(measured.low)}, {number(measured.high)}]"
 
 
-def _contrast_text(contrast: Contrast) -> str:
-    if contrast.effect is None:
-        return contrast.reason
-    mark = " *" if contrast.verdict in ("above", "below") else ""
-    if contrast.low is None or contrast.high is None:
-        return f"{contrast.effect * 100 + 0.0:+.1f}"
-    return _effect(contrast).replace(" pp", "") + mark
+def _cell_text(cell: Cell, percent: bool) -> str:
+    return cell.reason if cell.mean is None else _text(cell.mean, cell, percent)
+
+
+def _difference_text(comparison: Comparison, percent: bool) -> str:
+    if comparison.effect is None:
+        return comparison.reason
+    return _text(comparison.effect, comparison, percent, sign="+") + (" *" if comparison.shown else "")
 
 
 def _legend(results: SweepResults, panel: PanelSpec) -> str:
@@ -272,4 +255,5 @@ def _legend(results: SweepResults, panel: PanelSpec) -> str:
         return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
     seeds, items = span([c.seeds for c in cells]), span([c.items for c in cells])
-    return f"Percent: mean [95 % interval] over {seeds} seed(s) and {items} items."
+    unit = "Percent: mean" if panel.name in results.percent else "Mean"
+    return f"{unit} [95 % interval] over {seeds} seed(s) and {items} items."

@@ -125,7 +125,7 @@ def _rendered(
         lines += ["", *table_markdown(table)]
         if table.comparisons:
             lines += ["", "### Comparisons", "", *_compared(table)]
-    truth = truth_markdown(runs, _titles(tables)) + figures_markdown(figures, "truth", facts.figures)
+    truth = truth_markdown(tables, runs, _titles(tables)) + figures_markdown(figures, "truth", facts.figures)
     for title, section in (
         ("Do the weights go to the rationales that are right?", truth),
         ("Figures", figures_markdown(figures, "", facts.figures)[1:]),

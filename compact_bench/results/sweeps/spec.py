@@ -7,13 +7,16 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, model_validator
 
 from compact_bench.core.errors import UnknownNameError
+from compact_bench.core.records import row_label
 from compact_bench.core.registry import usable
 from compact_bench.core.settings import Group, Strict, read_toml
 from compact_bench.results.tables.spec import (
     GroupSpec,
+    MeasureSpec,
     RowSpec,
     TableSpec,
     definition_file,
+    load_table_spec,
     packaged_definitions,
 )
 
@@ -56,6 +59,11 @@ class SweepRow(Strict):
     optional: bool = False
 
     @property
+    def label(self) -> str:
+        """Name of its row in a table."""
+        return row_label(self.method, self.as_table_row.suffix)
+
+    @property
     def as_table_row(self) -> RowSpec:
         """The same as a row of a table."""
         variant = self.name if self.settings else ""
@@ -63,16 +71,14 @@ class SweepRow(Strict):
 
 
 class PanelSpec(Strict):
-    """One pair of axes: the mean of a group of benchmarks, or a measure of the records.
+    """One pair of axes: the mean of a group of benchmarks, or a measure of the sweep's table.
 
     Attributes:
         name: unique name.
         title, y_title: as shown.
-        group: the group of benchmarks, or "".
-        source: where a record has the measure, or "".
-        items_source: where the record has its per-item values, or "".
-        ids_source: where the record has the items' ids.
-        one_minus: whether 1 minus the value is shown.
+        group: the group of benchmarks, or none.
+        measure: name of the table's column, or "".
+        one_minus: whether 1 minus the table's value is shown.
         note: one sentence for the reader, or "".
     """
 
@@ -80,19 +86,20 @@ class PanelSpec(Strict):
     title: str
     y_title: str
     group: Group | None = None
-    source: str = ""
-    items_source: str = ""
-    ids_source: str = ""
+    measure: str = ""
     one_minus: bool = False
     note: str = ""
 
     @model_validator(mode="after")
     def _one_kind(self) -> PanelSpec:
-        if (self.group is None) == (not self.source):
-            raise ValueError("expected either group or source")
-        if bool(self.items_source) != bool(self.ids_source):
-            raise ValueError("expected items_source and ids_source, or neither")
+        if (self.group is None) == (not self.measure):
+            raise ValueError("expected either group or measure")
         return self
+
+    @property
+    def column(self) -> str:
+        """Name of the table's column that it shows."""
+        return self.measure or f"{self.group}_mean"
 
 
 class SweepSpec(Strict):
@@ -102,6 +109,7 @@ class SweepSpec(Strict):
         name: as asked for on the command line.
         title: one line.
         suite, profile, seeds: what is run unless other ones are asked for.
+        table: the table whose measures the panels show, by its number or the path of its file.
         axis: what is varied.
         reference: name of the row that the others are compared with.
         rows: lines, in order.
@@ -114,6 +122,7 @@ class SweepSpec(Strict):
     suite: str
     profile: str
     seeds: Seeds
+    table: str = "2"
     axis: AxisSpec
     reference: str
     rows: Annotated[tuple[SweepRow, ...], Field(min_length=1)]
@@ -132,15 +141,27 @@ class SweepSpec(Strict):
         return self
 
     @property
+    def measures(self) -> dict[str, MeasureSpec]:
+        """The measures that panels show, as the table defines them.
+
+        Raises:
+            UnknownNameError: there is no such table, or no such measure in it.
+        """
+        asked = [panel.measure for panel in self.panels if panel.measure]
+        groups = load_table_spec(self.table).groups if asked else ()
+        known = {measure.name: measure for group in groups for measure in group.columns}
+        for name in asked:
+            if name not in known:
+                raise UnknownNameError(f"measure of table {self.table}", name, known)
+        return {name: known[name] for name in asked}
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         """Groups of benchmarks that a panel shows; no other is evaluated."""
         return tuple(dict.fromkeys(panel.group for panel in self.panels if panel.group is not None))
 
     def choose(self, names: tuple[str, ...]) -> SweepSpec:
-        """The sweep with only some rows.
-
-        Args:
-            names: of the rows; empty for all that are not optional.
+        """The sweep with only the rows of these names; without names, with all that are not optional.
 
         Raises:
             UnknownNameError: there is no such row.
@@ -154,16 +175,21 @@ class SweepSpec(Strict):
         return self.model_copy(update={"rows": tuple(chosen)})
 
     def as_table(self) -> TableSpec:
-        """The rows as a table, which is how runs are planned and found."""
-        groups = [GroupSpec(name=g, title=g, kind="benchmarks", mean=True) for g in self.groups]
-        measures = GroupSpec(name="measures", title="measures", kind="measures")
+        """The table that is built at every value of the axis."""
+        groups = [
+            GroupSpec(name=g, title=g, kind="benchmarks", mean=True, compared=True) for g in self.groups
+        ]
+        columns = tuple(self.measures.values())
+        if columns:
+            groups.append(GroupSpec(name="measures", title="measures", kind="measures", columns=columns))
         return TableSpec(
             number=self.name,
             title=self.title,
             numbering="",
-            reference="",
+            # Where its row is left out, nothing is compared.
+            reference=next((row.label for row in self.rows if row.name == self.reference), ""),
             rows=tuple(row.as_table_row for row in self.rows),
-            groups=tuple(groups) or (measures,),
+            groups=tuple(groups),
         )
 
 
@@ -179,7 +205,10 @@ def load_sweep_spec(name: str) -> SweepSpec:
         name: "error_rate", "sweep_error_rate", or the path of a TOML file.
 
     Raises:
-        UnknownNameError: there is no such sweep.
+        UnknownNameError: there is no such sweep, or its table has no such measure.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    return read_toml(definition_file("sweep", name), SweepSpec)
+    spec = read_toml(definition_file("sweep", name), SweepSpec)
+    # A wrong measure is named now, not when runs are planned.
+    spec.as_table()
+    return spec

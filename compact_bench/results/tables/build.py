@@ -34,17 +34,14 @@ class BenchmarkLike(Protocol):
     @property
     def task(self) -> str:
         """Task name."""
-        ...
 
     @property
     def title(self) -> str:
         """As shown."""
-        ...
 
     @property
     def group(self) -> str:
         """Name of the column group."""
-        ...
 
 
 class SuiteLike(Protocol):
@@ -53,12 +50,10 @@ class SuiteLike(Protocol):
     @property
     def name(self) -> str:
         """Suite name."""
-        ...
 
     @property
     def benchmarks(self) -> Sequence[BenchmarkLike]:
         """In the order of the columns."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -192,7 +187,7 @@ def build_table(
         cells=cells | _level_cells(levels, columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
         controls=measure_controls(spec.controls, rows, compared),
-        notes=table_notes(spec, profile, rows, groups, comparisons, seeds),
+        notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
         cost_notes=cost_notes(spec.reference, rows, extra_steps or {}),
         filled=tuple(rows),
         compared=compared,
@@ -231,9 +226,9 @@ def _columns(spec: TableSpec, suite: SuiteLike, has_truth: bool) -> tuple[Column
         if group.kind == "changes":
             columns += _change_columns(spec, group, suite)
             continue
-        own = [b for b in suite.benchmarks if b.group == group.name]
-        columns += [Column(b.task, b.title, group.name, "accuracy") for b in own]
-        if group.mean and own:
+        benchmarks = [b for b in suite.benchmarks if b.group == group.name]
+        columns += [Column(b.task, b.title, group.name, "accuracy") for b in benchmarks]
+        if group.mean and benchmarks:
             title = f"{group.short or group.title} mean"
             columns.append(Column(f"{group.name}_mean", title, group.name, "accuracy", is_mean=True))
     return tuple(columns)
@@ -278,12 +273,9 @@ def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, referen
     if column.group not in groups:
         measure = next(m for g in spec.groups for m in g.columns if m.name == column.name)
         return measure_cell(row, measure)
-    if not column.is_mean:
-        return cell_of(name, column.name, benchmark_sample(runs, column.name), "not measured")
-    sample = group_sample(runs, groups[column.group][1])
-    if isinstance(sample, str):
-        return empty_cell(name, column.name, sample)
-    return cell_of(name, column.name, sample, "not measured")
+    if column.is_mean:
+        return cell_of(name, column.name, group_sample(runs, groups[column.group][1]))
+    return cell_of(name, column.name, benchmark_sample(runs, column.name) or "not measured")
 
 
 def _recorded_notes(records: Sequence[RunRecord]) -> Mapping[str, Any]:

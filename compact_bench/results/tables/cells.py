@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from compact_bench.core.records import Cell, RunRecord, number_at, value_at
-from compact_bench.results.stats import Estimate, Floats, Sample, estimate
+from compact_bench.results.stats import Sample, estimate
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import MeasureSpec
 
@@ -30,12 +31,7 @@ class Benchmarks:
 
     @classmethod
     def of(cls, tasks: Sequence[str], rows: Sequence[RowRuns]) -> Benchmarks:
-        """Find which items of a group's tasks are the same question.
-
-        Args:
-            tasks: task names, in the suite's order.
-            rows: the table's rows; ids end in the hash of the normalised question.
-        """
+        """Find which items of a group's tasks, in the suite's order, are the same question."""
         seen: dict[str, str] = {}
         counted: dict[str, frozenset[str]] = {}
         shared: list[tuple[str, str, int]] = []
@@ -74,7 +70,7 @@ def benchmark_sample(
 
     Args:
         runs: of one row, a seed each; those without the task are left out.
-        task: task name.
+        task: its name.
         counted: ids of the items to use; None for all.
     """
     scores = [found for run in runs if (found := _scores(run, task))]
@@ -91,9 +87,7 @@ def benchmark_sample(
 def group_sample(runs: Sequence[RunRecord], group: Benchmarks) -> Sample | str:
     """All tasks of a group together, shared items counted once; or why there is no mean.
 
-    Args:
-        runs: of one row, a seed each; a seed that lacks a task is left out.
-        group: the tasks and their counted items.
+    A seed that lacks a task is left out.
     """
     missing = [task for task in group.tasks if not any(_scores(run, task) for run in runs)]
     if missing:
@@ -111,16 +105,20 @@ def empty_cell(row: str, column: str, reason: str) -> Cell:
     return Cell(row, column, None, reason=reason)
 
 
-def cell_of(row: str, column: str, sample: Sample | None, reason: str) -> Cell:
-    """A cell from a sample; `reason` is what an absent one says."""
-    return empty_cell(row, column, reason) if sample is None else _filled(row, column, estimate(sample))
+def cell_of(row: str, column: str, sample: Sample | str) -> Cell:
+    """A cell from a sample; a text in its place says why the cell is empty."""
+    if isinstance(sample, str):
+        return empty_cell(row, column, sample)
+    found = estimate(sample)
+    items = found.items if sample.items_resampled else 0
+    return Cell(row, column, found.mean, found.low, found.high, found.seed_sd, found.seeds, items)
 
 
-def _filled(row: str, column: str, found: Estimate) -> Cell:
-    items = found.items if found.over != "seeds only" and found.over else 0
-    return Cell(
-        row, column, found.mean, found.low, found.high, found.seed_sd, found.seeds, items or found.items
-    )
+def seed_cell(row: str, column: str, values: Sequence[float | None]) -> Cell:
+    """A cell from one value per seed; a seed without one is left out."""
+    known = np.array([[value] for value in values if value is not None], dtype=np.float64)
+    sample = Sample({column: known}, items_resampled=False) if known.size else "not measured"
+    return cell_of(row, column, sample)
 
 
 def measure_cell(row: RowRuns, measure: MeasureSpec) -> Cell:
@@ -128,22 +126,17 @@ def measure_cell(row: RowRuns, measure: MeasureSpec) -> Cell:
 
     One number per run gives an interval over seeds; per-item values, where the record has them and their
     mean is that number, give one over items too.
-
-    Args:
-        row: the row's runs.
-        measure: which number.
     """
     name = row.row.name
-    if not row.runs:
-        return empty_cell(name, measure.name, row.empty_reason)
-    runs = list(row.runs.values())
-    sample = measure_sample(runs, measure)
-    if sample is None:
-        return empty_cell(name, measure.name, _why_missing(runs, measure.source))
-    found = estimate(sample)
-    if sample.items_resampled:
-        return _filled(name, measure.name, found)
-    return Cell(name, measure.name, found.mean, found.low, found.high, found.seed_sd, found.seeds, 0)
+    runs = [run for run in row.runs.values() if number_at(run, measure.source) is not None]
+    if not runs:
+        reason = row.empty_reason or _why_missing(list(row.runs.values()), measure.source)
+        return empty_cell(name, measure.name, reason)
+    recorded = [number_at(run, measure.source) for run in runs]
+    sample = item_sample(runs, measure)
+    if sample and np.allclose(sample.seed_means, np.array(recorded, np.float64), rtol=1e-6, atol=1e-12):
+        return cell_of(name, measure.name, sample)
+    return seed_cell(name, measure.name, recorded)
 
 
 def _why_missing(runs: Sequence[RunRecord], source: str) -> str:
@@ -156,37 +149,38 @@ def _why_missing(runs: Sequence[RunRecord], source: str) -> str:
     return next((reason for reason in reasons if isinstance(reason, str)), "not measured")
 
 
-def measure_sample(runs: Sequence[RunRecord], measure: MeasureSpec) -> Sample | None:
-    """A measure as [seeds, items], or as one value per seed; None where no run has it.
+def item_sample(runs: Sequence[RunRecord], measure: MeasureSpec) -> Sample | None:
+    """Per-item values of a measure, of the items that every run has; None where there are no two of them.
 
     Args:
-        runs: of one row, a seed each; those without the measure are left out.
-        measure: which number.
+        runs: a row of the sample each. Items are in the order of the first, so that rows of a table, whose
+            records list the same items, are resampled alike.
+        measure: names the values, their weights and ids.
     """
-    measured = [run for run in runs if number_at(run, measure.source) is not None]
-    if not measured:
+    found = [_items(run, measure) for run in runs]
+    if not measure.ids_source and len({len(items) for items in found}) != 1:
+        # Without ids the place says which item it is, and lists of two lengths have other items in a place.
         return None
-    values = np.array([[number_at(run, measure.source)] for run in measured], dtype=np.float64)
-    sample = _item_sample(measured, measure, values[:, 0])
-    return sample or Sample({measure.name: values}, items_resampled=False)
-
-
-def _item_sample(runs: Sequence[RunRecord], measure: MeasureSpec, values: Floats) -> Sample | None:
-    """Per-item values of a measure; None where there are none, or where their mean is not the number."""
-    lists = [_numbers(run, measure.items_source) for run in runs]
-    weights = [_numbers(run, measure.weights_source) or [1.0] * len(lists[0]) for run in runs]
-    sizes = {len(numbers) for numbers in lists + weights}
-    if len(sizes) != 1 or sizes == {0}:
+    shared = [i for i in found[0] if all(None not in items.get(i, (None,)) for items in found)]
+    if len(shared) < 2:
         return None
-    there = [i for i in range(len(lists[0])) if all(row[i] is not None for row in lists + weights)]
-    matrix = np.array([[row[i] for i in there] for row in lists], dtype=np.float64)
-    weight = np.array([[row[i] for i in there] for row in weights], dtype=np.float64)
-    if len(there) < 2 or not np.isfinite(matrix).all() or (weight != weight[0]).any() or (weight <= 0).any():
+    values, weights = (
+        np.array([[items[i][side] for i in shared] for items in found], dtype=np.float64) for side in (0, 1)
+    )
+    if not np.isfinite(values).all() or (weights != weights[0]).any() or (weights <= 0).any():
         return None
-    sample = Sample({measure.name: matrix}, weights={measure.name: weight[0]})
-    return sample if np.allclose(sample.seed_means, values, rtol=1e-6, atol=1e-12) else None
+    return Sample({measure.name: values}, weights={measure.name: weights[0]})
 
 
-def _numbers(run: RunRecord, source: str) -> list[float | None]:
-    found = value_at(run, source) if source else None
-    return list(found) if isinstance(found, list | tuple) else []
+def _items(run: RunRecord, measure: MeasureSpec) -> dict[str | int, tuple[float | None, float | None]]:
+    """Item -> its value and weight; an item without an id is named by its place."""
+    values = _listed(run, measure.items_source)
+    weights = _listed(run, measure.weights_source) or [1.0] * len(values)
+    ids = _listed(run, measure.ids_source) or range(len(values))
+    same = len(values) == len(weights) == len(ids)
+    return dict(zip(ids, zip(values, weights, strict=True), strict=True)) if same else {}
+
+
+def _listed(run: RunRecord, source: str) -> list[Any]:
+    listed = value_at(run, source) if source else None
+    return list(listed) if isinstance(listed, list | tuple) else []

@@ -15,12 +15,6 @@ def change_cell(row: RowRuns, reference: RowRuns | None, column: str, benchmarks
     """The mean of a group, divided by the reference row's, minus 1.
 
     Seeds and items are paired. The interval is of the ratio: both rows are resampled with the same draws.
-
-    Args:
-        row: the row.
-        reference: the row it is compared with; None where the table has none.
-        column: name of the column.
-        benchmarks: of the group.
     """
     name = row.row.name
     if reference is None or reference.empty_reason:
@@ -39,8 +33,7 @@ def change_cell(row: RowRuns, reference: RowRuns | None, column: str, benchmarks
     change = float(ours.seed_means.mean() / theirs.seed_means.mean() - 1.0)
     by_seed = ours.seed_means / theirs.seed_means - 1.0
     spread = float(np.std(by_seed, ddof=1)) if ours.seeds > 1 else None
-    low: float | None = None
-    high: float | None = None
+    low = high = None
     if ours.seeds > 1 or ours.items > 1:
         draws, reference_draws = bootstrap_means(ours), bootstrap_means(theirs)
         if (reference_draws > 0).all():

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from compact_bench.core.records import RunRecord
+import numpy as np
+
+from compact_bench.core.records import RunRecord, number_at
 from compact_bench.results.stats import (
     ALPHA,
     POWER,
     Precision,
     Sample,
-    estimate,
     holm,
     permutation_p_value,
     precision,
 )
-from compact_bench.results.tables.cells import Benchmarks, group_sample, item_ids
+from compact_bench.results.tables.cells import Benchmarks, cell_of, group_sample, item_ids, item_sample
 from compact_bench.results.tables.rows import RowRuns
-from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, TableSpec
+from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, MeasureSpec, TableSpec
 
 ENOUGH_SEEDS = 5
+NO_COMMON_SEED = "no seed in common"
 Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row minus another, on one group's mean.
+    """One row minus another, on one group's mean or on a measure.
 
     Attributes:
         row, against: names of the rows.
         row_title, against_title: both, as shown.
-        group: short title of the group.
-        effect, low, high: difference of accuracies in [-1, 1] and its 95 % interval; None when there is none.
+        group: short title of the group, or title of the measure.
+        effect, low, high: difference (accuracies: in [-1, 1]) and its 95 % interval; None when there is none.
         seed_sd: standard deviation, over seeds, of the paired difference; None with one seed.
-        p_value: of the permutation test; None when there is none.
+        p_value: of the permutation test; None when there is none, as for a measure.
         p_holm: the same, Holm-corrected over all comparisons of the table.
         family: how many comparisons Holm's correction counts.
         precision: how small a difference the test can detect; None when that is unknown.
@@ -67,10 +69,11 @@ class Comparison:
 
     @property
     def shown(self) -> bool:
-        """Whether a difference is shown: the interval excludes 0 and the corrected test agrees."""
-        if self.low is None or self.high is None or self.p_holm is None:
+        """Whether a difference is shown: the interval excludes 0 and the corrected test, if any, agrees."""
+        if self.low is None or self.high is None or self.low <= 0.0 <= self.high:
             return False
-        return not self.low <= 0.0 <= self.high and self.p_holm < ALPHA
+        # A measure's difference has no test: there the interval decides.
+        return self.p_value is None or (self.p_holm is not None and self.p_holm < ALPHA)
 
     @property
     def detectable(self) -> float | None:
@@ -162,11 +165,7 @@ def _pp(value: float) -> str:
 
 
 def few_seeds_note(seeds: Sequence[int]) -> str:
-    """What few seeds mean for the comparisons; "" when there are enough, or no comparison.
-
-    Args:
-        seeds: seeds of each comparison.
-    """
+    """What few seeds of comparisons mean for them; "" when there are enough, or no comparison."""
     fewest = min((n for n in seeds if n), default=0)
     if fewest == 0 or fewest >= ENOUGH_SEEDS:
         return ""
@@ -184,13 +183,9 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     id. The p values of all comparisons are one family for Holm's correction; a pair that repeats another
     (the best single teacher's) takes over its values and is not counted twice.
 
-    Args:
-        spec: names the reference row and the planned pairs.
-        rows: all rows; a planned pair of which one is not here is left out.
-        groups: group name -> its specification and benchmarks.
-
     Returns:
-        Group by group: the planned pairs in their order, then the reference against the other rows.
+        Group by group: the planned pairs in their order, as far as both rows are here, then the reference
+        against the other rows.
     """
     by_name = {row.row.name: row for row in rows}
     pairs = _pairs(spec, list(by_name))
@@ -213,11 +208,7 @@ def _pairs(spec: TableSpec, names: Sequence[str]) -> list[ComparisonSpec]:
 
 
 def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons with Holm's correction; those of the same runs count once.
-
-    Args:
-        found: one family.
-    """
+    """The comparisons of one family with Holm's correction; those of the same runs count once."""
     tests = {(frozenset(c.measured), c.group): c.p_value for c in found if c.p_value is not None}
     p_holm = dict(zip(tests, holm(list(tests.values())), strict=True))
     return tuple(
@@ -227,51 +218,76 @@ def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def compare(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) -> Comparison:
-    """One row minus another on one group's mean, without any correction.
+    """One row minus another on one group's mean, without any correction; `group` is its short title."""
 
-    Args:
-        row, against: the rows.
-        group: short title of the group.
-        benchmarks: of the group.
+    def difference() -> Sample | str:
+        pair = paired_samples(row, against, benchmarks)
+        return pair if isinstance(pair, str) else pair[0].minus(pair[1])
+
+    compared, sample = _compared(row, against, group, difference)
+    if sample is None:
+        return compared
+    return replace(compared, p_value=permutation_p_value(sample), precision=precision(sample))
+
+
+def compare_measure(row: RowRuns, against: RowRuns, measure: MeasureSpec) -> Comparison:
+    """One row minus another on a measure, over the same seeds and items; its interval stands for a test.
+
+    Where the two rows have no items in common, the interval is over seeds only.
     """
+
+    def difference() -> Sample | str:
+        pairs = list(zip(*_paired_runs(row, against), strict=True))
+        if not pairs:
+            return NO_COMMON_SEED
+        recorded = [tuple(number_at(run, measure.source) for run in pair) for pair in pairs]
+        kept = [n for n, values in enumerate(recorded) if None not in values]
+        if not kept:
+            return "not measured in both rows"
+        both = item_sample([pairs[n][side] for side in (0, 1) for n in kept], measure)
+        if both is not None:
+            ours, theirs = np.split(both.tasks[measure.name], 2)
+            return replace(both, tasks={measure.name: ours - theirs})
+        values = np.array([recorded[n] for n in kept], dtype=np.float64)
+        return Sample({measure.name: values[:, :1] - values[:, 1:]}, items_resampled=False)
+
+    return _compared(row, against, measure.title, difference)[0]
+
+
+def _compared(
+    row: RowRuns, against: RowRuns, group: str, difference: Callable[[], Sample | str]
+) -> tuple[Comparison, Sample | None]:
+    """Effect and interval of a difference, and the difference; a text in its place says why there is none."""
     measured = (row.same_as or row.row.name, against.same_as or against.row.name)
     empty = Comparison(
         row.row.name, against.row.name, row.row.title, against.row.title, group, measured=measured
     )
     for side in (row, against):
         if side.empty_reason:
-            return replace(empty, reason=f"{side.row.title}: {side.empty_reason}")
+            return replace(empty, reason=f"{side.row.title}: {side.empty_reason}"), None
     if measured[0] == measured[1]:
-        return replace(empty, reason="both rows are the same runs")
-    pair = paired_samples(row, against, benchmarks)
-    if isinstance(pair, str):
-        return replace(empty, reason=pair)
-    left, right = pair
-    difference = left.minus(right)
-    result = estimate(difference)
-    return replace(
+        return replace(empty, reason="both rows are the same runs"), None
+    sample = difference()
+    if isinstance(sample, str):
+        return replace(empty, reason=sample), None
+    cell = cell_of(row.row.name, group, sample)
+    compared = replace(
         empty,
-        effect=result.mean,
-        low=result.low,
-        high=result.high,
-        seed_sd=result.seed_sd,
-        p_value=permutation_p_value(difference),
-        precision=precision(difference),
-        seeds=result.seeds,
-        items=result.items,
+        effect=cell.mean,
+        low=cell.low,
+        high=cell.high,
+        seed_sd=cell.seed_sd,
+        seeds=cell.seeds,
+        items=cell.items,
     )
+    return compared, sample
 
 
 def paired_samples(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> tuple[Sample, Sample] | str:
-    """Scores of two rows with the same seeds, tasks and items; or why there are none.
-
-    Args:
-        row, against: rows with runs. A row that was never trained has the same scores under every seed.
-        benchmarks: of the group.
-    """
+    """Scores of two rows with runs, with the same seeds, tasks and items; or why there are none."""
     ours, theirs = _paired_runs(row, against)
     if not ours:
-        return "no seed in common"
+        return NO_COMMON_SEED
     common = _common_items(ours + theirs, benchmarks)
     left, right = group_sample(ours, common), group_sample(theirs, common)
     if isinstance(left, str) or isinstance(right, str):

@@ -26,46 +26,45 @@ class Control:
     @property
     def came_out(self) -> bool:
         """Whether the interval and the test both put the row on the expected side."""
-        found = self.comparison
-        if found.effect is None or found.low is None or found.high is None or found.p_value is None:
+        comparison = self.comparison
+        if (
+            comparison.effect is None
+            or comparison.low is None
+            or comparison.high is None
+            or comparison.p_value is None
+        ):
             return False
-        on_side = found.low > 0.0 if self.spec.expected == "above" else found.high < 0.0
-        return on_side and found.p_value < ALPHA
+        on_side = comparison.low > 0.0 if self.spec.expected == "above" else comparison.high < 0.0
+        return on_side and comparison.p_value < ALPHA
 
     @property
     def sentence(self) -> str:
         """The outcome in words."""
-        found = self.comparison
-        expected = f"{found.row_title} {self.spec.expected} {found.against_title}"
+        comparison = self.comparison
+        expected = f"{comparison.row_title} {self.spec.expected} {comparison.against_title}"
         if self.spec.reason:
             expected += f", as {self.spec.reason}"
-        head = f"{found.group}: expected {expected}"
-        if found.effect is None or found.p_value is None:
-            return f"{head}. The control was not measured ({found.reason})."
-        facts = f"{found.measure}, p = {found.p_value:.2g} of the paired permutation test"
+        head = f"{comparison.group}: expected {expected}"
+        if comparison.effect is None or comparison.p_value is None:
+            return f"{head}. The control was not measured ({comparison.reason})."
+        facts = f"{comparison.measure}, p = {comparison.p_value:.2g} of the paired permutation test"
         if self.came_out:
             return f"{head}. The control came out: {facts}. The table can tell rows apart that differ so."
         return (
             f"{head}. The control did not come out: {facts}. This table cannot tell methods apart on "
-            f"{found.group}: where no difference is shown there, nothing is known of it."
+            f"{comparison.group}: where no difference is shown there, nothing is known of it."
         )
 
 
 def measure_controls(
     specs: Sequence[ControlSpec], rows: Sequence[RowRuns], groups: Groups
 ) -> tuple[Control, ...]:
-    """Measure the controls of which the table has both rows and the group.
-
-    Args:
-        specs: the planned controls.
-        rows: all rows.
-        groups: group name -> its specification and benchmarks.
-    """
+    """Measure the controls of which the table has both rows and the group."""
     by_name = {row.row.name: row for row in rows}
-    found = []
+    controls = []
     for spec in specs:
         if spec.group in groups and {spec.row, spec.against} <= set(by_name):
             group, benchmarks = groups[spec.group]
             pair = compare(by_name[spec.row], by_name[spec.against], group.short or group.title, benchmarks)
-            found.append(Control(spec, pair))
-    return tuple(found)
+            controls.append(Control(spec, pair))
+    return tuple(controls)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compact_bench.core.records import number_at
-from compact_bench.results.stats import Sample
-from compact_bench.results.tables.cells import group_sample
+from compact_bench.core.records import Cell, number_at
+from compact_bench.results.tables.cells import seed_cell
 from compact_bench.results.tables.comparisons import Comparison, Groups, few_seeds_note
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import TableSpec
@@ -33,52 +32,43 @@ def table_notes(
     profile: str,
     rows: Sequence[RowRuns],
     groups: Groups,
+    cells: Mapping[tuple[str, str], Cell],
     comparisons: Sequence[Comparison],
     seeds: Sequence[int],
 ) -> tuple[str, ...]:
-    """What a reader must know of a table before its numbers.
-
-    Args:
-        spec: the table.
-        profile: of the runs.
-        rows: with their runs.
-        groups: group name -> its specification and benchmarks.
-        comparisons: of the table.
-        seeds: seeds that were asked for.
-    """
-    found: list[str] = []
+    """What a reader must know of a table before its numbers; `seeds` are those that were asked for."""
+    sentences: list[str] = []
     if profile == "smoke":
-        found.append(SMOKE_NOTE)
-    found.append(CELL_NOTE)
+        sentences.append(SMOKE_NOTE)
+    sentences.append(CELL_NOTE)
     if groups:
-        found.append("A group's mean is the mean of its benchmarks' means.")
+        sentences.append("A group's mean is the mean of its benchmarks' means.")
     for group, benchmarks in groups.values():
         for task, earlier, count in benchmarks.shared:
-            found.append(
+            sentences.append(
                 f"{group.short or group.title} mean: {count} items of {task} also stand in {earlier} and are "
                 f"counted once, under {earlier}."
             )
-    found += [row.note for row in rows if row.note]
-    found += _test_best_note(rows, groups)
-    found += _missing_seeds(rows, seeds)
+    sentences += [row.note for row in rows if row.note]
+    sentences += _test_best_note(rows, groups, cells)
+    sentences += _missing_seeds(rows, seeds)
     if any(row.row.kind == "each_teacher" and row.runs for row in rows):
-        found.append(TOKENS_NOTE)
+        sentences.append(TOKENS_NOTE)
     few = few_seeds_note([c.seeds for c in comparisons])
-    return (*found, *([few] if few else []), *_paper_notes(spec))
+    return (*sentences, *([few] if few else []), *_paper_notes(spec))
 
 
-def _test_best_note(rows: Sequence[RowRuns], groups: Groups) -> list[str]:
+def _test_best_note(
+    rows: Sequence[RowRuns], groups: Groups, cells: Mapping[tuple[str, str], Cell]
+) -> list[str]:
     """Which single teacher the test items would have chosen, where the table's rule chose another."""
     best = next((row for row in rows if row.row.kind == "best_teacher" and row.same_as), None)
-    group, benchmarks = next((pair for pair in groups.values() if pair[0].compared), (None, None))
-    if best is None or group is None or benchmarks is None:
+    group = next((group for group, _ in groups.values() if group.compared and group.mean), None)
+    if best is None or group is None:
         return []
-    means: dict[str, float] = {}
-    titles = {row.row.name: row.row.title for row in rows}
-    for row in rows:
-        sample = group_sample(list(row.runs.values()), benchmarks)
-        if row.row.kind == "each_teacher" and row.runs and isinstance(sample, Sample):
-            means[row.row.name] = float(sample.seed_means.mean())
+    titles = {row.row.name: row.row.title for row in rows if row.row.kind == "each_teacher"}
+    shown = {name: cells[name, f"{group.name}_mean"].mean for name in titles}
+    means = {name: mean for name, mean in shown.items() if mean is not None}
     top = max(means, key=lambda name: means[name], default="")
     if top in ("", best.same_as) or best.same_as not in means:
         return []
@@ -96,46 +86,41 @@ def _paper_notes(spec: TableSpec) -> tuple[str, ...]:
 
 
 def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:
-    found = []
+    sentences = []
     for row in rows:
         recorded = set(row.runs) | {r.key.seed for r in row.others}
         missing = [str(seed) for seed in seeds if seed not in recorded]
         if row.runs and missing and not row.untrained and not row.same_as:
-            found.append(f"{row.row.title}: seed {', '.join(missing)} not run.")
-    return found
+            sentences.append(f"{row.row.title}: seed {', '.join(missing)} not run.")
+    return sentences
 
 
 def cost_notes(reference: str, rows: Sequence[RowRuns], extra_steps: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for every trained row whose steps or supervised tokens are not the reference's.
+    """A sentence for every trained row whose steps or supervised tokens are not the reference row's.
 
-    Args:
-        reference: name of the reference row.
-        rows: with their runs.
-        extra_steps: method -> what it spends beyond the schedule, by its card.
+    What a method spends beyond the schedule, by its card, is said behind it.
     """
     budget = next((_costs(row) for row in rows if row.row.name == reference), {})
-    found = []
+    sentences = []
     for row in rows:
         if row.same_as or not row.runs or row.untrained or row.row.name == reference:
             continue
-        told = [
+        differing = [
             f"{value:,.0f} {COSTS[source]} ({value / budget[source]:.2f} times the reference's "
             f"{budget[source]:,.0f})"
             for source, value in _costs(row).items()
             if budget.get(source) and value != budget[source]
         ]
-        if told:
+        if differing:
             why = extra_steps.get(row.row.method, "")
-            found.append(f"{row.row.title}: {' and '.join(told)}{f'; {why}' if why else ''}.")
-    return tuple(found)
+            sentences.append(f"{row.row.title}: {' and '.join(differing)}{f'; {why}' if why else ''}.")
+    return tuple(sentences)
 
 
 def _costs(row: RowRuns) -> dict[str, float]:
     """Mean over seeds of what the row's training cost."""
-    costs = {}
-    for source in COSTS:
-        values = [number_at(run, source) for run in row.runs.values()]
-        known = [value for value in values if value is not None]
-        if known:
-            costs[source] = sum(known) / len(known)
-    return costs
+    means = {
+        source: seed_cell(row.row.name, source, [number_at(run, source) for run in row.runs.values()]).mean
+        for source in COSTS
+    }
+    return {source: mean for source, mean in means.items() if mean is not None}

@@ -8,7 +8,7 @@ from typing import Literal
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import RunRecord, number_at, row_label
-from compact_bench.results.tables.spec import RowSpec, TableSpec
+from compact_bench.results.tables.spec import TableSpec
 
 RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
 
@@ -79,8 +79,7 @@ def expand_rows(
     """The rows of a table, one per teacher where the table says so.
 
     Args:
-        spec: the table.
-        teachers: names, in the suite's order.
+        spec, teachers: the table, and names in the suite's order.
         profile: decides which rows are planned; None plans all.
         has_truth: whether it is known which rationales are right.
     """
@@ -88,24 +87,17 @@ def expand_rows(
     for row in spec.rows:
         planned = row.planned_in(profile, has_truth)
         if row.kind == "each_teacher":
-            rows += [_teacher_row(row, teacher, planned) for teacher in teachers]
+            for teacher in teachers:
+                variant, title = teacher + row.suffix, row.title.replace("{variant}", teacher)
+                name = row_label(row.method, variant)
+                rows.append(PlannedRow(name, title, row.kind, row.method, variant, planned))
         elif row.kind == "best_teacher":
-            name = _label(row.method, "best" + row.suffix)
+            name = row_label(row.method, "best" + row.suffix)
             rows.append(PlannedRow(name, row.title, row.kind, row.method, planned=planned))
         else:
-            name = _label(row.method, row.suffix)
+            name = row_label(row.method, row.suffix)
             rows.append(PlannedRow(name, row.title, row.kind, row.method, row.suffix, planned))
     return rows
-
-
-def _label(method: str, variant: str) -> str:
-    return row_label(method, variant)
-
-
-def _teacher_row(row: RowSpec, teacher: str, planned: bool) -> PlannedRow:
-    variant = teacher + row.suffix
-    title = row.title.replace("{variant}", teacher)
-    return PlannedRow(_label(row.method, variant), title, "each_teacher", row.method, variant, planned)
 
 
 def choose_teacher(selection: Sequence[str], runs: Mapping[str, Sequence[RunRecord]]) -> str | None:
@@ -153,7 +145,7 @@ def fill_rows(
     rows = expand_rows(spec, _all_teachers(spec, records, teachers), profile, has_truth)
     known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
     extra = sorted(set(by_run) - known)
-    rows += [PlannedRow(_label(m, v), _label(m, v), "extra", m, v) for m, v in extra]
+    rows += [PlannedRow(row_label(m, v), row_label(m, v), "extra", m, v) for m, v in extra]
     why = {row.name: (problems or {}).get(row.name) or (problems or {}).get(row.method, "") for row in rows}
     filled = [
         _with_runs(row, by_run.get((row.method, row.variant), []), why[row.name])
@@ -164,38 +156,27 @@ def fill_rows(
 
 
 def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
-    found: dict[tuple[str, str], list[RunRecord]] = {}
-    seen: dict[tuple[str, str, int], str] = {}
+    by_seed: dict[tuple[str, str], dict[int, RunRecord]] = {}
     problems: list[str] = []
     for record in sorted(records, key=lambda r: (r.key.seed, r.key.hash)):
-        method, variant, seed = record.key.method, record.key.variant, record.key.seed
-        name = record.key.hash
-        if seen.get((method, variant, seed), name) != name:
-            problems.append(f"{record.key.label}@{seed}: {seen[method, variant, seed]} and {name}")
-            continue
-        if (method, variant, seed) not in seen:
-            seen[method, variant, seed] = name
-            found.setdefault((method, variant), []).append(record)
+        key = record.key
+        first = by_seed.setdefault((key.method, key.variant), {}).setdefault(key.seed, record).key
+        if first.hash != key.hash:
+            problems.append(f"{key.label}@{key.seed}: {first.hash} and {key.hash}")
     if problems:
         raise ConfigError(
             "expected one run per method, variant and seed, got runs of several settings or students: "
             + "; ".join(problems)
             + ". Give the table only runs that differ in method and seed."
         )
-    return found
+    return {row: list(runs.values()) for row, runs in by_seed.items()}
 
 
 def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Sequence[str]) -> list[str]:
-    names = list(teachers)
-    by_teacher = {row.method for row in spec.rows if row.kind == "each_teacher"}
-    ends = _ends(spec)
-    for record in records:
-        variant = record.key.variant
-        if record.key.method in by_teacher and variant:
-            name = next((variant.removesuffix(end) for end in ends if variant.endswith(end)), variant)
-            if name not in names:
-                names.append(name)
-    return names
+    methods = {row.method for row in spec.rows if row.kind == "each_teacher"}
+    variants = (record.key.variant for record in records if record.key.method in methods)
+    recorded = (variant.removesuffix(_suffix_of(spec, variant)) for variant in variants if variant)
+    return list(dict.fromkeys([*teachers, *recorded]))
 
 
 def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str = "") -> RowRuns:
@@ -232,9 +213,6 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
 
 
 def _suffix_of(spec: TableSpec, variant: str) -> str:
-    return next((end for end in _ends(spec) if variant.endswith(end)), "")
-
-
-def _ends(spec: TableSpec) -> list[str]:
-    """What runs of a named teacher may have behind the teacher's name."""
-    return [row.suffix for row in spec.rows if row.suffix and row.kind != "method"]
+    """What a run of a named teacher has behind the teacher's name, or ""."""
+    suffixes = (row.suffix for row in spec.rows if row.suffix and row.kind != "method")
+    return next((suffix for suffix in suffixes if variant.endswith(suffix)), "")

@@ -84,6 +84,7 @@ class MeasureSpec(Strict):
         source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
         items_source: where the record has its per-item values, or ""; items that are null are left out.
         weights_source: where the record has the items' weights in the mean, or "".
+        ids_source: where the record has the items' ids, which pair seeds and rows; "" pairs by place.
         unit: "nats", "ratio", "share" (in [0, 1]), "steps", "tokens" or "seconds"; of any other, four
             digits are shown.
     """
@@ -94,6 +95,7 @@ class MeasureSpec(Strict):
     source: str
     items_source: str = ""
     weights_source: str = ""
+    ids_source: str = ""
     unit: str
 
     @model_validator(mode="before")

@@ -77,8 +77,8 @@ def test_a_single_score_variant_is_compact_with_the_other_scores_off(kept: str) 
     ("change", "message"),
     [
         (('reference = "compact"', 'reference = "compat"'), "expected one of the rows"),
-        (('group = "in_distribution"', ""), "expected either group or source"),
-        (('ids_source = "probes.truth.items.question_ids"', ""), "items_source and ids_source"),
+        (('group = "in_distribution"', ""), "expected either group or measure"),
+        (('measure = "weight_on_right"', 'measure = "weight_on"'), "measure of table 2"),
         (('name = "consensus"', 'name = "compact"'), "row given twice: compact"),
         (("[axis]", "[axis"), "expected TOML"),
     ],

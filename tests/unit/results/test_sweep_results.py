@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from compact_bench.core.errors import UnknownNameError
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.data.suites import SuiteSpec, load_spec
 from compact_bench.results.report.sweep_page import (
@@ -21,7 +22,9 @@ from compact_bench.results.report.sweep_page import (
     write_sweep,
 )
 from compact_bench.results.sweeps.results import SweepResults, measure_sweep
-from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
+from compact_bench.results.sweeps.spec import PanelSpec, SweepSpec, load_sweep_spec
+from compact_bench.results.tables.build import build_table
+from compact_bench.results.tables.spec import load_table_spec
 from tests.tiny_suite import write_tiny_lab
 
 VALUES = (0.0, 0.4)
@@ -103,10 +106,38 @@ def test_cells_are_means_over_seeds_and_items(spec: SweepSpec, suite: SuiteSpec)
     assert wrong.low is not None and wrong.high is not None and wrong.low < wrong.mean < wrong.high
 
 
+def test_a_sweep_shows_the_cells_of_tables(spec: SweepSpec, suite: SuiteSpec) -> None:
+    results = measured(spec, suite)
+    records = [run for run in results.records if not run.key.variant][:4]
+    table = build_table(load_table_spec(2), records, suite, has_truth=True)
+    right, wrong = table.cells["compact", "weight_on_right"], results.cells["wrong_weight", "compact", 0.0]
+    assert right.mean is not None and right.low is not None and right.high is not None
+    assert (wrong.mean, wrong.low, wrong.high) == (1 - right.mean, 1 - right.high, 1 - right.low)
+    mean = table.cells["uniform", "in_distribution_mean"]
+    shown = results.cells["accuracy", "uniform", 0.0]
+    assert (shown.mean, shown.low, shown.high) == (mean.mean, mean.low, mean.high)
+
+
+def test_a_measure_that_is_no_share_is_not_shown_as_percent(spec: SweepSpec, suite: SuiteSpec) -> None:
+    panel = PanelSpec(name="change", title="Change", y_title="Ratio", measure="weight_change")
+    changed = spec.model_copy(update={"panels": (panel,)})
+    made = [record(key, suite, 30, 0.7) for key in keys(changed, suite)]
+    made = [replace(r, probes={"weight_change": 0.25 if r.key.variant else 0.125}) for r in made]
+    text = sweep_markdown(measured(changed, suite, {value: made for value in VALUES}), "picture.png")
+    assert "| Uniform weights | 0.125 [0.125, 0.125] |" in text and "Mean [95 % interval] over" in text
+    assert "COMPACT minus the row; *" in text and "| Consensus only | -0.125 [-0.125, -0.125] * |" in text
+
+
+def test_a_measure_that_the_table_lacks_is_named(spec: SweepSpec) -> None:
+    panel = PanelSpec(name="change", title="Change", y_title="Ratio", measure="weight_chang")
+    with pytest.raises(UnknownNameError, match="measure of table 2"):
+        spec.model_copy(update={"panels": (panel,)}).as_table()
+
+
 def test_the_reference_is_compared_at_every_value_with_one_correction(
     spec: SweepSpec, suite: SuiteSpec
 ) -> None:
-    found = {(c.panel, c.row, c.value): c for c in measured(spec, suite).contrasts}
+    found = measured(spec, suite).comparisons
     assert len(found) == 2 * 2 * 2, "the reference itself is no row to compare with"
     above = found["accuracy", "uniform", 0.4]
     assert above.verdict == "above" and above.effect == pytest.approx(16 / 60)
@@ -123,7 +154,7 @@ def test_the_reference_is_compared_at_every_value_with_one_correction(
 def test_an_interval_that_the_corrected_test_does_not_confirm_is_no_difference(
     spec: SweepSpec, suite: SuiteSpec
 ) -> None:
-    found = next(c for c in measured(spec, suite).contrasts if c.verdict == "above")
+    found = next(c for c in measured(spec, suite).comparisons.values() if c.verdict == "above")
     assert replace(found, p_holm=0.2).verdict == "no difference shown"
     assert replace(found, low=-0.1).verdict == "no difference shown"
     assert replace(found, effect=None).verdict == "not compared"
@@ -139,7 +170,7 @@ def test_questions_are_paired_by_id_not_by_place(spec: SweepSpec, suite: SuiteSp
             items["weight_on_right"].reverse()
             items["weight_on_right"][3] = None
     results = measured(spec, suite, {value: made for value in VALUES})
-    contrast = next(c for c in results.contrasts if (c.panel, c.row) == ("wrong_weight", "uniform"))
+    contrast = results.comparisons["wrong_weight", "uniform", 0.0]
     assert contrast.effect == pytest.approx(0.0) and contrast.low == contrast.high == pytest.approx(0.0)
     assert contrast.items == QUESTIONS - 1
 
@@ -173,9 +204,9 @@ def test_what_is_missing_is_named_and_the_rest_is_drawn(spec: SweepSpec, suite: 
 
 def test_nothing_measured_is_still_a_report(spec: SweepSpec, suite: SuiteSpec, tmp_path: Path) -> None:
     results = measured(spec, suite, {value: [] for value in VALUES})
-    written = write_sweep(results, tmp_path)
-    assert "Nothing is measured yet." in written.markdown.read_text(encoding="utf-8")
-    assert written.png.stat().st_size > 1000
+    page, _, _, png, _ = write_sweep(results, tmp_path)
+    assert "Nothing is measured yet." in page.read_text(encoding="utf-8")
+    assert png.stat().st_size > 1000
 
 
 def test_files_are_the_same_bytes_and_hold_every_number(
@@ -183,8 +214,9 @@ def test_files_are_the_same_bytes_and_hold_every_number(
 ) -> None:
     results = measured(spec, suite)
     first, second = write_sweep(results, tmp_path / "a"), write_sweep(results, tmp_path / "b")
-    for name in ("markdown", "csv", "json", "png", "svg"):
-        assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes(), name
+    assert [path.suffix for path in first] == [".md", ".csv", ".json", ".png", ".svg"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
     rows = list(csv.DictReader(io.StringIO(sweep_csv(results))))
     assert len(rows) == len(results.cells)
     shown = next(r for r in rows if (r["panel"], r["row"], r["slip_rate"]) == ("accuracy", "uniform", "0.4"))

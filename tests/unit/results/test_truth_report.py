@@ -12,7 +12,9 @@ from compact_bench.core.records import Question, Rationale, RationaleTruth, RunK
 from compact_bench.evaluation.probes.truth import truth_scores
 from compact_bench.results.report import ReportFacts, render_results
 from compact_bench.results.report.sections.truth import truth_markdown
-from tests.unit.synthetic import key
+from compact_bench.results.tables.build import build_table
+from compact_bench.results.tables.spec import load_table_spec
+from tests.unit.synthetic import SUITE, key
 
 QUESTIONS = 40
 SCORES = ("consensus", "adaptability", "difficulty", "fused")
@@ -58,13 +60,25 @@ def by_hand(shares: dict[str, float | None], equal: dict[str, float], auc: Any =
         "uniform_regret": [1 - equal[i] for i in ids],
         "auc": {score: [None if auc is None else auc[i] for i in ids] for score in SCORES},
     }
-    summary = {"weight_on_right": None, "uniform_share": None, "relative_regret": None}
-    found = {**summary, "auc": dict.fromkeys(SCORES), "reasons": {}, "items": items}
+    known = [i for i in ids if shares[i] is not None]
+    share = sum(float(shares[i] or 0) for i in known) / len(known) if known else None
+    uniform = sum(equal[i] for i in known) / len(known) if known else None
+    summary = {
+        "questions": len(known),
+        "weight_on_right": share,
+        "uniform_share": uniform,
+        "relative_regret": None if share is None or uniform is None else (1 - share) / (1 - uniform),
+        "auc": {score: None if auc is None else sum(auc.values()) / len(auc) for score in SCORES},
+    }
+    found = {**summary, "reasons": {}, "items": items}
     return {**found, "by_family": [], "by_teacher": {}, "over_training": []} | more
 
 
 def text(*records: RunRecord) -> str:
-    return "\n".join(truth_markdown(records, {"compact": "COMPACT (paper)", "uniform": "Uniform weights"}))
+    tables = [build_table(load_table_spec(2), records, SUITE, teachers=("ada", "bob"), has_truth=True)]
+    return "\n".join(
+        truth_markdown(tables, records, {"compact": "COMPACT (paper)", "uniform": "Uniform weights"})
+    )
 
 
 def test_no_truth_no_section() -> None:
@@ -185,7 +199,10 @@ def test_the_figure_stands_under_the_section() -> None:
     def results(truth: Any) -> str:
         key = RunKey("compact", "", "student", "", "lab", "", "lite", 1, {}, 1)
         own = replace(record("compact", 1, truth), key=key)
-        return render_results([], [own], ReportFacts(command="command", figures="docs"))
+        table = build_table(
+            load_table_spec(2), [own], replace(SUITE, name="lab"), has_truth=truth is not None
+        )
+        return render_results([table], [own], ReportFacts(command="command", figures="docs"))
 
     found = results(scores(0.8, 0.5))
     section = found.split("## Do the weights go to the rationales that are right?")[1].split("\n## ")[0]

@@ -22,20 +22,18 @@ SENTENCES_SHOWN = 24
 def findings_markdown(table: Table) -> list[str]:
     """Sentences for the planned comparisons, what they could have detected, and the controls.
 
-    Args:
-        table: what to put into words; one that compares nothing has no findings.
-
     Returns:
-        Lines below the section's heading; pair by pair, so that the first pair's groups stand together.
+        Lines below the section's heading, pair by pair, so that the first pair's groups stand together;
+        none of a table that compares nothing.
     """
-    told = [c for c in table.comparisons if c.in_words]
-    if not told:
+    planned = [c for c in table.comparisons if c.in_words]
+    if not planned:
         return []
     lines = [SMOKE_NOTE, ""] if table.profile == "smoke" else []
-    uncompared = [f"- {escaped(text)}" for text in uncompared_sentences(told)]
-    pairs = list(dict.fromkeys((c.row, c.against) for c in told))
+    uncompared = [f"- {escaped(text)}" for text in uncompared_sentences(planned)]
+    pairs = list(dict.fromkeys((c.row, c.against) for c in planned))
     measured = sorted(
-        (c for c in told if c.effect is not None), key=lambda c: pairs.index((c.row, c.against))
+        (c for c in planned if c.effect is not None), key=lambda c: pairs.index((c.row, c.against))
     )
     for row in dict.fromkeys(c.row for c in measured):
         own = [c for c in measured if c.row == row]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from compact_bench.core.records import RunRecord, value_at
+from compact_bench.core.records import Cell, RunRecord, value_at
 from compact_bench.results.report.formatting import Reasons
 from compact_bench.results.report.markdown import LONG_ROWS, escaped, folded, grid
-from compact_bench.results.stats import Estimate, Sample, estimate
+from compact_bench.results.report.sections.truth_figure import common_windows, seed_mean, training_windows
+from compact_bench.results.tables.build import Table
+from compact_bench.results.tables.cells import empty_cell
 
 SCORES = {
     "consensus": "consensus",
@@ -28,19 +29,53 @@ TEACHER_COLUMNS = 6
 """More rows than these stand below one another."""
 NO_REASON = "not recorded"
 NOT_READ = "the method read none of its rationales"
-NOT_PAIRED = "no question has it in every seed"
+PROBE = "probes.truth."
+"""Where records have truth scores."""
 Scores = Mapping[str, Any]
 
 
-def truth_markdown(records: Sequence[RunRecord], titles: Mapping[str, str]) -> list[str]:
-    """Lines of the section; none where no record has truth scores.
+@dataclass(frozen=True)
+class _Row:
+    """A row with truth scores.
+
+    Attributes:
+        label, title: of its runs, and as shown.
+        runs: truth scores of its finished runs, in the order of seeds.
+        cells: name of a score ("auc.fused") -> its cell, as a table has it.
+    """
+
+    label: str
+    title: str
+    runs: tuple[Scores, ...]
+    cells: Mapping[str, Cell]
+
+    def cell(self, name: str) -> Cell:
+        """The cell of one score; an empty one where the table does not show it."""
+        return self.cells.get(name) or empty_cell(self.label, name, NO_REASON)
+
+    @property
+    def questions(self) -> int:
+        """How many questions its weights are measured on; the fewest of any seed."""
+        return min(int(run.get("questions", 0)) for run in self.runs)
+
+    @property
+    def equal(self) -> Cell:
+        """What equal weights would put on right rationales of these questions: known, and no estimate."""
+        return seed_mean(self.runs, "uniform_share")
+
+
+def truth_markdown(
+    tables: Sequence[Table], records: Sequence[RunRecord], titles: Mapping[str, str]
+) -> list[str]:
+    """Lines of the section; none where no table shows truth scores.
 
     Args:
-        records: the runs behind a table, under one set of settings.
+        tables: their cells are the numbers that are shown.
+        records: the runs behind them.
         titles: label of a row -> as shown.
     """
-    runs = _by_label(records)
-    if not runs:
+    rows = _rows(tables, records, titles)
+    if not rows:
         return []
     lines = [
         "Over training questions that have right and wrong rationales; 95 % intervals over seeds and "
@@ -50,148 +85,97 @@ def truth_markdown(records: Sequence[RunRecord], titles: Mapping[str, str]) -> l
         "a wrong one; 0.5 is chance.",
         "",
     ]
-    for label in (label for label in LABELS if label in runs):
-        lines += [f"- {escaped(text)}" for text in _sentences(titles.get(label, label), runs[label])]
-    lines += [f"- {escaped(text)}" for text in _best_constant(runs, titles)]
+    by_label = {row.label: row for row in rows}
+    weighting = [by_label[label] for label in LABELS if label in by_label]
+    for row in weighting:
+        lines += [f"- {escaped(text)}" for text in _sentences(row)]
+    lines += [f"- {escaped(text)}" for text in _best_constant(rows, weighting)]
     reasons = Reasons()
-    ranked, shares = _methods(runs, titles, reasons), _teachers(runs, titles, reasons)
-    if len(runs) > LONG_ROWS:
-        ranked = folded(f"Truth scores, {len(runs)} rows", ranked)
+    ranked, shares = _methods(rows, reasons), _teachers(rows, reasons)
+    if len(rows) > LONG_ROWS:
+        ranked = folded(f"Truth scores, {len(rows)} rows", ranked)
         shares = folded("Weight on each teacher", shares)
     lines += ["", *ranked, "", *shares]
-    weighting = {label: runs[label] for label in LABELS if label in runs}
     if weighting:
-        lines += ["", *_families(weighting, titles, reasons), "", *_windows(weighting, titles, reasons)]
+        lines += ["", *_families(weighting, reasons), "", *_windows(records, titles, reasons)]
     for text in reasons.listing:
         lines += ["", escaped(text)]
     return lines
 
 
-def _best_constant(runs: Mapping[str, list[Scores]], titles: Mapping[str, str]) -> list[str]:
+def _rows(tables: Sequence[Table], records: Sequence[RunRecord], titles: Mapping[str, str]) -> list[_Row]:
+    """Rows that have truth scores, by label; a row of several tables has the cells of the first of them."""
+    cells: dict[str, dict[str, Cell]] = {}
+    for table in reversed(tables):
+        measures = [m for group in table.groups for m in group.columns if m.source.startswith(PROBE)]
+        for row in (row.row.name for row in table.filled if row.runs and measures):
+            cells[row] = {m.source.removeprefix(PROBE): table.cells[row, m.name] for m in measures}
+    runs: dict[str, list[Scores]] = {}
+    for record in sorted(records, key=lambda r: (r.key.label, r.key.seed)):
+        scores = value_at(record, PROBE[:-1])
+        if record.status == "done" and isinstance(scores, Mapping) and record.key.label in cells:
+            runs.setdefault(record.key.label, []).append(scores)
+    return [_Row(label, titles.get(label, label), tuple(own), cells[label]) for label, own in runs.items()]
+
+
+def _best_constant(rows: Sequence[_Row], weighting: Sequence[_Row]) -> list[str]:
     """What the single teacher that is right most often has; none where no single teacher ran."""
-    single = {label: own for label, own in runs.items() if label.startswith("single_teacher[")}
-    shares = {label: mean for label, own in single.items() if (mean := _share_of(own)) is not None}
-    weighting = [label for label in LABELS if label in runs]
+    # Of a teacher's two rows, which have the same share, the one with a single pass.
+    shares = [
+        (mean, ":" not in row.label, row.title)
+        for row in rows
+        if row.label.startswith("single_teacher[") and (mean := row.cell("weight_on_right").mean) is not None
+    ]
     if not shares or not weighting:
         return []
-    # Of a teacher's two rows, which have the same share, the one with a single pass.
-    best = max(shares, key=lambda label: (shares[label], ":" not in label))
+    share, _, title = max(shares, key=lambda one: one[:2])
     return [
-        f"{titles.get(best, best)}, which puts all weight on one teacher whatever the question, has "
-        f"{shares[best] * 100:.1f} % on right rationales. A method with no more than that may have found "
+        f"{title}, which puts all weight on one teacher whatever the question, has "
+        f"{_percent(share)} % on right rationales. A method with no more than that may have found "
         "this teacher without telling right from wrong rationales: see its AUCs, and the weights per teacher."
     ]
 
 
-def _share_of(runs: Sequence[Scores]) -> float | None:
-    """Mean over seeds of the weight on right rationales; None where a seed has none."""
-    values = [run["weight_on_right"] for run in runs]
-    return None if None in values else float(np.mean(values))
-
-
-def _by_label(records: Sequence[RunRecord]) -> dict[str, list[Scores]]:
-    """Label -> truth scores of its finished runs, in the order of seeds."""
-    found: dict[str, list[Scores]] = {}
-    for record in sorted(records, key=lambda r: (r.key.label, r.key.seed)):
-        scores = value_at(record, "probes.truth")
-        if record.status == "done" and isinstance(scores, Mapping):
-            found.setdefault(record.key.label, []).append(scores)
-    return found
-
-
-def _at(entry: Scores, name: str) -> Any:
-    """The value at a dotted name."""
-    found: Any = entry
-    for part in name.split("."):
-        found = found[part]
-    return found
-
-
-def _estimate(runs: Sequence[Scores], name: str, *, weights: str = "", given: str = "") -> Estimate | None:
-    """Mean and interval of a value per question; None where no question has it in every seed.
-
-    Args:
-        runs: one per seed; questions are matched by their ids.
-        name: which of the items' values ("weight_on_right", "auc.fused").
-        weights: the items' weights in the mean, or "".
-        given: another of the items' values; only questions that have it too count.
-    """
-    rows: dict[str, list[dict[str, float]]] = {}
-    for part in (name, weights, given):
-        rows[part] = [_values(run, part) for run in runs] if part else []
-    needed = rows[name] + rows[given]
-    there = [i for i in rows[name][0] if all(i in row for row in needed)]
-    if not there:
-        return None
-    weight = {"": np.array([rows[weights][0][i] for i in there])} if weights else {}
-    # One task name for all values: the same draws, so that their intervals belong to the same questions.
-    return estimate(Sample({"": np.array([[row[i] for i in there] for row in rows[name]])}, weights=weight))
-
-
-def _values(run: Scores, name: str) -> dict[str, float]:
-    """Question id -> value, of the questions that have one."""
-    pairs = zip(run["items"]["question_ids"], _at(run["items"], name), strict=True)
-    return {question: float(value) for question, value in pairs if value is not None}
-
-
-def _shares(runs: Sequence[Scores]) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
-    """Weight on right rationales, what equal weights give on the same questions, relative regret."""
-    return (
-        _estimate(runs, "weight_on_right"),
-        _estimate(runs, "uniform_share", given="weight_on_right"),
-        _estimate(runs, "relative_regret", weights="uniform_regret"),
-    )
-
-
-def _side(found: Estimate, level: float) -> int:
+def _side(cell: Cell, level: float) -> int:
     """1 where the interval is above a level, -1 where it is below, 0 where it cannot be told."""
-    if found.low is None or found.high is None:
+    if cell.low is None or cell.high is None:
         return 0
-    return int(found.low > level + ROUNDING) - int(found.high < level - ROUNDING)
+    return int(cell.low > level + ROUNDING) - int(cell.high < level - ROUNDING)
 
 
-def _sentences(title: str, runs: Sequence[Scores]) -> list[str]:
-    share, equal, regret = _shares(runs)
-    if share is None or equal is None or regret is None:
-        return [f"{title}: nothing can be told ({_reason(runs, 'weight_on_right')})."]
-    side = {
-        -1: f"more than the {_percent(equal.mean)} % that equal weights would",
-        0: f"which cannot be told from the {_percent(equal.mean)} % that equal weights would",
-        1: f"less than the {_percent(equal.mean)} % that equal weights would",
-    }[_side(regret, EQUAL)]
+def _sentences(row: _Row) -> list[str]:
+    share, regret, equal = row.cell("weight_on_right"), row.cell("relative_regret"), row.equal.mean
+    if share.mean is None or regret.mean is None or equal is None:
+        return [f"{row.title}: nothing can be told ({share.reason or regret.reason or NO_REASON})."]
+    side = {-1: "more than", 0: "which cannot be told from", 1: "less than"}[_side(regret, EQUAL)]
     seeds = "1 seed" if share.seeds == 1 else f"{share.seeds} seeds"
-    questions = "1 question" if share.items == 1 else f"{share.items} questions"
-    between = "" if share.low is None or share.high is None else _between(share.low, share.high)
-    told = [
-        f"{title} puts {_percent(share.mean)} %{between} of its weight on right rationales, {side} "
-        f"(relative regret {_interval(regret)}; n = {seeds}, {questions})."
+    questions = "1 question" if row.questions == 1 else f"{row.questions} questions"
+    between = (
+        "" if share.low is None or share.high is None else f" [{_percent(share.low)}, {_percent(share.high)}]"
+    )
+    sentences = [
+        f"{row.title} puts {_percent(share.mean)} %{between} of its weight on right rationales, {side} the "
+        f"{_percent(equal)} % that equal weights would (relative regret {_interval(regret)}; "
+        f"n = {seeds}, {questions})."
     ]
-    groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    ranking: dict[int, list[str]] = {1: [], -1: [], 0: []}
     missing: dict[str, list[str]] = {}
     for score, name in SCORES.items():
-        area = _estimate(runs, f"auc.{score}")
-        if area is None:
-            missing.setdefault(_reason(runs, f"auc.{score}"), []).append(name)
+        area = row.cell(f"auc.{score}")
+        if area.mean is None:
+            missing.setdefault(area.reason, []).append(name)
         else:
-            groups[_side(area, CHANCE)].append(f"{name} (AUC {_interval(area)})")
+            ranking[_side(area, CHANCE)].append(f"{name} (AUC {_interval(area)})")
     for group, words in (
         (1, "ranks right above wrong rationales better than chance"),
         (-1, "ranks right above wrong rationales worse than chance"),
         (0, "cannot be told from chance"),
     ):
-        if groups[group]:
-            told.append(f"{title}: what {words}: {', '.join(groups[group])}.")
-    told += [f"{title}: no ranking by {', '.join(names)}: {reason}." for reason, names in missing.items()]
-    return told
-
-
-def _reason(entries: Sequence[Scores], name: str) -> str:
-    """Why none of some summaries has a value."""
-    key = name.replace(".", "_")
-    given = [entry["reasons"][key] for entry in entries if key in entry["reasons"]]
-    if given:
-        return str(given[0])
-    return NOT_PAIRED if any(_at(entry, name) is not None for entry in entries) else NO_REASON
+        if ranking[group]:
+            sentences.append(f"{row.title}: what {words}: {', '.join(ranking[group])}.")
+    return sentences + [
+        f"{row.title}: no ranking by {', '.join(names)}: {reason}." for reason, names in missing.items()
+    ]
 
 
 def _number(value: float) -> str:
@@ -203,93 +187,82 @@ def _percent(value: float) -> str:
     return f"{value * 100:.1f}"
 
 
-def _between(low: float, high: float) -> str:
-    return f" [{_percent(low)}, {_percent(high)}]"
+def _interval(cell: Cell, questions: int = 0) -> str:
+    """A cell's mean and interval, and what the interval is over where it is not all of a row's questions."""
+    mean = _number(cell.mean or 0.0)
+    if cell.low is None or cell.high is None:
+        return mean
+    over = f"n = {cell.items}" if cell.items else "over seeds"
+    shown = "" if cell.items == (questions or cell.items) else f" ({over})"
+    return f"{mean} [{_number(cell.low)}, {_number(cell.high)}]{shown}"
 
 
-def _interval(found: Estimate) -> str:
-    if found.low is None or found.high is None:
-        return _number(found.mean)
-    return f"{_number(found.mean)} [{_number(found.low)}, {_number(found.high)}]"
-
-
-def _methods(runs: Mapping[str, Sequence[Scores]], titles: Mapping[str, str], reasons: Reasons) -> list[str]:
+def _methods(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
     head = ["Row", "Seeds", "Questions", "Weight on right", "Equal weights", "Relative regret"]
     head += [f"AUC, {score}" for score in SCORES]
-    rows = []
-    for label, own in runs.items():
-        share, equal, regret = _shares(own)
-        cells = {"weight_on_right": share, "relative_regret": regret}
-        cells |= {f"auc.{score}": _estimate(own, f"auc.{score}") for score in SCORES}
-        count = share.items if share else 0
+    lines = []
+    for row in rows:
         texts = []
-        for name, found in cells.items():
-            text = reasons.short(_reason(own, name)) if found is None else _interval(found)
-            texts.append(f"{text} (n = {found.items})" if found and found.items != count else text)
-        # What equal weights would give is known and no estimate.
-        texts.insert(1, _number(equal.mean) if equal else reasons.short(_reason(own, "uniform_share")))
-        rows.append([titles.get(label, label), str(len(own)), str(count), *texts])
-    return grid(head, rows)
+        for name in ("weight_on_right", "relative_regret", *(f"auc.{score}" for score in SCORES)):
+            cell = row.cell(name)
+            texts.append(reasons.short(cell.reason) if cell.mean is None else _interval(cell, row.questions))
+        texts.insert(1, _mean_text(row.runs, "uniform_share", reasons))
+        lines.append([row.title, str(len(row.runs)), str(row.questions), *texts])
+    return grid(head, lines)
 
 
-def _teachers(runs: Mapping[str, Sequence[Scores]], titles: Mapping[str, str], reasons: Reasons) -> list[str]:
+def _teachers(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
     # A single teacher's weights say nothing: its own is 1.
-    shown = [label for label in runs if not label.startswith("single_teacher")]
-    every = {name: found for own in runs.values() for name, found in own[0]["by_teacher"].items()}
-    head = ["Teacher", "Right", *(f"Weight, {titles.get(label, label)}" for label in shown)]
-    rows = []
+    shown = [row for row in rows if not row.label.startswith("single_teacher")]
+    every = {name: facts for row in rows for name, facts in row.runs[0]["by_teacher"].items()}
+    head = ["Teacher", "Right", *(f"Weight, {row.title}" for row in shown)]
+    lines = []
     for teacher, facts in every.items():
         weights = []
-        for label in shown:
-            found = [run["by_teacher"][teacher] for run in runs[label] if teacher in run["by_teacher"]]
-            weights.append(_mean(found, "mean_weight", reasons, NOT_READ))
-        rows.append([teacher, _number(facts["right_share"]), *weights])
+        for row in shown:
+            measured = [run["by_teacher"][teacher] for run in row.runs if teacher in run["by_teacher"]]
+            weights.append(_mean_text(measured, "mean_weight", reasons, NOT_READ))
+        lines.append([teacher, _number(facts["right_share"]), *weights])
     text = "Teachers: share of right rationales, and mean weight over questions, mean over seeds."
     if len(shown) > TEACHER_COLUMNS:
         # A column per row would be too many to read: turned, there is one per teacher.
-        turned = zip(head[1:], *(row[1:] for row in rows), strict=True)
-        head, rows = ["Row", *(row[0] for row in rows)], [list(cells) for cells in turned]
-    return [text, "", *grid(head, rows)]
+        turned = zip(head[1:], *(line[1:] for line in lines), strict=True)
+        head, lines = ["Row", *(line[0] for line in lines)], [list(cells) for cells in turned]
+    return [text, "", *grid(head, lines)]
 
 
-def _families(runs: Mapping[str, Sequence[Scores]], titles: Mapping[str, str], reasons: Reasons) -> list[str]:
-    every = (entry["family"] for own in runs.values() for run in own for entry in run["by_family"])
-    families = list(dict.fromkeys(every))
-    if not families:
-        return []
+def _families(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
+    every = (entry["family"] for row in rows for run in row.runs for entry in run["by_family"])
     head = ["Family", "Equal weights"]
-    for label in runs:
-        title = titles.get(label, label)
-        head += [f"Weight on right, {title}", f"AUC of the weight, {title}"]
-    rows = []
-    for family in families:
+    for row in rows:
+        head += [f"Weight on right, {row.title}", f"AUC of the weight, {row.title}"]
+    lines = []
+    for family in dict.fromkeys(every):
         entries = [
-            [entry for run in own for entry in run["by_family"] if entry["family"] == family]
-            for own in runs.values()
+            [entry for run in row.runs for entry in run["by_family"] if entry["family"] == family]
+            for row in rows
         ]
-        cells = [_mean(next(own for own in entries if own), "uniform_share", reasons)]
+        texts = [_mean_text(next(own for own in entries if own), "uniform_share", reasons)]
         for own in entries:
-            cells += [_mean(own, name, reasons) for name in ("weight_on_right", "auc.fused")]
-        rows.append([family, *cells])
-    return ["By family of questions, mean over seeds.", "", *grid(head, rows)]
+            texts += [_mean_text(own, name, reasons) for name in ("weight_on_right", "auc.fused")]
+        lines.append([family, *texts])
+    return ["By family of questions, mean over seeds.", "", *grid(head, lines)] if lines else []
 
 
-def _windows(runs: Mapping[str, Sequence[Scores]], titles: Mapping[str, str], reasons: Reasons) -> list[str]:
+def _windows(records: Sequence[RunRecord], titles: Mapping[str, str], reasons: Reasons) -> list[str]:
+    names = ("weight_on_right", *(f"auc.{score}" for score in SCORES))
+    lines = []
+    for label, runs in training_windows(records, LABELS).items():
+        common = common_windows(runs)
+        for window in dict.fromkeys([*common[:1], *common[-1:]]):
+            entries = [windows[window] for windows in runs]
+            texts = [_mean_text(entries, name, reasons) for name in names]
+            lines.append([titles.get(label, label), "{} to {}".format(*window), *texts])
     head = ["Row", "Steps", "Weight on right", *(f"AUC, {score}" for score in SCORES)]
-    rows = []
-    for label, own in runs.items():
-        windows = [run["over_training"] for run in own if run["over_training"]]
-        shortest = min((len(listed) for listed in windows), default=0)
-        for place in (0, -1)[:shortest]:
-            entries = [listed[place] for listed in windows]
-            steps = f"{entries[0]['first_step']} to {entries[0]['last_step']}"
-            names = ("weight_on_right", *(f"auc.{score}" for score in SCORES))
-            cells = [_mean(entries, name, reasons) for name in names]
-            rows.append([titles.get(label, label), steps, *cells])
-    return ["At the start and at the end of training, mean over seeds.", "", *grid(head, rows)]
+    return ["At the start and at the end of training, mean over seeds.", "", *grid(head, lines)]
 
 
-def _mean(entries: Sequence[Scores], name: str, reasons: Reasons, reason: str = "") -> str:
+def _mean_text(entries: Sequence[Scores], name: str, reasons: Reasons, reason: str = "") -> str:
     """Mean of a value over seeds, which says where only some have it; or why none has.
 
     Args:
@@ -298,8 +271,10 @@ def _mean(entries: Sequence[Scores], name: str, reasons: Reasons, reason: str = 
         reasons: collects long reasons.
         reason: why there is none; "" for what the entries say.
     """
-    known = [value for value in (_at(entry, name) for entry in entries) if value is not None]
-    if not known:
-        return reasons.short(reason or (_reason(entries, name) if entries else NO_REASON))
-    text = _number(float(np.mean(known)))
-    return text if len(known) == len(entries) else f"{text} ({len(known)} of {len(entries)} seeds)"
+    cell = seed_mean(entries, name)
+    if cell.mean is None:
+        key = name.replace(".", "_")
+        recorded = [entry["reasons"][key] for entry in entries if key in entry.get("reasons", {})]
+        return reasons.short(reason or next(iter(recorded), NO_REASON))
+    text = _number(cell.mean)
+    return text if cell.seeds == len(entries) else f"{text} ({cell.seeds} of {len(entries)} seeds)"

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from compact_bench.core.records import RunRecord, value_at
+from compact_bench.core.records import Cell, RunRecord, value_at
 from compact_bench.results.figures import Drawing, Level, Line, Panel, Point, draw
 from compact_bench.results.report.sections.figures import FigureSpec
-from compact_bench.results.stats import Sample, estimate
+from compact_bench.results.tables.cells import seed_cell
 
 X_TITLE = "Optimiser step"
 Windows = Mapping[tuple[int, int], Mapping[str, Any]]
@@ -29,29 +29,23 @@ def truth_over_training(
     Returns:
         None where no record has truth scores over training.
     """
-    runs = _runs(records, spec.rows)
+    runs = training_windows(records, spec.rows)
     if not runs:
         return None
     lines = [
-        Line(titles.get(label, label), _points(own, "weight_on_right"), spec.rows.index(label) + 1)
-        for label, own in runs.items()
+        Line(titles.get(label, label), _points(row_runs, "weight_on_right"), spec.rows.index(label) + 1)
+        for label, row_runs in runs.items()
     ]
-    equal = [point.mean for own in runs.values() for point in _points(own, "uniform_share")]
+    equal = [point.mean for row_runs in runs.values() for point in _points(row_runs, "uniform_share")]
     level = Level(float(np.mean(equal)), "equal weights") if equal else None
-    weight = Panel(
-        "Weight on right rationales",
-        X_TITLE,
-        "Share of the weight, %",
-        tuple(lines),
-        percent=True,
-        level=level,
-    )
+    share = "Share of the weight, %"
+    weight = Panel("Weight on right rationales", X_TITLE, share, tuple(lines), percent=True, level=level)
     panels = [weight]
-    for label, own in runs.items():
+    for label, row_runs in runs.items():
         scored = [
-            Line(title, _points(own, f"auc.{score}"), style)
+            Line(title, _points(row_runs, f"auc.{score}"), style)
             for style, (score, title) in enumerate(spec.series.items())
-            if _points(own, f"auc.{score}")
+            if _points(row_runs, f"auc.{score}")
         ]
         if scored:
             title = f"Ranking of right over wrong: {titles.get(label, label)}"
@@ -61,40 +55,43 @@ def truth_over_training(
     return draw(spec.title, panels)
 
 
-def _runs(records: Sequence[RunRecord], labels: Sequence[str]) -> dict[str, list[Windows]]:
-    """Label -> the stretches of training of each of its runs, in the order of seeds."""
-    found: dict[str, list[Windows]] = {}
-    for label in labels:
-        own = [r for r in records if r.status == "done" and r.key.label == label]
-        own.sort(key=lambda record: record.key.seed)
-        windows = [value_at(record, "probes.truth.over_training") for record in own]
-        kept: list[Windows] = [
-            {(int(w["first_step"]), int(w["last_step"])): w for w in listed}
-            for listed in windows
-            if isinstance(listed, list | tuple) and listed
-        ]
-        if kept:
-            found[label] = kept
-    return found
+def training_windows(records: Sequence[RunRecord], labels: Sequence[str]) -> dict[str, list[Windows]]:
+    """Row -> its finished runs' stretches of training, in the order of seeds; only rows of these labels.
+
+    A run's stretches are a mapping of (first step, last step) to the truth scores there.
+    """
+    by_label: dict[str, list[Windows]] = {}
+    for record in sorted(records, key=lambda r: r.key.seed):
+        listed = value_at(record, "probes.truth.over_training")
+        if record.status == "done" and record.key.label in labels and listed:
+            windows = {(int(w["first_step"]), int(w["last_step"])): w for w in listed}
+            by_label.setdefault(record.key.label, []).append(windows)
+    return {label: by_label[label] for label in labels if label in by_label}
 
 
-def _points(runs: Sequence[Windows], source: str) -> tuple[Point, ...]:
-    """Mean and interval over seeds of one value, at the middle of every stretch that all runs have."""
-    common = sorted(set.intersection(*(set(windows) for windows in runs)))
-    points = []
-    for first, last in common:
-        values = [_number(windows[first, last], source) for windows in runs]
-        known = [value for value in values if value is not None]
-        if not known:
-            continue
-        sample = Sample({source: np.array([[value] for value in known])}, items_resampled=False)
-        found = estimate(sample)
-        points.append(Point((first + last) / 2, found.mean, found.low, found.high))
-    return tuple(points)
+def common_windows(runs: Sequence[Windows]) -> list[tuple[int, int]]:
+    """The stretches of training that all of some runs have, in their order."""
+    return sorted(set.intersection(*(set(windows) for windows in runs)))
 
 
-def _number(window: Mapping[str, Any], source: str) -> float | None:
-    value: Any = window
-    for name in source.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+def seed_mean(entries: Sequence[Mapping[str, Any]], name: str) -> Cell:
+    """Mean over seeds, with its interval, of a value ("auc.fused") of each seed's truth scores."""
+    return seed_cell("", name, [_number(entry, name) for entry in entries])
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float | None:
+    value: Any = entry
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
     return float(value) if isinstance(value, int | float) else None
+
+
+def _points(runs: Sequence[Windows], name: str) -> tuple[Point, ...]:
+    """Mean and interval over seeds of one value, at the middle of every stretch that all runs have."""
+    common = common_windows(runs)
+    cells = [seed_mean([windows[window] for windows in runs], name) for window in common]
+    return tuple(
+        Point(sum(window) / 2, cell.mean, cell.low, cell.high)
+        for window, cell in zip(common, cells, strict=True)
+        if cell.mean is not None
+    )
