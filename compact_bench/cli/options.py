@@ -129,7 +129,9 @@ Reproduction = Annotated[
 Figures = Annotated[
     str,
     typer.Option(
-        "--figures", rich_help_panel=PLACE, help="Folder of pictures, seen from --output. Default: the same."
+        "--figures",
+        rich_help_panel=PLACE,
+        help="Folder of pictures and detail pages, seen from --output. Default: beside, and results.",
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", rich_help_panel=PLACE, help="Never use the network.")]

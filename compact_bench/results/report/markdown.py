@@ -95,11 +95,7 @@ def table_markdown(table: Table) -> list[str]:
 
 
 def verdict_grid(comparisons: Sequence[Comparison]) -> list[str]:
-    """One row against others, a line for each of them: sign, effect and interval by group.
-
-    Args:
-        comparisons: of one row; `VERDICT_LEGEND` says what the signs mean.
-    """
+    """One row's comparisons, a line for each other row: sign (see `VERDICT_LEGEND`), effect and interval."""
     groups = list(dict.fromkeys(c.group for c in comparisons))
     cells = {(c.against, c.group): c for c in comparisons}
     titles = {c.against: c.against_title for c in comparisons}

@@ -178,7 +178,7 @@ def _pages(
     for table in tables:
         number = table.number
         pages[f"table_{number}.md"] = (
-            f"Table {number}. {table.title}: benchmarks, measures and cost",
+            f"Table {number}: benchmarks, measures and cost",
             table_markdown(table),
         )
         compared = comparisons_markdown(table.comparisons)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from compact_bench.results.report.markdown import escaped, grid, uncompared_sentences
 from compact_bench.results.stats import ALPHA, POWER
@@ -44,7 +44,7 @@ def findings_markdown(table: Table) -> list[str]:
 
 
 def _verdict(comparisons: Sequence[Comparison]) -> str:
-    """One row on one group: "above A by 2.1 pp and B by 3.0 pp; not shown to differ from C"."""
+    """One row on one group: "above A by 2.1 pp and B by 3.0 pp. Not shown to differ from C"."""
     parts = []
     for verdict in ("above", "below"):
         sides = [c for c in comparisons if c.verdict == verdict]
@@ -52,7 +52,9 @@ def _verdict(comparisons: Sequence[Comparison]) -> str:
             sizes = [f"{c.against_title} by {abs(c.effect or 0.0) * 100:.1f} pp" for c in sides]
             parts.append(f"{verdict} {_listed(sizes)}")
     equal = [c.against_title for c in comparisons if not c.shown]
-    return "; ".join([*parts, *([f"not shown to differ from {_listed(equal)}"] if equal else [])])
+    if equal:
+        parts.append(f"not shown to differ from {_listed(equal)}")
+    return ". ".join([parts[0], *(part[0].upper() + part[1:] for part in parts[1:])])
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -64,23 +66,16 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def detectable_markdown(table: Table) -> list[str]:
-    """How small a difference the table can detect: by row and group, the range over its planned pairs."""
+    """How small a difference the table can detect: by group, the range over the pairs that are to say so."""
     planned = [c for c in table.comparisons if c.tells_detectable and c.effect is not None]
     if not planned:
         return []
     rows = []
-    for row, group in dict.fromkeys((c.row, c.group) for c in planned):
-        pairs = [c for c in planned if (c.row, c.group) == (row, group)]
-        values: list[Callable[[Comparison], float | None]] = [
-            lambda c: c.detectable,
-            lambda c: c.detectable_holm,
-            lambda c: c.seed_sd,
-        ]
-        against = pairs[0].against_title if len(pairs) == 1 else f"{len(pairs)} rows"
-        ranges = (_range([value(c) for c in pairs]) for value in values)
-        rows.append(
-            [f"{pairs[0].row_title}, {against}", group, pairs[0].counts.removeprefix("n = "), *ranges]
-        )
+    for group in dict.fromkeys(c.group for c in planned):
+        pairs = [c for c in planned if c.group == group]
+        values = zip(*((c.detectable, c.detectable_holm, c.seed_sd) for c in pairs), strict=True)
+        counts = dict.fromkeys(c.counts.removeprefix("n = ") for c in pairs)
+        rows.append([group, str(len(pairs)), " or ".join(counts), *map(_range, values)])
     level = f"{ALPHA * 100:.0f} %"
     return [
         f"The smallest difference that the test detects with {POWER * 100:.0f} % power at a two-sided "
@@ -88,7 +83,7 @@ def detectable_markdown(table: Table) -> list[str]:
         "Like every p value here, it is conditional on the seeds that were run; the last column is the "
         "standard deviation of the difference over them.",
         "",
-        *grid(["Pair", "Group", "n", "Detectable", "Detectable, Holm", "Seed SD"], rows, words=3),
+        *grid(["Group", "Pairs", "n of a pair", "Detectable", "Detectable, Holm", "Seed SD"], rows),
     ]
 
 
