@@ -107,7 +107,11 @@ Reproduction = Annotated[
 ]
 Figures = Annotated[
     str,
-    option(PLACE, "--figures", help="Folder of pictures, relative to --output. Default: the same folder."),
+    option(
+        PLACE,
+        "--figures",
+        help="Folder of pictures and detail pages, relative to --output. Default: beside, and results.",
+    ),
 ]
 Offline = Annotated[bool, option(PLACE, "--offline", help="Never use the network.")]
 Threads = Annotated[

@@ -11,7 +11,7 @@ from tests.architecture.sources import PACKAGE, ROOT
 from tests.architecture.test_layers import ORDER
 
 DOCS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))
-DOCUMENTS = ("README.md", "CHANGELOG.md", *DOCS)
+DOCUMENTS = ("README.md", "CHANGELOG.md", "RESULTS.md", *DOCS)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -26,11 +26,7 @@ FIELDS = (
 
 
 def tables_csv(tables: Sequence[Table]) -> str:
-    """All cells of all tables; an empty number is an empty field, and `reason` says why.
-
-    Args:
-        tables: what to write.
-    """
+    """All cells of all tables; an empty number is an empty field, and `reason` says why."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(FIELDS)

@@ -14,11 +14,8 @@ COUNTED = ("steps", "tokens", "seconds")
 def number_text(value: float, unit: str) -> str:
     """One number: percent with one decimal, nats with four, ratios with three digits, shares three decimals.
 
-    A change has its sign and, as papers state them, two decimals.
-
-    Args:
-        value: in inner units; accuracy in [0, 1].
-        unit: of the column.
+    A change has its sign and, as papers state them, two decimals. `value` is in inner units: an accuracy in
+    [0, 1].
     """
     if unit == "accuracy":
         return f"{value * 100:.1f}"
@@ -65,19 +62,15 @@ def column_items(table: Table, column: Column) -> int | None:
 def shown_rows(table: Table, columns: Sequence[Column]) -> list[Row]:
     """The rows that have something to say in these columns.
 
-    Chance and the like say nothing where no cell of theirs is filled; a row of a paper may be told where it
-    belongs.
-
-    Args:
-        table: the table.
-        columns: some of its columns.
+    A row of runs is always shown, as an empty cell of it has a reason; chance, majority and a paper's row
+    where one of their cells is filled, and a paper's row only in the groups that it names.
     """
     groups = {column.group for column in columns}
     return [
         row
         for row in table.rows
         if (not row.groups or groups & set(row.groups))
-        and (row.kind != "level" or any(table.cells[row.name, c.name].mean is not None for c in columns))
+        and (row.kind == "runs" or any(table.cells[row.name, c.name].mean is not None for c in columns))
     ]
 
 
@@ -86,6 +79,23 @@ def row_seeds(table: Table, row: str, columns: Sequence[Column]) -> int | None:
     counts = {table.cells[row, column.name].seeds for column in columns}
     counts.discard(0)
     return counts.pop() if len(counts) == 1 else None
+
+
+def interval_text(cell: Cell, unit: str) -> str:
+    """The 95 % interval, "[8.0, 16.3]"; "" where there is none, as for what is counted."""
+    if cell.low is None or cell.high is None or unit in COUNTED:
+        return ""
+    return f"[{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]"
+
+
+def differing_counts(cell: Cell, unit: str, *, items: int | None, seeds: int | None) -> str:
+    """How many items and seeds a cell is over, where the column's head or its row says otherwise; else ""."""
+    differs = []
+    if cell.items and cell.items != items and unit not in COUNTED:
+        differs.append(f"n = {cell.items}")
+    if cell.seeds and cell.seeds != seeds:
+        differs.append(f"{cell.seeds} seed{'s' if cell.seeds > 1 else ''}")
+    return f"({', '.join(differs)})" if differs else ""
 
 
 def cell_text(cell: Cell, unit: str, reasons: Reasons, *, items: int | None, seeds: int | None) -> str:
@@ -99,14 +109,9 @@ def cell_text(cell: Cell, unit: str, reasons: Reasons, *, items: int | None, see
     """
     if cell.mean is None:
         return reasons.short(cell.reason)
-    text = number_text(cell.mean, unit)
+    sd = ""
     if cell.seed_sd is not None:
-        text += f" ± {number_text(cell.seed_sd, 'accuracy' if unit == 'change' else unit)}"
-    if cell.low is not None and cell.high is not None and unit not in COUNTED:
-        text += f" [{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]"
-    differs = []
-    if cell.items and cell.items != items and unit not in COUNTED:
-        differs.append(f"n = {cell.items}")
-    if cell.seeds and cell.seeds != seeds:
-        differs.append(f"{cell.seeds} seed{'s' if cell.seeds > 1 else ''}")
-    return f"{text} ({', '.join(differs)})" if differs else text
+        sd = f"± {number_text(cell.seed_sd, 'accuracy' if unit == 'change' else unit)}"
+    counts = differing_counts(cell, unit, items=items, seeds=seeds)
+    parts = (number_text(cell.mean, unit), sd, interval_text(cell, unit), counts)
+    return " ".join(part for part in parts if part)

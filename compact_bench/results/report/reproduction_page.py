@@ -14,9 +14,9 @@ from compact_bench.results.tables.notes import SMOKE_NOTE
 
 MEANINGS: dict[Reproduction, str] = {
     "reproduced": "the interval of the difference lies on the claimed side, and the corrected test agrees.",
-    "not reproduced": "it does not: the difference is on the other side, or none is shown.",
+    "not reproduced": "the difference is on the other side, or none is shown.",
     "untested": "runs of one of the rows are missing, failed or not supported here.",
-    "no reference": "the method has no paper, or its paper makes no claim known here that rows can show.",
+    "no reference": "the method has no paper, or its paper makes no claim that rows of a table can test.",
 }
 
 
@@ -28,8 +28,8 @@ class ReproductionFacts:
         command: makes the runs that the page is written from.
         suite, profile, student: in full.
         smoke: whether the profile's numbers are meaningless.
-        seeds: that were asked for.
-        command_of: (table, what its rows are asked for by) -> the command that shows them.
+        seeds: the requested seeds.
+        command_of: (table, selectors of its rows) -> the command that shows them.
     """
 
     command: str
@@ -42,12 +42,7 @@ class ReproductionFacts:
 
 
 def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> str:
-    """The text of the page.
-
-    Args:
-        judged: the claims, by method.
-        facts: where they were tested.
-    """
+    """The text of the page; `judged` are the claims, by method."""
     tested = [claim.comparison for claim in judged if claim.comparison is not None]
     family = tested[0].family if tested else 0
     lines = [
@@ -55,8 +50,8 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         "",
         "# Reproduction: what methods' sources claim, and what the runs here say",
         "",
-        "This page is generated from run records and methods' cards; do not edit it. Its runs are made by "
-        "the first command, and it is written by the second:",
+        "This page is generated from run records and methods' cards; do not edit it. The first command makes "
+        "its runs, the second writes it:",
         "",
         "```",
         facts.command,
@@ -68,10 +63,10 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         f"- Student: {facts.student}",
         f"- Seeds: {', '.join(map(str, facts.seeds))}",
         "",
-        "**This is not the setting of the papers.** Their students, teachers, data and benchmarks are "
-        "others: a claim that fails here may hold there, and one that holds here may fail there. What is "
-        "tested is the direction of a difference on this suite, not its size: differences are of mean "
-        "accuracy, in percentage points, over the same seeds and items, with 95 % intervals.",
+        "**This is not the setting of the papers.** Their students, teachers, data and benchmarks differ: a "
+        "claim that fails here may hold there, and one that holds here may fail there. What is tested is the "
+        "direction of a difference on this suite, not its size. Differences are of mean accuracy, in "
+        "percentage points, over the same seeds and items, with 95 % intervals.",
         "",
         *(f"- **{status}**: {MEANINGS[status]}" for status in get_args(Reproduction)),
         "",
@@ -92,10 +87,10 @@ def _overview(judged: Sequence[JudgedClaim]) -> list[str]:
     statuses = get_args(Reproduction)
     rows = []
     for method in dict.fromkeys(claim.method for claim in judged):
-        own = [claim for claim in judged if claim.method == method]
-        counts = [sum(claim.status == status for claim in own) for status in statuses]
-        claims = sum(claim.claim is not None for claim in own)
-        rows.append([own[0].title, str(claims), *(str(count) if count else "" for count in counts)])
+        same = [claim for claim in judged if claim.method == method]
+        counts = [sum(claim.status == status for claim in same) for status in statuses]
+        claims = sum(claim.claim is not None for claim in same)
+        rows.append([same[0].title, str(claims), *(str(count) if count else "" for count in counts)])
     return grid(["Method", "Claims", *statuses], rows)
 
 
@@ -123,6 +118,6 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
     if not rows:
         return ["No method has a claim."]
     head = ["Method", "Claim", "As rows", "Status", "Measured here", "p (Holm)", "Command"]
-    told = "Every command makes the runs that its claims need, and this page:"
     listed = [f"{number}. `{command}`" for command, number in commands.items()]
-    return [*grid(head, rows, words=5), "", told, "", *listed]
+    note = "Each command makes the runs that its claims need, and this page:"
+    return [*grid(head, rows, words=5), "", note, "", *listed]

@@ -67,7 +67,8 @@ def test_every_row_tries_the_same_rates_and_runs_with_the_best(
             assert record.weights["final"] == best.weights["final"]
             assert value(record) == value(best)
     text = (tmp_path / "RESULTS.md").read_text()
-    assert "## Tuning" in text and "--tune" in text
+    assert "[Tuning](results/tuning.md)" in text and "--tune" in text
+    text = (tmp_path / "results" / "tuning.md").read_text()
     best = min(tried["single_teacher", "bob"], key=value)
     assert re.search(
         rf"\| Single teacher: bob \|.* {value(best):.4f} \|.* {rate(best):g}( \(edge\))? \|", text
@@ -104,7 +105,7 @@ def test_tuned_and_untuned_tables_share_what_is_the_same_and_mix_nothing(
     plain = run_command(capsys, "reproduce", "--suite", suite, "--profile", "smoke", "--workers", "1", *words)
     assert plain.code == 0 and "1 of 1 runs to do" in plain.err
     assert cells(tmp_path)["uniform", "nats_after_question"]["mean"] != tuned
-    assert "## Tuning" not in (tmp_path / "RESULTS.md").read_text()
+    assert "Tuning" not in (tmp_path / "RESULTS.md").read_text()
     assert tune(capsys, suite, *words, command="report").code == 0
     assert tune(capsys, suite, command="report").code == 0
     assert cells(tmp_path)["uniform", "nats_after_question"]["mean"] == tuned
@@ -126,7 +127,7 @@ def test_a_trial_that_diverges_is_an_outcome_and_not_tried_again(
     (failed,) = [r for r in records(tmp_path, trials=True) if r.status == "failed"]
     assert rate(failed) == 1e30 and failed.training["diverged"]
     assert tune(capsys, suite, *words).err.count("nothing to run") == 2
-    assert "failed (1)" in (tmp_path / "RESULTS.md").read_text()
+    assert "failed (1)" in (tmp_path / "results" / "tuning.md").read_text()
 
 
 def test_dry_run_shows_the_trials_and_the_runs_after_them(
@@ -159,7 +160,7 @@ def test_an_interrupted_tuning_writes_no_row_that_has_not_chosen(
         patch.setattr(attempts, "execute_run", stop_at_the_second)
         assert tune(capsys, suite, *words).code == 130
     assert len(records(tmp_path, trials=True)) == 1
-    text = (tmp_path / "RESULTS.md").read_text()
+    text = (tmp_path / "results" / "tuning.md").read_text()
     assert re.search(r"\| Uniform weights \|.* not run \|.* not yet \|", text)
     assert cells(tmp_path)["uniform", "svamp"]["reason"] == "not run", "its untuned run is no tuned one"
     done = tune(capsys, suite, *words)

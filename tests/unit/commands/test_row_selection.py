@@ -121,8 +121,10 @@ def test_other_packages_in_a_table_and_in_the_report(
     assert made["unwilling"]["reason"].startswith("failed: method 'unwilling' of unwilling-package: ")
     assert "needed: Field required" in made["unwilling"]["reason"]
     text = (tmp_path / "RESULTS.md").read_text()
-    assert "COMPACT (paper) and Twice" in text and "Twice [summed]" in (tmp_path / "RESULTS.tex").read_text()
-    assert "unlucky-package" in text
+    assert "| Twice | 1 | " in text and "Twice [summed]" in (tmp_path / "RESULTS.tex").read_text()
+    assert "unlucky-package" in text.split("### What has no result")[1]
+    page = (tmp_path / "results" / "comparisons_table_2.md").read_text()
+    assert "COMPACT (paper) and Twice" in page
     # The report shows what has runs; a name that is asked for shows what is wrong with the others.
     assert command(capsys, suite, "report").code == 0
     alone = rows(tmp_path)

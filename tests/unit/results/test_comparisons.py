@@ -9,7 +9,12 @@ import pytest
 
 from compact_bench.core.records import RunRecord
 from compact_bench.results.report.markdown import comparisons_markdown
-from compact_bench.results.report.sections.findings import findings_markdown
+from compact_bench.results.report.sections.findings import (
+    controls_markdown,
+    detectable_markdown,
+    findings_markdown,
+    sentences_markdown,
+)
 from compact_bench.results.stats import Precision
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.comparisons import Comparison
@@ -201,22 +206,50 @@ def test_a_control_is_outside_the_family_and_absent_without_its_rows() -> None:
     assert not unmeasured.came_out and "was not measured (" in unmeasured.sentence
 
 
-def test_the_findings_lead_with_the_first_pair_and_tell_controls() -> None:
-    table = build(all_records((1, 2)), spec_with(controls=[{**CONTROL, "reason": "it was made so"}]))
+def test_the_verdict_names_sides_and_sizes_and_what_is_not_shown() -> None:
+    table = build(all_records((1, 2)), spec_with())
     lines = findings_markdown(table)
-    bullets = [line for line in lines if line.startswith("- ")]
+    heads = [line for line in lines if line.startswith("**")]
+    assert heads[0] == f"**{COMPACT}** compared with 3 rows:" and len(heads) == 2
     told = [c for c in table.comparisons if c.in_words]
-    assert bullets[:3] == [f"- {c.sentence}" for c in told if (c.row, c.against) == ("compact", "uniform")]
-    assert len(bullets) == len(told) + 2 * 3 + 1
-    assert bullets[-1].startswith(
+    assert not any(c.shown for c in told)
+    rows = [c.against_title for c in told if (c.row, c.group) == ("compact", "ID")]
+    first = next(line for line in lines if line.startswith("- "))
+    assert first == f"- ID: not shown to differ from {', '.join(rows[:-1])} and {rows[-1]}."
+    assert any(f"over all {told[0].family} comparisons" in line for line in lines)
+    assert findings_markdown(dataclasses.replace(table, comparisons=())) == []
+    # The same comparisons with a clear difference in the first, and one on the other side in the second.
+    ends: dict[int, dict[str, Any]] = {
+        0: {"effect": 0.123, "low": 0.1, "high": 0.2, "p_holm": 0.01},
+        1: {"effect": -0.05, "low": -0.1, "high": -0.01, "p_holm": 0.01},
+        2: {"effect": -0.05, "low": -0.1, "high": -0.01, "p_holm": 0.2},
+    }
+    changed = [dataclasses.replace(c, **ends.get(n, {})) for n, c in enumerate(told)]
+    lines = findings_markdown(dataclasses.replace(table, comparisons=tuple(changed)))
+    assert lines[2] == (
+        f"- ID: above {rows[0]} by 12.3 pp. Below {rows[1]} by 5.0 pp. Not shown to differ from {rows[2]}."
+    )
+
+
+def test_controls_and_what_could_be_detected_are_told() -> None:
+    table = build(all_records((1, 2)), spec_with(controls=[{**CONTROL, "reason": "it was made so"}]))
+    controls = controls_markdown(table)
+    assert controls[-1].startswith(
         "- ID: expected Single teacher: alpha above Uniform weights, as it was made so."
     )
-    assert sum("could have detected" in line for line in bullets) == 6
-    assert any("conditional on the seeds that were run" in line for line in lines)
-    short = [line for line in lines if line.startswith("**")]
-    assert short[0].startswith(f"**{COMPACT}**: against {UNIFORM} no difference shown (ID, OOD, Retention); ")
-    assert [line.count("; against ") for line in short] == [2, 2]
-    assert findings_markdown(dataclasses.replace(table, comparisons=())) == []
+    assert controls_markdown(dataclasses.replace(table, controls=())) == []
+    lines = detectable_markdown(table)
+    assert "conditional on the seeds that were run" in lines[0]
+    values = [
+        c.detectable for c in table.comparisons if c.tells_detectable and c.group == "ID" and c.detectable
+    ]
+    row = next(line for line in lines if line.startswith("| ID |"))
+    assert row.startswith("| ID | 2 | 2 seeds, 40 items |")
+    assert f"| {min(values) * 100:.1f} to {max(values) * 100:.1f} |" in row
+    sentences = sentences_markdown(table)
+    told = [c for c in table.comparisons if c.in_words]
+    assert sentences[:3] == [f"- {c.sentence}" for c in told if (c.row, c.against) == ("compact", "uniform")]
+    assert sum("could have detected" in line for line in sentences if line.startswith("- ")) == 6
 
 
 def test_a_row_without_runs_is_named_once() -> None:
@@ -231,7 +264,7 @@ def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
     lines = comparisons_markdown(table.comparisons)
     found = pair(table, "compact", "uniform")
     assert found.detectable and found.detectable_holm and found.seed_sd
-    (row,) = [line for line in lines[: lines.index("#### OOD")] if f"| {COMPACT} minus {UNIFORM} |" in line]
+    (row,) = [line for line in lines[: lines.index("## OOD")] if f"| {COMPACT} minus {UNIFORM} |" in line]
     assert f"| {found.seed_sd * 100:.2f} |" in row
     assert f"| {found.detectable * 100:.2f} ({found.detectable_holm * 100:.2f}) | 2 x 40 |" in row
     assert f"at the strictest step of the correction (5 % / {found.family})" in "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from compact_bench.core.records import RunRecord
-from compact_bench.results.report import ReportFacts, render_results
+from compact_bench.results.report import ReportFacts, render_details, render_results
 from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.markdown import table_markdown
 from compact_bench.results.tables.build import Table, build_table
@@ -86,7 +86,9 @@ def tables(records: list[RunRecord]) -> list[Table]:
 @pytest.fixture(scope="module")
 def text(tables: list[Table], records: list[RunRecord]) -> str:
     """RESULTS.md, and the whole tables, wherever a report puts them."""
-    report = render_results(tables, records, ReportFacts(command="command"))
+    facts = ReportFacts(command="command")
+    pages = render_details(tables, records, facts)
+    report = "\n".join([render_results(tables, records, facts), *pages.values()])
     return "\n".join([report, *(line for table in tables for line in table_markdown(table))])
 
 

@@ -12,7 +12,7 @@ import pytest
 from compact_bench.core.records import RunRecord
 from compact_bench.methods.compact.objective import WeightingConfig
 from compact_bench.methods.registry import method_variants, variant_config
-from compact_bench.results.report import ReportFacts, render_results
+from compact_bench.results.report import ReportFacts, render_details, render_results
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import TableSpec, load_table_spec
@@ -103,8 +103,8 @@ def test_what_the_paper_states_stands_in_the_changes_only() -> None:
     assert table.cells[name, "in_distribution_change"].mean == -0.046
     assert table.cells[name, "out_of_distribution_change"].mean == -0.0551
     assert table.cells[name, "svamp"].reason == "not available"
-    text = render_results([table], ablation_records(), FACTS)
-    start, end = text.index("### Change of mean"), text.index("### In-distribution accuracy")
+    text = render_details([table], ablation_records(), FACTS)["table_5.md"]
+    start, end = text.index("## Change of mean"), text.index("## In-distribution accuracy")
     lines = [n for n, c in enumerate(text) if text.startswith("| Without consensus in the paper", n)]
     assert len(lines) == 1 and start < lines[0] < end
     assert "| -4.60 | -5.51 |" in text[start:end]
@@ -128,31 +128,36 @@ def test_budgets_that_differ_from_the_references_are_told() -> None:
         "COMPACT (released code): 50 optimiser steps (5.00 times the reference's 10) and 400 supervised "
         "tokens (0.40 times the reference's 1,000); five rounds of everything.",
     )
-    text = render_results([table], runs, FACTS)
-    assert text.index("### Cost of training") < text.index("five rounds") < text.index("### Comparisons")
+    text = render_details([table], runs, FACTS)["table_2.md"]
+    assert text.index("## Cost of training") < text.index("five rounds")
 
 
-def test_many_rows_show_their_summary_first_and_the_rest_on_demand() -> None:
+def test_many_rows_keep_the_results_short_and_the_rest_on_pages() -> None:
     records = ablation_records()
     table = build(records)
     text = render_results([table], records, FACTS)
-    assert text.count("<details>") == text.count("</details>") > 5
-    assert (
-        text.index("### Summary") < text.index("### Against the reference") < text.index("<summary>In-dist")
-    )
-    change = text[text.index("### Change of mean") : text.index("### In-distribution accuracy")]
-    assert "<details>" not in change and change.count("| Without ") == 7
-    short = build(all_records((1, 2)), load_table_spec(2), teachers=("alpha", "beta"))
-    assert "<details>" not in render_results([short], all_records((1, 2)), FACTS)
+    assert text.index("### Summary") < text.index("### Comparisons") < text.index("## Caveats")
+    rows = [row for row in table.rows if row.kind == "runs"]
+    summary = text[text.index("### Summary") : text.index("### Comparisons")]
+    assert all(summary.count(f"\n| {row.title} | 2 |") == 1 for row in rows)
+    compared = text[text.index("### Comparisons") : text.index("## Caveats")]
+    assert all(f"\n| {row.title} | " in compared for row in rows if row.name != "compact")
+    assert "In-distribution accuracy" not in text and len(text.splitlines()) < 2 * len(rows) + 80
+    page = render_details([table], records, FACTS)["table_5.md"]
+    change = page[page.index("## Change of mean") : page.index("## In-distribution accuracy")]
+    assert change.count("| Without ") == 7
     for name in ("table", "tabular"):
         latex = tables_latex([table])
-        assert latex.count(rf"\begin{{{name}}}") == latex.count(rf"\end{{{name}}}") == len(table.groups)
+        assert latex.count(rf"\begin{{{name}}}") == latex.count(rf"\end{{{name}}}") > len(table.groups)
 
 
 def test_tables_of_many_rows_are_rectangular() -> None:
-    text = render_results([build(ablation_records())], ablation_records(), FACTS)
+    tables, records = [build(ablation_records())], ablation_records()
+    pages = render_details(tables, records, FACTS).values()
     widths: set[int] = set()
-    for line in text.splitlines():
+    for line in (
+        line for text in (render_results(tables, records, FACTS), *pages) for line in [*text.splitlines(), ""]
+    ):
         if line.startswith("|"):
             widths.add(len(re.findall(r"(?<!\\)\|", line)) - 1)
         elif widths:
@@ -173,4 +178,5 @@ def test_two_tables_in_one_report() -> None:
         "## Table 5.",
     ):
         assert text.count(heading) == 1
-    assert text.count("## Runs") == 1
+    pages = render_details(tables, records, FACTS)
+    assert {"table_2.md", "table_5.md", "comparisons_table_2.md", "comparisons_table_5.md"} <= pages.keys()

@@ -10,7 +10,7 @@ import pytest
 
 from compact_bench.core.records import Question, Rationale, RationaleTruth, RunKey, RunRecord
 from compact_bench.evaluation.probes.truth import truth_scores
-from compact_bench.results.report import ReportFacts, render_results
+from compact_bench.results.report import ReportFacts, render_details, render_results
 from compact_bench.results.report.sections.truth import truth_markdown
 from compact_bench.results.tables.build import build_table
 from compact_bench.results.tables.spec import load_table_spec
@@ -196,16 +196,23 @@ def test_a_mean_over_some_seeds_says_how_many() -> None:
 
 
 def test_the_figure_stands_under_the_section() -> None:
-    def results(truth: Any) -> str:
+    def results(truth: Any, facts: ReportFacts) -> tuple[str, dict[str, str]]:
         key = RunKey("compact", "", "student", "", "lab", "", "lite", 1, {}, 1)
-        own = replace(record("compact", 1, truth), key=key)
-        table = build_table(
-            load_table_spec(2), [own], replace(SUITE, name="lab"), has_truth=truth is not None
-        )
-        return render_results([table], [own], ReportFacts(command="command", figures="docs"))
+        own = [replace(record("compact", 1, truth), key=key)]
+        lab = replace(SUITE, name="lab")
+        tables = [build_table(load_table_spec(2), own, lab, has_truth=truth is not None)]
+        return render_results(tables, own, facts), render_details(tables, own, facts)
 
-    found = results(scores(0.8, 0.5))
+    facts = ReportFacts(command="command", figures="docs")
+    found, pages = results(scores(0.8, 0.5), facts)
     section = found.split("## Do the weights go to the rationales that are right?")[1].split("\n## ")[0]
-    assert "### Truth scores over training" in section and "(docs/truth_over_training.png)" in section
+    assert "(docs/truth_over_training.png)" in section and "(docs/truth.md)" in section
     assert section.index("puts 80.0 %") < section.index("truth_over_training.png")
-    assert "Do the weights go" not in (plain := results(None)) and "Truth scores" not in plain
+    assert "\n|" not in section, "tables stand on the page"
+    page = pages["truth.md"]
+    assert "## Truth scores over training" in page and "(truth_over_training.png)" in page
+    assert "\n| COMPACT (paper) |" in page and "[RESULTS.md](../RESULTS.md)" in page
+    _, beside = results(scores(0.8, 0.5), replace(facts, figures=""))
+    assert "(../truth_over_training.png)" in beside["truth.md"]
+    plain, none = results(None, facts)
+    assert "Do the weights go" not in plain and "Truth scores" not in plain and "truth.md" not in none

@@ -144,7 +144,7 @@ def test_a_score_that_a_method_lacks_is_named_so() -> None:
 def test_shares_are_written_with_three_decimals() -> None:
     table = build([with_truth(record("compact"), truth([0.5, 0.5, 0.9, 0.3, 0.7, 0.8]))], has_truth=True)
     lines = table_markdown(table)
-    group = lines[lines.index("### Truth scores: do the weights go to right rationales?") :]
+    group = lines[lines.index("## Truth scores: do the weights go to right rationales?") :]
     assert any(line.startswith("| COMPACT (paper) | 1 | 0.617 [") for line in group)
     assert next(line for line in group if line.startswith("| Row |")).count("|") == 9
     assert ",weight_on_right,truth,share,0.616666" in tables_csv([table])

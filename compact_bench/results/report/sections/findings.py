@@ -4,86 +4,115 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compact_bench.results.report.markdown import (
-    VERDICT_LEGEND,
-    escaped,
-    folded,
-    uncompared_sentences,
-    verdict_grid,
-)
+from compact_bench.results.report.markdown import escaped, grid, uncompared_sentences
+from compact_bench.results.stats import ALPHA, POWER
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
-PAIRS_IN_A_SENTENCE = 6
-SENTENCES_SHOWN = 24
+NAMES_IN_A_SENTENCE = 12
 
 
 def findings_markdown(table: Table) -> list[str]:
-    """Sentences for the planned comparisons, what they could have detected, and the controls.
+    """The verdict: for each planned row and group, which rows it is above, below or not shown to differ from.
 
     Returns:
-        Lines below the section's heading, pair by pair, so that the first pair's groups stand together;
-        none of a table that compares nothing.
+        Lines below the section's heading; none for a table that compares nothing.
     """
     planned = [c for c in table.comparisons if c.in_words]
+    measured = [c for c in planned if c.effect is not None]
     if not planned:
         return []
     lines = [SMOKE_NOTE, ""] if table.profile == "smoke" else []
-    uncompared = [f"- {escaped(text)}" for text in uncompared_sentences(planned)]
-    pairs = list(dict.fromkeys((c.row, c.against) for c in planned))
-    measured = sorted(
-        (c for c in planned if c.effect is not None), key=lambda c: pairs.index((c.row, c.against))
-    )
     for row in dict.fromkeys(c.row for c in measured):
-        own = [c for c in measured if c.row == row]
-        many = len({c.against for c in own}) > PAIRS_IN_A_SENTENCE
-        lines += [*(_as_grid(own) if many else [_in_short(own)]), ""]
+        of_row = [c for c in measured if c.row == row]
+        rows = len({c.against for c in of_row})
+        count = f"{rows} rows" if rows > 1 else "1 row"
+        lines += [f"**{escaped(of_row[0].row_title)}** compared with {count}:", ""]
+        for group in dict.fromkeys(c.group for c in of_row):
+            verdict = _verdict([c for c in of_row if c.group == group])
+            lines.append(f"- {escaped(f'{group}: {verdict}.')}")
+        lines.append("")
     if measured:
-        lines += [
-            "In full, with differences of mean accuracy in percentage points (pp) and 95 % intervals in "
-            "brackets; above or below is said only where the interval leaves out 0 and a paired permutation "
-            f"test agrees after Holm's correction over all {measured[0].family} comparisons of the table:",
-            "",
-        ]
-    sentences = [f"- {escaped(c.sentence)}" for c in measured]
-    fold = len(sentences) > SENTENCES_SHOWN
-    lines += folded(f"{len(sentences)} comparisons in words", sentences) if fold else sentences
-    lines += ["", *uncompared] if fold and uncompared else uncompared
-    precise = [c.detectable_sentence for c in measured if c.tells_detectable]
-    if precise:
-        lines += [
-            "",
-            "What the table could have detected. This, like every p value here, is conditional on the seeds "
-            "that were run; how much the seeds themselves differ is said apart.",
-            "",
-            *(f"- {escaped(text)}" for text in precise),
-        ]
-    if table.controls:
-        lines += [
-            "",
-            "Controls: pairs whose difference is known beforehand, planned as a check of the table itself. "
-            "They are no part of the family of Holm's correction.",
-            "",
-            *(f"- {escaped(control.sentence)}" for control in table.controls),
-        ]
-    return lines
+        lines.append(
+            "Differences are of mean accuracy, in percentage points (pp). A row is called above or below "
+            "another only where the 95 % interval leaves out 0 and a paired permutation test agrees after "
+            f"Holm's correction over all {measured[0].family} comparisons of the table."
+        )
+    missing = [f"- {escaped(text)}" for text in uncompared_sentences(planned)]
+    return [*lines, *([""] if measured and missing else []), *missing]
 
 
-def _as_grid(comparisons: Sequence[Comparison]) -> list[str]:
-    """One row's verdicts against many others."""
-    title = escaped(comparisons[0].row_title)
-    return [f"**{title}** minus the row. {VERDICT_LEGEND}", "", *verdict_grid(comparisons)]
-
-
-def _in_short(comparisons: Sequence[Comparison]) -> str:
-    """One row's verdicts: "**A**: against B above (ID) and no difference shown (OOD); against C ..."."""
+def _verdict(comparisons: Sequence[Comparison]) -> str:
+    """One row on one group: "above A by 2.1 pp and B by 3.0 pp. Not shown to differ from C"."""
     parts = []
-    for against in dict.fromkeys(c.against_title for c in comparisons):
-        own = [c for c in comparisons if c.against_title == against]
-        verdicts = [
-            f"{verdict} ({', '.join(c.group for c in own if c.verdict == verdict)})"
-            for verdict in dict.fromkeys(c.verdict for c in own)
-        ]
-        parts.append(f"against {against} {' and '.join(verdicts)}")
-    return f"**{escaped(comparisons[0].row_title)}**: {escaped('; '.join(parts))}."
+    for verdict in ("above", "below"):
+        sides = [c for c in comparisons if c.verdict == verdict]
+        if sides:
+            sizes = [f"{c.against_title} by {abs(c.effect or 0.0) * 100:.1f} pp" for c in sides]
+            parts.append(f"{verdict} {_listed(sizes)}")
+    equal = [c.against_title for c in comparisons if not c.shown]
+    if equal:
+        parts.append(f"not shown to differ from {_listed(equal)}")
+    return ". ".join([parts[0], *(part[0].upper() + part[1:] for part in parts[1:])])
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > NAMES_IN_A_SENTENCE:
+        names = [*names[: NAMES_IN_A_SENTENCE - 1], f"{len(names) - NAMES_IN_A_SENTENCE + 1} more"]
+    # A title may itself hold a comma ("Equal weights, with consistency").
+    comma = "; " if any("," in name for name in names) else ", "
+    return f"{comma.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def detectable_markdown(table: Table) -> list[str]:
+    """How small a difference the table can detect: by group, the range over the pairs that are to say so."""
+    planned = [c for c in table.comparisons if c.tells_detectable and c.effect is not None]
+    if not planned:
+        return []
+    rows = []
+    for group in dict.fromkeys(c.group for c in planned):
+        pairs = [c for c in planned if c.group == group]
+        values = zip(*((c.detectable, c.detectable_holm, c.seed_sd) for c in pairs), strict=True)
+        counts = dict.fromkeys(c.counts.removeprefix("n = ") for c in pairs)
+        rows.append([group, str(len(pairs)), " or ".join(counts), *map(_range, values)])
+    level = f"{ALPHA * 100:.0f} %"
+    return [
+        f"The smallest difference that the test detects with {POWER * 100:.0f} % power at a two-sided "
+        f"{level}, and at the strictest step of Holm's correction ({level} / {planned[0].family}), in pp. "
+        "Like every p value here, it is conditional on the seeds that were run; the last column is the "
+        "standard deviation of the difference over them.",
+        "",
+        *grid(["Group", "Pairs", "n of a pair", "Detectable", "Detectable, Holm", "Seed SD"], rows),
+    ]
+
+
+def _range(values: Sequence[float | None]) -> str:
+    known = sorted(value * 100 for value in values if value is not None)
+    if not known:
+        return "none"
+    low, high = f"{known[0]:.1f}", f"{known[-1]:.1f}"
+    text = low if low == high else f"{low} to {high}"
+    return text if len(known) == len(values) else f"{text} (none for {len(values) - len(known)})"
+
+
+def controls_markdown(table: Table) -> list[str]:
+    """What the controls showed; none where the table has none."""
+    if not table.controls:
+        return []
+    return [
+        "Controls are pairs whose difference is known beforehand: they check the table itself, and Holm's "
+        "correction does not count them.",
+        "",
+        *(f"- {escaped(control.sentence)}" for control in table.controls),
+    ]
+
+
+def sentences_markdown(table: Table) -> list[str]:
+    """The planned comparisons, and what each could have detected, a sentence each: pair by pair."""
+    planned = [c for c in table.comparisons if c.in_words and c.effect is not None]
+    pairs = list(dict.fromkeys((c.row, c.against) for c in planned))
+    planned.sort(key=lambda c: pairs.index((c.row, c.against)))
+    lines = [f"- {escaped(c.sentence)}" for c in planned]
+    precise = [f"- {escaped(c.detectable_sentence)}" for c in planned if c.tells_detectable]
+    return [*lines, *(["", "What the table could have detected:", "", *precise] if precise else [])]

@@ -9,15 +9,11 @@ from compact_bench.core.records import RunRecord
 from compact_bench.results.report.markdown import escaped
 
 VOLATILE = ("started", "finished", "seconds", "times", "suite_notes", "request")
-"""Provenance that differs between any two runs, or stands elsewhere in the report."""
+"""Provenance that differs between any two runs, or is shown elsewhere in the report."""
 
 
 def provenance_markdown(runs: Sequence[RunRecord]) -> list[str]:
-    """What all runs share once; then, for what differs, every value with its runs.
-
-    Args:
-        runs: in the order in which they are listed.
-    """
+    """What all runs share, once; then, for what differs, every value with its runs."""
     facts = [
         flat({name: value for name, value in run.provenance.items() if name not in VOLATILE}) | _paths(run)
         for run in runs
@@ -41,7 +37,7 @@ def provenance_markdown(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _paths(run: RunRecord) -> dict[str, str]:
-    """What computed a run's training steps and evaluations, with the reason where it is not the fast way."""
+    """What computed a run's training steps and evaluations; the reason where it was not the fastest way."""
     step = run.training.get("extra", {}).get("step")
     training = "none"
     if step is not None:

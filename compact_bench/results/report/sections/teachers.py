@@ -1,4 +1,4 @@
-"""What teachers are measured to be like, as tables; for RESULTS.md and for a suite's card."""
+"""Measured facts about teachers as tables, for a report and for `show` of a suite."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class FactTable:
 
 
 def teacher_tables(facts: Mapping[str, Any]) -> tuple[FactTable, FactTable]:
-    """How right each teacher is and how it talks; and how often two of them disagree.
+    """How often each teacher is right and how it writes; and how often two of them disagree.
 
     Args:
         facts: what `teacher_statistics.teacher_facts` gave, or a record's copy of it.
     """
     teachers: Mapping[str, Mapping[str, Any]] = facts["teachers"]
-    families = list(dict.fromkeys(name for own in teachers.values() for name in own["by_family"]))
+    families = list(dict.fromkeys(name for measured in teachers.values() for name in measured["by_family"]))
     head = ("Teacher", "Really right, %", *(f"{name}, %" for name in families), "Right by last answer, %")
     rows = tuple(
         (
             name,
-            _percent(own["really_right"]),
-            *(_percent(own["by_family"].get(family)) for family in families),
-            _percent(own["right_by_last_answer"]),
-            *(_number(own[key]) for key in ("mean_words", "mean_steps", "mean_first_wrong_step")),
+            _percent(measured["really_right"]),
+            *(_percent(measured["by_family"].get(family)) for family in families),
+            _percent(measured["right_by_last_answer"]),
+            *(_number(measured[key]) for key in ("mean_words", "mean_steps", "mean_first_wrong_step")),
         )
-        for name, own in teachers.items()
+        for name, measured in teachers.items()
     )
     names = list(teachers)
     disagreement = tuple(
@@ -61,21 +61,13 @@ def teacher_tables(facts: Mapping[str, Any]) -> tuple[FactTable, FactTable]:
 
 
 def majority_sentence(facts: Mapping[str, Any]) -> str:
-    """How often a wrong answer has more teachers than the right one.
-
-    Args:
-        facts: as in `teacher_tables`.
-    """
+    """How often a wrong answer has more teachers than the right one; `facts` as in `teacher_tables`."""
     share = _percent(facts["majority_wrong"])
     return f"A wrong answer is stated by more teachers than the right one on {share} % of the questions."
 
 
 def teachers_markdown(facts: Mapping[str, Any]) -> list[str]:
-    """The tables and the sentence as lines of Markdown.
-
-    Args:
-        facts: as in `teacher_tables`.
-    """
+    """The tables and the sentence as lines of Markdown; `facts` as in `teacher_tables`."""
     lines: list[str] = []
     for table in teacher_tables(facts):
         lines += [f"{table.title}.", "", *grid(table.head, table.rows), ""]
@@ -83,8 +75,8 @@ def teachers_markdown(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _pair(facts: Mapping[str, Any], first: str, second: str) -> float | None:
-    found: Mapping[str, float] = facts["disagreement"]
-    return found.get(f"{first}+{second}", found.get(f"{second}+{first}"))
+    shares: Mapping[str, float] = facts["disagreement"]
+    return shares.get(f"{first}+{second}", shares.get(f"{second}+{first}"))
 
 
 def _percent(share: float | None) -> str:

@@ -8,22 +8,18 @@ from compact_bench.results.tuning import Trial, TunedRow, Tuning
 
 
 def tuning_markdown(tuning: Tuning) -> list[str]:
-    """Grid, trials and choices, below the section's heading.
-
-    Args:
-        tuning: the trials.
-    """
+    """How trials are made and judged, every trial's value, and the chosen rates."""
     rates = ", ".join(f"{rate:g}" for rate in tuning.rates)
     count = len(tuning.rates)
     trials = "1 trial" if count == 1 else f"{count} trials"
     lines = [
         f"Every row that trains had {trials}: one at each learning rate of the same grid ({rates}), under "
-        f"seed {tuning.seed}. A trial trains as the row's runs do, is judged on the validation split, and "
-        "evaluates no benchmark. Rows that train nothing have nothing to tune.",
+        f"seed {tuning.seed}. A trial trains as the row's runs do, is judged on the validation split and "
+        "evaluates no benchmark. Rows that train nothing are not tuned.",
         "",
         "The numbers are nats per gold-answer token on the validation split, the mean of "
-        f"{' and '.join(tuning.judged_by) or 'what was measured'}; the same values choose the best single "
-        "teacher. The rate of the lowest is chosen; of equal ones, the smaller rate.",
+        f"{' and '.join(tuning.judged_by) or 'what was measured'}; the best single teacher is chosen by the "
+        "same values. The rate with the lowest value is chosen; of equal values, the smaller rate.",
         "",
     ]
     reasons = Reasons()
@@ -59,11 +55,11 @@ def _chosen(row: TunedRow) -> str:
 
 
 def _notes(tuning: Tuning) -> list[str]:
-    found = []
+    notes = []
     if any(row.at_edge for row in tuning.rows):
-        found.append("Edge: the chosen rate is the grid's lowest or highest; a wider grid may do better.")
+        notes.append("Edge: the chosen rate is the grid's lowest or highest; a wider grid may do better.")
     if any(row.finished and not row.judged for row in tuning.rows):
-        found.append("Untuned: no trial of the row has a value, so its runs keep the profile's rate.")
+        notes.append("Untuned: no trial of the row has a value, so its runs keep the profile's rate.")
     if any(row.chosen is None for row in tuning.rows):
-        found.append("Not yet: trials are missing, so the row is not run.")
-    return found
+        notes.append("Not yet: trials are missing, so the row is not run.")
+    return notes
