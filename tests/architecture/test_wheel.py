@@ -13,7 +13,7 @@ import pytest
 from tests.architecture.sources import ROOT
 
 DATA_SUFFIXES = {
-    ".jinja", ".json", ".jsonl", ".py", ".safetensors", ".toml", ".txt", ".typed", ".yaml", ".yml",
+    ".jinja", ".json", ".jsonl", ".py", ".pyi", ".safetensors", ".toml", ".txt", ".typed", ".yaml", ".yml",
 }  # fmt: skip
 
 
