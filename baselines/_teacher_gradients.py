@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from compact_bench import (
-    AllBranches,
     EncodedQuestion,
     NumericalError,
     Reduction,
@@ -19,6 +18,7 @@ from compact_bench import (
     Student,
     SupervisedConfig,
     TrainSettings,
+    all_branches,
     branch_losses,
     branch_rows,
     derive_seed,
@@ -67,7 +67,7 @@ class TeacherLosses(StepLoss):
 
 
 @dataclass
-class TeacherGradients(AllBranches):
+class TeacherGradients:
     """Per-teacher losses whose gradients a rule combines, once per optimiser step.
 
     Attributes:
@@ -84,6 +84,8 @@ class TeacherGradients(AllBranches):
     _step: int = field(default=0, init=False, repr=False)
     _found: list[TeacherLosses] = field(default_factory=list, init=False, repr=False)
     _gradients: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    encode = all_branches
 
     @classmethod
     def of(

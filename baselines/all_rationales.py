@@ -10,7 +10,6 @@ from compact_bench import (
     Claim,
     EncodedQuestion,
     FitReport,
-    InnerBranches,
     MethodCard,
     Question,
     RunContext,
@@ -18,6 +17,7 @@ from compact_bench import (
     Student,
     SupervisedConfig,
     SupervisedObjective,
+    inner_branches,
     train,
 )
 
@@ -34,11 +34,13 @@ class AllRationalesConfig(SupervisedConfig):
 
 
 @dataclass(frozen=True)
-class _Examples(InnerBranches):
+class _Examples:
     """The loss of examples, each a question with one of its rationales; `counts`: examples per question."""
 
     inner: SupervisedObjective
     counts: Mapping[str, int] = field(repr=False)
+
+    encode = inner_branches
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the examples; a rationale's weight in the table is its share of its question."""

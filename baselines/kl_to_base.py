@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from compact_bench import (
-    AllBranches,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -25,6 +24,7 @@ from compact_bench import (
     Student,
     SupervisedConfig,
     TrainSettings,
+    all_branches,
     branch_hidden,
     branch_rows,
     reduced_losses,
@@ -99,13 +99,15 @@ def label_divergences(
 
 
 @dataclass
-class KLToBaseObjective(AllBranches):
+class KLToBaseObjective:
     """Uniform supervised loss + beta * divergence, both reduced over a branch's labels and averaged alike."""
 
     train: TrainSettings
     beta: float
     reduction: Reduction
     start: Student | None = field(repr=False)
+
+    encode = all_branches
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """One forward pass of the student and one of its start."""

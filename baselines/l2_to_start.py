@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from compact_bench import (
     EncodedQuestion,
     FitReport,
-    InnerBranches,
     MethodCard,
     NonNegative,
     Question,
@@ -20,6 +19,7 @@ from compact_bench import (
     SupervisedConfig,
     SupervisedObjective,
     adapted_layers,
+    inner_branches,
     train,
     trained_weights,
 )
@@ -56,12 +56,14 @@ def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
 
 
 @dataclass
-class L2Objective(InnerBranches):
+class L2Objective:
     """An objective plus alpha/2 * squared distance from the start, once per optimiser step."""
 
     inner: SupervisedObjective
     alpha: float
     start: Mapping[str, Tensor] = field(repr=False)
+
+    encode = inner_branches
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """The passes of a step have shares that sum to 1, and so has the penalty."""

@@ -15,7 +15,6 @@ from compact_bench import (
     EncodedBranch,
     EncodedQuestion,
     FitReport,
-    InnerBranches,
     MethodCard,
     Question,
     Rate,
@@ -27,6 +26,7 @@ from compact_bench import (
     answer_branches,
     branch_hidden,
     derive_seed,
+    inner_branches,
     label_values,
     restore,
     schedule_steps,
@@ -87,7 +87,7 @@ class GivenWeights:
 
 
 @dataclass
-class PilotObjective(InnerBranches):
+class PilotObjective:
     """Trains phi beside a student that learns sum_k softmax(phi)_k L_k.
 
     Attributes:
@@ -104,6 +104,8 @@ class PilotObjective(InnerBranches):
     _student: Student | None = field(default=None, init=False, repr=False)
     _chosen: list[EncodedQuestion] = field(default_factory=list, init=False, repr=False)
     _step: int = field(default=0, init=False, repr=False)
+
+    encode = inner_branches
 
     def phi(self, teachers: Sequence[str]) -> Tensor:
         """Float[Tensor, "teachers"], float64, without gradient."""

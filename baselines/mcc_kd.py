@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor
 
 from compact_bench import (
-    AllBranches,
     Claim,
     EncodedBranch,
     EncodedQuestion,
@@ -26,6 +25,7 @@ from compact_bench import (
     Strict,
     Student,
     TrainSettings,
+    all_branches,
     branch_hidden,
     branch_rows,
     draw_teacher,
@@ -81,11 +81,13 @@ class _DiversePair:
 
 
 @dataclass(frozen=True)
-class PairObjective(AllBranches):
+class PairObjective:
     """Mean supervised loss of a question's one or two branches, and alpha times the KL between two."""
 
     config: MccKdConfig
     train: TrainSettings
+
+    encode = all_branches
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""

@@ -12,7 +12,6 @@ from pydantic import Field
 from compact_bench import (
     EncodedQuestion,
     FitReport,
-    InnerBranches,
     MethodCard,
     NonNegative,
     Question,
@@ -23,6 +22,7 @@ from compact_bench import (
     SupervisedConfig,
     SupervisedObjective,
     derive_seed,
+    inner_branches,
     train,
 )
 
@@ -48,7 +48,7 @@ class ReplayConfig(SupervisedConfig):
 
 
 @dataclass
-class ReplayObjective(InnerBranches):
+class ReplayObjective:
     """(sum of questions' losses + sum of replayed turns' losses) / ((1 + ratio) * questions).
 
     Attributes:
@@ -63,6 +63,8 @@ class ReplayObjective(InnerBranches):
     mark: str
     turns: Sequence[EncodedQuestion] = field(repr=False)
     _step: int = field(default=0, init=False, repr=False)
+
+    encode = inner_branches
 
     def begin_step(self, step: int, total: int) -> None:
         """Keep the step, on which draws depend."""

@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from compact_bench import (
-    AllBranches,
     EncodedQuestion,
     FitReport,
     MethodCard,
@@ -24,6 +23,7 @@ from compact_bench import (
     Student,
     SupervisedConfig,
     TrainSettings,
+    all_branches,
     branch_losses,
     branch_rows,
     train,
@@ -50,7 +50,7 @@ def uncertainty_loss(losses: Tensor, log_variances: Tensor) -> Tensor:
 
 
 @dataclass
-class UncertaintyObjective(AllBranches):
+class UncertaintyObjective:
     """Mean over questions of `uncertainty_loss` over their teachers.
 
     Attributes:
@@ -63,6 +63,8 @@ class UncertaintyObjective(AllBranches):
     rate: float
     reduction: Reduction
     parameters: dict[str, nn.Parameter] = field(repr=False)
+
+    encode = all_branches
 
     def log_variance(self, teacher: str) -> Tensor:
         """s of a teacher, with gradient."""

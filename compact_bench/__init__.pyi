@@ -91,13 +91,13 @@ from .training.loss.terms import consistency_loss as consistency_loss
 from .training.loss.terms import span_log_probs as span_log_probs
 from .training.loss.terms import symmetric_kl as symmetric_kl
 from .training.loss.terms import token_log_losses as token_log_losses
-from .training.objectives import AllBranches as AllBranches
 from .training.objectives import Chooser as Chooser
-from .training.objectives import InnerBranches as InnerBranches
 from .training.objectives import SelectedBranches as SelectedBranches
 from .training.objectives import SupervisedConfig as SupervisedConfig
 from .training.objectives import SupervisedObjective as SupervisedObjective
+from .training.objectives import all_branches as all_branches
 from .training.objectives import draw_teacher as draw_teacher
+from .training.objectives import inner_branches as inner_branches
 from .training.objectives import keep_teachers as keep_teachers
 from .training.optimiser import schedule_steps as schedule_steps
 from .training.protocol import CombinesGradients as CombinesGradients

@@ -83,24 +83,24 @@ class SupervisedConfig(Strict):
         return SupervisedObjective(context.settings.train, teachers, self.sft_reduction, weights)
 
 
-class AllBranches:
-    """Base of an objective on all rationales of a question: `train` and `loss` are its own."""
-
-    train: TrainSettings
-
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of all teachers."""
-        return encode_question(student, question, max_length_tokens=self.train.max_length_tokens)
+class _Trains(Protocol):
+    @property
+    def train(self) -> TrainSettings: ...
 
 
-class InnerBranches:
-    """Base of an objective that alters the loss of another one, `inner`, on the same branches."""
+class _Wraps(Protocol):
+    @property
+    def inner(self) -> Objective: ...
 
-    inner: Objective
 
-    def encode(self, student: Student, question: Question) -> EncodedQuestion:
-        """Branches of the inner objective."""
-        return self.inner.encode(student, question)
+def all_branches(objective: _Trains, student: Student, question: Question) -> EncodedQuestion:
+    """Branches of all teachers; `encode = all_branches` in the class of an objective that has `train`."""
+    return encode_question(student, question, max_length_tokens=objective.train.max_length_tokens)
+
+
+def inner_branches(objective: _Wraps, student: Student, question: Question) -> EncodedQuestion:
+    """Branches of the objective within; `encode = inner_branches` in the class of one that has `inner`."""
+    return objective.inner.encode(student, question)
 
 
 class Chooser(Protocol):
@@ -140,7 +140,7 @@ def draw_teacher(options: Sequence[str], seed: int, step: int, question_id: str)
 
 
 @dataclass
-class SelectedBranches(InnerBranches):
+class SelectedBranches:
     """An objective on the branches that a chooser takes; the others are not computed.
 
     A question of which nothing may be used counts with loss 0 in its step's mean. A forward pass without
@@ -155,6 +155,8 @@ class SelectedBranches(InnerBranches):
     chooser: Chooser
     _step: int = field(default=0, repr=False)
     _total: int = field(default=1, repr=False)
+
+    encode = inner_branches
 
     def begin_step(self, step: int, total: int) -> None:
         """Keep what the chooser is told."""

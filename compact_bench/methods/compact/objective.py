@@ -26,7 +26,7 @@ from compact_bench.training.branches import EncodedBranch, EncodedQuestion
 from compact_bench.training.loss.forward import branch_hidden
 from compact_bench.training.loss.head import HeadValues, branch_values
 from compact_bench.training.loss.terms import consistency_loss, span_log_probs
-from compact_bench.training.objectives import AllBranches
+from compact_bench.training.objectives import all_branches
 from compact_bench.training.protocol import StepLoss
 
 
@@ -113,7 +113,7 @@ class QuestionResult:
 
 
 @dataclass(frozen=True)
-class PaperObjective(AllBranches):
+class PaperObjective:
     """COMPACT's loss by the paper: sum_k alpha_k (L_SFT,k + lambda * L_MCon,k).
 
     Attributes:
@@ -125,6 +125,8 @@ class PaperObjective(AllBranches):
     config: WeightingConfig
     train: TrainSettings
     thinking_ids: tuple[int, ...]
+
+    encode = all_branches
 
     @classmethod
     def for_student(cls, student: Student, config: WeightingConfig, train: TrainSettings) -> PaperObjective:
