@@ -19,9 +19,7 @@ class PlannedRow:
 
     Attributes:
         name: unique name; the label of the row's runs ("single_teacher[gpt-4o]").
-        title: as shown.
         kind: see `RowSpec`; "extra" is a method that has runs and no row of its own.
-        method, variant: of the row's runs.
         planned: whether the profile runs it; another row is shown only where it has runs.
     """
 
@@ -38,7 +36,6 @@ class RowRuns:
     """A row and its runs.
 
     Attributes:
-        row: the row.
         runs: finished runs by seed.
         others: failed and unsupported runs.
         same_as: for the best single teacher, the row it repeats; else "".
@@ -86,17 +83,15 @@ def expand_rows(
     rows: list[PlannedRow] = []
     for row in spec.rows:
         planned = row.planned_in(profile, has_truth)
-        if row.kind == "each_teacher":
-            for teacher in teachers:
-                variant, title = teacher + row.suffix, row.title.replace("{variant}", teacher)
-                name = row_label(row.method, variant)
-                rows.append(PlannedRow(name, title, row.kind, row.method, variant, planned))
-        elif row.kind == "best_teacher":
+        if row.kind == "best_teacher":
             name = row_label(row.method, "best" + row.suffix)
             rows.append(PlannedRow(name, row.title, row.kind, row.method, planned=planned))
-        else:
-            name = row_label(row.method, row.suffix)
-            rows.append(PlannedRow(name, row.title, row.kind, row.method, row.suffix, planned))
+            continue
+        for teacher in teachers if row.kind == "each_teacher" else ("",):
+            variant = teacher + row.suffix
+            title = row.title.replace("{variant}", teacher) if teacher else row.title
+            name = row_label(row.method, variant)
+            rows.append(PlannedRow(name, title, row.kind, row.method, variant, planned))
     return rows
 
 
@@ -132,7 +127,6 @@ def fill_rows(
     """Every row with its runs; rows without any say why, methods without a row get one at the end.
 
     Args:
-        spec: the table.
         records: runs of one suite and profile, under one set of settings.
         teachers: names, in the suite's order; teachers that only records know follow.
         profile, has_truth: see `expand_rows`.
@@ -179,13 +173,11 @@ def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Seque
     return list(dict.fromkeys([*teachers, *recorded]))
 
 
-def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str = "") -> RowRuns:
+def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str) -> RowRuns:
     runs = {r.key.seed: r for r in records if r.status == "done"}
     others = tuple(r for r in records if r.status != "done")
-    note = ""
-    if runs and others:
-        missing = "; ".join(f"seed {r.key.seed} {_status_text(r)}" for r in others)
-        note = f"{row.title}: {missing}."
+    missing = "; ".join(f"seed {r.key.seed} {_status_text(r)}" for r in others)
+    note = f"{row.title}: {missing}." if runs and others else ""
     return RowRuns(row, runs, others, note=note, problem=problem)
 
 
@@ -198,13 +190,11 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
         and row.row.method == template.method
         and _suffix_of(spec, row.row.variant) == template.suffix
     }
-    chosen = choose_teacher(
-        spec.selection, {name: list(row.runs.values()) for name, row in candidates.items()}
-    )
+    runs = {name: list(row.runs.values()) for name, row in candidates.items()}
+    chosen = choose_teacher(spec.selection, runs)
     if chosen is None:
-        measured = any(row.runs for row in candidates.values())
-        return replace(best, problem="no validation nats" if measured else "no teacher run yet")
-    finished = sum(1 for row in candidates.values() if row.runs)
+        return replace(best, problem="no validation nats" if any(runs.values()) else "no teacher run yet")
+    finished = sum(map(bool, runs.values()))
     among = "" if finished == len(candidates) else f" among the {finished} of {len(candidates)} that were run"
     source = candidates[chosen]
     title = f"{best.row.title} ({chosen})"
