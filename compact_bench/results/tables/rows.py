@@ -70,16 +70,10 @@ def _status_text(record: RunRecord) -> str:
     return f"{record.status}: {lines[0] if lines else 'no reason given'}"
 
 
-def expand_rows(
-    spec: TableSpec, teachers: Sequence[str], profile: str | None = None, has_truth: bool = False
+def _expanded(
+    spec: TableSpec, teachers: Sequence[str], profile: str | None, has_truth: bool
 ) -> list[PlannedRow]:
-    """The rows of a table, one per teacher where the table says so.
-
-    Args:
-        spec, teachers: the table, and names in the suite's order.
-        profile: decides which rows are planned; None plans all.
-        has_truth: whether it is known which rationales are right.
-    """
+    """The rows of a table, one per teacher where the table says so."""
     rows: list[PlannedRow] = []
     for row in spec.rows:
         planned = row.planned_in(profile, has_truth)
@@ -129,20 +123,23 @@ def fill_rows(
     Args:
         records: runs of one suite and profile, under one set of settings.
         teachers: names, in the suite's order; teachers that only records know follow.
-        profile, has_truth: see `expand_rows`.
+        profile: decides which rows are planned; None plans all.
+        has_truth: whether it is known which rationales are right.
         problems: name of a row or method -> why it can have no runs.
 
     Raises:
         ConfigError: two records claim the same method, variant and seed.
     """
     by_run = _by_run(records)
-    rows = expand_rows(spec, _all_teachers(spec, records, teachers), profile, has_truth)
+    rows = _expanded(spec, _all_teachers(spec, records, teachers), profile, has_truth)
     known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
     extra = sorted(set(by_run) - known)
     rows += [PlannedRow(row_label(m, v), row_label(m, v), "extra", m, v) for m, v in extra]
-    why = {row.name: (problems or {}).get(row.name) or (problems or {}).get(row.method, "") for row in rows}
+    why = problems or {}
     filled = [
-        _with_runs(row, by_run.get((row.method, row.variant), []), why[row.name])
+        _with_runs(
+            row, by_run.get((row.method, row.variant), []), why.get(row.name) or why.get(row.method, "")
+        )
         for row in rows
         if row.planned or (row.method, row.variant) in by_run
     ]
