@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.core.errors import ConfigError
@@ -17,6 +17,7 @@ from compact_bench.methods.registry import (
 )
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.comparisons import Comparison, compare, corrected
+from compact_bench.results.tables.rows import RowRuns
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,11 @@ class JudgedClaim:
 
     Attributes:
         method: registry name of the method whose card makes the claim.
-        title: of the method's row.
-        claim: the claim; None where the method has none.
+        claim: None where the method has none.
         status: "reproduced" where the interval of the difference and the corrected test both put the row on
             the claimed side, "not reproduced" where they do not, "untested" where runs lack, "no reference"
             where the method's source makes no claim that rows can show.
-        comparison: the difference that was measured, or None.
+        comparison: the difference that was measured.
         reason: why it is untested or has no reference, or "".
         table: number of the table that shows it.
         selector: what selects its rows on the command line.
@@ -54,17 +54,15 @@ def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
     judged_claims = [judged for name in method_names() for judged in _of_method(name, tables)]
     tested = [judged.comparison for judged in judged_claims if judged.comparison is not None]
     settled = iter(corrected(tested))
-    return tuple(_judged(judged, settled) for judged in judged_claims)
 
+    def with_status(judged: JudgedClaim) -> JudgedClaim:
+        if judged.comparison is None or judged.claim is None:
+            return judged
+        comparison = next(settled)
+        shown = comparison.verdict == judged.claim.expected
+        return replace(judged, comparison=comparison, status="reproduced" if shown else "not reproduced")
 
-def _judged(judged: JudgedClaim, settled: Iterator[Comparison]) -> JudgedClaim:
-    if judged.comparison is None or judged.claim is None:
-        return judged
-    comparison = next(settled)
-    effect = comparison.effect or 0.0
-    on_side = effect > 0.0 if judged.claim.expected == "above" else effect < 0.0
-    status: Reproduction = "reproduced" if comparison.shown and on_side else "not reproduced"
-    return replace(judged, comparison=comparison, status=status)
+    return tuple(map(with_status, judged_claims))
 
 
 def _of_method(name: str, tables: Sequence[Table]) -> list[JudgedClaim]:
@@ -84,20 +82,15 @@ def _of_method(name: str, tables: Sequence[Table]) -> list[JudgedClaim]:
 
 def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> JudgedClaim:
     names = (claim.row or name, claim.against)
-    table = _table_of(names, tables)
-    rows = {row.row.name: row for row in table.filled}
-    for other in tables:
-        for row in other.filled:
-            if row.row.name not in rows or (row.runs and not rows[row.row.name].runs):
-                rows[row.row.name] = row
-    judged = JudgedClaim(
-        name,
-        title,
-        claim,
-        "untested",
-        table=table.number,
-        selector=tuple(dict.fromkeys(selector(one) for one in names)),
-    )
+    # The first table that has all of these rows, or else the first.
+    whole = (table for table in tables if {row.row.name for row in table.filled}.issuperset(names))
+    table = next(whole, tables[0])
+    rows: dict[str, RowRuns] = {}
+    for row in (row for some in (table, *tables) for row in some.filled):
+        if row.row.name not in rows or (row.runs and not rows[row.row.name].runs):
+            rows[row.row.name] = row
+    selectors = tuple(dict.fromkeys(map(selector, names)))
+    judged = JudgedClaim(name, title, claim, "untested", table=table.number, selector=selectors)
     strange = [one for one in names if one not in rows]
     if strange:
         return replace(judged, reason=f"no runs of {' and '.join(strange)}")
@@ -106,12 +99,6 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
     group, benchmarks = table.compared[claim.group]
     found = compare(rows[names[0]], rows[names[1]], group.short or group.title, benchmarks)
     return replace(judged, reason=found.reason) if found.effect is None else replace(judged, comparison=found)
-
-
-def _table_of(names: Sequence[str], tables: Sequence[Table]) -> Table:
-    """The first table that has all of these rows, or else the first."""
-    every = ((table, {row.row.name for row in table.filled}) for table in tables)
-    return next((table for table, rows in every if rows.issuperset(names)), tables[0])
 
 
 def selector(row: str) -> str:

@@ -49,19 +49,15 @@ PANEL_INCHES = (5.6, 4.6)
 HEAD_INCHES = 0.42
 LEAST_SPAN = 0.04
 """Height of a panel in its values: what differs by less is not to look like a difference."""
+# From the middle of the label's left side, so that it crosses no other label.
+LABEL_LINE = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 1, "shrinkB": 0, "relpos": (0.0, 0.5)}
 LABEL_GAP = 0.058
 """Least distance of two labels, as a share of a panel's height."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One measured value of a line.
-
-    Attributes:
-        x: where.
-        mean: the value.
-        low, high: its interval, or None.
-    """
+    """One measured value of a line, with its interval where it has one."""
 
     x: float
     mean: float
@@ -74,7 +70,6 @@ class Line:
     """One line of a panel.
 
     Attributes:
-        label: as shown at its end.
         points: in the order of x; a value that is not there is left out.
         style: number of its colour, marker and dashes; the same thing has the same one in every panel.
     """
@@ -86,12 +81,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line that says what a value means ("no better than chance").
-
-    Attributes:
-        y: the value.
-        label: as shown.
-    """
+    """A horizontal line that says what a value means ("no better than chance")."""
 
     y: float
     label: str
@@ -102,11 +92,9 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        title, x_title, y_title: as shown; units belong into the last two.
-        lines: what is drawn.
+        x_title, y_title: with units.
         x_ticks: where the x axis is marked; empty leaves it to the values.
         percent: whether values in [0, 1] are shown as percent.
-        level: a horizontal line, or None.
     """
 
     title: str
@@ -120,11 +108,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as files.
-
-    Attributes:
-        png, svg: contents of the two files.
-    """
+    """A figure as the contents of two files."""
 
     png: bytes
     svg: bytes
@@ -172,7 +156,6 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.axhline(panel.level.y * scale, color="#777777", linewidth=1.0, zorder=1)
     for line in (line for line in panel.lines if line.points):
         colour = COLOURS[line.style % len(COLOURS)]
-        xs = [point.x for point in line.points]
         known = [p for p in line.points if p.low is not None and p.high is not None]
         if known:
             axes.fill_between(
@@ -184,7 +167,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
                 linewidth=0.0,
             )
         axes.plot(
-            xs,
+            [point.x for point in line.points],
             [point.mean * scale for point in line.points],
             color=colour,
             linestyle=DASHES[line.style % len(DASHES)],
@@ -236,6 +219,8 @@ def _make_room(axes: Axes, panel: Panel) -> None:
 
 def _label_lines(axes: Axes, panel: Panel) -> None:
     """Write every line's name where it ends, none over another."""
+    from matplotlib.colors import to_rgb
+
     lines = [line for line in panel.lines if line.points]
     scale = 100.0 if panel.percent else 1.0
     bottom, top = axes.get_ylim()
@@ -252,20 +237,12 @@ def _label_lines(axes: Axes, panel: Panel) -> None:
             xytext=(text_x, place),
             xycoords="axes fraction",
             textcoords="axes fraction",
-            color=_darker(colour),
+            color=tuple(TEXT_DARKNESS * part for part in to_rgb(colour)),
             va="center",
             ha="left",
             fontsize=10.5,
             annotation_clip=False,
-            # From the middle of the label's left side, so that it crosses no other label.
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.8,
-                "shrinkA": 1,
-                "shrinkB": 0,
-                "relpos": (0.0, 0.5),
-            },
+            arrowprops=LABEL_LINE | {"color": colour},
         )
     if panel.level is not None:
         axes.annotate(
@@ -280,12 +257,6 @@ def _label_lines(axes: Axes, panel: Panel) -> None:
             color="#555555",
             fontsize=9.5,
         )
-
-
-def _darker(colour: str) -> tuple[float, ...]:
-    from matplotlib.colors import to_rgb
-
-    return tuple(TEXT_DARKNESS * part for part in to_rgb(colour))
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

@@ -80,11 +80,8 @@ class Estimate:
     """A mean and what is known about its uncertainty.
 
     Attributes:
-        mean: over seeds and items.
         low, high: 95 % percentile interval; None where nothing could be resampled.
         seed_sd: standard deviation over seeds (n - 1); None with one seed.
-        seeds, items: how many.
-        over: what the interval covers: "seeds and items", "items only", "seeds only" or "".
     """
 
     mean: float
@@ -93,7 +90,6 @@ class Estimate:
     seed_sd: float | None
     seeds: int
     items: int
-    over: str
 
 
 @lru_cache(maxsize=64)
@@ -123,9 +119,9 @@ def bootstrap_means(sample: Sample, replicates: int = REPLICATES) -> Floats:
     return total / len(sample.tasks)
 
 
-def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of bootstrap replicates, [replicates]; `level` is the share of them inside."""
-    tail = (1.0 - level) / 2.0
+def interval(replicates: Floats) -> tuple[float, float]:
+    """Percentile interval of bootstrap replicates, [replicates]; `LEVEL` is the share of them inside."""
+    tail = (1.0 - LEVEL) / 2.0
     low, high = np.quantile(replicates, [tail, 1.0 - tail])
     return float(low), float(high)
 
@@ -137,22 +133,10 @@ def estimate(sample: Sample, replicates: int = REPLICATES) -> Estimate:
     """
     means = sample.seed_means
     by_items = sample.items_resampled and any(v.shape[1] > 1 for v in sample.tasks.values())
-    over = {
-        (True, True): "seeds and items",
-        (True, False): "seeds only",
-        (False, True): "items only",
-        (False, False): "",
-    }[sample.seeds > 1, by_items]
-    low, high = interval(bootstrap_means(sample, replicates)) if over else (None, None)
-    return Estimate(
-        mean=float(means.mean()),
-        low=low,
-        high=high,
-        seed_sd=float(means.std(ddof=1)) if sample.seeds > 1 else None,
-        seeds=sample.seeds,
-        items=sample.items,
-        over=over,
-    )
+    resampled = by_items or sample.seeds > 1
+    low, high = interval(bootstrap_means(sample, replicates)) if resampled else (None, None)
+    seed_sd = float(means.std(ddof=1)) if sample.seeds > 1 else None
+    return Estimate(float(means.mean()), low, high, seed_sd, sample.seeds, sample.items)
 
 
 def permutation_p_value(difference: Sample, resamples: int = PERMUTATIONS) -> float:
@@ -166,8 +150,7 @@ def permutation_p_value(difference: Sample, resamples: int = PERMUTATIONS) -> fl
         p in (0, 1]; 1 when no item differs.
     """
     tasks = difference.tasks.values()
-    weighted = [values.mean(axis=0) / (values.shape[1] * len(difference.tasks)) for values in tasks]
-    flips = np.concatenate(weighted)
+    flips = np.concatenate([values.mean(axis=0) / (values.shape[1] * len(tasks)) for values in tasks])
     # Flipping a zero changes nothing, so such items cost time and no more.
     flips = flips[flips != 0.0]
     if flips.size == 0:
@@ -179,13 +162,10 @@ def permutation_p_value(difference: Sample, resamples: int = PERMUTATIONS) -> fl
 def _p_of_all_flips(flips: Floats) -> float:
     from scipy.stats import permutation_test
 
-    def total(values: Floats, axis: int) -> Any:
-        return values.sum(axis=axis)
-
     # scipy wants two observations.
     values = flips if flips.size > 1 else np.append(flips, 0.0)
     result = permutation_test(
-        (values,), total, permutation_type="samples", n_resamples=np.inf, vectorized=True
+        (values,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=True
     )
     return float(result.pvalue)
 
@@ -208,16 +188,8 @@ def _p_of_random_flips(flips: Floats, resamples: int) -> float:
         return np.asarray(sizes * (2.0 * heads - counts))
 
     observed = sizes * np.bincount(group, weights=np.sign(flips))
-    batch = max(1, 2_000_000 // sizes.size)
-    result = monte_carlo_test(
-        observed,
-        draw,
-        size_of_total,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=batch,
-        alternative="greater",
-    )
+    settings = {"vectorized": True, "n_resamples": resamples, "batch": max(1, 2_000_000 // sizes.size)}
+    result = monte_carlo_test(observed, draw, size_of_total, alternative="greater", **settings)
     return float(result.pvalue)
 
 
@@ -234,29 +206,24 @@ class Precision:
     standard_error: float
     items: int
 
-    def detectable(self, alpha: float = ALPHA, power: float = POWER) -> float | None:
-        """The true difference that a two-sided test finds with the given power (normal approximation).
+    def detectable(self, alpha: float = ALPHA) -> float | None:
+        """The true difference, in the values' units, that a two-sided test at `alpha` finds with `POWER`.
 
-        Args:
-            alpha: level of the test.
-            power: chance that the difference is found.
-
-        Returns:
-            The difference, in the units of the values; None where no difference can be found: the items
-            are so few that even the smallest p value of the permutation test is not below `alpha`, or none
-            of them differs, so that their spread is unknown.
+        By the normal approximation. None where no difference can be found: the items are so few that even
+        the smallest p value of the permutation test is not below `alpha`, or none of them differs, so that
+        their spread is unknown.
         """
         if self.standard_error == 0.0 or max(2.0 ** (1 - self.items), 1 / (PERMUTATIONS + 1)) >= alpha:
             return None
-        return self.standard_error * _standard_errors(alpha, power)
+        return self.standard_error * _standard_errors(alpha)
 
 
 @lru_cache(maxsize=256)
-def _standard_errors(alpha: float, power: float) -> float:
+def _standard_errors(alpha: float) -> float:
     from statsmodels.stats.power import NormalIndPower
 
     # One observation of standard deviation 1 has the standard error 1; ratio 0 is the one-sample test.
-    return float(NormalIndPower().solve_power(nobs1=1, alpha=alpha, power=power, ratio=0))
+    return float(NormalIndPower().solve_power(nobs1=1, alpha=alpha, power=POWER, ratio=0))
 
 
 def precision(difference: Sample) -> Precision | None:

@@ -38,7 +38,6 @@ class TunedRow:
     """The trials of one row.
 
     Attributes:
-        method, variant: of its runs.
         trials, values: by learning rate, with the validation value of each; None where it has none.
         own_rate: learning rate of the row without tuning.
     """
@@ -85,9 +84,7 @@ class Tuning:
 
     Attributes:
         rates: the grid.
-        seed: of every trial.
         judged_by: names of the validation values whose mean judges a trial.
-        rows: in the table's order.
     """
 
     rates: tuple[float, ...]
@@ -107,8 +104,6 @@ class Tuning:
 
         Args:
             table: its `selection` is what a trial is judged by; a value that no trial has is left out.
-            rates: the grid.
-            seed: of every trial.
             runs: (title, learning rate without tuning, trials) of every row.
         """
         done = [t.record for _, _, trials in runs for t in trials if t.record and t.record.status == "done"]

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 from compact_bench.core.records import TRIAL, RunKey, RunRecord
-from compact_bench.methods.contract import MethodCard
 from compact_bench.methods.registry import get_method
 
 
@@ -43,13 +42,7 @@ def assumed_rates(parameters: int | None) -> AssumedRates:
 
 @dataclass(frozen=True)
 class Workload:
-    """What each run of a command has to do.
-
-    Attributes:
-        questions, teachers: how many it trains on.
-        items: (group, items) of every benchmark.
-        parameters: of the student, or None.
-    """
+    """What each run of a command has to do: questions to train on, (group, items) of every benchmark."""
 
     questions: int
     teachers: int
@@ -62,15 +55,12 @@ class Estimator:
 
     Args:
         records: what the store holds; only finished runs of the same suite, profile and student count.
-        load: what a run has to do.
     """
 
     def __init__(self, records: Iterable[RunRecord], load: Workload) -> None:
         self._load, self._rates = load, assumed_rates(load.parameters)
-        self._records: list[RunRecord] = []
+        self._records = [record for record in records if record.status == "done"]
         self._lock = threading.Lock()
-        for record in records:
-            self.learn(record)
 
     def learn(self, record: RunRecord) -> None:
         """Take a further run into account."""
@@ -83,9 +73,10 @@ class Estimator:
         """Where the numbers come from, as one line."""
         if self._records:
             return f"from {len(self._records)} finished run(s) in this store"
+        branch, item = self._rates.seconds_per_branch, self._rates.seconds_per_item
         return (
-            f"assuming {self._rates.seconds_per_branch:.2g} s per rationale and "
-            f"{self._rates.seconds_per_item:.2g} s per test item on two cores; corrected as runs end"
+            f"assuming {branch:.2g} s per rationale and {item:.2g} s per test item on two cores; "
+            "corrected as runs end"
         )
 
     def expected(self, keys: Sequence[RunKey]) -> dict[str, float]:
@@ -161,8 +152,7 @@ class Estimator:
 
 def untrained(method: str) -> bool:
     """Whether a method trains nothing, so that all its seeds are one student."""
-    card: MethodCard = get_method(method).card
-    return card.min_teachers == 0
+    return bool(get_method(method).card.min_teachers == 0)
 
 
 def _untrained_mark(key: RunKey) -> tuple[str, str]:

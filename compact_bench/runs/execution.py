@@ -15,7 +15,6 @@ from compact_bench.core.provenance import usable_cores
 from compact_bench.core.records import RunRecord
 from compact_bench.runs.estimate import Estimator, Workload, untrained
 from compact_bench.runs.plan import PlannedRun, PlanSection
-from compact_bench.runs.session import Session
 from compact_bench.runs.workers.launch import execute
 from compact_bench.runs.workers.queue import Job
 from compact_bench.students.student import count_parameters, resolve_student
@@ -35,7 +34,6 @@ class Outcome:
     """How a command ended.
 
     Attributes:
-        records: of all runs that have one.
         executed: how many runs this process or another executed meanwhile.
         interrupted: whether the user stopped it.
         broken: what is wrong with methods that could not even be planned.
@@ -71,14 +69,11 @@ def choose_staff(user_workers: int, user_threads: int, *, small: bool, cores: in
         small: whether the student is.
         cores: of this process.
     """
+    small_on_cpu = small and not gpu
     fitting = min(cores // max(1, user_threads), MOST_AUTOMATIC_WORKERS)
-    automatic = max(1, fitting) if small and not gpu else 1
-    workers = user_workers or automatic
-    if user_threads:
-        return Staff(workers, user_threads)
-    if small and not gpu:
-        return Staff(workers, 1)
-    return Staff(workers, max(1, cores // workers) if workers > 1 else 0)
+    workers = user_workers or (max(1, fitting) if small_on_cpu else 1)
+    shared = max(1, cores // workers) if workers > 1 else 0
+    return Staff(workers, user_threads or (1 if small_on_cpu else shared))
 
 
 def execute_plan(
@@ -92,8 +87,6 @@ def execute_plan(
     """Show a plan and execute what is missing of it.
 
     Args:
-        sections, console: what to execute, and where to show it.
-        quiet: whether to print nothing.
         workers: runs at a time; 0 chooses.
         later: what the command will execute afterwards; it is shown, and counts in the time that is left.
 
@@ -119,14 +112,13 @@ def execute_plan(
     # What an interruption left is in the store too; a record read back is the one that later commands see.
     runs = [(section.session.store, run) for section in sections for run in section.runs]
     records = (store.load(run.key) if run.needed else run.record for store, run in runs)
-    return Outcome(tuple(record for record in records if record is not None), executed, interrupted)
+    return Outcome(tuple(filter(None, records)), executed, interrupted)
 
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:
     """Show a plan and execute nothing; arguments as in `execute_plan`."""
     _show(sections, _Work.of(sections, workers), console)
-    records = (run.record for section in sections for run in section.runs)
-    return Outcome(tuple(record for record in records if record is not None), 0)
+    return Outcome(tuple(run.record for section in sections for run in section.runs if run.record), 0)
 
 
 def _needed_jobs(sections: Sequence[PlanSection]) -> list[Job]:
@@ -157,19 +149,15 @@ class _Work:
             cores=usable_cores(),
             gpu=choose_device(session.request.device).type != "cpu",
         )
-        estimator = Estimator(session.store.records(), _workload(session, parameters))
-        return cls(_needed_jobs(sections), estimator, staff)
-
-
-def _workload(session: Session, parameters: int | None) -> Workload:
-    training = session.spec.training
-    generated = training.world.questions if training.world else ASSUMED_QUESTIONS
-    return Workload(
-        questions=session.profile.questions or max(1, generated - (training.validation_questions or 0)),
-        teachers=max(1, len(session.teachers)),
-        items=[(b.group, b.items or ASSUMED_ITEMS) for b in session.spec.benchmarks],
-        parameters=parameters,
-    )
+        training = session.spec.training
+        generated = training.world.questions if training.world else ASSUMED_QUESTIONS
+        load = Workload(
+            session.profile.questions or max(1, generated - (training.validation_questions or 0)),
+            teachers=max(1, len(session.teachers)),
+            items=[(b.group, b.items or ASSUMED_ITEMS) for b in session.spec.benchmarks],
+            parameters=parameters,
+        )
+        return cls(_needed_jobs(sections), Estimator(session.store.records(), load), staff)
 
 
 def _show(sections: Sequence[PlanSection], work: _Work, console: Console) -> None:

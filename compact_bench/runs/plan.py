@@ -22,7 +22,6 @@ class PlannedRun:
     """One run of a plan.
 
     Attributes:
-        key: the run.
         title: what it is, for the plan's display.
         record: what the store has of it, or None.
         retried: whether it runs again when it failed the last time.

@@ -34,7 +34,6 @@ def run_probes(
 
     Args:
         student: trained, with merged weights.
-        settings: how many passages and validation questions are used.
         report: called with (done, total, name).
         prompt_prefix: what stands before every question that the student is asked.
         steps_file: the run's steps table, which a method may not have left; None where nothing was trained.
@@ -73,12 +72,7 @@ def run_probes(
 
 
 def _measured(
-    session: Session,
-    name: str,
-    probe: Probe,
-    given: ProbeInputs,
-    weights_hash: str,
-    steps_file: Path | None,
+    session: Session, name: str, probe: Probe, given: ProbeInputs, weights_hash: str, steps_file: Path | None
 ) -> Any:
     """A probe's result, computed unless an earlier run of the same weights and inputs left it."""
     given = replace(
@@ -100,8 +94,7 @@ def _measured(
     code = PROBES.code_mark(name)
     mark = [name, weights_hash, session.base_hash, read, RESULTS_VERSION, *([code] if code else [])]
     path = session.store.root / "probes" / f"{fingerprint(mark)}.json"
-    value = read_json(path)
-    if value is None:
+    if (value := read_json(path)) is None:
         value = plain(probe.measure(given))
         write_json(path, value)
     return value

@@ -41,7 +41,6 @@ class Request:
 
     Attributes:
         suite: suite name or TOML file.
-        profile: name of one of the suite's profiles.
         seeds: empty for the profile's own.
         student: hub id, folder or packaged student; None for the suite's.
         overrides: "key=value" texts.
@@ -219,10 +218,9 @@ class Session:
             torch.set_num_threads(self.request.threads)
         # A sweep has a session for every value, and all of them start from the same student.
         place = (self.student_name, self.student_revision, self.request.device)
-        student = _BASES.get(place)
-        if student is None:
-            student = load_student(self.student_name, device=self.request.device)
-            _BASES[place] = student
+        # Held in a name, as the dictionary lets go of what nobody holds.
+        student = _BASES.get(place) or load_student(self.student_name, device=self.request.device)
+        _BASES[place] = student
         return student
 
     @cached_property

@@ -22,12 +22,7 @@ _DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers.py")
 
 @dataclass(frozen=True)
 class SuiteFacts:
-    """What planning needs of a suite's data.
-
-    Attributes:
-        fingerprint: of the suite and its questions.
-        info: what methods may know of it.
-    """
+    """What planning needs of a suite's data: a fingerprint of it, and what methods may know of it."""
 
     fingerprint: str
     info: SuiteInfo

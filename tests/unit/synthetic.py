@@ -26,7 +26,7 @@ class Suite:
     benchmarks: tuple[Benchmark, ...]
 
 
-SUITE = Suite(
+SUITE: Any = Suite(
     "svamp",
     (
         Benchmark("svamp", "SVAMP", "in_distribution"),

@@ -23,12 +23,10 @@ class SweepResults:
 
     Attributes:
         spec: its definition, with the values and rows that were asked for.
-        suite, profile, student: what it is of.
         command: the command that makes these results.
         cells: the tables' cells; of a panel that shows 1 minus a column, that.
         comparisons: the reference row minus the place's, with Holm's correction over all tests of the sweep.
         percent: names of the panels whose values are accuracies or shares, shown as percent.
-        records: of all runs.
         missing: sentences that name what was not run, or failed.
     """
 
@@ -57,7 +55,6 @@ def measure_sweep(
     """Everything that the records of a sweep say.
 
     Args:
-        spec, suite, profile, student, command: see `SweepResults`.
         records: value -> records of its runs, as far as there are any.
         planned: value -> keys of all its runs.
     """
@@ -121,9 +118,7 @@ def _missing(
         known = {record.key.name: record for record in records[value]}
         for key in planned[value]:
             record = known.get(key.name)
-            place = f"{spec.axis.setting} {value:g}, {key.label}, seed {key.seed}"
-            if record is None:
-                missing.append(f"{place}: not run")
-            elif record.status != "done":
-                missing.append(f"{place}: {record.status}: {record.reason}")
+            if record is None or record.status != "done":
+                why = "not run" if record is None else f"{record.status}: {record.reason}"
+                missing.append(f"{spec.axis.setting} {value:g}, {key.label}, seed {key.seed}: {why}")
     return missing

@@ -30,7 +30,7 @@ class AxisSpec(Strict):
 
     Attributes:
         setting: a setting of the suite's generated world.
-        title: as shown, with its unit where it has one.
+        title: with its unit where it has one.
         values: those that are run unless others are asked for.
     """
 
@@ -44,8 +44,6 @@ class SweepRow(Strict):
 
     Attributes:
         name: what it is asked for by.
-        method: registry name.
-        title: as shown.
         style: number of its colour, marker and dashes, the same whichever rows are shown.
         settings: nested settings that tell it from the method as it is.
         optional: whether it is run only when asked for.
@@ -74,9 +72,6 @@ class PanelSpec(Strict):
     """One pair of axes: the mean of a group of benchmarks, or a measure of the sweep's table.
 
     Attributes:
-        name: unique name.
-        title, y_title: as shown.
-        group: the group of benchmarks, or none.
         measure: name of the table's column, or "".
         one_minus: whether 1 minus the table's value is shown.
         note: one sentence for the reader, or "".
@@ -106,14 +101,9 @@ class SweepSpec(Strict):
     """A whole sweep.
 
     Attributes:
-        name: as asked for on the command line.
-        title: one line.
         suite, profile, seeds: what is run unless other ones are asked for.
         table: the table whose measures the panels show, by its number or the path of its file.
-        axis: what is varied.
         reference: name of the row that the others are compared with.
-        rows: lines, in order.
-        panels: axes, in order.
         note: what a reader must know of the rows.
     """
 

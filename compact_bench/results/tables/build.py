@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import Cell, RunRecord, value_at
+from compact_bench.data.suites import SuiteSpec
 from compact_bench.results.tables.cells import (
     Benchmarks,
     benchmark_sample,
@@ -28,42 +29,12 @@ CHANGE = "_change"
 LEVELS = (("chance", "Chance"), ("majority", "Majority answer"))
 
 
-class BenchmarkLike(Protocol):
-    """What a table reads of a suite's benchmark."""
-
-    @property
-    def task(self) -> str:
-        """Task name."""
-
-    @property
-    def title(self) -> str:
-        """As shown."""
-
-    @property
-    def group(self) -> str:
-        """Name of the column group."""
-
-
-class SuiteLike(Protocol):
-    """What a table reads of a suite."""
-
-    @property
-    def name(self) -> str:
-        """Suite name."""
-
-    @property
-    def benchmarks(self) -> Sequence[BenchmarkLike]:
-        """In the order of the columns."""
-
-
 @dataclass(frozen=True)
 class Column:
     """One column.
 
     Attributes:
         name: unique name: the task, "<group>_mean", or the measure.
-        title: as shown.
-        group: name of its group.
         unit: of its values; "accuracy" is in [0, 1], "change" a ratio minus 1.
         is_mean: whether it is a mean over the group's benchmarks.
     """
@@ -81,7 +52,6 @@ class Row:
 
     Attributes:
         name: unique name; the label of its runs for a method's row.
-        title: as shown.
         kind: "runs", "level" (chance, majority) or "paper".
         same_as: row that it repeats, or "".
         groups: names of the column groups that show it; empty for all.
@@ -100,9 +70,6 @@ class Table:
 
     Attributes:
         number, title, numbering, reference: see `TableSpec`.
-        suite, profile: what it is of.
-        groups: the column groups, in order, with their notes.
-        columns, rows: in order.
         cells: (row name, column name) -> cell.
         comparisons: the planned pairs, and the reference row against the others.
         controls: pairs whose difference is known beforehand.
@@ -137,8 +104,7 @@ class Table:
 def build_table(
     spec: TableSpec,
     records: Sequence[RunRecord],
-    suite: SuiteLike,
-    notes: Mapping[str, Mapping[str, Any]] | None = None,
+    suite: SuiteSpec,
     *,
     teachers: Sequence[str] = (),
     profile: str | None = None,
@@ -150,10 +116,7 @@ def build_table(
     """Build a table from run records.
 
     Args:
-        spec: what the table shows.
         records: runs under one set of settings; those of other suites or profiles are left out.
-        suite: names the benchmarks and their groups.
-        notes: task -> {"chance": ..., "majority": ...}; None takes what the records carry.
         teachers: names, in the suite's order, so that a teacher without runs has a row that says so.
         profile: which profile; None takes the records' own.
         seeds: seeds that were asked for; a row that lacks one is named in the notes.
@@ -169,9 +132,14 @@ def build_table(
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
-    columns, groups = _columns(spec, suite, has_truth), _groups(spec, suite, rows)
-    levels = notes if notes is not None else _recorded_notes(mine)
-    cells = _run_cells(spec, rows, columns, groups)
+    groups = {
+        group.name: (group, Benchmarks.of(tasks, rows))
+        for group in spec.groups
+        if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
+    }
+    columns = _columns(spec, suite, has_truth)
+    reference = next((row for row in rows if row.row.name == spec.reference), None)
+    cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
     comparisons = compare_rows(spec, rows, compared)
     return Table(
@@ -184,7 +152,7 @@ def build_table(
         groups=tuple(group for group in spec.groups if any(c.group == group.name for c in columns)),
         columns=columns,
         rows=_rows(spec, rows),
-        cells=cells | _level_cells(levels, columns, groups) | _paper_cells(spec, columns),
+        cells=cells | _level_cells(_recorded_notes(mine), columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
         controls=measure_controls(spec.controls, rows, compared),
         notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
@@ -192,14 +160,6 @@ def build_table(
         filled=tuple(rows),
         compared=compared,
     )
-
-
-def _groups(spec: TableSpec, suite: SuiteLike, rows: Sequence[RowRuns]) -> Groups:
-    return {
-        group.name: (group, Benchmarks.of(_tasks(group, suite), rows))
-        for group in spec.groups
-        if group.kind == "benchmarks" and _tasks(group, suite)
-    }
 
 
 def _only_profile(records: Sequence[RunRecord]) -> str:
@@ -211,56 +171,42 @@ def _only_profile(records: Sequence[RunRecord]) -> str:
     return profiles[0] if profiles else ""
 
 
-def _tasks(group: GroupSpec, suite: SuiteLike) -> list[str]:
+def _tasks(group: GroupSpec, suite: SuiteSpec) -> list[str]:
     return [b.task for b in suite.benchmarks if b.group == group.name]
 
 
-def _columns(spec: TableSpec, suite: SuiteLike, has_truth: bool) -> tuple[Column, ...]:
+def _columns(spec: TableSpec, suite: SuiteSpec, has_truth: bool) -> tuple[Column, ...]:
     columns: list[Column] = []
     for group in spec.groups:
         if group.requires and not has_truth:
             continue
         if group.kind == "measures":
             columns += [Column(m.name, m.title, group.name, m.unit) for m in group.columns]
-            continue
-        if group.kind == "changes":
-            columns += _change_columns(spec, group, suite)
-            continue
-        benchmarks = [b for b in suite.benchmarks if b.group == group.name]
-        columns += [Column(b.task, b.title, group.name, "accuracy") for b in benchmarks]
-        if group.mean and benchmarks:
-            title = f"{group.short or group.title} mean"
-            columns.append(Column(f"{group.name}_mean", title, group.name, "accuracy", is_mean=True))
+        elif group.kind == "changes":
+            columns += [
+                Column(
+                    other.name + CHANGE, f"{other.short or other.title} mean, change", group.name, "change"
+                )
+                for other in spec.groups
+                if other.compared and _tasks(other, suite)
+            ]
+        else:
+            benchmarks = [b for b in suite.benchmarks if b.group == group.name]
+            columns += [Column(b.task, b.title, group.name, "accuracy") for b in benchmarks]
+            if group.mean and benchmarks:
+                title = f"{group.short or group.title} mean"
+                columns.append(Column(f"{group.name}_mean", title, group.name, "accuracy", is_mean=True))
     return tuple(columns)
-
-
-def _change_columns(spec: TableSpec, group: GroupSpec, suite: SuiteLike) -> list[Column]:
-    compared = [other for other in spec.groups if other.compared and _tasks(other, suite)]
-    return [
-        Column(other.name + CHANGE, f"{other.short or other.title} mean, change", group.name, "change")
-        for other in compared
-    ]
 
 
 def _rows(spec: TableSpec, rows: Sequence[RowRuns]) -> tuple[Row, ...]:
     levels = [Row(name, title, "level") for name, title in LEVELS]
     runs = [Row(row.row.name, row.row.title, "runs", row.same_as) for row in rows]
     paper = [
-        Row(_paper_name(i), f"{p.title} ({p.version})", "paper", groups=p.groups)
-        for i, p in enumerate(spec.paper)
+        Row(f"paper_{number}", f"{p.title} ({p.version})", "paper", groups=p.groups)
+        for number, p in enumerate(spec.paper, 1)
     ]
     return (*levels, *runs, *paper)
-
-
-def _paper_name(index: int) -> str:
-    return f"paper_{index + 1}"
-
-
-def _run_cells(
-    spec: TableSpec, rows: Sequence[RowRuns], columns: Sequence[Column], groups: Groups
-) -> dict[tuple[str, str], Cell]:
-    reference = next((row for row in rows if row.row.name == spec.reference), None)
-    return {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
 
 
 def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, reference: RowRuns | None) -> Cell:
@@ -318,10 +264,9 @@ def _level_cells(
 
 def _paper_cells(spec: TableSpec, columns: Sequence[Column]) -> dict[tuple[str, str], Cell]:
     cells: dict[tuple[str, str], Cell] = {}
-    for index, paper in enumerate(spec.paper):
-        name = _paper_name(index)
+    for number, paper in enumerate(spec.paper, 1):
         for column in columns:
-            value = paper.values.get(column.name)
+            value, name = paper.values.get(column.name), f"paper_{number}"
             reason = "" if value is not None else "not available"
             cells[name, column.name] = Cell(name, column.name, value, reason=reason)
     return cells

@@ -19,7 +19,7 @@ class Benchmarks:
     """A group of benchmarks whose mean is shown.
 
     Attributes:
-        tasks: task names, in the suite's order.
+        tasks: in the suite's order.
         counted: task -> ids of the items that count in the mean: an item that an earlier task of the group
             has too is left out.
         shared: (task, earlier tasks, how many items) for every task that lost items.
@@ -70,7 +70,6 @@ def benchmark_sample(
 
     Args:
         runs: of one row, a seed each; those without the task are left out.
-        task: its name.
         counted: ids of the items to use; None for all.
     """
     scores = [found for run in runs if (found := _scores(run, task))]

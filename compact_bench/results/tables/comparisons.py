@@ -31,8 +31,6 @@ class Comparison:
     """One row minus another, on one group's mean or on a measure.
 
     Attributes:
-        row, against: names of the rows.
-        row_title, against_title: both, as shown.
         group: short title of the group, or title of the measure.
         effect, low, high: difference (accuracies: in [-1, 1]) and its 95 % interval; None when there is none.
         seed_sd: standard deviation, over seeds, of the paired difference; None with one seed.
@@ -147,16 +145,15 @@ class Comparison:
                 "too few items, or none of them differs."
             )
         strict = "nothing" if self.detectable_holm is None else f"{self.detectable_holm * 100:.1f} pp"
-        seeds = ""
-        if self.seed_sd is not None:
-            seeds = (
-                f" Over the seeds, this difference has a standard deviation of {self.seed_sd * 100:.1f} pp."
-            )
-        return (
+        sentence = (
             f"{self.group}: the smallest difference between {names} that this table could have detected is "
             f"{self.detectable * 100:.1f} pp ({terms}); {strict} at the strictest step of Holm's correction "
-            f"({ALPHA * 100:.0f} % / {self.family}).{seeds}"
+            f"({ALPHA * 100:.0f} % / {self.family})."
         )
+        if self.seed_sd is None:
+            return sentence
+        spread = f"{self.seed_sd * 100:.1f} pp"
+        return f"{sentence} Over the seeds, this difference has a standard deviation of {spread}."
 
 
 def _pp(value: float) -> str:
@@ -188,7 +185,11 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
         against the other rows.
     """
     by_name = {row.row.name: row for row in rows}
-    pairs = _pairs(spec, list(by_name))
+    pairs = [pair for pair in spec.comparisons if {pair.row, pair.against} <= by_name.keys()]
+    if spec.reference in by_name:
+        known = {spec.reference, *(pair.against for pair in pairs if pair.row == spec.reference)}
+        others = [name for name in by_name if name not in known]
+        pairs += [ComparisonSpec(row=spec.reference, against=name) for name in others]
     found = []
     for group, benchmarks in groups.values():
         for pair in pairs:
@@ -196,15 +197,6 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
             told = pair in spec.comparisons or not spec.comparisons
             found.append(replace(result, in_words=told, tells_detectable=pair.detectable))
     return corrected(found)
-
-
-def _pairs(spec: TableSpec, names: Sequence[str]) -> list[ComparisonSpec]:
-    planned = [pair for pair in spec.comparisons if pair.row in names and pair.against in names]
-    known = {(pair.row, pair.against) for pair in planned}
-    if spec.reference not in names:
-        return planned
-    others = [name for name in names if name != spec.reference and (spec.reference, name) not in known]
-    return planned + [ComparisonSpec(row=spec.reference, against=name) for name in others]
 
 
 def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
@@ -271,16 +263,8 @@ def _compared(
     if isinstance(sample, str):
         return replace(empty, reason=sample), None
     cell = cell_of(row.row.name, group, sample)
-    compared = replace(
-        empty,
-        effect=cell.mean,
-        low=cell.low,
-        high=cell.high,
-        seed_sd=cell.seed_sd,
-        seeds=cell.seeds,
-        items=cell.items,
-    )
-    return compared, sample
+    measures = {name: getattr(cell, name) for name in ("low", "high", "seed_sd", "seeds", "items")}
+    return replace(empty, effect=cell.mean, **measures), sample
 
 
 def paired_samples(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> tuple[Sample, Sample] | str:
@@ -288,7 +272,12 @@ def paired_samples(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> tu
     ours, theirs = _paired_runs(row, against)
     if not ours:
         return NO_COMMON_SEED
-    common = _common_items(ours + theirs, benchmarks)
+    # The items that every one of these runs has.
+    counted = {
+        task: benchmarks.counted[task].intersection(*(item_ids(run, task) for run in ours + theirs))
+        for task in benchmarks.tasks
+    }
+    common = replace(benchmarks, counted=counted)
     left, right = group_sample(ours, common), group_sample(theirs, common)
     if isinstance(left, str) or isinstance(right, str):
         return left if isinstance(left, str) else str(right)
@@ -307,12 +296,3 @@ def _paired_runs(row: RowRuns, against: RowRuns) -> tuple[list[RunRecord], list[
         ours = {seed: ours.get(seed, next(iter(ours.values()))) for seed in theirs}
     seeds = sorted(set(ours) & set(theirs))
     return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
-
-
-def _common_items(runs: Sequence[RunRecord], benchmarks: Benchmarks) -> Benchmarks:
-    """The group's items that every one of these runs has."""
-    counted = {
-        task: benchmarks.counted[task].intersection(*(item_ids(run, task) for run in runs))
-        for task in benchmarks.tasks
-    }
-    return replace(benchmarks, counted=counted)

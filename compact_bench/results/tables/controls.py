@@ -26,16 +26,10 @@ class Control:
     @property
     def came_out(self) -> bool:
         """Whether the interval and the test both put the row on the expected side."""
-        comparison = self.comparison
-        if (
-            comparison.effect is None
-            or comparison.low is None
-            or comparison.high is None
-            or comparison.p_value is None
-        ):
+        low, high, p_value = self.comparison.low, self.comparison.high, self.comparison.p_value
+        if low is None or high is None or p_value is None:
             return False
-        on_side = comparison.low > 0.0 if self.spec.expected == "above" else comparison.high < 0.0
-        return on_side and comparison.p_value < ALPHA
+        return (low > 0.0 if self.spec.expected == "above" else high < 0.0) and p_value < ALPHA
 
     @property
     def sentence(self) -> str:

@@ -37,10 +37,7 @@ def table_notes(
     seeds: Sequence[int],
 ) -> tuple[str, ...]:
     """What a reader must know of a table before its numbers; `seeds` are those that were asked for."""
-    sentences: list[str] = []
-    if profile == "smoke":
-        sentences.append(SMOKE_NOTE)
-    sentences.append(CELL_NOTE)
+    sentences = [SMOKE_NOTE, CELL_NOTE] if profile == "smoke" else [CELL_NOTE]
     if groups:
         sentences.append("A group's mean is the mean of its benchmarks' means.")
     for group, benchmarks in groups.values():
@@ -54,8 +51,10 @@ def table_notes(
     sentences += _missing_seeds(rows, seeds)
     if any(row.row.kind == "each_teacher" and row.runs for row in rows):
         sentences.append(TOKENS_NOTE)
-    few = few_seeds_note([c.seeds for c in comparisons])
-    return (*sentences, *([few] if few else []), *_paper_notes(spec))
+    if few := few_seeds_note([c.seeds for c in comparisons]):
+        sentences.append(few)
+    papers = (f"{p.title}: {p.version}, {p.place}" for p in spec.paper)
+    return (*sentences, *(f"{paper}; what is not known here is not available." for paper in papers))
 
 
 def _test_best_note(
@@ -77,12 +76,6 @@ def _test_best_note(
         f"the test items ({means[top] * 100:.1f} %; the chosen one has {means[best.same_as] * 100:.1f} %). "
         "No rule may choose by test items, but a method should be held against it too."
     ]
-
-
-def _paper_notes(spec: TableSpec) -> tuple[str, ...]:
-    return tuple(
-        f"{p.title}: {p.version}, {p.place}; what is not known here is not available." for p in spec.paper
-    )
 
 
 def _missing_seeds(rows: Sequence[RowRuns], seeds: Sequence[int]) -> list[str]:

@@ -19,9 +19,7 @@ class PlannedRow:
 
     Attributes:
         name: unique name; the label of the row's runs ("single_teacher[gpt-4o]").
-        title: as shown.
         kind: see `RowSpec`; "extra" is a method that has runs and no row of its own.
-        method, variant: of the row's runs.
         planned: whether the profile runs it; another row is shown only where it has runs.
     """
 
@@ -38,7 +36,6 @@ class RowRuns:
     """A row and its runs.
 
     Attributes:
-        row: the row.
         runs: finished runs by seed.
         others: failed and unsupported runs.
         same_as: for the best single teacher, the row it repeats; else "".
@@ -73,30 +70,22 @@ def _status_text(record: RunRecord) -> str:
     return f"{record.status}: {lines[0] if lines else 'no reason given'}"
 
 
-def expand_rows(
-    spec: TableSpec, teachers: Sequence[str], profile: str | None = None, has_truth: bool = False
+def _expanded(
+    spec: TableSpec, teachers: Sequence[str], profile: str | None, has_truth: bool
 ) -> list[PlannedRow]:
-    """The rows of a table, one per teacher where the table says so.
-
-    Args:
-        spec, teachers: the table, and names in the suite's order.
-        profile: decides which rows are planned; None plans all.
-        has_truth: whether it is known which rationales are right.
-    """
+    """The rows of a table, one per teacher where the table says so."""
     rows: list[PlannedRow] = []
     for row in spec.rows:
         planned = row.planned_in(profile, has_truth)
-        if row.kind == "each_teacher":
-            for teacher in teachers:
-                variant, title = teacher + row.suffix, row.title.replace("{variant}", teacher)
-                name = row_label(row.method, variant)
-                rows.append(PlannedRow(name, title, row.kind, row.method, variant, planned))
-        elif row.kind == "best_teacher":
+        if row.kind == "best_teacher":
             name = row_label(row.method, "best" + row.suffix)
             rows.append(PlannedRow(name, row.title, row.kind, row.method, planned=planned))
-        else:
-            name = row_label(row.method, row.suffix)
-            rows.append(PlannedRow(name, row.title, row.kind, row.method, row.suffix, planned))
+            continue
+        for teacher in teachers if row.kind == "each_teacher" else ("",):
+            variant = teacher + row.suffix
+            title = row.title.replace("{variant}", teacher) if teacher else row.title
+            name = row_label(row.method, variant)
+            rows.append(PlannedRow(name, title, row.kind, row.method, variant, planned))
     return rows
 
 
@@ -132,23 +121,25 @@ def fill_rows(
     """Every row with its runs; rows without any say why, methods without a row get one at the end.
 
     Args:
-        spec: the table.
         records: runs of one suite and profile, under one set of settings.
         teachers: names, in the suite's order; teachers that only records know follow.
-        profile, has_truth: see `expand_rows`.
+        profile: decides which rows are planned; None plans all.
+        has_truth: whether it is known which rationales are right.
         problems: name of a row or method -> why it can have no runs.
 
     Raises:
         ConfigError: two records claim the same method, variant and seed.
     """
     by_run = _by_run(records)
-    rows = expand_rows(spec, _all_teachers(spec, records, teachers), profile, has_truth)
+    rows = _expanded(spec, _all_teachers(spec, records, teachers), profile, has_truth)
     known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
     extra = sorted(set(by_run) - known)
     rows += [PlannedRow(row_label(m, v), row_label(m, v), "extra", m, v) for m, v in extra]
-    why = {row.name: (problems or {}).get(row.name) or (problems or {}).get(row.method, "") for row in rows}
+    why = problems or {}
     filled = [
-        _with_runs(row, by_run.get((row.method, row.variant), []), why[row.name])
+        _with_runs(
+            row, by_run.get((row.method, row.variant), []), why.get(row.name) or why.get(row.method, "")
+        )
         for row in rows
         if row.planned or (row.method, row.variant) in by_run
     ]
@@ -179,13 +170,11 @@ def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Seque
     return list(dict.fromkeys([*teachers, *recorded]))
 
 
-def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str = "") -> RowRuns:
+def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str) -> RowRuns:
     runs = {r.key.seed: r for r in records if r.status == "done"}
     others = tuple(r for r in records if r.status != "done")
-    note = ""
-    if runs and others:
-        missing = "; ".join(f"seed {r.key.seed} {_status_text(r)}" for r in others)
-        note = f"{row.title}: {missing}."
+    missing = "; ".join(f"seed {r.key.seed} {_status_text(r)}" for r in others)
+    note = f"{row.title}: {missing}." if runs and others else ""
     return RowRuns(row, runs, others, note=note, problem=problem)
 
 
@@ -198,13 +187,11 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
         and row.row.method == template.method
         and _suffix_of(spec, row.row.variant) == template.suffix
     }
-    chosen = choose_teacher(
-        spec.selection, {name: list(row.runs.values()) for name, row in candidates.items()}
-    )
+    runs = {name: list(row.runs.values()) for name, row in candidates.items()}
+    chosen = choose_teacher(spec.selection, runs)
     if chosen is None:
-        measured = any(row.runs for row in candidates.values())
-        return replace(best, problem="no validation nats" if measured else "no teacher run yet")
-    finished = sum(1 for row in candidates.values() if row.runs)
+        return replace(best, problem="no validation nats" if any(runs.values()) else "no teacher run yet")
+    finished = sum(map(bool, runs.values()))
     among = "" if finished == len(candidates) else f" among the {finished} of {len(candidates)} that were run"
     source = candidates[chosen]
     title = f"{best.row.title} ({chosen})"

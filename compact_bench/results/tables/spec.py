@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ class RowSpec(Strict):
     """One row, or one row per teacher.
 
     Attributes:
-        method: registry name of the method whose runs fill the row.
         title: how the row is named; "{variant}" stands for the teacher.
         kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
             the teacher that the table's `selection` chooses.
@@ -62,12 +60,7 @@ class RowSpec(Strict):
         return f"{self.method}[{self.variant}]" if self.variant else self.method
 
     def planned_in(self, profile: str | None, has_truth: bool) -> bool:
-        """Whether `reproduce` runs this row.
-
-        Args:
-            profile: the profile; None counts as all of them.
-            has_truth: whether it is known of every rationale if it is right.
-        """
+        """Whether `reproduce` runs this row; no profile counts as all of them."""
         if self.requires and not has_truth:
             return False
         everywhere = not self.profiles or profile is None or profile in self.profiles
@@ -78,9 +71,7 @@ class MeasureSpec(Strict):
     """One column that is no benchmark.
 
     Attributes:
-        name: column name, unique in the table.
         probe: the probe whose measure of this name it is, which says all that the column does not; or "".
-        title: how it is headed.
         source: where a record has it ("probes.weight_change"); a mapping there gives `value` and `items`.
         items_source: where the record has its per-item values, or ""; items that are null are left out.
         weights_source: where the record has the items' weights in the mean, or "".
@@ -111,14 +102,12 @@ class GroupSpec(Strict):
 
     Attributes:
         name: group name; of a benchmark group, the group that the suite's benchmarks name.
-        title: heading.
         short: heading where there is little room.
         kind: "benchmarks" takes the suite's benchmarks of this group, "measures" the columns below, "changes"
             has a column for every compared group: its mean relative to the reference row's, minus 1.
         mean: whether a column with the mean over the group's benchmarks is added.
         compared: whether the mean is compared with the reference row.
-        columns: measures.
-        summary: whether the first of them stands in the table's summary too.
+        summary: whether the first of the columns stands in the table's summary too.
         note: one sentence under the table.
         requires: "truth" leaves the group out where it is not known which rationales are right.
     """
@@ -157,7 +146,6 @@ class ControlSpec(Strict):
     A control is no part of the family of Holm's correction, and is shown only where both rows are.
 
     Attributes:
-        row, against: row names.
         expected: on which side of `against` the row must come out.
         group: name of the compared group.
         reason: why that is known, as the end of a sentence, or "".
@@ -174,9 +162,7 @@ class PaperSpec(Strict):
     """What the paper reports, where it is known.
 
     Attributes:
-        title: row title.
-        version: which version of the paper.
-        place: where in it.
+        place: where in that version of it.
         values: column name -> value in inner units; a column not here is "not available".
         groups: names of the column groups that show the row; empty for all.
     """
@@ -192,15 +178,12 @@ class TableSpec(Strict):
     """A whole table.
 
     Attributes:
-        number: as asked for on the command line.
-        title: one line.
         numbering: what the number refers to.
         reference: method that the other rows are compared with.
         selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
         selection_text: the same in words.
         further_rows: whether runs that the store has of methods without a row get one ("found"), or only
             those that are asked for by name ("asked").
-        rows, groups, comparisons, controls, paper: see there.
     """
 
     number: str
@@ -255,23 +238,15 @@ class TableSpec(Strict):
         return self
 
 
-def _folders() -> Iterator[Path]:
-    package = package_folder()
-    yield package / "_paper_tables"
-    yield package.parent / "paper_tables"
-
-
 def _sources(kind: str) -> dict[str, Source]:
-    files = next((found for folder in _folders() if (found := sorted(folder.glob(f"{kind}_*.toml")))), [])
+    package = package_folder()
+    folders = (package / "_paper_tables", package.parent / "paper_tables")
+    files = next((found for folder in folders if (found := sorted(folder.glob(f"{kind}_*.toml")))), [])
     return file_sources(kind, ".toml", {path.stem.removeprefix(f"{kind}_"): path for path in files})
 
 
 def packaged_definitions(kind: str) -> dict[str, Path]:
-    """Definitions by name, of this package and of others: name -> file.
-
-    Args:
-        kind: "table", "sweep" or "figure".
-    """
+    """Definitions of a kind ("table", "sweep" or "figure"), of this package and of others: name -> file."""
     return {name: s.load() for name, s in _sources(kind).items() if s.load is not None and not s.problem}
 
 

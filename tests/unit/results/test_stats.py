@@ -33,7 +33,6 @@ def test_items_only_interval_is_the_analytic_one() -> None:
     found = estimate(one_task(values), replicates=4000)
     spread = norm.ppf(0.975) * np.sqrt(0.25 * 0.75 / 400)
     assert found.mean == 0.25
-    assert found.over == "items only"
     assert found.seed_sd is None
     assert found.low == pytest.approx(0.25 - spread, abs=0.005)
     assert found.high == pytest.approx(0.25 + spread, abs=0.005)
@@ -46,16 +45,15 @@ def test_variance_of_the_crossed_bootstrap_has_its_known_parts() -> None:
     sample = one_task(seeds[:, None] + items[None, :])
     expected = seeds.var() / 6 + items.var() / 50
     assert bootstrap_means(sample, 20000).var() == pytest.approx(expected, rel=0.05)
-    assert estimate(sample).over == "seeds and items"
+    assert (estimate(sample).low, estimate(sample).high) == interval(bootstrap_means(sample))
     assert estimate(sample).seed_sd == pytest.approx(seeds.std(ddof=1))
 
 
 def test_seeds_only_and_nothing_to_resample() -> None:
     found = estimate(one_task([[1.0], [2.0], [3.0]], items_resampled=False))
-    assert found.over == "seeds only"
     assert found.low is not None and 1.0 <= found.low < 2.0
     single = estimate(one_task([[1.5]], items_resampled=False))
-    assert (single.mean, single.low, single.high, single.seed_sd, single.over) == (1.5, None, None, None, "")
+    assert (single.mean, single.low, single.high, single.seed_sd) == (1.5, None, None, None)
 
 
 def test_every_method_gets_the_same_draws() -> None:

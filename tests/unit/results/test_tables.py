@@ -182,16 +182,16 @@ def test_ties_go_by_name_and_a_value_nobody_has_is_left_out() -> None:
     assert choose_teacher(SPEC.selection, {"alpha": [record("single_teacher", "alpha", probes={})]}) is None
 
 
-def test_chance_and_majority_come_from_the_records_or_the_caller() -> None:
+def test_chance_and_majority_come_from_the_records() -> None:
     table = build([record("compact")])
     assert table.cells["chance", "piqa"].mean == 0.5
     assert table.cells["majority", "retention_mean"].mean == 0.51
     assert table.cells["chance", "svamp"].reason == "no fixed options"
     assert table.cells["chance", "tokens"].reason == "does not apply"
-    given = build_table(SPEC, [record("compact")], SUITE, {"piqa": {"chance": 0.25}})
+    given = build([record("compact", probes={"suite_notes": {"piqa": {"chance": 0.25}}})])
     assert given.cells["chance", "piqa"].mean == 0.25
     assert given.cells["majority", "piqa"].mean is None
-    turned = build_table(SPEC, [], SUITE, {"majority": {"piqa": 0.6}})
+    turned = build([record("compact", probes={}, provenance={"suite_notes": {"majority": {"piqa": 0.6}}})])
     assert turned.cells["majority", "piqa"].mean == 0.6
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from compact_bench.runs.plan import PlannedRun, run_key
 from compact_bench.runs.session import Request, Session
 from compact_bench.runs.store.store import Store
 
@@ -30,6 +31,6 @@ def test_its_record_is_read_whole(store: Store) -> None:
 
 def test_the_same_run_is_planned_under_the_same_hash_and_found(store: Store, tmp_path: Path) -> None:
     session = Session(Request("lab", "smoke", tmp_path / "cache", store.root, seeds=(1,)))
-    key = session.key("uniform", "", 1)
+    key = run_key(session, "uniform", "", 1)
     assert key.hash == HASH
-    assert not session.store.needs_run(key)
+    assert not PlannedRun(key, "", session.store.load(key)).needed
