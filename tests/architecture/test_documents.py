@@ -52,6 +52,21 @@ def test_the_house_names_what_is_there() -> None:
     assert tuple(rows) == ORDER
 
 
+def test_the_results_in_the_readme_are_those_of_the_generated_pages() -> None:
+    pages = [ROOT / "RESULTS.md", *(ROOT / "docs" / "results" / "lab_lite").glob("*.md")]
+    generated = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    block = README.partition("<!-- results:begin -->")[2].partition("<!-- results:end -->")[0]
+    # README leaves out a table's last columns, so a row of it begins one there.
+    shown = [
+        line.removesuffix(" |")
+        for line in block.splitlines()
+        if line.startswith(("| ", "- ")) and not line.startswith("| Row")
+    ]
+    assert len(shown) > 30
+    missing = [line for line in shown if f"\n{line}" not in generated]
+    assert not missing, "\n".join(missing)
+
+
 def test_every_command_is_documented_and_every_documented_command_exists() -> None:
     from compact_bench.cli import app
 
