@@ -28,7 +28,6 @@ def explain_question(
     Args:
         request: suite, student and, where the question is the user's own, the rationale file.
         question_id: which question; "" for the first.
-        variant: "paper" or "released".
         top: tokens marked per rationale.
 
     Raises:

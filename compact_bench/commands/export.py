@@ -40,8 +40,7 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
 
     Args:
         session: has the run's suite, student and data.
-        record: the run.
-        folder: where; must not exist, or be empty.
+        folder: must not exist, or be empty.
 
     Raises:
         ConfigError: the folder holds something.

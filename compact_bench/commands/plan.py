@@ -56,8 +56,6 @@ class Plan:
     """What a command runs and shows under one set of settings.
 
     Attributes:
-        session: suite, student, profile, seeds and settings.
-        tables: the tables.
         tuning: trials of learning rates; None where every row has the suite's own rate.
     """
 

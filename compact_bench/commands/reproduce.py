@@ -11,7 +11,7 @@ from rich.console import Console
 
 from compact_bench.commands.plan import Plan, TablePlan, command_line
 from compact_bench.commands.planning import plan_method, plan_tables
-from compact_bench.commands.row_selection import TableRequest, request_tables
+from compact_bench.commands.row_selection import request_tables
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
 from compact_bench.methods.registry import get_method, split_name, variant_config
@@ -107,16 +107,6 @@ def run_method(
 
 
 def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool) -> Plan:
-    tables = _requested_tables(report)
-    session = Session(request)
-    _announce(session, console, quiet)
-    plan = plan_tables(session, tables, tune=report.tune)
-    for problem in plan.broken:
-        console.print(f"Warning: its row stays empty, as it {problem}", markup=False, soft_wrap=True)
-    return plan
-
-
-def _requested_tables(report: ReportRequest) -> tuple[TableRequest, ...]:
     specs = [load_table_spec(name) for name in dict.fromkeys(report.tables)]
     if not specs:
         raise ConfigError("--table: expected a table, got none. `compact-bench list tables` shows them.")
@@ -124,7 +114,13 @@ def _requested_tables(report: ReportRequest) -> tuple[TableRequest, ...]:
         raise ConfigError(
             f"--tune: expected one table, got {', '.join(report.tables)}; tune each with its own --output."
         )
-    return request_tables(specs, report.methods)
+    tables = request_tables(specs, report.methods)
+    session = Session(request)
+    _announce(session, console, quiet)
+    plan = plan_tables(session, tables, tune=report.tune)
+    for problem in plan.broken:
+        console.print(f"Warning: its row stays empty, as it {problem}", markup=False, soft_wrap=True)
+    return plan
 
 
 def _announce(session: Session, console: Console, quiet: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from compact_bench.commands.planning import plan_table
 from compact_bench.commands.row_selection import request_tables
 from compact_bench.core.errors import ConfigError
 from compact_bench.methods.registry import get_method
-from compact_bench.results.sweeps.results import SweepResults, measure_sweep
+from compact_bench.results.sweeps.results import measure_sweep
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
 from compact_bench.runs.session import Request, Session
@@ -91,7 +91,16 @@ def run_sweep(
     if dry_run:
         return show_plan(sections, console, workers=workers)
     outcome = execute_plan(sections, console, quiet=quiet, workers=workers)
-    results = _results(sweep, {value: plan.with_records(outcome.records) for value, plan in plans.items()})
+    session = next(iter(plans.values())).session
+    results = measure_sweep(
+        spec,
+        {value: plan.with_records(outcome.records).records for value, plan in plans.items()},
+        {value: [run.key for run in section.runs] for value, section in zip(plans, sections, strict=True)},
+        suite=session.spec,
+        profile=session.request.profile,
+        student=session.student_title,
+        command=sweep.command,
+    )
     page, *others = write_sweep(results, output)
     *names, last = (path.name for path in others)
     if not quiet:
@@ -120,19 +129,6 @@ def _plan(spec: SweepSpec, session: Session) -> Plan:
         get_method(row.method)
     (request,) = request_tables([spec.as_table()])
     return Plan(session, (plan_table(session, request),))
-
-
-def _results(sweep: SweepRequest, plans: Mapping[float, Plan]) -> SweepResults:
-    session = next(iter(plans.values())).session
-    return measure_sweep(
-        sweep.spec,
-        {value: plan.records for value, plan in plans.items()},
-        {value: [run.key for run in plan.section().runs] for value, plan in plans.items()},
-        suite=session.spec,
-        profile=session.request.profile,
-        student=session.student_title,
-        command=sweep.command,
-    )
 
 
 def _command(name: str, spec: SweepSpec, request: Request, rows: Sequence[str]) -> str:

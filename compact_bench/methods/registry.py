@@ -85,13 +85,7 @@ def method_names() -> tuple[str, ...]:
 
 
 def get_method(name: str) -> type[Any]:
-    """Import one method.
-
-    Args:
-        name: registry name.
-
-    Returns:
-        A class that satisfies `contract.Method`.
+    """Import one method: a class that satisfies `contract.Method`.
 
     Raises:
         UnknownNameError: no such method; near matches are suggested.
@@ -104,13 +98,7 @@ def get_method(name: str) -> type[Any]:
 
 
 def import_method(source: MethodSource) -> type[Any]:
-    """Import a method from where it is, registered or not.
-
-    Args:
-        source: its name, and its file or entry point.
-
-    Returns:
-        A class that satisfies `contract.Method`.
+    """Import a method, registered or not: a class that satisfies `contract.Method`.
 
     Raises:
         ConfigError: its module cannot be imported or holds no method; the file or package is named.
@@ -181,10 +169,7 @@ def _package() -> ModuleType:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Method and variant of a name as users write it.
-
-    Args:
-        name: "compact" or "compact[no-consensus]".
+    """Method and variant of a name as users write it, as "compact" or "compact[no-consensus]".
 
     Raises:
         ConfigError: brackets are not as in these.
@@ -198,9 +183,6 @@ def split_name(name: str) -> tuple[str, str]:
 def method_variants(method: str) -> Mapping[str, Mapping[str, Any]]:
     """Registered variants of a method: name -> values of its configuration.
 
-    Args:
-        method: registry name.
-
     Raises:
         UnknownNameError, ConfigError: see `get_method`.
     """
@@ -209,11 +191,7 @@ def method_variants(method: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def variant_config(method: str, variant: str) -> dict[str, Any]:
-    """The values that make a registered variant.
-
-    Args:
-        method: registry name.
-        variant: one of its variants, or "" for the method as it is.
+    """The values that make a registered variant; none for "", the method as it is.
 
     Raises:
         UnknownNameError: no such method or variant.
@@ -226,11 +204,7 @@ def variant_config(method: str, variant: str) -> dict[str, Any]:
 
 
 def make_method(name: str, config: Mapping[str, Any] | None = None) -> Method:
-    """A method with its configuration.
-
-    Args:
-        name: registry name.
-        config: values that differ from the defaults.
+    """A method with its configuration, of which `config` has what differs from the defaults.
 
     Raises:
         ConfigError: a value is wrong or unknown; all are listed.

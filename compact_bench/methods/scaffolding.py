@@ -23,7 +23,6 @@ class NewMethod:
     """What `new` is about to write.
 
     Attributes:
-        name: registry name.
         files: path -> text.
         near: registered methods with nearly this name.
     """
@@ -73,9 +72,6 @@ def new_method(name: str, folder: Path, *, package: bool) -> NewMethod:
 
 def write_files(new: NewMethod) -> None:
     """Write the files of a new method, all or none.
-
-    Args:
-        new: what `new_method` made.
 
     Raises:
         ConfigError: a file is there already; nothing is written.

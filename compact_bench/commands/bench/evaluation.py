@@ -34,7 +34,6 @@ class EngineResult(Strict):
 
     Attributes:
         trial_seconds: batch size -> time of the one evaluation that chose it.
-        batch_size: the fastest.
         samples_seconds: in the order of the rounds.
         seconds: of an evaluation; rates are over its median.
         generated_tokens: of all items, as the tokenizer counts the texts; 0 where options are scored.
@@ -128,10 +127,6 @@ class _Contender:
         self.value, self.reason = found.value, found.engine_reason
         return found.seconds
 
-    def try_size(self, batch_size: int) -> None:
-        """Measure once at a batch size."""
-        self.trials[batch_size] = self.run(batch_size, self.rows)
-
     def take(self) -> None:
         """Measure at the best batch size."""
         self.samples.append(self.run(self.batch_size, self.rows))
@@ -151,9 +146,7 @@ def bench_eval(
     Args:
         student: without adapters, or with them merged.
         benchmarks: task name -> the items that are evaluated.
-        max_new_tokens: longest generation.
         batch_sizes: each engine is tried at all of them once and measured at its best.
-        repeats: rounds.
 
     Raises:
         ConfigError: no task, no item, no batch size or fewer than one repeat.
@@ -198,7 +191,7 @@ def _compare(
     for size in batch_sizes:
         for one in pair:
             clock.begin(f"{task}, {one.engine} at batch size {size}")
-            one.try_size(size)
+            one.trials[size] = one.run(size, rows)
             clock.end(1.0)
     acts: dict[str, Callable[[], None]] = {
         f"{task}, {one.engine} at batch size {one.batch_size}": partial(one.take) for one in pair

@@ -135,11 +135,9 @@ def bench_scaling(
 
     Args:
         student: what `open_student` gave for these settings.
-        settings: how the processes set up their students.
         contenders: what is measured; one that a point has too little memory for is skipped there.
         axes: name -> ascending values.
         base: what the other axes are kept at.
-        repeats: rounds.
     """
     base = base or Scale()
     planned = {
@@ -192,7 +190,6 @@ def _measure_memory(
     point: _Point, axis: str, open_runner: Callable[[], AbstractContextManager[Runner]], clock: Clock
 ) -> None:
     for contender in list(point.contenders):
-        amount = step_amount(point.flops, contender)
         clock.begin(f"memory of {contender.name} at {axis} {point.value}")
         samples = StepSamples()
         try:
@@ -205,7 +202,7 @@ def _measure_memory(
             point.skipped[contender.name] = str(error)
         else:
             point.samples[contender.name] = samples
-        clock.end(amount)
+        clock.end(step_amount(point.flops, contender))
 
 
 def _measure_axis(
@@ -223,10 +220,9 @@ def _measure_axis(
             for contender in point.contenders:
                 if contender.name not in runners:
                     runners[contender.name] = stack.enter_context(open_runner())
-                label = f"{contender.name} at {name} {point.value}"
-                runners[contender.name].prepare(label, contender, point.work)
-                take = point.samples[contender.name].take
-                acts[label] = partial(take, runners[contender.name], label)
+                runner, label = runners[contender.name], f"{contender.name} at {name} {point.value}"
+                runner.prepare(label, contender, point.work)
+                acts[label] = partial(point.samples[contender.name].take, runner, label)
                 amounts[label] = step_amount(point.flops, contender)
         counts = counts_of(points[len(points) // 2].facts, "packed")
         ceiling = Ceiling(student, counts.tokens, counts.head_positions)

@@ -93,10 +93,6 @@ def bench_step(
 
     Args:
         student: what `open_student` gave for these settings; it counts tokens and gives shapes.
-        work: the questions of a step.
-        settings: how the processes set up their students.
-        contenders: what is measured, at least one.
-        repeats: rounds.
 
     Raises:
         ConfigError: fewer than one repeat, no contender, too little memory, or a process that ended.

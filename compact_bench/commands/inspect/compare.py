@@ -20,7 +20,6 @@ class ItemPair:
     """One item as two students answered it.
 
     Attributes:
-        prompt: what both runs read.
         scores: of the first and of the second run.
         predictions: the answers read from what they wrote, or the options chosen.
         texts: the generations; empty texts for tasks where options are scored.
@@ -58,8 +57,6 @@ def compare_runs(
     """Compare two finished runs.
 
     Args:
-        store: where their evaluations are.
-        first, second: their records.
         tasks: only these; empty for all that both have.
 
     Raises:

@@ -84,8 +84,6 @@ def diagnose(
     """Look at everything that a run needs.
 
     Args:
-        cache, store: the folders in use.
-        mirror: the mirror folder, or None.
         offline: whether the network must not be used; the hub is then not asked.
         device: the name that --device gives.
         suite_files: gives, for every suite, how many of its files are at hand (cache or mirror) and how
@@ -95,15 +93,8 @@ def diagnose(
     Raises:
         ConfigError: this device does not exist here.
     """
-    checks = [
-        _python(),
-        *_packages(),
-        *_compute(device),
-        _memory(),
-        _disk("cache", cache),
-        _disk("store", store),
-    ]
-    checks.append(_mirror(mirror))
+    checks = [_python(), *_packages(), *_compute(device), _memory()]
+    checks += [_disk("cache", cache), _disk("store", store), _mirror(mirror)]
     files = [_suite_files(name, have, total) for name, (have, total) in suite_files().items()]
     hub = _hub(offline)
     pip = _pip()
@@ -126,24 +117,16 @@ def _python() -> Check:
     return Check("python", "ok" if sys.version_info >= (3, 11) else "missing", found)
 
 
-def _version_of(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _packages() -> Iterable[Check]:
-    for name in NEEDED:
-        version = _version_of(name)
-        consequence = "" if version else f"install it: pip install {name}"
-        yield Check(name, "ok" if version else "missing", version or "not installed", consequence)
-    for name in OPTIONAL:
-        version = _version_of(name)
-        consequence = (
-            "" if version else f"tracker={name} will not work; `pip install compact-bench[trackers]`"
-        )
-        yield Check(name, "ok" if version else "warning", version or "not installed", consequence)
+    for name in (*NEEDED, *OPTIONAL):
+        try:
+            yield Check(name, "ok", importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            if name in NEEDED:
+                yield Check(name, "missing", "not installed", f"install it: pip install {name}")
+            else:
+                consequence = f"tracker={name} will not work; `pip install compact-bench[trackers]`"
+                yield Check(name, "warning", "not installed", consequence)
 
 
 def _compute(device: str) -> list[Check]:
@@ -154,23 +137,16 @@ def _compute(device: str) -> list[Check]:
     weights = str(choose_weight_dtype("auto", chosen)).removeprefix("torch.")
     compute = choose_compute_dtype("auto", chosen)
     if chosen.type == "cpu":
-        why = (
-            "this CPU multiplies bfloat16 natively"
-            if cpu_has_native_bf16()
-            else "this CPU has no native bfloat16"
-        )
+        native = cpu_has_native_bf16()
+        why = f"this CPU {'multiplies bfloat16 natively' if native else 'has no native bfloat16'}"
     else:
         why = "this GPU multiplies bfloat16 natively" if compute == "bfloat16" else "this GPU has no bfloat16"
+    no_gpu = "" if chosen.type == "cuda" else "no GPU: small students only"
     threads = torch.get_num_threads()
     limit = os.environ.get("OMP_NUM_THREADS")
     slow = chosen.type == "cpu" and threads < 2
     return [
-        Check(
-            "device",
-            "ok",
-            f"{chosen} ({name})",
-            "" if chosen.type == "cuda" else "no GPU: small students only",
-        ),
+        Check("device", "ok", f"{chosen} ({name})", no_gpu),
         Check("dtype", "ok", f"weights {weights}, training computes in {compute}", f"because {why}"),
         Check(
             "threads",
@@ -214,12 +190,11 @@ def _disk(name: str, folder: Path) -> Check:
 
 
 def _mirror(mirror: Path | None) -> Check:
+    instead = "files come from the cache or the network"
     if mirror is None:
-        return Check("mirror", "ok", "none set", "files come from the cache or the network")
+        return Check("mirror", "ok", "none set", instead)
     if not mirror.is_dir():
-        return Check(
-            "mirror", "missing", f"{mirror} is no folder", "files come from the cache or the network"
-        )
+        return Check("mirror", "missing", f"{mirror} is no folder", instead)
     return Check("mirror", "ok", str(mirror))
 
 
@@ -235,9 +210,8 @@ def _suite_files(name: str, have: int, total: int) -> Check:
         return Check(f"suite {name}", "ok", "made by this package, nothing to fetch")
     complete = have == total
     consequence = "" if complete else "the others are downloaded at first use, or by `prefetch`"
-    return Check(
-        f"suite {name}", "ok" if complete else "warning", f"{have} of {total} files at hand", consequence
-    )
+    state: State = "ok" if complete else "warning"
+    return Check(f"suite {name}", state, f"{have} of {total} files at hand", consequence)
 
 
 def _hub(offline: bool) -> Check:

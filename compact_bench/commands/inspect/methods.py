@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.methods.contract import SUITE_DATA, Claim, MethodCard, config_doc
+from compact_bench.methods.contract import SUITE_DATA, MethodCard, config_doc
 from compact_bench.methods.registry import (
     get_method,
     method_names,
@@ -37,9 +37,8 @@ def methods_table() -> Table:
             problem = Text(f"cannot be used: {' '.join(str(error).split())}", style="red")
             table.add_row(name, origin, problem, "", "")
             continue
-        listed = (
-            ", ".join(variants) if len(variants) <= VARIANTS_SHOWN else f"{len(variants)}, see show {name}"
-        )
+        few = len(variants) <= VARIANTS_SHOWN
+        listed = ", ".join(variants) if few else f"{len(variants)}, see show {name}"
         table.add_row(name, origin, Text(card.title), Text(", ".join(needs_of(card))), Text(listed))
     return table
 
@@ -93,7 +92,7 @@ def method_card(name: str) -> RenderableType:
         ("needs", needs_of(card) or "nothing beyond questions with rationales"),
         ("spends more than the schedule", card.extra_steps or "nothing"),
         ("fewest teachers", card.min_teachers),
-        ("claims of its source", [claim_text(claim) for claim in card.claims] or "none that rows can show"),
+        ("claims of its source", [f"{c.text} ({c.place})" for c in card.claims] or "none that rows can show"),
         ("reproduction", card.reproduction),
         ("from", method_sources()[method_name].origin),
     ]
@@ -111,8 +110,3 @@ def method_card(name: str) -> RenderableType:
         ]
         parts.append(pairs_table("variants", listed))
     return Group(*parts)
-
-
-def claim_text(claim: Claim) -> str:
-    """A claim with its place in the source."""
-    return f"{claim.text} ({claim.place})"

@@ -142,8 +142,11 @@ def _check_fits(
 ) -> str:
     card = subject.kind.card
     idle = card.min_teachers == 0
-    trains = trained.untrained(first) if idle else trained.trains(first, world)
-    if not results.add("trains", trains):
+
+    def trains(fit: Fit, world: World) -> list[str]:
+        return trained.untrained(fit) if idle else trained.trains(fit, world)
+
+    if not results.add("trains", trains(first, world)):
         return "not checked, as a fit is not in order"
     whole, failure = _whole_weights(subject, world)
     results.add("budget", trained.budget(first, whole, card, world))
@@ -153,8 +156,8 @@ def _check_fits(
     results.add("network", trained.network(first))
     results.add("inputs", trained.inputs(first))
     few = world.of_teachers(max(card.min_teachers, 1))
-    results.ask("fewest teachers", lambda: _trains_too(one_fit(subject, few), few, idle))
-    results.add("whole weights", [failure] if whole is None else _trains_too(whole, world, idle))
+    results.ask("fewest teachers", lambda: trains(one_fit(subject, few), few))
+    results.add("whole weights", [failure] if whole is None else trains(whole, world))
     if not same:
         return "not checked, as two equal fits already differ"
     if not answers:
@@ -175,7 +178,3 @@ def _whole_weights(subject: Subject, world: World) -> tuple[Fit | None, str]:
         return one_fit(subject, world, lora=False), ""
     except MethodError as error:
         return None, str(error)
-
-
-def _trains_too(fit: Fit, world: World, idle: bool) -> list[str]:
-    return trained.untrained(fit) if idle else trained.trains(fit, world)

@@ -76,8 +76,6 @@ def one_fit(subject: Subject, world: World, *, lora: bool = True, disturbed: int
     """Train a fresh student, in a folder of its own that is gone afterwards.
 
     Args:
-        subject: the method.
-        world: what it trains on.
         lora: with adapters, or every weight.
         disturbed: where the global generators of random numbers stand.
 
@@ -91,10 +89,6 @@ def one_fit(subject: Subject, world: World, *, lora: bool = True, disturbed: int
 
 def interrupted_fit(subject: Subject, world: World) -> Fit:
     """The same run, killed after a few more steps each time and continued by a fresh student.
-
-    Args:
-        subject: the method.
-        world: what it trains on.
 
     Raises:
         MethodError: the method raised something.
@@ -261,11 +255,7 @@ def moved(fit: Fit) -> float:
 
 
 def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
-    """Norm of the difference of two sets of weights.
-
-    Args:
-        one, other: by the same names.
-    """
+    """Norm of the difference of two sets of weights with the same names."""
     return math.sqrt(sum(float((tensor - other[name]).double().norm()) ** 2 for name, tensor in one.items()))
 
 

@@ -28,11 +28,7 @@ LOSS_TOLERANCE = 1e-5
 
 
 def determinism(fit: Fit, other: Fit) -> list[str]:
-    """Whether two fits that should be alike are.
-
-    Args:
-        fit, other: with the global generators of random numbers in different places.
-    """
+    """Whether two fits, begun with the global generators in different places, are alike."""
     drawn = [n for n in other.drawn if fit.generators[n] != other.generators[n] or n not in fit.drawn]
     problems = []
     if not same_bits(fit, other):
@@ -48,14 +44,9 @@ def determinism(fit: Fit, other: Fit) -> list[str]:
 
 
 def teacher_order(subject: Subject, world: World, fit: Fit) -> list[str]:
-    """Whether the order in which a question names its teachers matters.
-
-    Args:
-        subject: the method.
-        world: its world.
-        fit: in the usual order.
-    """
-    other = one_fit(subject, replace(world, questions=_turned(world.questions)))
+    """Whether the order in which a question names its teachers matters; `fit` is in the usual order."""
+    backwards = [r.teacher for r in world.questions[0].rationales][::-1]
+    other = one_fit(subject, replace(world, questions=with_teachers(world.questions, backwards)))
     share = distance(fit.after, other.after) / moved(fit)
     # A method of several trainings may do them in another order; its losses do not line up then.
     first, second = sorted(logged_losses(fit.logs)), sorted(logged_losses(other.logs))
@@ -67,10 +58,6 @@ def teacher_order(subject: Subject, world: World, fit: Fit) -> list[str]:
         f"way apart (up to {100 * ORDER_TOLERANCE:.1g} % can be rounding) and losses differ by {off:.1g}: "
         "choose and weigh teachers by name or by what they wrote, never by position"
     ]
-
-
-def _turned(questions: Sequence[Question]) -> tuple[Question, ...]:
-    return with_teachers(questions, [r.teacher for r in questions[0].rationales][::-1])
 
 
 def _wrong_gold(question: Question, number: int, everyone: Sequence[Question]) -> Question:
@@ -109,10 +96,7 @@ def undeclared(subject: Subject, world: World, fit: Fit, card: MethodCard) -> di
     """For every kind of knowledge, whether the weights depend on it though the method says it has no need.
 
     Args:
-        subject: the method.
-        world: its world.
         fit: with everything known.
-        card: the method's.
     """
     method = subject.make()
 
@@ -125,16 +109,12 @@ def undeclared(subject: Subject, world: World, fit: Fit, card: MethodCard) -> di
     free = [name for name in KNOWLEDGE if is_free(name)]
     found: dict[str, list[str]] = {name: [] for name in KNOWLEDGE}
     # All changes at once first: nearly every method stands that, and needs one fit for it.
-    if free and not _stands(subject, world, fit, free):
+    if free and _difference(subject, world, fit, free):
         for name in free:
             problem = _difference(subject, world, fit, [name])
             if problem:
                 found[name].append(f"{KNOWLEDGE[name][1]} {problem}: {_MENDS[name]}")
     return found
-
-
-def _stands(subject: Subject, world: World, fit: Fit, names: Sequence[str]) -> bool:
-    return not _difference(subject, world, fit, names)
 
 
 def _difference(subject: Subject, world: World, fit: Fit, names: Sequence[str]) -> str:
@@ -152,8 +132,6 @@ def resume(subject: Subject, world: World, fit: Fit) -> list[str]:
     """Whether a run that was killed after every step ends like one that was not.
 
     Args:
-        subject: the method.
-        world: its world.
         fit: without an interruption.
     """
     other = interrupted_fit(subject, world)

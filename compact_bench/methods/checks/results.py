@@ -31,10 +31,7 @@ class MethodError(CompactBenchError):
 
 @contextmanager
 def guarded(where: str) -> Iterator[None]:
-    """Whatever a method raises inside becomes a `MethodError`.
-
-    Args:
-        where: what was called ("fit").
+    """Whatever a method raises inside becomes a `MethodError`; `where` is what was called ("fit").
 
     Raises:
         MethodError: with the kind of exception, its first line, and the method's line that raised it.

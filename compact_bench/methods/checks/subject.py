@@ -21,7 +21,6 @@ class Subject:
 
     Attributes:
         name: as the user gave it.
-        kind: the method's class.
         values: of its configuration, where they are not the defaults.
     """
 

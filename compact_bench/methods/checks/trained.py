@@ -106,8 +106,6 @@ def budget(fit: Fit, whole: Fit | None, card: MethodCard, world: World) -> list[
         fit: with adapters.
         whole: of all weights, with a row for every branch, so that tokens are read just as often as they are
             reported; None where it failed.
-        card: the method's.
-        world: its world.
     """
     report, settings = fit.report, run_settings(lora=True).train
     allowed, problems = schedule_steps(settings, len(world.questions)), []
@@ -133,11 +131,7 @@ def budget(fit: Fit, whole: Fit | None, card: MethodCard, world: World) -> list[
 
 
 def global_state(fit: Fit, other: Fit) -> list[str]:
-    """Whether the process and the student are as before.
-
-    Args:
-        fit, other: two fits that began with the global generators in different places.
-    """
+    """Whether process and student are as before, by fits that began with the generators in other places."""
     reset = [n for n in other.drawn if n in fit.drawn and fit.generators[n] == other.generators[n]]
     problems = [f"it changes {what}" for what in other.changes]
     problems += [f"it seeds the global generator {name}" for name in reset]

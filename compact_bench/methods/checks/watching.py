@@ -106,9 +106,6 @@ def watching(watch: Watch) -> Iterator[Watch]:
     """Everything the process does inside is seen.
 
     An audit hook of the interpreter, which cannot be taken out again, sees it; outside it does nothing.
-
-    Args:
-        watch: what keeps it.
     """
     _install_hook()
     _WATCHES.append(watch)
@@ -147,11 +144,7 @@ def generator_states() -> dict[str, bytes]:
 
 
 def disturb_generators(seed: int) -> None:
-    """Put every global generator somewhere.
-
-    Args:
-        seed: where.
-    """
+    """Put every global generator somewhere."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -42,11 +43,7 @@ class World:
     validation: tuple[Question, ...]
 
     def of_teachers(self, count: int) -> World:
-        """The same world with its first teachers only.
-
-        Args:
-            count: how many.
-        """
+        """The same world with its first teachers only."""
         names = self.suite.teachers[:count]
         return World(
             replace(self.suite, teachers=names),
@@ -56,29 +53,20 @@ class World:
 
 
 def with_teachers(questions: Sequence[Question], names: Sequence[str]) -> tuple[Question, ...]:
-    """The same questions with some teachers only, in this order, with what these wrote and said.
-
-    Args:
-        questions: the questions.
-        names: the teachers.
-    """
+    """The same questions with some teachers only, in this order, with what these wrote and said."""
     rank = {name: number for number, name in enumerate(names)}
+
+    def ranked(items: Sequence[Any], *roles: str) -> tuple[Any, ...]:
+        known = [item for item in items if all(getattr(item, role) in rank for role in roles)]
+        return tuple(sorted(known, key=lambda item: [rank[getattr(item, role)] for role in roles]))
+
     return tuple(
         replace(
             q,
-            rationales=tuple(
-                sorted((r for r in q.rationales if r.teacher in rank), key=lambda r: rank[r.teacher])
-            ),
-            pairs=tuple(sorted((p for p in q.pairs if p.teacher in rank), key=lambda p: rank[p.teacher])),
-            reviews=tuple(
-                sorted(
-                    (r for r in q.reviews if r.author in rank and r.reviewer in rank),
-                    key=lambda r: (rank[r.author], rank[r.reviewer]),
-                )
-            ),
-            feedback=tuple(
-                sorted((f for f in q.feedback if f.teacher in rank), key=lambda f: rank[f.teacher])
-            ),
+            rationales=ranked(q.rationales, "teacher"),
+            pairs=ranked(q.pairs, "teacher"),
+            reviews=ranked(q.reviews, "author", "reviewer"),
+            feedback=ranked(q.feedback, "teacher"),
         )
         for q in questions
     )
@@ -145,11 +133,7 @@ def base_student() -> Student:
 
 
 def fresh_student(*, lora: bool) -> Student:
-    """A student of the same bits each time, on the CPU; the tokenizer is shared, as in real runs.
-
-    Args:
-        lora: whether it gets adapters.
-    """
+    """A student of the same bits each time, on the CPU; the tokenizer is shared, as in real runs."""
     base = base_student()
     student = dataclasses.replace(base, model=copy.deepcopy(base.model))
     attach_lora(student, run_settings(lora=lora).lora, derive_seed(SEED, "init"))

@@ -11,7 +11,6 @@ from compact_bench.core.progress import Ticker
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.runs.run import execute_run
 from compact_bench.runs.session import Session
-from compact_bench.runs.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -19,17 +18,11 @@ class Attempt:
     """How an attempt ended.
 
     Attributes:
-        record: of the run.
         executed: False where another command had made the record meanwhile.
     """
 
     record: RunRecord
     executed: bool
-
-    @property
-    def outcome(self) -> str:
-        """In words."""
-        return self.record.status + (f": {self.record.reason}" if self.record.reason else "")
 
 
 def attempt(
@@ -38,10 +31,7 @@ def attempt(
     """Execute a run, or take what another command made of it.
 
     Args:
-        session: what the run needs.
-        key: the run.
         began: when this command began, in seconds since the epoch; an older failure is tried again.
-        ticker: shows progress.
         on_start: called when the run is about to execute here.
 
     Returns:
@@ -55,20 +45,13 @@ def attempt(
             stack.enter_context(session.store.lock(key))
         except StoreError:
             return None
-        made = _made_meanwhile(session.store, key, began)
+        made = session.store.load(key)
         if made is not None:
-            return Attempt(made, executed=False)
+            fresh = float(made.provenance.get("finished", 0.0)) >= began
+            if made.status == "done" or fresh:
+                return Attempt(made, executed=False)
         on_start()
         return Attempt(execute_run(session, key, ticker), executed=True)
-
-
-def _made_meanwhile(store: Store, key: RunKey, began: float) -> RunRecord | None:
-    """A record that needs no further work; a failure counts only if it is younger than this command."""
-    record = store.load(key)
-    if record is None:
-        return None
-    fresh = float(record.provenance.get("finished", 0.0)) >= began
-    return record if record.status == "done" or fresh else None
 
 
 def run_title(key: RunKey) -> str:

@@ -27,11 +27,7 @@ STEP_INTERVAL_SECONDS = 0.25
 
 
 class _PipeDisplay:
-    """Sends progress to the parent, at most a few times a second.
-
-    Args:
-        send: writes one event.
-    """
+    """Sends progress to the parent, at most a few times a second."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send = send

@@ -36,7 +36,6 @@ def execute(
 
     Args:
         jobs: the runs, in order.
-        display: shows progress.
         estimator: says how long runs take; learns from those that end.
         workers: how many runs execute at a time, one of them in this process.
         threads: CPU threads of each; 0 leaves it to torch.

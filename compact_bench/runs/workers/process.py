@@ -43,7 +43,6 @@ class WorkerProcess:
         """Have a run executed.
 
         Args:
-            job: the run.
             began: when the command began, in seconds since the epoch.
 
         Yields:

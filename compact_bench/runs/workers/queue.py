@@ -20,8 +20,6 @@ class Job:
     """A run to execute.
 
     Attributes:
-        session: what it needs.
-        key: the run.
         shares: jobs with the same text evaluate the same student, so that a second one would only wait for
             the first; "" where there is no other.
     """

@@ -96,8 +96,7 @@ def _one_by_one(losses: Sequence[Callable[[], Tensor]]) -> Callable[[], float]:
 
 
 def _ours(student: Student, work: Work, settings: StepSettings) -> Pass:
-    objective = PaperObjective.for_student(student, WeightingConfig(), settings.train)
-    return _together(student, objective, work)
+    return _together(student, PaperObjective.for_student(student, WeightingConfig(), settings.train), work)
 
 
 def _uniform(student: Student, work: Work, settings: StepSettings) -> Pass:

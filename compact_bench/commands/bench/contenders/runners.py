@@ -19,8 +19,7 @@ class Turn(Strict):
     """One turn of a contender: a step that is not timed, and one that is.
 
     Attributes:
-        seconds: of the timed step.
-        loss: of that step.
+        seconds, loss: of the timed step.
         memory: during both. Only a process's first turn shows what a fresh process takes.
         path: what computed it where that is ours; see `TimedStep`.
     """
@@ -56,11 +55,7 @@ OpenRunner = Callable[[StepSettings], AbstractContextManager[Runner]]
 
 
 class ProcessRunner:
-    """Makes turns in a fresh process, whose memory and allocator no other contender shares.
-
-    Args:
-        settings: how the student is set up there.
-    """
+    """Makes turns in a fresh process, whose memory and allocator no other contender shares."""
 
     def __init__(self, settings: StepSettings) -> None:
         self._settings = settings

@@ -59,7 +59,6 @@ class Stepper:
 
     Args:
         student: in training mode.
-        settings: clipping, weight decay, seed and longest branch.
     """
 
     def __init__(self, student: Student, settings: StepSettings) -> None:

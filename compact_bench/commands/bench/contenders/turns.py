@@ -12,7 +12,6 @@ class Clock:
     """Shows how much of the measuring is done, and about how long the rest takes.
 
     Args:
-        display: where it is shown.
         total: how much there is to do, in any unit.
         count: how many measurements that is.
     """
@@ -48,9 +47,6 @@ def in_turn(
     """Rounds in which every measurement (name -> act) is made once.
 
     Args:
-        acts: each keeps what it measures.
-        repeats: rounds.
-        clock: shows progress.
         amounts: name -> how much of the clock's total one measurement is.
     """
     for turn in range(repeats):

@@ -106,10 +106,7 @@ def suite_work(
 
     Args:
         questions: training questions of a suite, each with its teachers' rationales.
-        tokenizer: the student's, which measures rationales.
-        suite: the suite's name.
         teachers: K. Where the suite has fewer, other questions lend rationales, with this question's answer.
-        count: questions per step.
         rationale_tokens: length that every rationale is brought to, from texts of the same teacher with one
             answer at the end; None leaves rationales as they are.
 
@@ -213,8 +210,6 @@ def synthetic_work(
 
     Args:
         tokenizer: the student's; words are drawn from its vocabulary.
-        teachers: K.
-        count: questions per step.
         rationale_tokens: length of every rationale; None for a moderate one.
 
     Raises:

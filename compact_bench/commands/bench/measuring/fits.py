@@ -32,15 +32,7 @@ class Fit(Strict):
 
 
 def fit_growth(x: Sequence[float], y: Sequence[float]) -> Fit | None:
-    """Fit a line, and a power above a constant part.
-
-    Args:
-        x: positive, no two alike.
-        y: positive, one for each.
-
-    Returns:
-        None with fewer than three points.
-    """
+    """Fit a line, and a power above a constant part, to positive x and y; None under three points."""
     if len(x) < LEAST_FOR_LINE:
         return None
     at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)

@@ -43,7 +43,6 @@ def counts_of(facts: WorkFacts, rows: Rows) -> Counts:
     """What a step goes over, without padding.
 
     Args:
-        facts: token counts of the work.
         rows: "packed": every prompt once, its branches see it and themselves, logits at labels. "rows": a
             row per branch, logits at labels. "released": a row per branch, logits everywhere, because the
             consistency of the released algorithm reads them everywhere.
@@ -76,9 +75,7 @@ def step_flops(student: Student, counts: Counts) -> int:
 
 
 def _linears(layer: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    for name, module in layer.named_modules():
-        if isinstance(module, nn.Linear):
-            yield name, module
+    return ((name, module) for name, module in layer.named_modules() if isinstance(module, nn.Linear))
 
 
 def _product(module: Any, *, input_gradient: bool) -> int:

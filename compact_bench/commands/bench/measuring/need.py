@@ -32,14 +32,7 @@ def free_bytes(device: torch.device) -> int | None:
 def needed_bytes(
     student: Student, contender: Contender, facts: WorkFacts, padded: Sequence[tuple[int, int]]
 ) -> int:
-    """About the peak of a fresh process that makes the contender's steps.
-
-    Args:
-        student: as it is trained.
-        contender: what makes the steps.
-        facts: of the work.
-        padded: rows and width of every question's padded batch.
-    """
+    """About the peak of a fresh process that makes the contender's steps; `padded` as of `padded_shapes`."""
     width = 2 if student.compute == "bfloat16" else 4
     tokens, positions, copies = _passed(contender, facts, padded)
     vocabulary = int(student.layout.head(student.model).weight.shape[0])

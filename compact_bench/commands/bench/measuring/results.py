@@ -18,7 +18,6 @@ class BenchResult(Strict):
     """What the results of all benchmarks have.
 
     Attributes:
-        format: of this file.
         repeats: rounds.
         provenance: code, packages, machine.
     """
@@ -74,12 +73,7 @@ class CeilingResult(Strict):
 
 
 class TrainingResult(BenchResult):
-    """What the results of benchmarks of training have.
-
-    Attributes:
-        settings: how the student was set up.
-        compute: type that products were computed in.
-    """
+    """What the results of benchmarks of training have; `compute` is the type of their products."""
 
     settings: StepSettings
     compute: str

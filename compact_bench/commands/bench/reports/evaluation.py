@@ -64,10 +64,8 @@ def _rows(result: EvalResult) -> list[list[str]]:
     rows = []
     for task in result.tasks:
         rows.append([task.task, *_cells(task.harness), "1"])
-        speed = task.speed
-        rows.append(
-            [task.task, *_cells(task.fast), f"{speed.median:.2f} x [{speed.low:.2f}, {speed.high:.2f}]"]
-        )
+        speed = f"{task.speed.median:.2f} x [{task.speed.low:.2f}, {task.speed.high:.2f}]"
+        rows.append([task.task, *_cells(task.fast), speed])
     return rows
 
 

@@ -40,8 +40,7 @@ def scaling_markdown(result: ScalingResult) -> str:
 
 def axis_table(axis: ScalingAxis) -> Table:
     """One axis for a terminal."""
-    head, rows = _cells(axis)
-    return terminal_table(head, rows, words=0)
+    return terminal_table(*_cells(axis), words=0)
 
 
 def growth_sentences(axis: ScalingAxis) -> list[str]:
