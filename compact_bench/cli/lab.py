@@ -25,8 +25,7 @@ def show(
     from compact_bench.core.errors import UnknownNameError
     from compact_bench.data.lab import training_questions
     from compact_bench.data.lab.world.families import COVERED
-    from compact_bench.data.suites import load_spec
-    from compact_bench.data.suites.world import with_world
+    from compact_bench.data.suites import load_spec, with_world
 
     if family and family not in COVERED:
         raise UnknownNameError("family with rationales", family, COVERED)
