@@ -22,8 +22,8 @@ from compact_bench.methods.registry import make_method
 from compact_bench.students.chat import encode_row, prompt_ids
 from compact_bench.students.student import Student, load_student
 from tests import tiny
+from tests.extra_fields import with_feedback, with_reviews
 from tests.invariant.support import same_training, settings, train_tiny
-from tests.said_beyond import with_feedback, with_reviews
 from tests.tiny_suite import make_tiny_lab_student
 
 Folders = Callable[..., Path]

@@ -21,8 +21,8 @@ from compact_bench.methods.contract import SuiteInfo, refusal
 from compact_bench.methods.registry import make_method
 from compact_bench.students.student import Student
 from tests import tiny
+from tests.extra_fields import with_pairs
 from tests.invariant.support import same_tables, same_training, settings, train_tiny
-from tests.said_beyond import with_pairs
 
 Folders = Callable[..., Path]
 Load = Callable[..., Student]
