@@ -270,3 +270,13 @@ def number_at(record: RunRecord, path: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def suite_notes(records: Sequence[RunRecord]) -> Mapping[str, Any]:
+    """What the first record that has any notes of the suite's data says; {} where none has."""
+    for record in records:
+        for path in ("probes.suite_notes", "provenance.suite_notes"):
+            notes = value_at(record, path)
+            if isinstance(notes, Mapping) and notes:
+                return notes
+    return {}

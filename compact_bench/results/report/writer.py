@@ -5,7 +5,6 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from compact_bench.core.files import write_atomic
@@ -41,7 +40,7 @@ from compact_bench.results.report.sections.runs import (
     runs_markdown,
     weights_markdown,
 )
-from compact_bench.results.report.sections.truth import truth_markdown
+from compact_bench.results.report.sections.truth import truth_sections
 from compact_bench.results.report.sections.tuning import tuning_markdown
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tuning import Tuning
@@ -117,34 +116,55 @@ def write_results(
         StoreError: a file cannot be written.
     """
     figures = draw_figures(records, _titles(tables))
-    pages = render_details(tables, records, facts, figures)
+    text, pages = _rendered(tables, records, facts, figures)
     places = {name: folder / facts.details_folder / name for name in pages}
     written = WrittenResults(
         folder / "RESULTS.md", folder / "RESULTS.csv", folder / "RESULTS.tex", tuple(places.values())
     )
-    for name, text in pages.items():
-        write_atomic(places[name], text.encode())
-    write_atomic(written.markdown, render_results(tables, records, facts, figures).encode())
+    for name, page in pages.items():
+        write_atomic(places[name], page.encode())
+    write_atomic(written.markdown, text.encode())
     write_atomic(written.csv, tables_csv(tables).encode())
     write_atomic(written.latex, tables_latex(tables).encode())
     write_figures(figures, folder / facts.figures)
     return written
 
 
-def render_results(
-    tables: Sequence[Table],
-    records: Sequence[RunRecord],
-    facts: ReportFacts,
-    figures: Sequence[DrawnFigure] | None = None,
-) -> str:
+def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts) -> str:
     """The text of RESULTS.md: verdict, summaries, grids of comparisons, truth, caveats, links to details.
 
     Args:
         tables, records, facts: as in `write_results`.
-        figures: where they are drawn already.
     """
-    runs = _sorted(records)
-    figures = draw_figures(runs, _titles(tables)) if figures is None else figures
+    return _rendered(tables, records, facts, draw_figures(records, _titles(tables)))[0]
+
+
+def render_details(
+    tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts
+) -> dict[str, str]:
+    """File name -> text of the pages beside RESULTS.md; arguments as in `write_results`."""
+    return _rendered(tables, records, facts, draw_figures(records, _titles(tables)))[1]
+
+
+def _rendered(
+    tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts, figures: Sequence[DrawnFigure]
+) -> tuple[str, dict[str, str]]:
+    """RESULTS.md and its pages by file name, which show the same sections."""
+    runs = sorted(records, key=lambda r: (r.key.name, r.key.hash))
+    truth = truth_sections(tables, runs, _titles(tables))
+    pages = _pages(tables, runs, facts, figures, truth)
+    links = {name: title for name, (title, _) in pages.items()}
+    return _main_page(tables, runs, facts, figures, truth[0], links), _page_texts(pages, facts)
+
+
+def _main_page(
+    tables: Sequence[Table],
+    runs: Sequence[RunRecord],
+    facts: ReportFacts,
+    figures: Sequence[DrawnFigure],
+    truth: Sequence[str],
+    pages: Mapping[str, str],
+) -> str:
     lines = _head(tables, runs, facts)
     for table in tables:
         if verdict := findings_markdown(table):
@@ -152,36 +172,33 @@ def render_results(
             lines += ["", f"## What the data support{name}", "", *verdict]
     for table in tables:
         lines += ["", *_overview(table, facts)]
-    lines += _truth_summary(tables, runs, facts, figures_markdown(figures, "truth", facts.figures))
+    if truth:
+        page = facts.link("Every row, teacher and family", "truth.md")
+        shown = figures_markdown(figures, "truth", facts.figures)
+        lines += ["", f"## {TRUTH_TITLE}", "", *truth, "", f"{page}.", *shown]
     if others := figures_markdown(figures, "", facts.figures):
         lines += ["", "## Figures", *others]
     lines += _caveats(tables, facts)
-    pages = [
-        f"- {facts.link(title, name)}" for name, (title, _) in _pages(tables, runs, facts, figures).items()
-    ]
-    lines += ["", "## Details", "", *pages]
+    lines += ["", "## Details", "", *(f"- {facts.link(title, name)}" for name, title in pages.items())]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def render_details(
-    tables: Sequence[Table],
-    records: Sequence[RunRecord],
-    facts: ReportFacts,
-    figures: Sequence[DrawnFigure] | None = None,
-) -> dict[str, str]:
-    """File name -> text of the pages beside RESULTS.md; arguments as in `render_results`."""
-    figures = draw_figures(records, _titles(tables)) if figures is None else figures
+def _page_texts(pages: Mapping[str, tuple[str, list[str]]], facts: ReportFacts) -> dict[str, str]:
     results = (PurePosixPath(_seen_from_details("", facts)) / "RESULTS.md").as_posix()
     back = f"Details of [RESULTS.md]({results}), generated from run records by"
     command = [back, "", "```", facts.command, "```", ""]
     return {
         name: "\n".join([GENERATED, "", f"# {title}", "", *command, *lines]).rstrip() + "\n"
-        for name, (title, lines) in _pages(tables, _sorted(records), facts, figures).items()
+        for name, (title, lines) in pages.items()
     }
 
 
 def _pages(
-    tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts, figures: Sequence[DrawnFigure]
+    tables: Sequence[Table],
+    runs: Sequence[RunRecord],
+    facts: ReportFacts,
+    figures: Sequence[DrawnFigure],
+    truth: tuple[list[str], list[str]],
 ) -> dict[str, tuple[str, list[str]]]:
     """File name -> title and lines of a page; a page with nothing to say is left out."""
     pages: dict[str, tuple[str, list[str]]] = {}
@@ -197,7 +214,7 @@ def _pages(
         pages[f"comparisons_table_{number}.md"] = (f"Table {number}: all comparisons", compared)
     under = figures_markdown(figures, "truth", _seen_from_details(facts.figures, facts))
     pages |= {
-        "truth.md": (TRUTH_TITLE, [*truth_markdown(tables, runs, _titles(tables)), *under]),
+        "truth.md": (TRUTH_TITLE, [*truth[0], "", *truth[1], *under] if truth[0] else under),
         "tuning.md": ("Tuning", tuning_markdown(facts.tuning) if facts.tuning else []),
         "teachers.md": (
             "Teachers: as measured, and the weight on each",
@@ -223,10 +240,6 @@ def _sections(*sections: tuple[str, list[str]]) -> list[str]:
 
 def _seen_from_details(place: str, facts: ReportFacts) -> str:
     return PurePosixPath(os.path.relpath(place or ".", facts.details_folder)).as_posix()
-
-
-def _sorted(records: Sequence[RunRecord]) -> list[RunRecord]:
-    return sorted(records, key=lambda r: (r.key.name, r.key.hash))
 
 
 def _titles(tables: Sequence[Table]) -> dict[str, str]:
@@ -289,19 +302,6 @@ def _overview(table: Table, facts: ReportFacts) -> list[str]:
         if section:
             lines += ["", f"### {title}", "", *section]
     return lines
-
-
-def _truth_summary(
-    tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts, figures: Sequence[str]
-) -> list[str]:
-    """The sentences of the page on truth scores, and its figures."""
-    # The page's prose ends where its first table begins, folded or not.
-    section = truth_markdown(tables, runs, _titles(tables))
-    prose = list(takewhile(lambda line: not line.startswith(("|", "<")), section))
-    if not prose:
-        return []
-    page = facts.link("Every row, teacher and family", "truth.md")
-    return ["", f"## {TRUTH_TITLE}", "", *prose, f"{page}.", *figures]
 
 
 def _caveats(tables: Sequence[Table], facts: ReportFacts) -> list[str]:

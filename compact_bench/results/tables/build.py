@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.records import Cell, RunRecord, value_at
+from compact_bench.core.records import Cell, RunRecord, suite_notes
 from compact_bench.data.suites import SuiteSpec
 from compact_bench.results.tables.cells import (
     Benchmarks,
@@ -152,7 +152,7 @@ def build_table(
         groups=tuple(group for group in spec.groups if any(c.group == group.name for c in columns)),
         columns=columns,
         rows=_rows(spec, rows),
-        cells=cells | _level_cells(_recorded_notes(mine), columns, groups) | _paper_cells(spec, columns),
+        cells=cells | _level_cells(suite_notes(mine), columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
         controls=measure_controls(spec.controls, rows, compared),
         notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
@@ -222,15 +222,6 @@ def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, referen
     if column.is_mean:
         return cell_of(name, column.name, group_sample(runs, groups[column.group][1]))
     return cell_of(name, column.name, benchmark_sample(runs, column.name) or "not measured")
-
-
-def _recorded_notes(records: Sequence[RunRecord]) -> Mapping[str, Any]:
-    for record in records:
-        for path in ("probes.suite_notes", "provenance.suite_notes"):
-            found = value_at(record, path)
-            if isinstance(found, Mapping) and found:
-                return found
-    return {}
 
 
 def _level(notes: Mapping[str, Any], task: str, level: str) -> float | None:

@@ -11,7 +11,7 @@ import pytest
 from compact_bench.core.records import Question, Rationale, RationaleTruth, RunKey, RunRecord
 from compact_bench.evaluation.probes.truth import truth_scores
 from compact_bench.results.report import ReportFacts, render_details, render_results
-from compact_bench.results.report.sections.truth import truth_markdown
+from compact_bench.results.report.sections.truth import truth_sections
 from compact_bench.results.tables.build import build_table
 from compact_bench.results.tables.spec import load_table_spec
 from tests.unit.synthetic import SUITE, key
@@ -76,9 +76,9 @@ def by_hand(shares: dict[str, float | None], equal: dict[str, float], auc: Any =
 
 def text(*records: RunRecord) -> str:
     tables = [build_table(load_table_spec(2), records, SUITE, teachers=("ada", "bob"), has_truth=True)]
-    return "\n".join(
-        truth_markdown(tables, records, {"compact": "COMPACT (paper)", "uniform": "Uniform weights"})
-    )
+    titles = {"compact": "COMPACT (paper)", "uniform": "Uniform weights"}
+    sentences, shown = truth_sections(tables, records, titles)
+    return "\n".join([*sentences, "", *shown] if sentences else shown)
 
 
 def test_no_truth_no_section() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compact_bench.core.provenance import flat
-from compact_bench.core.records import RunRecord, value_at
+from compact_bench.core.records import RunRecord, suite_notes, value_at
 from compact_bench.results.report.markdown import escaped, grid
 from compact_bench.results.report.sections.teachers import teachers_markdown
 from compact_bench.results.tables.build import Table
@@ -104,7 +104,7 @@ def excluded_markdown(runs: Sequence[RunRecord]) -> list[str]:
 
 def measured_teachers_markdown(runs: Sequence[RunRecord]) -> list[str]:
     """What the suite measured of its teachers; none where it measured nothing."""
-    facts = _suite_notes(runs).get("teacher_facts")
+    facts = suite_notes(runs).get("teacher_facts")
     return teachers_markdown(facts) if isinstance(facts, Mapping) else []
 
 
@@ -112,19 +112,9 @@ def data_markdown(runs: Sequence[RunRecord]) -> list[str]:
     """The suite's notes on its data; levels and teachers are shown elsewhere."""
     return [
         f"- {escaped(name)}: {escaped(text)}"
-        for name, text in flat(_summarised(_suite_notes(runs))).items()
+        for name, text in flat(_summarised(suite_notes(runs))).items()
         if not {"chance", "majority", "teacher_facts"} & set(name.split("."))
     ]
-
-
-def _suite_notes(runs: Sequence[RunRecord]) -> Mapping[str, Any]:
-    """What the first run that has any notes of the suite's data says."""
-    for run in runs:
-        for path in ("probes.suite_notes", "provenance.suite_notes"):
-            notes = value_at(run, path)
-            if isinstance(notes, Mapping) and notes:
-                return notes
-    return {}
 
 
 def _summarised(notes: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,10 +64,10 @@ class _Row:
         return seed_mean(self.runs, "uniform_share")
 
 
-def truth_markdown(
+def truth_sections(
     tables: Sequence[Table], records: Sequence[RunRecord], titles: Mapping[str, str]
-) -> list[str]:
-    """Lines of the section; none where no table shows truth scores.
+) -> tuple[list[str], list[str]]:
+    """Sentences and tables of the section; both empty where no table shows truth scores.
 
     Args:
         tables: their cells are the numbers that are shown.
@@ -76,8 +76,8 @@ def truth_markdown(
     """
     rows = _rows(tables, records, titles)
     if not rows:
-        return []
-    lines = [
+        return [], []
+    sentences = [
         "Over training questions that have right and wrong rationales; 95 % intervals over seeds and "
         "questions. Relative regret is the weight on wrong rationales over that of equal weights on the same "
         "questions; its interval, below or above 1, says whether a row does better or worse than they. An "
@@ -88,19 +88,19 @@ def truth_markdown(
     by_label = {row.label: row for row in rows}
     weighting = [by_label[label] for label in LABELS if label in by_label]
     for row in weighting:
-        lines += [f"- {escaped(text)}" for text in _sentences(row)]
-    lines += [f"- {escaped(text)}" for text in _best_constant(rows, weighting)]
+        sentences += [f"- {escaped(text)}" for text in _sentences(row)]
+    sentences += [f"- {escaped(text)}" for text in _best_constant(rows, weighting)]
     reasons = Reasons()
     ranked, shares = _methods(rows, reasons), _teachers(rows, reasons)
     if len(rows) > LONG_ROWS:
         ranked = folded(f"Truth scores, {len(rows)} rows", ranked)
         shares = folded("Weight on each teacher", shares)
-    lines += ["", *ranked, "", *shares]
+    shown = [*ranked, "", *shares]
     if weighting:
-        lines += ["", *_families(weighting, reasons), "", *_windows(records, titles, reasons)]
+        shown += ["", *_families(weighting, reasons), "", *_windows(records, titles, reasons)]
     for text in reasons.listing:
-        lines += ["", escaped(text)]
-    return lines
+        shown += ["", escaped(text)]
+    return sentences, shown
 
 
 def _rows(tables: Sequence[Table], records: Sequence[RunRecord], titles: Mapping[str, str]) -> list[_Row]:
