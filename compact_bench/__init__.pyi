@@ -14,7 +14,6 @@ from .core.errors import NumericalError as NumericalError
 from .core.errors import StoreError as StoreError
 from .core.errors import StudentError as StudentError
 from .core.errors import UnknownNameError as UnknownNameError
-from .core.errors import UnsupportedError as UnsupportedError
 from .core.files import write_atomic as write_atomic
 from .core.records import Feedback as Feedback
 from .core.records import PeerReview as PeerReview

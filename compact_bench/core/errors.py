@@ -7,7 +7,6 @@
     |   `-- OverlapError         a training question also stands in a test or validation split
     |-- StudentError             a student cannot be loaded, or its layout is not one we know
     |-- NumericalError           a loss or gradient is not finite
-    |-- UnsupportedError         a method cannot run on this suite, with the reason
     `-- StoreError               a run directory is damaged, locked or of another version
 
 Every message says what was expected, what was found, where, and how to mend it. `exit_code` is what the
@@ -98,12 +97,6 @@ class NumericalError(CompactBenchError):
     """A loss or a gradient is not finite."""
 
     exit_code = 5
-
-
-class UnsupportedError(CompactBenchError):
-    """A method cannot run on this suite; the message is the reason shown in the table cell."""
-
-    exit_code = 6
 
 
 class StoreError(CompactBenchError):
