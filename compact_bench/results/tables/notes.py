@@ -53,8 +53,11 @@ def table_notes(
         sentences.append(TOKENS_NOTE)
     if few := few_seeds_note([c.seeds for c in comparisons]):
         sentences.append(few)
-    papers = (f"{p.title}: {p.version}, {p.place}" for p in spec.paper)
-    return (*sentences, *(f"{paper}; what is not known here is not available." for paper in papers))
+    papers: dict[str, list[str]] = {}
+    for paper in spec.paper:
+        papers.setdefault(f"{paper.version}, {paper.place}", []).append(paper.title)
+    sources = (f"{', '.join(titles)}: {source}" for source, titles in papers.items())
+    return (*sentences, *(f"{source}; what is not known here is not available." for source in sources))
 
 
 def _test_best_note(

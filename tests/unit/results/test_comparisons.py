@@ -12,6 +12,7 @@ from compact_bench.results.report.markdown import comparisons_markdown
 from compact_bench.results.report.sections.findings import (
     controls_markdown,
     detectable_markdown,
+    detectable_sentence,
     findings_markdown,
     sentences_markdown,
 )
@@ -239,6 +240,7 @@ def test_controls_and_what_could_be_detected_are_told() -> None:
     )
     assert controls_markdown(dataclasses.replace(table, controls=())) == []
     lines = detectable_markdown(table)
+    assert lines[0] == detectable_sentence(table)
     assert "conditional on the seeds that were run" in lines[0]
     values = [
         c.detectable for c in table.comparisons if c.tells_detectable and c.group == "ID" and c.detectable
@@ -246,6 +248,7 @@ def test_controls_and_what_could_be_detected_are_told() -> None:
     row = next(line for line in lines if line.startswith("| ID |"))
     assert row.startswith("| ID | 2 | 2 seeds, 40 items |")
     assert f"| {min(values) * 100:.1f} to {max(values) * 100:.1f} |" in row
+    assert f" {min(values) * 100:.1f} to {max(values) * 100:.1f} pp on ID (" in lines[0]
     sentences = sentences_markdown(table)
     told = [c for c in table.comparisons if c.in_words]
     assert sentences[:3] == [f"- {c.sentence}" for c in told if (c.row, c.against) == ("compact", "uniform")]

@@ -136,9 +136,9 @@ def test_many_rows_keep_the_results_short_and_the_rest_on_pages() -> None:
     records = ablation_records()
     table = build(records)
     text = render_results([table], records, FACTS)
-    assert text.index("### Summary") < text.index("### Comparisons") < text.index("## Caveats")
+    assert text.index("| Row | Seeds |") < text.index("### Comparisons") < text.index("## Caveats")
     rows = [row for row in table.rows if row.kind == "runs"]
-    summary = text[text.index("### Summary") : text.index("### Comparisons")]
+    summary = text[text.index("| Row | Seeds |") : text.index("### Comparisons")]
     assert all(summary.count(f"\n| {row.title} | 2 |") == 1 for row in rows)
     compared = text[text.index("### Comparisons") : text.index("## Caveats")]
     assert all(f"\n| {row.title} | " in compared for row in rows if row.name != "compact")

@@ -65,26 +65,40 @@ def _listed(names: Sequence[str]) -> str:
     return f"{comma.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
+def detectable_sentence(table: Table) -> str:
+    """How small a difference the planned pairs can detect, in one sentence; "" where none is to say so."""
+    if not (planned := _with_power(table)):
+        return ""
+    level = f"{ALPHA * 100:.0f} %"
+    groups = [f"{cells[2]} pp on {group} ({cells[3]})" for group, *cells in _detectable_ranges(planned)]
+    return (
+        f"With {POWER * 100:.0f} % power at a two-sided {level} the planned comparisons detect differences "
+        f"of {_listed(groups)}; in brackets at {level} / {planned[0].family}, the strictest step of Holm's "
+        "correction. Like every p value here, this is conditional on the seeds that were run."
+    )
+
+
 def detectable_markdown(table: Table) -> list[str]:
-    """How small a difference the table can detect: by group, the range over the pairs that are to say so."""
-    planned = [c for c in table.comparisons if c.tells_detectable and c.effect is not None]
-    if not planned:
+    """What `detectable_sentence` says as a table, with the spread over seeds."""
+    if not (planned := _with_power(table)):
         return []
+    head = ["Group", "Pairs", "n of a pair", "Detectable, pp", "Detectable, Holm, pp", "Seed SD, pp"]
+    return [detectable_sentence(table), "", *grid(head, _detectable_ranges(planned))]
+
+
+def _with_power(table: Table) -> list[Comparison]:
+    return [c for c in table.comparisons if c.tells_detectable and c.effect is not None]
+
+
+def _detectable_ranges(planned: Sequence[Comparison]) -> list[list[str]]:
+    """Cells per group: its name, pairs, counts, and the ranges over the pairs."""
     rows = []
     for group in dict.fromkeys(c.group for c in planned):
         pairs = [c for c in planned if c.group == group]
         values = zip(*((c.detectable, c.detectable_holm, c.seed_sd) for c in pairs), strict=True)
         counts = dict.fromkeys(c.counts.removeprefix("n = ") for c in pairs)
         rows.append([group, str(len(pairs)), " or ".join(counts), *map(_range, values)])
-    level = f"{ALPHA * 100:.0f} %"
-    return [
-        f"The smallest difference that the test detects with {POWER * 100:.0f} % power at a two-sided "
-        f"{level}, and at the strictest step of Holm's correction ({level} / {planned[0].family}), in pp. "
-        "Like every p value here, it is conditional on the seeds that were run; the last column is the "
-        "standard deviation of the difference over them.",
-        "",
-        *grid(["Group", "Pairs", "n of a pair", "Detectable", "Detectable, Holm", "Seed SD"], rows),
-    ]
+    return rows
 
 
 def _range(values: Sequence[float | None]) -> str:
