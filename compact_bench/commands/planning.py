@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from compact_bench.commands.plan import Plan, PlannedRow, TablePlan
 from compact_bench.commands.row_selection import TableRequest, row_for_method
+from compact_bench.commands.table_plan import Plan, PlannedRow, TablePlan
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import RunKey
 from compact_bench.methods.registry import (

@@ -28,7 +28,6 @@ from compact_bench.evaluation.guards import (
     unchanged_generators,
     unchanged_tokenizer,
 )
-from compact_bench.evaluation.results import EvalProgress, TaskResult
 from compact_bench.evaluation.task_files import (
     answer_format,
     check_rows,
@@ -38,6 +37,7 @@ from compact_bench.evaluation.task_files import (
     task_texts,
     write_task_folder,
 )
+from compact_bench.evaluation.task_results import EvalProgress, TaskResult
 from compact_bench.students.chat import prompt_ids
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.files import write_atomic
 from compact_bench.core.registry import Source, file_sources, load_named
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation.answers import ANSWERS, AnswerFormat, derived_files
+from compact_bench.evaluation.answer_formats import ANSWERS, AnswerFormat, derived_files
 
 _TASKS = Path(__file__).with_name("tasks")
 _INCLUDE = re.compile(r"^include:\s*_(\w+)\.yaml\s*$", re.MULTILINE)

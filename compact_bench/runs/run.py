@@ -32,7 +32,7 @@ from compact_bench.training.final_weights import load_final, save_final
 from compact_bench.training.protocol import FitReport, RunContext, derive_seed
 
 if TYPE_CHECKING:
-    from compact_bench.evaluation.results import EvalProgress, TaskResult
+    from compact_bench.evaluation.task_results import EvalProgress, TaskResult
     from compact_bench.students.student import Student
 
 ERROR_LOG = "error.log"
