@@ -108,11 +108,13 @@ class Curriculum:
         """Order all rationales by their difficulty for the untrained student, then train by the pacing."""
         inner = SupervisedObjective(context.settings.train, reduction=self.config.sft_reduction)
         what = "difficulty of the rationales"
-        found = measured(student, questions, context, what, lambda q: _difficulties(student, q, inner))
+        difficulties = measured(student, questions, context, what, lambda q: _difficulties(student, q, inner))
         sign = 1.0 if self.config.order == "easy_first" else -1.0
         places: dict[str, dict[str, float]] = {}
         ordered = sorted(
-            (sign * value, question, teacher) for of in found.values() for value, question, teacher in of
+            (sign * value, question, teacher)
+            for of in difficulties.values()
+            for value, question, teacher in of
         )
         for number, (_, question_id, teacher) in enumerate(ordered, 1):
             places.setdefault(question_id, {})[teacher] = number / len(ordered)
@@ -127,13 +129,13 @@ def _difficulties(
     states = branch_hidden(student, [encoded], inner.train.layout)
     (values,) = branch_values(student, [encoded], states, inner.train, with_gold=False)
     pairs = zip(encoded.branches, values, strict=True)
-    found = [(float(difficulty(v.losses)), question.id, branch.teacher) for branch, v in pairs]
-    if not all(math.isfinite(value) for value, _, _ in found):
+    losses = [(float(difficulty(v.losses)), question.id, branch.teacher) for branch, v in pairs]
+    if not all(math.isfinite(value) for value, _, _ in losses):
         raise NumericalError(
             f"question {question.id}: expected a finite loss of every rationale, got "
-            f"{', '.join(f'{teacher} {value}' for value, _, teacher in found)}. Use train.dtype=float32."
+            f"{', '.join(f'{teacher} {value}' for value, _, teacher in losses)}. Use train.dtype=float32."
         )
-    return found
+    return losses
 
 
 METHOD = Curriculum

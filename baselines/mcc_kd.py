@@ -94,14 +94,14 @@ class PairObjective:
         states = branch_hidden(student, batch, self.train.layout)
         losses = reduced_losses(student, batch, states, self.train, self.config.sft_reduction)
         totals, rows = [], []
-        for question, of_branches, found in zip(batch, states, losses, strict=True):
-            loss = torch.stack(found).mean()
+        for question, of_branches, question_losses in zip(batch, states, losses, strict=True):
+            loss = torch.stack(question_losses).mean()
             divergence = self._disagreement(student, question, of_branches)
             if divergence is not None:
                 loss = loss + self.config.agreement_weight * divergence
             totals.append(loss)
             value = 0.0 if divergence is None else float(divergence.detach())
-            rows += [{**row, "consistency_loss": value} for row in branch_rows([question], [found])]
+            rows += [{**row, "consistency_loss": value} for row in branch_rows([question], [question_losses])]
         return StepLoss(torch.stack(totals).mean(), rows)
 
     def _disagreement(

@@ -42,7 +42,7 @@ ANSWERS: Registry[AnswerFormat] = Registry(
         "choice": "compact_bench.evaluation.answer_formats:CHOICE",
     },
     "an AnswerFormat",
-    lambda found: isinstance(found, AnswerFormat),
+    lambda entry: isinstance(entry, AnswerFormat),
 )
 _SCORING = '''\
 """Scores of the answer format {name}; its code has the hash {code}."""

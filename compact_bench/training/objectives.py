@@ -45,18 +45,18 @@ class SupervisedObjective:
         losses = branch_losses(student, batch, self.train, self.reduction)
         weights = [self._weights(question) for question in batch]
         totals = []
-        for of_question, own in zip(losses, weights, strict=True):
-            stacked = torch.stack(of_question)
+        for question_losses, shares in zip(losses, weights, strict=True):
+            stacked = torch.stack(question_losses)
             # The mean is no sum of losses times 1/K, to the last bit.
             fixed = self.weights is not None
-            totals.append((stacked * stacked.new_tensor(own)).sum() if fixed else stacked.mean())
+            totals.append((stacked * stacked.new_tensor(shares)).sum() if fixed else stacked.mean())
         return StepLoss(torch.stack(totals).mean(), branch_rows(batch, losses, weights))
 
     def _weights(self, question: EncodedQuestion) -> list[float]:
         if self.weights is None:
             return [1.0 / len(question.branches)] * len(question.branches)
-        own = self.weights[question.question_id]
-        return [own[branch.teacher] for branch in question.branches]
+        by_teacher = self.weights[question.question_id]
+        return [by_teacher[branch.teacher] for branch in question.branches]
 
 
 class SupervisedConfig(Strict):
@@ -167,6 +167,6 @@ class SelectedBranches:
         narrowed = [keep_teachers(q, self.chooser.choose(q, self._step, self._total)) for q in batch]
         usable = tuple(question for question in narrowed if question.branches)
         seen = usable or (keep_teachers(batch[0], [batch[0].branches[0].teacher]),)
-        found = self.inner.loss(student, seen)
-        rows = found.rows if usable else [{**row, "teacher_weight": 0.0} for row in found.rows]
-        return StepLoss(found.loss * (len(usable) / len(batch)), rows, found.metrics, seen)
+        step_loss = self.inner.loss(student, seen)
+        rows = step_loss.rows if usable else [{**row, "teacher_weight": 0.0} for row in step_loss.rows]
+        return StepLoss(step_loss.loss * (len(usable) / len(batch)), rows, step_loss.metrics, seen)

@@ -68,11 +68,11 @@ class StepAware(Protocol):
 class CombinesGradients(Protocol):
     """An objective that makes the gradient of a step itself, of several losses, instead of one backward."""
 
-    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+    def add_gradients(self, step_loss: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
         """Take in one forward pass of a step.
 
         Args:
-            found: what `loss` returned.
+            step_loss: what `loss` returned for it.
             share: the pass's share of the step, by which its losses are multiplied.
             parameters: those that are trained.
         """
@@ -166,7 +166,7 @@ class RunContext:
         """The same run, with `label` before its progress texts and `metrics` in every log entry."""
         return replace(
             self,
-            log=lambda found: self.log({**metrics, **found}),
+            log=lambda values: self.log({**metrics, **values}),
             on_progress=lambda done, total, text: self.on_progress(done, total, f"{label}, {text}"),
         )
 

@@ -146,8 +146,8 @@ def _boolq(data: Mapping[str, Any]) -> Row:
     if answer not in choices:
         raise RowProblem("answer", f"expected true or false, got {answer!r}")
     question = text.removeprefix(_BOOLQ_OPENING).strip()
-    asked = f"Please answer the following question with true or false: {question}"
-    return {"question": asked, "choices": choices, "label": choices.index(answer)}
+    prompt = f"Please answer the following question with true or false: {question}"
+    return {"question": prompt, "choices": choices, "label": choices.index(answer)}
 
 
 _WINO_OPENING = "Please choose the correct answer to fill in the blank to complete the given sentence: "

@@ -99,7 +99,7 @@ PROBES: Registry[Probe] = Registry(
         "truth": "compact_bench.evaluation.probes.truth:TRUTH",
     },
     "a Probe",
-    lambda found: isinstance(found, Probe),
+    lambda entry: isinstance(entry, Probe),
 )
 """In the order in which a run measures."""
 

@@ -179,10 +179,10 @@ class GlobalState:
     def changes(self) -> list[str]:
         """What is otherwise now, in words; generators are not compared."""
         now = GlobalState.now()
-        found = [name for name, value in self.plain.items() if now.plain[name] != value]
+        differing = [name for name, value in self.plain.items() if now.plain[name] != value]
         names = sorted({*self.environment, *now.environment})
         changed = [n for n in names if self.environment.get(n) != now.environment.get(n)]
-        return found + [f"the environment variable {name}" for name in changed]
+        return differing + [f"the environment variable {name}" for name in changed]
 
     def restore(self) -> None:
         """Put everything back but the filters of warnings: one method's doing must not reach the next."""

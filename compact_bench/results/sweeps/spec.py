@@ -137,13 +137,13 @@ class SweepSpec(Strict):
         Raises:
             UnknownNameError: there is no such table, or no such measure in it.
         """
-        asked = [panel.measure for panel in self.panels if panel.measure]
-        groups = load_table_spec(self.table).groups if asked else ()
+        measures = [panel.measure for panel in self.panels if panel.measure]
+        groups = load_table_spec(self.table).groups if measures else ()
         known = {measure.name: measure for group in groups for measure in group.columns}
-        for name in asked:
+        for name in measures:
             if name not in known:
                 raise UnknownNameError(f"measure of table {self.table}", name, known)
-        return {name: known[name] for name in asked}
+        return {name: known[name] for name in measures}
 
     @property
     def groups(self) -> tuple[Group, ...]:

@@ -227,8 +227,8 @@ def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, referen
 def _level(notes: Mapping[str, Any], task: str, level: str) -> float | None:
     """Chance or majority of a task, from {task: {level: x}} or {level: {task: x}}."""
     for outer, inner in ((task, level), (level, task)):
-        found = notes.get(outer)
-        value = found.get(inner) if isinstance(found, Mapping) else None
+        outer_notes = notes.get(outer)
+        value = outer_notes.get(inner) if isinstance(outer_notes, Mapping) else None
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
     return None

@@ -241,7 +241,7 @@ class TableSpec(Strict):
 def _sources(kind: str) -> dict[str, Source]:
     package = package_folder()
     folders = (package / "_paper_tables", package.parent / "paper_tables")
-    files = next((found for folder in folders if (found := sorted(folder.glob(f"{kind}_*.toml")))), [])
+    files = next((matches for folder in folders if (matches := sorted(folder.glob(f"{kind}_*.toml")))), [])
     return file_sources(kind, ".toml", {path.stem.removeprefix(f"{kind}_"): path for path in files})
 
 
@@ -266,8 +266,8 @@ def definition_file(kind: str, name: str) -> Path:
         if not path.is_file():
             raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
         return path
-    found: Path = load_named(kind, name.removeprefix(f"{kind}_"), _sources(kind))
-    return found
+    file: Path = load_named(kind, name.removeprefix(f"{kind}_"), _sources(kind))
+    return file
 
 
 def table_names() -> tuple[str, ...]:
