@@ -112,7 +112,7 @@ class Mot:
                 restore(student.model, start)
                 branch(index, ends[number], ends[number + 1])
                 mean.add(student.model)
-            mean.settle(student.model)
+            mean.write_into(student.model)
             save_weights(folder / _average(number + 1), student.model, {**mark, "round": number + 1})
         # Every branch stands at its end now, so that nothing is trained and each tells what it has done.
         parts = [(*branch(index, total, total), 1.0 / len(teachers)) for index in range(len(teachers))]

@@ -141,7 +141,7 @@ def usable(names: Iterable[str], load: Callable[[str], Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """Names of one kind of thing, each imported when it is asked for.
+    """Names of one kind of thing, each imported when it is first used.
 
     Attributes:
         kind: what the names stand for ("probe").
@@ -200,7 +200,7 @@ class Registry(Generic[T]):
         return "" if name in self.packaged else self.code_hash(name)
 
     def code_hash(self, name: str) -> str:
-        """Hash of the file that holds it, by which results of other code are told apart.
+        """Hash of the file that holds it, which distinguishes results of other code.
 
         Raises:
             UnknownNameError, ConfigError: see `get`.

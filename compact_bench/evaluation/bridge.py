@@ -132,7 +132,7 @@ def _cached_or_evaluated(
 
 
 def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePath:
-    """What evaluates a task: the engine asked for, or the plain harness with the reason."""
+    """What evaluates a task: the requested engine, or the plain harness with the reason."""
     options = generation_options(task, settings)
     return choose_path(
         student.model, student.tokenizer, settings.engine, generation=is_generation(task), options=options

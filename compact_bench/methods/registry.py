@@ -1,6 +1,6 @@
 """Find methods: one file each in `baselines/`, COMPACT itself, and other packages' entry points.
 
-Names are listed without importing anything; a module is imported when its method is asked for, so a broken
+Names are listed without importing anything; a module is imported when its method is used, so a broken
 one harms only itself.
 """
 

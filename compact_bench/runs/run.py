@@ -57,7 +57,7 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
         The stored record: "done", "unsupported", or "failed" with the error's first line.
 
     Raises:
-        DataError, StudentError: the data or the base student, which every run needs, cannot be had.
+        DataError, StudentError: the data or the base student, which every run needs, cannot be loaded.
         StoreError: the record cannot be stored.
     """
     started = time.time()

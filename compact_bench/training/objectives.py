@@ -60,7 +60,7 @@ class SupervisedObjective:
 
 
 class SupervisedConfig(Strict):
-    """Settings of the supervised loss, alone or before a method's others.
+    """Settings of the supervised loss; methods with more settings derive from it.
 
     Attributes:
         sft_reduction: "mean" or "sum" of the losses (nats) over a branch's supervised tokens.
@@ -74,7 +74,7 @@ class SupervisedConfig(Strict):
         teachers: tuple[str, ...] | None = None,
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> SupervisedObjective:
-        """The supervised loss of a run, in this configuration.
+        """The supervised objective of a run in this configuration.
 
         Args:
             context: whose loop settings it takes.
@@ -94,20 +94,20 @@ class _Wraps(Protocol):
 
 
 def all_branches(objective: _Trains, student: Student, question: Question) -> EncodedQuestion:
-    """Branches of all teachers; `encode = all_branches` in the class of an objective that has `train`."""
+    """Encode all teachers' rationales; an objective with a field `train` writes `encode = all_branches`."""
     return encode_question(student, question, max_length_tokens=objective.train.max_length_tokens)
 
 
 def inner_branches(objective: _Wraps, student: Student, question: Question) -> EncodedQuestion:
-    """Branches of the objective within; `encode = inner_branches` in the class of one that has `inner`."""
+    """Encode as the inner objective does; one with a field `inner` writes `encode = inner_branches`."""
     return objective.inner.encode(student, question)
 
 
 class Chooser(Protocol):
-    """Says whose branches of a question a step trains on. A dataclass, as its repr tells runs apart."""
+    """Chooses whose branches a step trains on. A dataclass: its repr is part of a run's identity."""
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """Names of teachers; none where the question has nothing that may be used.
+        """Names of teachers; empty where no branch of the question may be used.
 
         Args:
             question: with all of its branches.
@@ -128,13 +128,13 @@ def keep_teachers(question: EncodedQuestion, teachers: Sequence[str]) -> Encoded
 
 
 def draw_teacher(options: Sequence[str], seed: int, step: int, question_id: str) -> str:
-    """One of some names, each as likely as the others, whatever their order.
+    """Draw one of several names, each as likely as the others, whatever their order.
 
     Args:
         options: distinct names.
         seed: the run's.
         step: optimiser step, from 0.
-        question_id: whose draw it is.
+        question_id: the question that the draw is for.
     """
     return min(options, key=lambda name: (derive_seed(seed, f"draw {step}/{question_id}/{name}"), name))
 
@@ -148,7 +148,7 @@ class SelectedBranches:
 
     Attributes:
         inner: the loss of the chosen branches.
-        chooser: what is chosen.
+        chooser: chooses the branches.
     """
 
     inner: Objective
@@ -159,7 +159,7 @@ class SelectedBranches:
     encode = inner_branches
 
     def begin_step(self, step: int, total: int) -> None:
-        """Keep what the chooser is told."""
+        """Remember the step, which the chooser reads."""
         self._step, self._total = step, total
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:

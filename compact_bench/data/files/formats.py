@@ -26,7 +26,7 @@ def row_text(data: Mapping[str, Any], name: str) -> str:
     """A field that must hold a text.
 
     Raises:
-        RowProblem: it is missing or holds none.
+        RowProblem: the field is missing or holds something else.
     """
     if name not in data:
         raise RowProblem(name, "expected it, got a row without it")
@@ -39,7 +39,7 @@ def row_number(data: Mapping[str, Any], name: str) -> str:
     """A field that must hold a number, as the text that answers are compared by.
 
     Raises:
-        RowProblem: it is missing or holds none.
+        RowProblem: the field is missing or holds something else.
     """
     value = data.get(name)
     text = repr(value) if _is_number(value) else row_text(data, name)

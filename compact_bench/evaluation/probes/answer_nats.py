@@ -119,7 +119,7 @@ def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
     """Per branch the mean negative log-likelihood of its answer span's tokens, in nats.
 
     Args:
-        student: read only; the caller sees to its mode.
+        student: read only; the caller sets its mode.
         encoded: branches that all have an answer span.
     """
     import torch

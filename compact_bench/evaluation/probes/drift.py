@@ -101,7 +101,7 @@ def _encode(base: Student, student: Student, passages: Sequence[str]) -> list[li
     if sizes[0] != sizes[1]:
         raise StudentError(
             f"drift probe: expected base and student to have one vocabulary, got {sizes[0]} and {sizes[1]} "
-            "tokens; compare a student with the base it was made from"
+            "tokens; compare a student with the base it was trained from"
         )
     encoded = [[int(i) for i in base.tokenizer(text)["input_ids"]] for text in passages]
     short = [

@@ -36,7 +36,7 @@ class Watch:
         folder: where writing is allowed; None: nowhere.
         reads: whether reading files is noted too; those of modules are not.
         files: what was written, made or removed elsewhere, and read.
-        network: what was asked for.
+        network: the addresses that were requested.
     """
 
     folder: Path | None = None

@@ -119,13 +119,13 @@ def build_table(
         records: runs under one set of settings; those of other suites or profiles are left out.
         teachers: names, in the suite's order, so that a teacher without runs has a row that says so.
         profile: which profile; None takes the records' own.
-        seeds: seeds that were asked for; a row that lacks one is named in the notes.
+        seeds: seeds that were requested; a row that lacks one is named in the notes.
         has_truth: whether the suite knows which rationales are right; rows and groups may require it.
         problems: name of a row or method -> why it can have no runs.
         extra_steps: method -> what it spends beyond the schedule, by its card.
 
     Raises:
-        ConfigError: the records are of several profiles and none was asked for, or two of them claim the
+        ConfigError: the records are of several profiles and none was requested, or two of them claim the
             same method, variant and seed.
     """
     mine = [r for r in records if r.key.suite == suite.name]

@@ -240,7 +240,7 @@ def _words(tokenizer: Any) -> list[str]:
     special = set(tokenizer.all_special_ids)
     texts = (tokenizer.decode([i]).strip() for i in range(len(tokenizer)) if i not in special)
     words = sorted({text for text in texts if len(text) > 1 and text.isascii() and text.isalpha()})
-    # Where words are pieces, those that are one token after a space keep the length that was asked for.
+    # Where words are pieces, those that are one token after a space keep the length that was requested.
     short = [w for w in words if len(tokenizer(f"a {w}", add_special_tokens=False)["input_ids"]) <= 2]
     if not short:
         raise DataError(
