@@ -65,9 +65,6 @@ class Turns:
 def user_header_ids(student: Student) -> list[int]:
     """Tokens that open a user turn in the student's chat template: what stands before its text.
 
-    Args:
-        student: the student.
-
     Raises:
         StudentError: the template does not keep the user's text.
     """

@@ -72,7 +72,7 @@ class TeacherGradients:
 
     Attributes:
         train: the loop's settings.
-        rule: the rule.
+        rule: how the gradients are weighed.
         seed: the run's seed of the rule's random choices.
         reduction: "mean" or "sum" over a branch's tokens.
     """

@@ -17,8 +17,8 @@ from compact_bench import (
     Question,
     RunContext,
     SelectedBranches,
-    Strict,
     Student,
+    SupervisedConfig,
     SupervisedObjective,
     branch_hidden,
     branch_values,
@@ -29,7 +29,7 @@ from compact_bench import (
 from ._before_training import measured
 
 
-class CurriculumConfig(Strict):
+class CurriculumConfig(SupervisedConfig):
     """Settings of the curriculum.
 
     Attributes:
@@ -37,14 +37,12 @@ class CurriculumConfig(Strict):
         full_at: share of the schedule's steps after which all rationales are used, in (0, 1].
         pacing: "root" grows fast at first, as the square root of the step; "linear" evenly.
         order: "easy_first", or "hard_first" as a control.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     initial_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     full_at: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     pacing: Literal["root", "linear"] = "root"
     order: Literal["easy_first", "hard_first"] = "easy_first"
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
     def share(self, step: int, total: int) -> float:
         """Share of the rationales that a step may use (arXiv 1903.09848, linear or square-root pacing)."""
@@ -106,8 +104,7 @@ class Curriculum:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Order all rationales by their difficulty for the untrained student, then train by the pacing."""
-        inner = SupervisedObjective(context.settings.train, reduction=self.config.sft_reduction)
-        what = "difficulty of the rationales"
+        inner, what = self.config.objective(context), "difficulty of the rationales"
         difficulties = measured(student, questions, context, what, lambda q: _difficulties(student, q, inner))
         sign = 1.0 if self.config.order == "easy_first" else -1.0
         places: dict[str, dict[str, float]] = {}

@@ -33,7 +33,7 @@ from compact_bench import (
 
 
 class KLToBaseConfig(SupervisedConfig):
-    """Settings of the penalty.
+    """Settings of the penalty; by `sft_reduction` the divergence is reduced as the loss is.
 
     Attributes:
         beta: weight of the divergence, per nat; 0 is uniform weighting itself.

@@ -30,7 +30,7 @@ from ._own_turns import TurnSettings, own_turns
 
 
 class ReplayConfig(SupervisedConfig):
-    """Settings of replay.
+    """Settings of replay; `sft_reduction` is of turns too.
 
     Attributes:
         ratio: replayed turns per training question; 0 is uniform weighting itself.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -21,8 +21,8 @@ from compact_bench import (
     Rationale,
     RunContext,
     StepLoss,
-    Strict,
     Student,
+    SupervisedConfig,
     TrainSettings,
     UnknownNameError,
     branch_losses,
@@ -38,7 +38,7 @@ LABEL = ""
 """Stands for a teacher in the branch of the label, which no teacher wrote."""
 
 
-class SbsKdConfig(Strict):
+class SbsKdConfig(SupervisedConfig):
     """Settings of SbS-KD.
 
     Attributes:
@@ -46,14 +46,12 @@ class SbsKdConfig(Strict):
         label_prefix: text before the question that asks for the label, in training and in evaluation.
         rationale_prefix: text before the question that asks for a rationale.
         teacher: the teacher whose rationales are used; None for the mean over all.
-        sft_reduction: "mean" or "sum" over the supervised tokens of a label or a rationale.
     """
 
     label_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     label_prefix: str = "predict: "
     rationale_prefix: str = "explain: "
     teacher: str | None = None
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
     @model_validator(mode="after")
     def _tasks_differ(self) -> SbsKdConfig:

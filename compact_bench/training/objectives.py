@@ -118,12 +118,7 @@ class Chooser(Protocol):
 
 
 def keep_teachers(question: EncodedQuestion, teachers: Sequence[str]) -> EncodedQuestion:
-    """A question with the branches of some teachers, in the question's own order.
-
-    Args:
-        question: the question.
-        teachers: names.
-    """
+    """A question with the branches of some teachers, in the question's own order."""
     return replace(question, branches=tuple(b for b in question.branches if b.teacher in teachers))
 
 

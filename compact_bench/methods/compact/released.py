@@ -154,7 +154,6 @@ class ReleasedObjective:
         """Scores, weights and losses of one question.
 
         Args:
-            student: the student.
             question: what `encode` returned.
         """
         rows: PaddedRows = question.padded
