@@ -57,6 +57,7 @@ def choose_path(
     if wanted == "vllm" and generation:
         _need_vllm(model)
         return EnginePath("vllm")
+    # Unlike a missing vLLM, what the fast engine cannot do is no error: the plain harness can do it.
     try:
         reason = packing_reason(model, find_layout(model))
     except StudentError as error:

@@ -79,6 +79,7 @@ class StepsTable:
         known, right = np.isfinite(scores), self.right[self.question]
         values = np.where(known, scores, 0.0)
         pairs = (right & known)[:, :, None] & (self.present[self.question] & ~right & known)[:, None, :]
+        # A tie counts one half, as in the Mann-Whitney statistic, so that equal scores give exactly chance.
         above = (values[:, :, None] > values[:, None, :]) + 0.5 * (values[:, :, None] == values[:, None, :])
         return _ratio((above * pairs).sum(axis=(1, 2)), pairs.sum(axis=(1, 2)))
 
@@ -130,6 +131,7 @@ def read_steps(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable
 
     weights = column("teacher_weight", 0.0)
     scores = {score: sign * column(name, np.nan) for score, (name, sign) in SCORES.items()}
+    # Weight 0 also stands for a teacher without a rationale, who must not be ranked as a low one.
     scores["fused"] = np.where(present[question_of], weights, np.nan)
     ids, families = list(where), [question.family for question in questions]
     return StepsTable(

@@ -37,17 +37,17 @@ class Benchmarks:
         shared: list[tuple[str, str, int]] = []
         for task in tasks:
             ids = sorted({i for row in rows for run in row.runs.values() for i in item_ids(run, task)})
-            earlier = [i for i in ids if seen.get(question_hash(i), task) != task]
+            earlier = [i for i in ids if seen.get(question_hash_in(i), task) != task]
             counted[task] = frozenset(ids) - frozenset(earlier)
             for item in ids:
-                seen.setdefault(question_hash(item), task)
+                seen.setdefault(question_hash_in(item), task)
             if earlier:
-                owners = sorted({seen[question_hash(i)] for i in earlier})
+                owners = sorted({seen[question_hash_in(i)] for i in earlier})
                 shared.append((task, ", ".join(owners), len(earlier)))
         return cls(tuple(tasks), counted, tuple(shared))
 
 
-def question_hash(item_id: str) -> str:
+def question_hash_in(item_id: str) -> str:
     """The part of an item's id that says which question it is ("addsub/1a2b" -> "1a2b")."""
     return item_id.rsplit("/", 1)[-1]
 
