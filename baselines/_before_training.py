@@ -55,13 +55,13 @@ def measured(
         what: names the work in the progress display.
         measure: of one question.
     """
-    found = {}
+    by_question = {}
     with read_only(student.model):
         for number, question in enumerate(questions):
             context.on_progress(number, len(questions), what)
             with suppress(DataError):
-                found[question.id] = measure(question)
-    return found
+                by_question[question.id] = measure(question)
+    return by_question
 
 
 def read_kept(path: Path, what: str, parse: Callable[[Any], T]) -> T | None:

@@ -65,17 +65,14 @@ class Turns:
 def user_header_ids(student: Student) -> list[int]:
     """Tokens that open a user turn in the student's chat template: what stands before its text.
 
-    Args:
-        student: the student.
-
     Raises:
         StudentError: the template does not keep the user's text.
     """
     mark = "What is this"
     text = chat_text(student.tokenizer, mark, None)
-    head, found, _ = text.partition(mark)
+    head, kept_text, _ = text.partition(mark)
     ids: list[int] = student.tokenizer(head, add_special_tokens=False)["input_ids"]
-    if not found or not ids:
+    if not kept_text or not ids:
         raise StudentError(
             f"the chat template of this student gives {text[:60]!r}: expected the user's text with a header "
             "before it, from which the student can write a turn itself."
@@ -126,7 +123,7 @@ def _encoded(student: Student, number: int, question: str, answer: str) -> Encod
 
 def _write(student: Student, settings: TurnSettings, seed: int, max_length_tokens: int) -> list[list[str]]:
     header = user_header_ids(student)
-    found: list[list[str]] = []
+    turns: list[list[str]] = []
     training = student.model.training
     student.model.eval()
     devices = [student.device] if student.device.type == "cuda" else []
@@ -137,21 +134,21 @@ def _write(student: Student, settings: TurnSettings, seed: int, max_length_token
                 questions = _sample(
                     student, [header] * _BATCH, settings.temperature, settings.question_tokens
                 )
-                asked = [question for question in questions if question]
-                prompts = [prompt_ids(student.tokenizer, question) for question in asked]
+                written = [question for question in questions if question]
+                prompts = [prompt_ids(student.tokenizer, question) for question in written]
                 answers = _sample(student, prompts, settings.temperature, settings.answer_tokens)
-            found += [
+            turns += [
                 [question, answer]
-                for question, answer in zip(asked, answers, strict=True)
+                for question, answer in zip(written, answers, strict=True)
                 if answer and _fits(student, question, answer, max_length_tokens)
             ]
-            if len(found) >= settings.number:
-                return found[: settings.number]
+            if len(turns) >= settings.number:
+                return turns[: settings.number]
     finally:
         student.model.train(training)
     raise DataError(
         f"student {student.name!r} was to write {settings.number} turns for replay, but of "
-        f"{_TRIES * settings.number} tries only {len(found)} gave a question and an answer",
+        f"{_TRIES * settings.number} tries only {len(turns)} gave a question and an answer",
         mend="ask for fewer (method.turns), or lower method.temperature.",
     )
 

@@ -36,7 +36,6 @@ def sampled_replies(
 
     Args:
         student: the student as it is; dropout is off.
-        questions: the questions.
         temperature: the logits are divided by it.
         top_p: probability mass of the likeliest tokens that are drawn from.
         max_new_tokens: longest reply.

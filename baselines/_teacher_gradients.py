@@ -72,7 +72,7 @@ class TeacherGradients:
 
     Attributes:
         train: the loop's settings.
-        rule: the rule.
+        rule: how the gradients are weighed.
         seed: the run's seed of the rule's random choices.
         reduction: "mean" or "sum" over a branch's tokens.
     """
@@ -82,7 +82,7 @@ class TeacherGradients:
     seed: int
     reduction: Reduction = "mean"
     _step: int = field(default=0, init=False, repr=False)
-    _found: list[TeacherLosses] = field(default_factory=list, init=False, repr=False)
+    _passes: list[TeacherLosses] = field(default_factory=list, init=False, repr=False)
     _gradients: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     encode = all_branches
@@ -104,16 +104,18 @@ class TeacherGradients:
     def begin_step(self, step: int, total: int) -> None:
         """Remember the step and forget one that was broken off."""
         self._step = step
-        self._found, self._gradients = [], {}
+        self._passes, self._gradients = [], {}
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> TeacherLosses:
         """The uniform loss, and each teacher's own, from one forward pass per teacher."""
         losses: dict[tuple[str, str], Tensor] = {}
         teachers = sorted({b.teacher for q in batch for b in q.branches})
         for teacher in teachers:
-            own = [q for q in (keep_teachers(q, [teacher]) for q in batch) if q.branches]
-            found = branch_losses(student, own, self.train, self.reduction)
-            losses |= {(q.question_id, teacher): loss for q, (loss,) in zip(own, found, strict=True)}
+            questions = [q for q in (keep_teachers(q, [teacher]) for q in batch) if q.branches]
+            of_questions = branch_losses(student, questions, self.train, self.reduction)
+            losses |= {
+                (q.question_id, teacher): loss for q, (loss,) in zip(questions, of_questions, strict=True)
+            }
         by_teacher = {
             teacher: torch.stack([loss for (_, name), loss in losses.items() if name == teacher]).sum()
             / len(batch)
@@ -123,11 +125,11 @@ class TeacherGradients:
         loss = torch.stack([torch.stack(of_question).mean() for of_question in in_order]).mean()
         return TeacherLosses(loss, branch_rows(batch, in_order), by_teacher=by_teacher)
 
-    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+    def add_gradients(self, step_loss: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
         """Add every teacher's gradient of this pass to its gradient of the step."""
-        assert isinstance(found, TeacherLosses)
-        self._found.append(found)
-        for teacher, loss in found.by_teacher.items():
+        assert isinstance(step_loss, TeacherLosses)
+        self._passes.append(step_loss)
+        for teacher, loss in step_loss.by_teacher.items():
             # The graphs of teachers are separate, and each is needed just once.
             new = torch.autograd.grad(loss * share, list(parameters), materialize_grads=True)
             if teacher not in self._gradients:
@@ -164,13 +166,13 @@ class TeacherGradients:
         total = float(weights.sum())
         by_teacher = dict(zip(teachers, weights.tolist(), strict=True))
         # The loop reads rows and metrics after this, so that what is only known now can still enter them.
-        for found in self._found:
-            found.metrics |= {"gradient_weights_sum": total, **conflicts(products)}
-            for row in found.rows:
+        for step_loss in self._passes:
+            step_loss.metrics |= {"gradient_weights_sum": total, **conflicts(products)}
+            for row in step_loss.rows:
                 weight = by_teacher[row["teacher"]]
                 row["gradient_weight"] = weight
                 row["teacher_weight"] = weight / total if total > 0 else 0.0
-        self._found, self._gradients = [], {}
+        self._passes, self._gradients = [], {}
 
 
 def inner_products(gradients: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -179,12 +181,12 @@ def inner_products(gradients: Sequence[Sequence[Tensor]]) -> Tensor:
     Args:
         gradients: of every gradient its pieces, one per parameter, in the same order.
     """
-    found = torch.zeros(len(gradients), len(gradients), dtype=torch.float64)
+    products = torch.zeros(len(gradients), len(gradients), dtype=torch.float64)
     for pieces in zip(*gradients, strict=True):
         rows = torch.stack([piece.flatten() for piece in pieces])
         rows = rows.float() if rows.element_size() < 4 else rows
-        found += (rows @ rows.T).double().cpu()
-    return found
+        products += (rows @ rows.T).double().cpu()
+    return products
 
 
 def conflicts(products: Tensor) -> dict[str, float]:

@@ -57,7 +57,7 @@ class AEKDRule:
         if self.largest_weight * count <= 1.0:
             return equal
         products = gramian.numpy()
-        found = minimize(
+        solution = minimize(
             lambda a: float(a @ products @ a),
             equal.numpy(),
             jac=lambda a: 2.0 * products @ a,
@@ -66,12 +66,12 @@ class AEKDRule:
             constraints={"type": "eq", "fun": lambda a: a.sum() - 1.0, "jac": lambda a: a * 0.0 + 1.0},
             options={"ftol": 1e-12, "maxiter": 200},
         )
-        if not found.success:
+        if not solution.success:
             raise NumericalError(
-                f"AE-KD: expected weights of {count} gradients, the solver says: {found.message}. "
+                f"AE-KD: expected weights of {count} gradients, the solver says: {solution.message}. "
                 f"The gradients' inner products are {products.tolist()}."
             )
-        weights = torch.from_numpy(found.x).clamp(0.0, self.largest_weight)
+        weights = torch.from_numpy(solution.x).clamp(0.0, self.largest_weight)
         return weights / weights.sum()
 
 

@@ -44,10 +44,10 @@ class _Examples:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the examples; a rationale's weight in the table is its share of its question."""
-        found = self.inner.loss(student, batch)
-        for row in found.rows:
+        step_loss = self.inner.loss(student, batch)
+        for row in step_loss.rows:
             row["teacher_weight"] = 1.0 / self.counts[row["question_id"]]
-        return found
+        return step_loss
 
 
 @dataclass(frozen=True)

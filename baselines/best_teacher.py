@@ -58,10 +58,10 @@ class BestTeacher:
             restore(student.model, start)
             part = TrainingPart(f"branch-{index}", 0, total)
             objective = self.config.objective(context, (teacher,))
-            own = context.labelled(teacher, teacher=teacher)
-            parts.append((part, train(student, questions, objective, own, part)))
-            found = answer_nats(student, validation)
-            known = [v for v in (found["after_question"], found["after_rationale"]) if v is not None]
+            labelled = context.labelled(teacher, teacher=teacher)
+            parts.append((part, train(student, questions, objective, labelled, part)))
+            measured = answer_nats(student, validation)
+            known = [v for v in (measured["after_question"], measured["after_rationale"]) if v is not None]
             nats[teacher] = sum(known) / len(known)
             if nats[teacher] < best_nats:
                 best, best_nats = trained_weights(student.model), nats[teacher]

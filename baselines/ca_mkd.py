@@ -79,8 +79,8 @@ def _weights(student: Student, question: Question, limit: int) -> dict[str, floa
     gold = canonical_answer(question.gold_answer)
     # By name, so that the order of a question's rationales does not move a bit.
     in_order = sorted(question.rationales, key=lambda r: r.teacher)
-    told = [replace(r, text=_up_to_the_answer(r.text) + gold) for r in in_order]
-    encoded = encode_question(student, question, rationales=told, max_length_tokens=limit)
+    up_to_gold = [replace(r, text=_up_to_the_answer(r.text) + gold) for r in in_order]
+    encoded = encode_question(student, question, rationales=up_to_gold, max_length_tokens=limit)
     pairs = zip(span_nats(student, encoded), encoded.branches, strict=True)
     nats = torch.tensor([n * len(b.answer_ids) for n, b in pairs], dtype=torch.float64)
     if not bool(nats.isfinite().all()):

@@ -37,8 +37,8 @@ class CAGradRule:
         """Weights of the gradients; all 0 where some convex combination of them vanishes."""
         from torchjd.aggregation import CAGradWeighting
 
-        found: Tensor = CAGradWeighting(self.c)(gramian)
-        return found / (1 + self.c**2) if self.rescale else found
+        weights: Tensor = CAGradWeighting(self.c)(gramian)
+        return weights / (1 + self.c**2) if self.rescale else weights
 
 
 @dataclass(frozen=True)

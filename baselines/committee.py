@@ -182,15 +182,15 @@ class Committee:
         kept = [question for question in questions if question.id in lessons]
         steps = schedule_steps(loop, len(questions))
         per_epoch = schedule_steps(loop.model_copy(update={"epochs": 1}), len(kept))
-        own = replace(
+        longer = replace(
             context.with_train(epochs=-(-steps // per_epoch)),
             on_progress=lambda done, total, text: context.on_progress(done, steps, text),
         )
         part = TrainingPart("lessons", 0, steps)
-        report = train(student, kept, Lessons(own.settings.train, config, lessons), own, part)
-        found = joined_report(context.directory, [(part, report, 1.0)])
+        report = train(student, kept, Lessons(longer.settings.train, config, lessons), longer, part)
+        joined = joined_report(context.directory, [(part, report, 1.0)])
         wrong = sum(not same_answer(extract_answer(replies[q.id]), q.gold_answer) for q in questions)
-        return replace(found, extra={**found.extra, "mistakes": wrong, "lessons": len(kept)})
+        return replace(joined, extra={**joined.extra, "mistakes": wrong, "lessons": len(kept)})
 
     def _replies(
         self, student: Student, questions: Sequence[Question], context: RunContext
@@ -198,15 +198,16 @@ class Committee:
         """Question id -> a reply: the one that the data brings, or the untrained student's own."""
         config = self.config
         most = config.reply_tokens or context.settings.eval.max_new_tokens
-        asked = [question for question in questions if not question.mistake]
-        told = [config.reply_temperature, config.reply_top_p, most, sorted([q.id, q.text] for q in asked)]
-        mark, path = fingerprint([context.seed, *told]), context.directory / REPLIES_FILE
-        own = _replies_of(path, mark)
-        if own is None:
-            context.on_progress(0, 1, f"the student replies to {len(asked)} questions")
-            own = sampled_replies(
+        unanswered = [question for question in questions if not question.mistake]
+        prompts = sorted([q.id, q.text] for q in unanswered)
+        mark = fingerprint([context.seed, config.reply_temperature, config.reply_top_p, most, prompts])
+        path = context.directory / REPLIES_FILE
+        replies = _replies_of(path, mark)
+        if replies is None:
+            context.on_progress(0, 1, f"the student replies to {len(unanswered)} questions")
+            replies = sampled_replies(
                 student,
-                asked,
+                unanswered,
                 temperature=config.reply_temperature,
                 top_p=config.reply_top_p,
                 max_new_tokens=most,
@@ -214,8 +215,8 @@ class Committee:
                 seed=context.seed,
             )
             context.directory.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps({"mark": mark, "replies": own}).encode())
-        return {question.id: question.mistake or own[question.id] for question in questions}
+            write_atomic(path, json.dumps({"mark": mark, "replies": replies}).encode())
+        return {question.id: question.mistake or replies[question.id] for question in questions}
 
 
 def _replies_of(path: Path, mark: str) -> dict[str, str] | None:
@@ -248,10 +249,10 @@ def lessons_for(
     for question in with_feedback:
         rationales = {r.teacher: r for r in question.rationales if _accepted(question, r, accepted_above)}
         if rationales:
-            said = {feedback.teacher: feedback for feedback in question.feedback}
+            feedback_by = {feedback.teacher: feedback for feedback in question.feedback}
             lessons[question.id] = Lesson(
                 replies[question.id],
-                said[draw_teacher(list(said), seed, 0, f"{question.id}/feedback")],
+                feedback_by[draw_teacher(list(feedback_by), seed, 0, f"{question.id}/feedback")],
                 rationales[draw_teacher(list(rationales), seed, 0, f"{question.id}/rationale")],
             )
     if not lessons:

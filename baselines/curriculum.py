@@ -17,8 +17,8 @@ from compact_bench import (
     Question,
     RunContext,
     SelectedBranches,
-    Strict,
     Student,
+    SupervisedConfig,
     SupervisedObjective,
     branch_hidden,
     branch_values,
@@ -29,7 +29,7 @@ from compact_bench import (
 from ._before_training import measured
 
 
-class CurriculumConfig(Strict):
+class CurriculumConfig(SupervisedConfig):
     """Settings of the curriculum.
 
     Attributes:
@@ -37,14 +37,12 @@ class CurriculumConfig(Strict):
         full_at: share of the schedule's steps after which all rationales are used, in (0, 1].
         pacing: "root" grows fast at first, as the square root of the step; "linear" evenly.
         order: "easy_first", or "hard_first" as a control.
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     initial_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     full_at: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     pacing: Literal["root", "linear"] = "root"
     order: Literal["easy_first", "hard_first"] = "easy_first"
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
     def share(self, step: int, total: int) -> float:
         """Share of the rationales that a step may use (arXiv 1903.09848, linear or square-root pacing)."""
@@ -106,13 +104,14 @@ class Curriculum:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Order all rationales by their difficulty for the untrained student, then train by the pacing."""
-        inner = SupervisedObjective(context.settings.train, reduction=self.config.sft_reduction)
-        what = "difficulty of the rationales"
-        found = measured(student, questions, context, what, lambda q: _difficulties(student, q, inner))
+        inner, what = self.config.objective(context), "difficulty of the rationales"
+        difficulties = measured(student, questions, context, what, lambda q: _difficulties(student, q, inner))
         sign = 1.0 if self.config.order == "easy_first" else -1.0
         places: dict[str, dict[str, float]] = {}
         ordered = sorted(
-            (sign * value, question, teacher) for of in found.values() for value, question, teacher in of
+            (sign * value, question, teacher)
+            for of in difficulties.values()
+            for value, question, teacher in of
         )
         for number, (_, question_id, teacher) in enumerate(ordered, 1):
             places.setdefault(question_id, {})[teacher] = number / len(ordered)
@@ -127,13 +126,13 @@ def _difficulties(
     states = branch_hidden(student, [encoded], inner.train.layout)
     (values,) = branch_values(student, [encoded], states, inner.train, with_gold=False)
     pairs = zip(encoded.branches, values, strict=True)
-    found = [(float(difficulty(v.losses)), question.id, branch.teacher) for branch, v in pairs]
-    if not all(math.isfinite(value) for value, _, _ in found):
+    losses = [(float(difficulty(v.losses)), question.id, branch.teacher) for branch, v in pairs]
+    if not all(math.isfinite(value) for value, _, _ in losses):
         raise NumericalError(
             f"question {question.id}: expected a finite loss of every rationale, got "
-            f"{', '.join(f'{teacher} {value}' for value, _, teacher in found)}. Use train.dtype=float32."
+            f"{', '.join(f'{teacher} {value}' for value, _, teacher in losses)}. Use train.dtype=float32."
         )
-    return found
+    return losses
 
 
 METHOD = Curriculum

@@ -129,19 +129,19 @@ class _WeighedTexts:
 
 def _rows(question: _Texts, values: Sequence[HeadValues]) -> list[dict[str, Any]]:
     """A row per teacher: the mean loss of its chosen texts, and how much of them is its own rationale."""
-    found: dict[str, list[tuple[_Text, float]]] = {}
+    by_teacher: dict[str, list[tuple[_Text, float]]] = {}
     for text, value in zip(question.texts, values, strict=True):
         if text.chosen:
-            found.setdefault(text.branch.teacher, []).append((text, float(value.losses.detach().mean())))
+            by_teacher.setdefault(text.branch.teacher, []).append((text, float(value.losses.detach().mean())))
     return [
         {
             "question_id": question.question_id,
             "teacher": teacher,
-            "is_right": any(text.share > 0 for text, _ in own),
-            "teacher_weight": sum(text.share for text, _ in own),
-            "supervised_loss": sum(loss for _, loss in own) / len(own),
+            "is_right": any(text.share > 0 for text, _ in texts),
+            "teacher_weight": sum(text.share for text, _ in texts),
+            "supervised_loss": sum(loss for _, loss in texts) / len(texts),
         }
-        for teacher, own in found.items()
+        for teacher, texts in by_teacher.items()
     ]
 
 
@@ -151,14 +151,14 @@ class RightTexts(_WeighedTexts):
 
     def encode(self, student: Student, question: Question) -> _Texts:
         """The texts of every teacher that are right."""
-        own, rectified = _right_texts(question, self.config)
-        found = self.encoded(student, question, [*own, *rectified])
-        shares = [*[1.0 / len(own) for _ in own], *[0.0 for _ in rectified]]
+        right, rectified = _right_texts(question, self.config)
+        encoded = self.encoded(student, question, [*right, *rectified])
+        shares = [*[1.0 / len(right) for _ in right], *[0.0 for _ in rectified]]
         # A place holder has no share and no weight.
         weight, shares = (1.0, shares) if shares else (0.0, [0.0])
-        pairs = zip(found.branches, shares, strict=True)
+        pairs = zip(encoded.branches, shares, strict=True)
         texts = [_Text(branch, (weight,) * branch.supervised_tokens, share) for branch, share in pairs]
-        return _Texts(**vars(found), texts=tuple(texts), divisor=len(own) + len(rectified))
+        return _Texts(**vars(encoded), texts=tuple(texts), divisor=len(right) + len(rectified))
 
 
 @dataclass(frozen=True)
@@ -168,29 +168,33 @@ class KeySteps(_WeighedTexts):
     def encode(self, student: Student, question: Question) -> _Texts:
         """Both texts of every pair, and the weights of their tokens by one alignment."""
         pairs = _pairs(question, self.config)
-        told = [Rationale(pair.teacher, text) for pair in pairs for text in (pair.chosen, pair.rejected)]
-        found = self.encoded(student, question, told)
+        texts_of_pairs = [
+            Rationale(pair.teacher, text) for pair in pairs for text in (pair.chosen, pair.rejected)
+        ]
+        encoded = self.encoded(student, question, texts_of_pairs)
         if not pairs:
-            (holder,) = found.branches
-            return _Texts(**vars(found), texts=(_Text(holder, (0.0,) * holder.supervised_tokens, 0.0),))
-        own = sum(pair.origin == "corrupted" for pair in pairs)
+            (holder,) = encoded.branches
+            return _Texts(**vars(encoded), texts=(_Text(holder, (0.0,) * holder.supervised_tokens, 0.0),))
+        corrupted = sum(pair.origin == "corrupted" for pair in pairs)
         texts: list[_Text] = []
-        for pair, chosen, rejected in zip(pairs, found.branches[::2], found.branches[1::2], strict=True):
+        for pair, chosen, rejected in zip(pairs, encoded.branches[::2], encoded.branches[1::2], strict=True):
             alignment = align(*(b.input_ids[b.prompt_tokens :] for b in (chosen, rejected)))
-            config, share = self.config, 1.0 / own if pair.origin == "corrupted" else 0.0
+            config, share = self.config, 1.0 / corrupted if pair.origin == "corrupted" else 0.0
             up = tuple(config.alpha if c else config.gamma for c in alignment.chosen_changes)
             down = tuple(config.beta if c else 0.0 for c in alignment.rejected_changes)
             texts += [_Text(chosen, up, share), _Text(rejected, down, 0.0, chosen=False)]
-        return _Texts(**vars(found), texts=tuple(texts), divisor=len(pairs))
+        return _Texts(**vars(encoded), texts=tuple(texts), divisor=len(pairs))
 
 
 def _right_texts(question: Question, config: EditConfig) -> tuple[list[Rationale], list[Rationale]]:
     """The rationales that state the gold answer, and the rectified ones."""
     gold = question.gold_answer
-    own = [
+    right = [
         r for r in question.rationales if answer_span(r.text) and same_answer(extract_answer(r.text), gold)
     ]
-    return own, [Rationale(p.teacher, p.chosen) for p in _pairs(question, config) if p.origin == "rectified"]
+    return right, [
+        Rationale(p.teacher, p.chosen) for p in _pairs(question, config) if p.origin == "rectified"
+    ]
 
 
 def _pairs(question: Question, config: EditConfig) -> list[RationalePair]:
@@ -265,8 +269,8 @@ class Edit:
             (KeySteps(second.settings.train, config), second, TrainingPart("stage-2", end, total)),
         )
         parts = [
-            (part, train(student, questions, objective, own, part), 1.0)
-            for objective, own, part in stages
+            (part, train(student, questions, objective, stage_context, part), 1.0)
+            for objective, stage_context, part in stages
             if part.first_step < part.end_step
         ]
         report = joined_report(context.directory, parts)

@@ -33,7 +33,7 @@ from compact_bench import (
 
 
 class KLToBaseConfig(SupervisedConfig):
-    """Settings of the penalty.
+    """Settings of the penalty; by `sft_reduction` the divergence is reduced as the loss is.
 
     Attributes:
         beta: weight of the divergence, per nat; 0 is uniform weighting itself.
@@ -120,9 +120,9 @@ class KLToBaseObjective:
         with start_active(student, self.start) as first:
             before = branch_hidden(first, batch, self.train.layout)
         after, start = (torch.cat([s[:-1] for of_q in part for s in of_q]) for part in (states, before))
-        found = label_divergences(student, self.start, after, start, self.train)
+        divergences = label_divergences(student, self.start, after, start, self.train)
         reduce = Tensor.mean if self.reduction == "mean" else Tensor.sum
-        pieces = iter(found.split([b.supervised_tokens for q in batch for b in q.branches]))
+        pieces = iter(divergences.split([b.supervised_tokens for q in batch for b in q.branches]))
         nats = [[reduce(next(pieces)) for _ in question.branches] for question in batch]
         divergence = torch.stack([torch.stack(of_question).mean() for of_question in nats]).mean()
         values = [float(value.detach()) for of_question in nats for value in of_question]

@@ -50,8 +50,8 @@ def squared_distance(model: nn.Module, start: Mapping[str, Tensor]) -> Tensor:
         for name in layer.active_adapters:
             a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
             pieces.append(layer.scaling[name] ** 2 * ((b.T @ b) * (a @ a.T)).sum())
-    own = dict(model.named_parameters())
-    pieces += [(own[name] - value).square().sum() for name, value in start.items()]
+    parameters = dict(model.named_parameters())
+    pieces += [(parameters[name] - value).square().sum() for name, value in start.items()]
     return sum(pieces[1:], start=pieces[0])
 
 
@@ -67,10 +67,10 @@ class L2Objective:
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """The passes of a step have shares that sum to 1, and so has the penalty."""
-        found = self.inner.loss(student, batch)
+        step_loss = self.inner.loss(student, batch)
         distance = squared_distance(student.model, self.start)
-        metrics = {**found.metrics, "distance_from_start": float(distance.detach().sqrt())}
-        return replace(found, loss=found.loss + 0.5 * self.alpha * distance, metrics=metrics)
+        metrics = {**step_loss.metrics, "distance_from_start": float(distance.detach().sqrt())}
+        return replace(step_loss, loss=step_loss.loss + 0.5 * self.alpha * distance, metrics=metrics)
 
 
 @dataclass(frozen=True)

@@ -122,20 +122,20 @@ class PilotObjective:
         self._student, first = student, not self._chosen
         if first:
             self._chosen = [answer_branches(student, question) for question in self._drawn()]
-        found = self.inner.loss(student, batch)
-        return replace(found, seen=(*batch, *self._chosen)) if first else found
+        step_loss = self.inner.loss(student, batch)
+        return replace(step_loss, seen=(*batch, *self._chosen)) if first else step_loss
 
-    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+    def add_gradients(self, step_loss: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
         """Of the student's parameters only."""
-        self.inner.add_gradients(found, share, self._of_student(parameters))
+        self.inner.add_gradients(step_loss, share, self._of_student(parameters))
 
     def combine_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Slopes of phi, and the student's gradient by the weights as they were."""
         assert self._student is not None
-        own = self._of_student(parameters)
+        of_student = self._of_student(parameters)
         gradients = self.inner.collected()
         teachers = list(gradients)
-        products = inner_products([*gradients.values(), self._validation_gradient(self._student, own)])
+        products = inner_products([*gradients.values(), self._validation_gradient(self._student, of_student)])
         norms = products.diagonal().sqrt()
         # In units that do not change while losses and gradients shrink.
         size = (norms[:-1].mean() * norms[-1]).clamp(min=torch.finfo(norms.dtype).tiny)
@@ -143,14 +143,14 @@ class PilotObjective:
         slopes = weight_slopes(phi, products[:-1, -1] / size)
         assert isinstance(self.inner.rule, GivenWeights)
         self.inner.rule.by_position = torch.softmax(phi, dim=0)
-        self.inner.combine_gradients(own)
+        self.inner.combine_gradients(of_student)
         by_teacher = dict(zip(teachers, slopes.tolist(), strict=True))
         for teacher, parameter in self.parameters.items():
             parameter.grad = torch.full_like(parameter, by_teacher.get(teacher, 0.0))
 
     def _of_student(self, parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-        own = {id(parameter) for parameter in self.parameters.values()}
-        return [parameter for parameter in parameters if id(parameter) not in own]
+        of_weights = {id(parameter) for parameter in self.parameters.values()}
+        return [parameter for parameter in parameters if id(parameter) not in of_weights]
 
     def _drawn(self) -> list[Question]:
         axis = f"validation {self._step}"
@@ -218,19 +218,19 @@ class LearnedWeights:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Learn the weights in a pilot, unless the run's folder has them; then train from the start."""
         path = context.directory / WEIGHTS_FILE
-        found = read_kept(path, "the pilot's result", _parsed)
-        if found is None:
+        learned = read_kept(path, "the pilot's result", _parsed)
+        if learned is None:
             start = trained_weights(student.model)
-            found = self._pilot(student, questions, context)
+            learned = self._pilot(student, questions, context)
             restore(student.model, start)
-            write_atomic(path, json.dumps(found, indent=1).encode())
-        weights = {q.id: _shares(found["weights"], q.teachers) for q in questions}
+            write_atomic(path, json.dumps(learned, indent=1).encode())
+        weights = {q.id: _shares(learned["weights"], q.teachers) for q in questions}
         objective = self.config.objective(context, weights=weights)
         report = train(student, questions, objective, context)
         return replace(
             report,
-            **{name: getattr(report, name) + found["pilot"][name] for name in _COUNTS},
-            extra={**report.extra, "learned_weights": found["weights"], "pilot": found["pilot"]},
+            **{name: getattr(report, name) + learned["pilot"][name] for name in _COUNTS},
+            extra={**report.extra, "learned_weights": learned["weights"], "pilot": learned["pilot"]},
         )
 
     def _pilot(
@@ -238,15 +238,15 @@ class LearnedWeights:
     ) -> dict[str, dict[str, Any]]:
         """The weights, and what they cost."""
         config, validation = self.config, held_out(context, "learned_weights", "to learn weights on")
-        own = parameter_per_teacher(questions, student)
+        parameters = parameter_per_teacher(questions, student)
         inner = TeacherGradients.of("learned weights", GivenWeights(torch.empty(0)), config, context)
-        pilot = PilotObjective(inner, validation, config.weight_rate, config.validation_batch, own)
+        pilot = PilotObjective(inner, validation, config.weight_rate, config.validation_batch, parameters)
         steps = max(1, round(config.pilot_share * schedule_steps(context.settings.train, len(questions))))
         named = context.labelled("pilot", pilot=True)
         report = train(student, questions, pilot, named, TrainingPart("pilot", 0, steps))
-        weights = torch.softmax(pilot.phi(list(own)), dim=0).tolist()
+        weights = torch.softmax(pilot.phi(list(parameters)), dim=0).tolist()
         counts = {name: getattr(report, name) for name in _COUNTS}
-        return {"weights": dict(zip(own, weights, strict=True)), "pilot": counts}
+        return {"weights": dict(zip(parameters, weights, strict=True)), "pilot": counts}
 
 
 def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, float]:
@@ -254,10 +254,10 @@ def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, 
     return {teacher: weights[teacher] / total for teacher in teachers}
 
 
-def _parsed(found: Any) -> dict[str, dict[str, Any]]:
+def _parsed(kept: Any) -> dict[str, dict[str, Any]]:
     return {
-        "weights": {str(teacher): float(weight) for teacher, weight in found["weights"].items()},
-        "pilot": {name: found["pilot"][name] for name in _COUNTS},
+        "weights": {str(teacher): float(weight) for teacher, weight in kept["weights"].items()},
+        "pilot": {name: kept["pilot"][name] for name in _COUNTS},
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -22,8 +22,8 @@ from compact_bench import (
     RunContext,
     SelectedBranches,
     StepLoss,
-    Strict,
     Student,
+    SupervisedConfig,
     TrainSettings,
     all_branches,
     branch_hidden,
@@ -36,7 +36,7 @@ from compact_bench import (
 )
 
 
-class MccKdConfig(Strict):
+class MccKdConfig(SupervisedConfig):
     """Settings of MCC-KD.
 
     Attributes:
@@ -44,13 +44,11 @@ class MccKdConfig(Strict):
         agreement_temperature: by which both sides' logits are divided.
         max_similarity: share of the distinct tokens that two rationales may have in common to count as
             diverse, in [0, 1].
-        sft_reduction: "mean" or "sum" over a rationale's supervised tokens.
     """
 
     agreement_weight: Annotated[float, Field(ge=0.0)] = 0.01
     agreement_temperature: Rate = 1.3
     max_similarity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
 
 def similarity(one: EncodedBranch, other: EncodedBranch) -> float:
@@ -94,14 +92,14 @@ class PairObjective:
         states = branch_hidden(student, batch, self.train.layout)
         losses = reduced_losses(student, batch, states, self.train, self.config.sft_reduction)
         totals, rows = [], []
-        for question, of_branches, found in zip(batch, states, losses, strict=True):
-            loss = torch.stack(found).mean()
+        for question, of_branches, question_losses in zip(batch, states, losses, strict=True):
+            loss = torch.stack(question_losses).mean()
             divergence = self._disagreement(student, question, of_branches)
             if divergence is not None:
                 loss = loss + self.config.agreement_weight * divergence
             totals.append(loss)
             value = 0.0 if divergence is None else float(divergence.detach())
-            rows += [{**row, "consistency_loss": value} for row in branch_rows([question], [found])]
+            rows += [{**row, "consistency_loss": value} for row in branch_rows([question], [question_losses])]
         return StepLoss(torch.stack(totals).mean(), rows)
 
     def _disagreement(

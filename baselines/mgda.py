@@ -37,8 +37,8 @@ class MGDARule:
         """Frank-Wolfe on the inner products; the weights sum to 1."""
         from torchjd.aggregation import MGDAWeighting
 
-        found: Tensor = MGDAWeighting(self.solver_step, self.solver_iterations)(gramian)
-        return found
+        weights: Tensor = MGDAWeighting(self.solver_step, self.solver_iterations)(gramian)
+        return weights
 
 
 @dataclass(frozen=True)

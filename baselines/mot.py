@@ -92,14 +92,14 @@ class Mot:
         def branch(index: int, first: int, end: int) -> tuple[TrainingPart, FitReport]:
             """Steps first to end-1 of one teacher's branch, from the weights that the student has."""
             teacher, before = teachers[index], first * len(teachers) + index * (end - first) - first
-            own = replace(
+            labelled = replace(
                 context.labelled(teacher, teacher=teacher),
                 on_progress=lambda done, total, text: context.on_progress(
                     before + done, total * len(teachers), f"{teacher}, {text}"
                 ),
             )
             part = TrainingPart(f"branch-{index}", first, end)
-            return part, train(student, questions, self.config.objective(context, (teacher,)), own, part)
+            return part, train(student, questions, self.config.objective(context, (teacher,)), labelled, part)
 
         folder = context.directory / PARTS
         mark = {"seed": context.seed, "rounds": rounds, "steps": total, "teachers": teachers}
@@ -112,7 +112,7 @@ class Mot:
                 restore(student.model, start)
                 branch(index, ends[number], ends[number + 1])
                 mean.add(student.model)
-            mean.settle(student.model)
+            mean.write_into(student.model)
             save_weights(folder / _average(number + 1), student.model, {**mark, "round": number + 1})
         # Every branch stands at its end now, so that nothing is trained and each tells what it has done.
         parts = [(*branch(index, total, total), 1.0 / len(teachers)) for index in range(len(teachers))]

@@ -37,8 +37,8 @@ class PCGradRule:
         # The library draws its orders from the global generator of the CPU.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            found = PCGradWeighting()(gramian)
-        return found / len(gramian) if self.divide_by_teachers else found
+            weights = PCGradWeighting()(gramian)
+        return weights / len(gramian) if self.divide_by_teachers else weights
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ._own_turns import TurnSettings, own_turns
 
 
 class ReplayConfig(SupervisedConfig):
-    """Settings of replay.
+    """Settings of replay; `sft_reduction` is of turns too.
 
     Attributes:
         ratio: replayed turns per training question; 0 is uniform weighting itself.
@@ -81,14 +81,14 @@ class ReplayObjective:
         """One forward pass over the questions and their turns."""
         replayed = [turn for question in batch for turn in self.drawn(question.question_id)]
         both = (*batch, *replayed)
-        found = self.inner.loss(student, both)
+        step_loss = self.inner.loss(student, both)
         of_questions = sum(len(question.branches) for question in batch)
-        losses = [row["supervised_loss"] for row in found.rows[of_questions:]]
+        losses = [row["supervised_loss"] for row in step_loss.rows[of_questions:]]
         metrics = {"replayed_turns_per_question": len(replayed) / len(batch)}
         if self.ratio:
             metrics["replay_loss"] = sum(losses) / (self.ratio * len(batch))
         factor = len(both) / ((1.0 + self.ratio) * len(batch))
-        return StepLoss(found.loss * factor, found.rows[:of_questions], metrics, both)
+        return StepLoss(step_loss.loss * factor, step_loss.rows[:of_questions], metrics, both)
 
 
 @dataclass(frozen=True)

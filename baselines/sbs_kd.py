@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -21,8 +21,8 @@ from compact_bench import (
     Rationale,
     RunContext,
     StepLoss,
-    Strict,
     Student,
+    SupervisedConfig,
     TrainSettings,
     UnknownNameError,
     branch_losses,
@@ -38,7 +38,7 @@ LABEL = ""
 """Stands for a teacher in the branch of the label, which no teacher wrote."""
 
 
-class SbsKdConfig(Strict):
+class SbsKdConfig(SupervisedConfig):
     """Settings of SbS-KD.
 
     Attributes:
@@ -46,14 +46,12 @@ class SbsKdConfig(Strict):
         label_prefix: text before the question that asks for the label, in training and in evaluation.
         rationale_prefix: text before the question that asks for a rationale.
         teacher: the teacher whose rationales are used; None for the mean over all.
-        sft_reduction: "mean" or "sum" over the supervised tokens of a label or a rationale.
     """
 
     label_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     label_prefix: str = "predict: "
     rationale_prefix: str = "explain: "
     teacher: str | None = None
-    sft_reduction: Literal["mean", "sum"] = "mean"
 
     @model_validator(mode="after")
     def _tasks_differ(self) -> SbsKdConfig:
@@ -76,7 +74,7 @@ class SbsObjective:
         """The label's branch, then those of the rationales, each task behind its own prompt."""
         config = self.config
         label = Rationale(LABEL, f"{ANSWER_PHRASE} {canonical_answer(question.gold_answer)}.")
-        told = [r for r in question.rationales if config.teacher in (None, r.teacher)]
+        rationales = [r for r in question.rationales if config.teacher in (None, r.teacher)]
         tasks = [
             encode_question(
                 student,
@@ -84,7 +82,7 @@ class SbsObjective:
                 rationales=texts,
                 max_length_tokens=self.train.max_length_tokens,
             )
-            for prefix, texts in ((config.label_prefix, [label]), (config.rationale_prefix, told))
+            for prefix, texts in ((config.label_prefix, [label]), (config.rationale_prefix, rationales))
         ]
         return replace(tasks[0], branches=tuple(branch for task in tasks for branch in task.branches))
 
@@ -102,11 +100,11 @@ class SbsObjective:
             totals.append((stacked * stacked.new_tensor([share[b.teacher] for b in computed.branches])).sum())
             known = dict(zip((b.teacher for b in computed.branches), of_branches, strict=True))
             missing = stacked.new_tensor(math.nan)
-            told = keep_teachers(question, [teacher for teacher in share if teacher != LABEL])
+            rationales = keep_teachers(question, [teacher for teacher in share if teacher != LABEL])
             rows += branch_rows(
-                [told],
-                [[known.get(b.teacher, missing) for b in told.branches]],
-                [[share[b.teacher] for b in told.branches]],
+                [rationales],
+                [[known.get(b.teacher, missing) for b in rationales.branches]],
+                [[share[b.teacher] for b in rationales.branches]],
                 label_loss=dict.fromkeys(share, float(known.get(LABEL, missing).detach())),
             )
         return StepLoss(torch.stack(totals).mean(), rows, seen=seen)
@@ -184,9 +182,9 @@ def _check_prefixes(student: Student, config: SbsKdConfig) -> None:
     texts = {name: str(getattr(config, name)) for name in ("label_prefix", "rationale_prefix")}
     unknown = {name: words for name, text in texts.items() if find is not None and (words := find(text))}
     if unknown:
-        told = "; ".join(f"{texts[n]!r} with {', '.join(map(repr, w))}" for n, w in unknown.items())
+        problems = "; ".join(f"{texts[n]!r} with {', '.join(map(repr, w))}" for n, w in unknown.items())
         raise ConfigError(
-            f"method sbs_kd: expected prefixes in words that student {student.name!r} knows, got {told}. "
+            f"method sbs_kd: expected prefixes in words that student {student.name!r} knows, got {problems}. "
             f"Give others with --set method.{next(iter(unknown))}='...' or under [method_settings.sbs_kd] in "
             "the suite's file."
         )

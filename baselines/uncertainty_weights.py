@@ -111,10 +111,12 @@ class UncertaintyWeights:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train `student` in place; the report's `extra` has the variances exp(s) that were learnt."""
         config, loop = self.config, context.settings.train
-        own = parameter_per_teacher(questions, student)
-        loss = UncertaintyObjective(loop, config.start, config.log_variance_rate, config.sft_reduction, own)
+        parameters = parameter_per_teacher(questions, student)
+        loss = UncertaintyObjective(
+            loop, config.start, config.log_variance_rate, config.sft_reduction, parameters
+        )
         report = train(student, questions, loss, context)
-        variances = {t: math.exp(float(loss.log_variance(t).detach())) for t in own}
+        variances = {t: math.exp(float(loss.log_variance(t).detach())) for t in parameters}
         return replace(report, extra={**report.extra, "variances": variances})
 
 

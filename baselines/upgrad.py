@@ -28,8 +28,8 @@ class UPGradRule:
             def __call__(self, U: Tensor, G: Tensor) -> Tensor:
                 return projection_weights(U, G)
 
-        found: Tensor = UPGradWeighting(projector=LeastSquares())(gramian)
-        return found
+        weights: Tensor = UPGradWeighting(projector=LeastSquares())(gramian)
+        return weights
 
 
 def projection_weights(vectors: Tensor, gramian: Tensor) -> Tensor:

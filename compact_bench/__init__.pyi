@@ -31,7 +31,7 @@ from .data.files.formats import RowProblem as RowProblem
 from .data.files.formats import row_number as row_number
 from .data.files.formats import row_text as row_text
 from .data.validation.limits import unknown_finder as unknown_finder
-from .evaluation.answers import AnswerFormat as AnswerFormat
+from .evaluation.answer_formats import AnswerFormat as AnswerFormat
 from .evaluation.engines.stopping import stop_ids as stop_ids
 from .evaluation.guards import read_only as read_only
 from .evaluation.probes.answer_nats import answer_branches as answer_branches

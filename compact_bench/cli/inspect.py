@@ -84,15 +84,15 @@ def compare(
 
     place = Store(store or paths.store_dir())
     one, other = place.find_one(first), place.find_one(second)
-    found = compare_runs(place, one, other, o.csv_names(tasks))
+    comparisons = compare_runs(place, one, other, o.csv_names(tasks))
     out = o.out()
     out.print(f"A: {one.key.name}\nB: {other.key.name}\n", markup=False)
     summary = Table("task", "items", "both right", "only A", "only B", "neither")
-    for task in found:
+    for task in comparisons:
         counts = [task.count(a, b) for a, b in ((True, True), (True, False), (False, True), (False, False))]
         summary.add_row(task.task, str(len(task.pairs)), *map(str, counts))
     out.print(summary)
-    for task in found:
+    for task in comparisons:
         pairs = [pair for pair in task.pairs if pair.differs or not only_different]
         for pair in pairs[:limit]:
             marks = ["right" if score > 0.5 else "wrong" for score in pair.scores]
@@ -138,7 +138,7 @@ def doctor(
     from compact_bench.students.packaged import packaged_student_ready
 
     cache, place = paths.cache_dir(), mirror or paths.mirror_dir()
-    found = diagnose(
+    diagnosis = diagnose(
         cache=cache,
         store=store or paths.store_dir(),
         mirror=place,
@@ -148,13 +148,13 @@ def doctor(
         student_ready=lambda: packaged_student_ready(cache),
     )
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        typer.echo(json.dumps(diagnosis.to_json(), indent=1))
         return
     table = Table("what", "state", "found", "so")
-    for check in found.checks:
+    for check in diagnosis.checks:
         state = Text(check.state, style=STATE_STYLES[check.state])
         table.add_row(check.name, state, Text(check.found), Text(check.consequence))
     parts: list[RenderableType] = [table]
-    parts += [Text(f"works: {line}", style="green") for line in found.works]
-    parts += [Text(f"will not work: {line}", style="red") for line in found.fails]
+    parts += [Text(f"works: {line}", style="green") for line in diagnosis.works]
+    parts += [Text(f"will not work: {line}", style="red") for line in diagnosis.fails]
     o.out().print(Group(*parts))

@@ -92,20 +92,22 @@ def check(
     from compact_bench.methods.registry import method_names
 
     chosen = list(method_names() if every else dict.fromkeys(names or ()))
-    found: dict[str, list[CheckResult]] = {}
+    results_of: dict[str, list[CheckResult]] = {}
     seconds: dict[str, float] = {}
     started = time.monotonic()
     with open_display(o.status(), quiet=quiet) as display:
         for number, name in enumerate(chosen):
             before = time.monotonic()
-            found[name] = _check_one(name, display, number, len(chosen), started)
+            results_of[name] = _check_one(name, display, number, len(chosen), started)
             seconds[name] = time.monotonic() - before
-    failed = [name for name, results in found.items() if any(r.passed is False for r in results)]
+    failed = [name for name, results in results_of.items() if any(r.passed is False for r in results)]
     if not quiet or failed:
         out = o.out()
-        out.print(_overview(found, seconds) if len(chosen) > 1 else _details(chosen[0], found[chosen[0]]))
+        out.print(
+            _overview(results_of, seconds) if len(chosen) > 1 else _details(chosen[0], results_of[chosen[0]])
+        )
         for name in failed if len(chosen) > 1 else ():
-            out.print(_details(name, [r for r in found[name] if r.passed is False]))
+            out.print(_details(name, [r for r in results_of[name] if r.passed is False]))
         out.print(f"{len(chosen) - len(failed)} of {len(chosen)} method(s) keep the contract", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
@@ -142,9 +144,9 @@ def _details(name: str, results: Sequence[CheckResult]) -> Table:
     return table
 
 
-def _overview(found: dict[str, list[CheckResult]], seconds: dict[str, float]) -> Table:
+def _overview(results_of: dict[str, list[CheckResult]], seconds: dict[str, float]) -> Table:
     table = Table("method", "state", "fails", "seconds", title="contract", title_justify="left")
-    for name, results in found.items():
+    for name, results in results_of.items():
         wrong = [r.name for r in results if r.passed is False]
         table.add_row(Text(name), _state(not wrong), Text(", ".join(wrong)), f"{seconds[name]:.1f}")
     return table

@@ -82,10 +82,10 @@ def _rebuild(session: Session, record: RunRecord) -> Student:
             f"{directory}: the run's final weights are gone. To mend: delete this folder and run it again."
         )
     merge_adapters(student)
-    found = weights_hash(student.model)
-    if found != wanted:
+    rebuilt = weights_hash(student.model)
+    if rebuilt != wanted:
         raise StoreError(
-            f"{directory}: expected merged weights {wanted}, as evaluated, got {found}. The kept weights or "
-            f"student {session.student_name} changed, or another device or torch version merged them."
+            f"{directory}: expected merged weights {wanted}, as evaluated, got {rebuilt}. The kept weights "
+            f"or student {session.student_name} changed, or another device or torch version merged them."
         )
     return student

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from compact_bench.commands.plan import Plan, PlannedRow, TablePlan
 from compact_bench.commands.row_selection import TableRequest, row_for_method
+from compact_bench.commands.table_plan import Plan, PlannedRow, TablePlan
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import RunKey
 from compact_bench.methods.registry import (
@@ -157,7 +157,7 @@ def add_stored_rows(session: Session, requests: Sequence[TableRequest]) -> list[
     for request in requests:
         rows = []
         missing = names - {row.selector for row in request.spec.rows}
-        for row in map(row_for_method, sorted(missing) if request.spec.further_rows == "found" else ()):
+        for row in map(row_for_method, sorted(missing) if request.spec.unlisted_rows == "stored" else ()):
             with suppress(ConfigError):
                 keys = [key for seed in session.seeds for _, key in row_keys(session, row, seed)]
                 if row.selector in selected or any(key.hash in stored for key in keys):

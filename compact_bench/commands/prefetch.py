@@ -18,7 +18,7 @@ def prefetch_all(request: Request) -> Iterator[str]:
         One line per thing that is now at hand.
 
     Raises:
-        DataError, StudentError: something cannot be had; every missing file is listed.
+        DataError, StudentError: something cannot be fetched; every missing file is listed.
     """
     from compact_bench.students.student import resolve_student
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from compact_bench.commands.plan import Plan, TablePlan, command_line
 from compact_bench.commands.planning import plan_method, plan_tables
 from compact_bench.commands.row_selection import request_tables
+from compact_bench.commands.table_plan import Plan, TablePlan, command_line
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
 from compact_bench.methods.registry import get_method, split_name, variant_config

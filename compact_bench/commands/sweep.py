@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compact_bench.commands.plan import Plan
 from compact_bench.commands.planning import plan_table
 from compact_bench.commands.row_selection import request_tables
+from compact_bench.commands.table_plan import Plan
 from compact_bench.core.errors import ConfigError
 from compact_bench.methods.registry import get_method
 from compact_bench.results.sweeps.results import measure_sweep

@@ -50,7 +50,7 @@ class PluginError(ConfigError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with one place of one input.
+    """One fault at one place of one input.
 
     Attributes:
         where: file, and row and field where they are known ("a.json, row 3, field 'CoT'").
@@ -88,7 +88,7 @@ class OverlapError(DataError):
 
 
 class StudentError(CompactBenchError):
-    """A student cannot be loaded, or its layout is not one we know."""
+    """A student cannot be loaded, or its layout is not supported."""
 
     exit_code = 4
 

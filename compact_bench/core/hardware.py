@@ -67,18 +67,18 @@ def choose_compute_dtype(
 
 def available_memory_bytes() -> int | None:
     """Memory that this process may still take: the smaller of the machine's and its control group's."""
-    found: list[int] = []
+    limits: list[int] = []
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
+                limits.append(int(line.split()[1]) * 1024)
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.is_file() and used.is_file():
         text = limit.read_text(encoding="utf-8").strip()
         if text.isdecimal():
-            found.append(max(0, int(text) - int(used.read_text(encoding="utf-8"))))
-    return min(found) if found else None
+            limits.append(max(0, int(text) - int(used.read_text(encoding="utf-8"))))
+    return min(limits) if limits else None
 
 
 def keep_freed_memory() -> AbstractContextManager[None]:

@@ -197,8 +197,8 @@ class Ticker:
         self._started = clock()
         self._phase = _Phase("", 0, 0, self._started)
 
-    def beside(self) -> Ticker:
-        """A ticker for a further lane of the same command, whose runs execute at the same time."""
+    def another_lane(self) -> Ticker:
+        """A ticker for another lane of the same command, whose runs execute at the same time."""
         other = Ticker(self.display, clock=self._clock)
         with self._work.lock:
             other._work = self._work

@@ -63,7 +63,7 @@ class RationalePair:
 
 @dataclass(frozen=True)
 class PeerReview:
-    """What one teacher holds of another's rationale.
+    """One teacher's score of another's rationale.
 
     Attributes:
         score: 1 (bad) to 5 (good), or None where the reviewer gave no valid score.
@@ -79,7 +79,7 @@ class Feedback:
     """What a teacher says about a student's wrong answer.
 
     Attributes:
-        text: what; "{mistake}" in it stands for the student's answer.
+        text: the feedback; "{mistake}" in it stands for the student's answer.
     """
 
     teacher: str
@@ -96,7 +96,7 @@ class Question:
         gold_answer: the right answer as text ("145", "True", "B").
         rationales: one per teacher, in the suite's teacher order; empty for test questions.
         source: where it came from ("file, row 3"), for messages.
-        family: kind of question, where a suite tells kinds apart; "" elsewhere.
+        family: kind of question, where a suite distinguishes kinds; "" elsewhere.
         pairs: right and wrong texts on similar paths, where a data set has them.
         reviews: the teachers' scores of one another's rationales, where a data set has them.
         feedback: on a student's wrong answer, where a data set has it.

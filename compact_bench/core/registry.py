@@ -60,7 +60,7 @@ def _origin(point: EntryPoint) -> str:
 
 def file_sources(kind: str, suffix: str, packaged: Mapping[str, Path]) -> dict[str, Source]:
     """Data files by name: the packaged ones, and `<kind>_<name><suffix>` of the folders of other packages."""
-    own = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in packaged.items()}
+    ours = {name: Source(name, PACKAGED, partial(Path, path)) for name, path in packaged.items()}
     claims = []
     for point in installed_entry_points(DATA_FILES):
         # A module that is not there brings no files.
@@ -70,7 +70,7 @@ def file_sources(kind: str, suffix: str, packaged: Mapping[str, Path]) -> dict[s
             for path in sorted(folder.glob(f"{kind}_*{suffix}")) if folder is not None else ():
                 name = path.stem.removeprefix(f"{kind}_")
                 claims.append(Source(name, _origin(point), partial(Path, path)))
-    return with_claims(kind, own, claims)
+    return with_claims(kind, ours, claims)
 
 
 def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> dict[str, S]:
@@ -78,13 +78,13 @@ def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> di
 
     What else claims a name is kept under "NAME@PACKAGE" with the problem, so that it harms only itself.
     """
-    found = dict(packaged)
+    sources_of = dict(packaged)
     by_name: dict[str, list[S]] = {}
     for source in claims:
         by_name.setdefault(source.name, []).append(source)
     for name, sources in sorted(by_name.items()):
         if name not in packaged and len(sources) == 1:
-            found[name] = sources[0]
+            sources_of[name] = sources[0]
             continue
         owners = [packaged[name].origin] if name in packaged else sorted(s.origin for s in sources)
         for source in sources:
@@ -94,8 +94,8 @@ def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> di
                 f"its name {name!r} is also that of a {kind} of {others}. Rename the entry point, or "
                 f"uninstall {source.origin}."
             )
-            found[refused] = replace(source, name=refused, problem=problem)
-    return found
+            sources_of[refused] = replace(source, name=refused, problem=problem)
+    return sources_of
 
 
 def load_source(kind: str, source: Source, where: str, load: Callable[[], Any]) -> Any:
@@ -131,17 +131,17 @@ def load_named(kind: str, name: str, sources: Mapping[str, Source]) -> Any:
 
 def usable(names: Iterable[str], load: Callable[[str], Any]) -> tuple[str, ...]:
     """The names of what can be loaded, sorted; the others say why when they are asked for by name."""
-    found = []
+    usable_names = []
     for name in sorted(names):
         with suppress(ConfigError):
             load(name)
-            found.append(name)
-    return tuple(found)
+            usable_names.append(name)
+    return tuple(usable_names)
 
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """Names of one kind of thing, each imported when it is asked for.
+    """Names of one kind of thing, each imported when it is first used.
 
     Attributes:
         kind: what the names stand for ("probe").
@@ -158,11 +158,11 @@ class Registry(Generic[T]):
 
     def sources(self) -> Mapping[str, Source]:
         """All names, the packaged ones first, without importing anything."""
-        own = {
+        ours = {
             name: Source(name, PACKAGED, partial(pkgutil.resolve_name, target))
             for name, target in self.packaged.items()
         }
-        return with_claims(self.kind, own, plugins(self.group))
+        return with_claims(self.kind, ours, plugins(self.group))
 
     def get(self, name: str) -> T:
         """Import one.
@@ -171,11 +171,11 @@ class Registry(Generic[T]):
             UnknownNameError, ConfigError: see `load_named`; it is something else.
         """
         sources = self.sources()
-        found: T = load_named(self.kind, name, sources)
-        if not self.accepts(found):
+        entry: T = load_named(self.kind, name, sources)
+        if not self.accepts(entry):
             where = f"{self.kind} {name!r} (of {sources[name].origin})"
-            raise ConfigError(f"{where}: expected {self.expected}, got {found!r}.")
-        return found
+            raise ConfigError(f"{where}: expected {self.expected}, got {entry!r}.")
+        return entry
 
     def call(self, name: str, use: Callable[[T], R]) -> R:
         """Use what a name stands for.
@@ -200,7 +200,7 @@ class Registry(Generic[T]):
         return "" if name in self.packaged else self.code_hash(name)
 
     def code_hash(self, name: str) -> str:
-        """Hash of the file that holds it, by which results of other code are told apart.
+        """Hash of the file that holds it, which distinguishes results of other code.
 
         Raises:
             UnknownNameError, ConfigError: see `get`.

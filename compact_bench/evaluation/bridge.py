@@ -28,7 +28,6 @@ from compact_bench.evaluation.guards import (
     unchanged_generators,
     unchanged_tokenizer,
 )
-from compact_bench.evaluation.results import EvalProgress, TaskResult
 from compact_bench.evaluation.task_files import (
     answer_format,
     check_rows,
@@ -38,6 +37,7 @@ from compact_bench.evaluation.task_files import (
     task_texts,
     write_task_folder,
 )
+from compact_bench.evaluation.task_results import EvalProgress, TaskResult
 from compact_bench.students.chat import prompt_ids
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _cached_or_evaluated(
 
 
 def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePath:
-    """What evaluates a task: the engine asked for, or the plain harness with the reason."""
+    """What evaluates a task: the requested engine, or the plain harness with the reason."""
     options = generation_options(task, settings)
     return choose_path(
         student.model, student.tokenizer, settings.engine, generation=is_generation(task), options=options

@@ -19,7 +19,7 @@ from typing import Any
 
 from compact_bench.core.errors import StoreError
 from compact_bench.core.files import read_json, write_atomic
-from compact_bench.evaluation.results import TaskResult
+from compact_bench.evaluation.task_results import TaskResult
 
 
 class CacheEntry:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def read_only(*models: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; every module's own mode is restored at the end."""
+    """Inside: evaluation mode, no gradients. Afterwards every module has its former mode again."""
     import torch
 
     modes = [(module, module.training) for model in models for module in model.modules()]

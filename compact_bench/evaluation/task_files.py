@@ -15,7 +15,7 @@ from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.files import write_atomic
 from compact_bench.core.registry import Source, file_sources, load_named
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation.answers import ANSWERS, AnswerFormat, derived_files
+from compact_bench.evaluation.answer_formats import ANSWERS, AnswerFormat, derived_files
 
 _TASKS = Path(__file__).with_name("tasks")
 _INCLUDE = re.compile(r"^include:\s*_(\w+)\.yaml\s*$", re.MULTILINE)
@@ -43,11 +43,11 @@ def answer_format(task: str) -> tuple[str, AnswerFormat]:
         UnknownNameError: there is no such task, or no such format.
         ConfigError: the task's file names none, or the format cannot be imported.
     """
-    found = _INCLUDE.search(_definition(task))
-    if found is None:
+    include = _INCLUDE.search(_definition(task))
+    if include is None:
         known = ", ".join(ANSWERS.sources())
         raise ConfigError(f"task {task!r}: expected a line `include: _FORMAT.yaml`, of {known}.")
-    return found[1], ANSWERS.get(found[1])
+    return include[1], ANSWERS.get(include[1])
 
 
 def is_generation(task: str) -> bool:

@@ -44,7 +44,7 @@ class Claim:
         place: where the source makes it ("arXiv 2509.08814, abstract").
         against: the row it is compared with ("uniform", "single_teacher[best]", "zero_shot").
         group: column group whose mean is compared.
-        expected: on which side of `against` the method comes out by the claim.
+        expected: on which side of `against` the claim places the method.
         row: the row the claim is about; "" for the method's own.
     """
 
@@ -72,8 +72,8 @@ class MethodCard:
         short: name of its row in tables; "" for the title.
         needs: what it needs of every question, in words.
         extra_steps: "" where it never takes more optimiser steps than the schedule has (epochs times groups
-            of questions); else what it spends more, in one phrase.
-        claims: what its source claims, where that can be told by comparing rows.
+            of questions); else what it spends beyond that, in one phrase.
+        claims: what its source claims, where comparing rows can test it.
     """
 
     title: str
@@ -98,7 +98,7 @@ class SuiteInfo:
         name: the suite's name.
         teachers: names, in order.
         has_gold: whether questions have gold answers.
-        has_truth: whether it is known of every rationale if it is really right.
+        has_truth: whether it is known of every rationale whether it is right.
         has_pairs: whether there are right and wrong rationales on similar paths.
         has_reviews: whether the teachers scored one another's rationales.
         has_feedback: whether the teachers wrote feedback on students' mistakes.
@@ -148,7 +148,7 @@ METHOD_PARTS = ("card", "config_type", "fit")
 
 
 def refusal(method: Method, suite: SuiteInfo) -> str | None:
-    """Why a method cannot run on a suite, or None where it can; the reason stands in the table's cell.
+    """Why a method cannot run on a suite, or None where it can; the table's cell shows the reason.
 
     The card decides first (`min_teachers`, `uses_gold`, `requires`), then the configuration, whose field
     `teacher` names a teacher of the suite where it is set, then `supports`, if the method has one.

@@ -1,6 +1,6 @@
 """Find methods: one file each in `baselines/`, COMPACT itself, and other packages' entry points.
 
-Names are listed without importing anything; a module is imported when its method is asked for, so a broken
+Names are listed without importing anything; a module is imported when its method is used, so a broken
 one harms only itself.
 """
 
@@ -69,14 +69,14 @@ def method_sources() -> Mapping[str, MethodSource]:
     it is refused under "NAME@PACKAGE", so that it harms nothing but itself.
     """
     own_file = Path(__file__).with_name("compact") / "method.py"
-    found = {"compact": MethodSource("compact", PACKAGED, path=own_file)}
+    packaged = {"compact": MethodSource("compact", PACKAGED, path=own_file)}
     folder = _baselines_folder()
     for path in sorted(folder.glob("*.py")) if folder else ():
         # `compact` is taken; a file of that name would never be found.
-        if not path.name.startswith("_") and path.stem not in found:
-            found[path.stem] = MethodSource(path.stem, "baselines", path=path)
+        if not path.name.startswith("_") and path.stem not in packaged:
+            packaged[path.stem] = MethodSource(path.stem, "baselines", path=path)
     claims = [MethodSource(s.name, s.origin, s.load) for s in plugins(ENTRY_POINT_GROUP)]
-    return dict(sorted(with_claims("method", found, claims).items()))
+    return dict(sorted(with_claims("method", packaged, claims).items()))
 
 
 def method_names() -> tuple[str, ...]:
@@ -105,14 +105,14 @@ def import_method(source: MethodSource) -> type[Any]:
     """
     name = source.name
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
-    found = load_source("method", source, where, partial(_import, source))
-    missing = [part for part in METHOD_PARTS if not hasattr(found, part)]
-    if not isinstance(found, type) or missing:
+    candidate = load_source("method", source, where, partial(_import, source))
+    missing = [part for part in METHOD_PARTS if not hasattr(candidate, part)]
+    if not isinstance(candidate, type) or missing:
         raise ConfigError(
             f"method {name!r} ({where}): expected METHOD to be a class with {', '.join(METHOD_PARTS)}, got "
-            f"{found!r}" + (f" without {', '.join(missing)}" if missing else "")
+            f"{candidate!r}" + (f" without {', '.join(missing)}" if missing else "")
         )
-    kind: type[Any] = found
+    kind: type[Any] = candidate
     config, variants = kind.config_type, getattr(kind, "variants", {})
     for part, right, expected in (
         ("card", isinstance(kind.card, MethodCard), "a MethodCard"),
@@ -125,9 +125,9 @@ def import_method(source: MethodSource) -> type[Any]:
     return kind
 
 
-def _are_variants(found: object) -> bool:
-    return isinstance(found, Mapping) and all(
-        isinstance(name, str) and isinstance(values, Mapping) for name, values in found.items()
+def _are_variants(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(values, Mapping) for name, values in value.items()
     )
 
 
@@ -186,8 +186,8 @@ def method_variants(method: str) -> Mapping[str, Mapping[str, Any]]:
     Raises:
         UnknownNameError, ConfigError: see `get_method`.
     """
-    found: Mapping[str, Mapping[str, Any]] = getattr(get_method(method), "variants", {})
-    return found
+    variants: Mapping[str, Mapping[str, Any]] = getattr(get_method(method), "variants", {})
+    return variants
 
 
 def variant_config(method: str, variant: str) -> dict[str, Any]:

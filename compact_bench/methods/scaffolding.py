@@ -57,8 +57,10 @@ def new_method(name: str, folder: Path, *, package: bool) -> NewMethod:
     if package:
         return NewMethod(name, _package_files(name, folder, method), near)
     if folder == checkout_folder():
-        own = f"from baselines.{name} import brevity_weights"
-        test = _TEST.format(name=name, imports=f"import pytest\n\n{own}\n{_OURS}", checked=f'"{name}"')
+        function_import = f"from baselines.{name} import brevity_weights"
+        test = _TEST.format(
+            name=name, imports=f"import pytest\n\n{function_import}\n{_OURS}", checked=f'"{name}"'
+        )
         files = {
             folder / "baselines" / f"{name}.py": method,
             folder / "tests" / "contract" / f"test_{name}.py": test,
@@ -76,11 +78,11 @@ def write_files(new: NewMethod) -> None:
     Raises:
         ConfigError: a file is there already; nothing is written.
     """
-    there = [str(path) for path in new.files if path.exists()]
-    if there:
+    existing = [str(path) for path in new.files if path.exists()]
+    if existing:
         raise ConfigError(
-            f"method {new.name!r}: expected new files, but {', '.join(there)} "
-            f"{'is' if len(there) == 1 else 'are'} there already. Choose another name or folder."
+            f"method {new.name!r}: expected new files, but {', '.join(existing)} "
+            f"{'is' if len(existing) == 1 else 'are'} there already. Choose another name or folder."
         )
     for path, text in new.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -53,12 +53,12 @@ def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
     """
     judged_claims = [judged for name in method_names() for judged in _of_method(name, tables)]
     tested = [judged.comparison for judged in judged_claims if judged.comparison is not None]
-    settled = iter(corrected(tested))
+    with_holm = iter(corrected(tested))
 
     def with_status(judged: JudgedClaim) -> JudgedClaim:
         if judged.comparison is None or judged.claim is None:
             return judged
-        comparison = next(settled)
+        comparison = next(with_holm)
         shown = comparison.verdict == judged.claim.expected
         return replace(judged, comparison=comparison, status="reproduced" if shown else "not reproduced")
 
@@ -97,8 +97,10 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
     if claim.group not in table.compared:
         return replace(judged, reason=f"the suite has no benchmarks of group {claim.group!r}")
     group, benchmarks = table.compared[claim.group]
-    found = compare(rows[names[0]], rows[names[1]], group.short or group.title, benchmarks)
-    return replace(judged, reason=found.reason) if found.effect is None else replace(judged, comparison=found)
+    comparison = compare(rows[names[0]], rows[names[1]], group.short or group.title, benchmarks)
+    if comparison.effect is None:
+        return replace(judged, reason=comparison.reason)
+    return replace(judged, comparison=comparison)
 
 
 def selector(row: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, told apart with any kind of colour vision, less its yellow."""
+"""Okabe and Ito's palette, distinguishable with any kind of colour vision, less its yellow."""
 TEXT_DARKNESS = 0.72
 """Labels have their line's colour, darkened to be read on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -70,8 +70,8 @@ class Line:
     """One line of a panel.
 
     Attributes:
-        points: in the order of x; a value that is not there is left out.
-        style: number of its colour, marker and dashes; the same thing has the same one in every panel.
+        points: in the order of x; missing values are left out.
+        style: index of its colour, marker and dashes; one method has the same in every panel.
     """
 
     label: str

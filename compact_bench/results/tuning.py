@@ -133,6 +133,7 @@ def _value(record: RunRecord | None, paths: Sequence[str]) -> float | None:
     if record is None or record.status != "done" or not paths:
         return None
     values = [value for path in paths if (value := number_at(record, path)) is not None]
+    # A trial that lacks a value cannot be compared with those that have it.
     return sum(values) / len(values) if len(values) == len(paths) else None
 
 
@@ -164,6 +165,7 @@ def with_rate(key: RunKey, rate: float) -> RunKey:
 
 def trial_key(key: RunKey, rate: float) -> RunKey:
     """The trial of a learning rate for a run; it does not depend on how benchmarks are evaluated."""
+    # Other settings of evaluation would make trials of one training other runs, and train them again.
     limit = key.settings["eval"]["validation_questions"]
     evaluation = EvalSettings(validation_questions=limit).model_dump(mode="json")
     tried = with_rate(key, rate)

@@ -63,7 +63,7 @@ class Estimator:
         self._lock = threading.Lock()
 
     def learn(self, record: RunRecord) -> None:
-        """Take a further run into account."""
+        """Take one more run into account."""
         if record.status == "done":
             with self._lock:
                 self._records.append(record)

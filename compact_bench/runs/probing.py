@@ -52,7 +52,7 @@ def run_probes(
     )
     missing = {"validation": not given.validation, "passages": not given.passages}
     missing |= {"steps": steps_file is None, "truth": not data.has_truth}
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     names = list(PROBES.sources())
 
     def entries(name: str, probe: Probe) -> Mapping[str, Any]:
@@ -65,10 +65,10 @@ def run_probes(
         report(number, len(names), name)
         try:
             # An earlier probe's entry stays what it is, whatever a later one calls its own.
-            found = {**PROBES.call(name, partial(entries, name)), **found}
+            results = {**PROBES.call(name, partial(entries, name)), **results}
         except PluginError as error:
-            found[name] = {"reasons": {"problem": str(error)}}
-    return found
+            results[name] = {"reasons": {"problem": str(error)}}
+    return results
 
 
 def _measured(

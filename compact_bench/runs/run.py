@@ -32,7 +32,7 @@ from compact_bench.training.final_weights import load_final, save_final
 from compact_bench.training.protocol import FitReport, RunContext, derive_seed
 
 if TYPE_CHECKING:
-    from compact_bench.evaluation.results import EvalProgress, TaskResult
+    from compact_bench.evaluation.task_results import EvalProgress, TaskResult
     from compact_bench.students.student import Student
 
 ERROR_LOG = "error.log"
@@ -57,7 +57,7 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
         The stored record: "done", "unsupported", or "failed" with the error's first line.
 
     Raises:
-        DataError, StudentError: the data or the base student, which every run needs, cannot be had.
+        DataError, StudentError: the data or the base student, which every run needs, cannot be loaded.
         StoreError: the record cannot be stored.
     """
     started = time.time()

@@ -238,7 +238,7 @@ class Session:
         """Load what every run needs, so that what is wrong with it is no single run's failure.
 
         Raises:
-            DataError, StudentError: the data or the student cannot be had.
+            DataError, StudentError: the data or the student cannot be loaded.
             StoreError: the data is not what the runs' keys say.
         """
         facts = SuiteFacts.of(self.spec.name, self.data)

@@ -38,7 +38,7 @@ def trained_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def restore(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a model the parameters of these names, in place."""
+    """Set a model's parameters by name, in place."""
     with torch.no_grad():
         parameters = dict(model.named_parameters())
         for name, value in weights.items():
@@ -63,16 +63,16 @@ class BranchMean:
         self._updates: dict[str, Tensor] = {}
 
     def add(self, model: nn.Module) -> None:
-        """Take in the student as a branch left it; all branches have the same frozen weights."""
-        # Divided once, in `settle`: a running mean would divide, and round, at every branch.
+        """Add the student as one branch left it to the mean; all branches share their frozen weights."""
+        # Divided once, in `write_into`: a running mean would divide, and round, at every branch.
         for sums, values in ((self._parameters, trained_weights(model)), (self._updates, _updates(model))):
             for name, value in values.items():
                 sums[name] = sums[name] + value if self.count else value.clone()
         self.count += 1
 
-    def settle(self, model: nn.Module) -> None:
+    def write_into(self, model: nn.Module) -> None:
         """Make the student the mean of the branches, in place: adapters get the mean factors, the weights
-        beneath them the rest. A single branch stays as it is to the bit.
+        beneath them the rest. A single branch is kept bit for bit.
         """
         if self.count == 1:
             restore(model, self._parameters)
@@ -103,7 +103,7 @@ def save_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
 
 
 def load_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
-    """Give a student what `save_weights` kept with the same mark, in place.
+    """Load into a student, in place, what `save_weights` kept with the same mark.
 
     Raises:
         StoreError: the file is damaged or of another run.

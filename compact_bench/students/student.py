@@ -166,7 +166,7 @@ def count_parameters(folder: Path) -> int | None:
 def load_student(
     name: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None
 ) -> Student:
-    """Load a student and check that its layout is one we know.
+    """Load a student and check that its layout is supported.
 
     Args:
         dtype: type of the weights: "auto" (float32 on CPUs, bfloat16 on GPUs that have it), "float64",

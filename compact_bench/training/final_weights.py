@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ def save_final(student: Student, base: nn.Module, report: FitReport, directory: 
 
     from compact_bench.students.student import save_student
 
+    # Written beside its place and renamed: a run that is killed here leaves a whole folder or none.
     draft = directory / f".{FINAL}.{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -89,6 +90,7 @@ def _load_adapters(model: nn.Module, folder: Path) -> None:
         adapters = _adapters(model)
         if {n: t.shape for n, t in kept.items()} != {n: t.shape for n, t in adapters.items()}:
             raise ValueError("its adapters have other names or shapes than this student's")
+        # Not strict, as the file has no weights but the adapters'; their names were compared above.
         model.load_state_dict(kept, strict=False)
     except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(folder, error) from None
@@ -99,8 +101,7 @@ def _load_whole(student: Student, folder: Path) -> None:
 
     dtype = str(student.dtype).removeprefix("torch.")
     loaded = load_student(str(folder / _STUDENT), dtype=dtype, device=str(student.device))
-    kept = replace(loaded, name=student.name, revision=student.revision)
-    student.model, student.layout = kept.model, kept.layout
+    student.model, student.layout = loaded.model, loaded.layout
 
 
 def _damaged(folder: Path, error: Exception) -> StoreError:

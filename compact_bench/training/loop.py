@@ -59,7 +59,7 @@ def train(
         part: train this stretch of the schedule only, and keep its last checkpoint.
 
     Returns:
-        What was done, over all of the run's processes; of a part, over all parts of its folder so far.
+        What training did over all of the run's processes; for a part, over all parts of its folder.
 
     Raises:
         DataError: questions cannot be encoded; every fault is listed and nothing is trained.

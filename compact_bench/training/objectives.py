@@ -45,22 +45,22 @@ class SupervisedObjective:
         losses = branch_losses(student, batch, self.train, self.reduction)
         weights = [self._weights(question) for question in batch]
         totals = []
-        for of_question, own in zip(losses, weights, strict=True):
-            stacked = torch.stack(of_question)
+        for question_losses, shares in zip(losses, weights, strict=True):
+            stacked = torch.stack(question_losses)
             # The mean is no sum of losses times 1/K, to the last bit.
             fixed = self.weights is not None
-            totals.append((stacked * stacked.new_tensor(own)).sum() if fixed else stacked.mean())
+            totals.append((stacked * stacked.new_tensor(shares)).sum() if fixed else stacked.mean())
         return StepLoss(torch.stack(totals).mean(), branch_rows(batch, losses, weights))
 
     def _weights(self, question: EncodedQuestion) -> list[float]:
         if self.weights is None:
             return [1.0 / len(question.branches)] * len(question.branches)
-        own = self.weights[question.question_id]
-        return [own[branch.teacher] for branch in question.branches]
+        by_teacher = self.weights[question.question_id]
+        return [by_teacher[branch.teacher] for branch in question.branches]
 
 
 class SupervisedConfig(Strict):
-    """Settings of the supervised loss, alone or before a method's others.
+    """Settings of the supervised loss; methods with more settings derive from it.
 
     Attributes:
         sft_reduction: "mean" or "sum" of the losses (nats) over a branch's supervised tokens.
@@ -74,7 +74,7 @@ class SupervisedConfig(Strict):
         teachers: tuple[str, ...] | None = None,
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> SupervisedObjective:
-        """The supervised loss of a run, in this configuration.
+        """The supervised objective of a run in this configuration.
 
         Args:
             context: whose loop settings it takes.
@@ -94,20 +94,20 @@ class _Wraps(Protocol):
 
 
 def all_branches(objective: _Trains, student: Student, question: Question) -> EncodedQuestion:
-    """Branches of all teachers; `encode = all_branches` in the class of an objective that has `train`."""
+    """Encode all teachers' rationales; an objective with a field `train` writes `encode = all_branches`."""
     return encode_question(student, question, max_length_tokens=objective.train.max_length_tokens)
 
 
 def inner_branches(objective: _Wraps, student: Student, question: Question) -> EncodedQuestion:
-    """Branches of the objective within; `encode = inner_branches` in the class of one that has `inner`."""
+    """Encode as the inner objective does; one with a field `inner` writes `encode = inner_branches`."""
     return objective.inner.encode(student, question)
 
 
 class Chooser(Protocol):
-    """Says whose branches of a question a step trains on. A dataclass, as its repr tells runs apart."""
+    """Chooses whose branches a step trains on. A dataclass: its repr is part of a run's identity."""
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """Names of teachers; none where the question has nothing that may be used.
+        """Names of teachers; empty where no branch of the question may be used.
 
         Args:
             question: with all of its branches.
@@ -118,23 +118,18 @@ class Chooser(Protocol):
 
 
 def keep_teachers(question: EncodedQuestion, teachers: Sequence[str]) -> EncodedQuestion:
-    """A question with the branches of some teachers, in the question's own order.
-
-    Args:
-        question: the question.
-        teachers: names.
-    """
+    """A question with the branches of some teachers, in the question's own order."""
     return replace(question, branches=tuple(b for b in question.branches if b.teacher in teachers))
 
 
 def draw_teacher(options: Sequence[str], seed: int, step: int, question_id: str) -> str:
-    """One of some names, each as likely as the others, whatever their order.
+    """Draw one of several names, each as likely as the others, whatever their order.
 
     Args:
         options: distinct names.
         seed: the run's.
         step: optimiser step, from 0.
-        question_id: whose draw it is.
+        question_id: the question that the draw is for.
     """
     return min(options, key=lambda name: (derive_seed(seed, f"draw {step}/{question_id}/{name}"), name))
 
@@ -148,7 +143,7 @@ class SelectedBranches:
 
     Attributes:
         inner: the loss of the chosen branches.
-        chooser: what is chosen.
+        chooser: chooses the branches.
     """
 
     inner: Objective
@@ -159,7 +154,7 @@ class SelectedBranches:
     encode = inner_branches
 
     def begin_step(self, step: int, total: int) -> None:
-        """Keep what the chooser is told."""
+        """Remember the step, which the chooser reads."""
         self._step, self._total = step, total
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
@@ -167,6 +162,6 @@ class SelectedBranches:
         narrowed = [keep_teachers(q, self.chooser.choose(q, self._step, self._total)) for q in batch]
         usable = tuple(question for question in narrowed if question.branches)
         seen = usable or (keep_teachers(batch[0], [batch[0].branches[0].teacher]),)
-        found = self.inner.loss(student, seen)
-        rows = found.rows if usable else [{**row, "teacher_weight": 0.0} for row in found.rows]
-        return StepLoss(found.loss * (len(usable) / len(batch)), rows, found.metrics, seen)
+        step_loss = self.inner.loss(student, seen)
+        rows = step_loss.rows if usable else [{**row, "teacher_weight": 0.0} for row in step_loss.rows]
+        return StepLoss(step_loss.loss * (len(usable) / len(batch)), rows, step_loss.metrics, seen)

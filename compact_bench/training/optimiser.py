@@ -38,5 +38,5 @@ def scheduled_rate(settings: TrainSettings, step: int) -> float:
 
 
 def schedule_steps(settings: TrainSettings, questions: int) -> int:
-    """Optimiser steps of the whole schedule: what every method has to spend."""
+    """Optimiser steps of the whole schedule, every method's budget."""
     return settings.epochs * math.ceil(questions / (settings.questions_per_step * settings.accumulation))

@@ -52,7 +52,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class StepAware(Protocol):
-    """An objective that wants to know where in the schedule it is."""
+    """An objective that needs to know its place in the schedule."""
 
     def begin_step(self, step: int, total: int) -> None:
         """Called before every optimiser step.
@@ -66,20 +66,20 @@ class StepAware(Protocol):
 
 @runtime_checkable
 class CombinesGradients(Protocol):
-    """An objective that makes the gradient of a step itself, of several losses, instead of one backward."""
+    """An objective that builds a step's gradient itself, from several losses."""
 
-    def add_gradients(self, found: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
-        """Take in one forward pass of a step.
+    def add_gradients(self, step_loss: StepLoss, share: float, parameters: Sequence[nn.Parameter]) -> None:
+        """Accumulate the gradients of one forward pass of a step.
 
         Args:
-            found: what `loss` returned.
+            step_loss: what `loss` returned for it.
             share: the pass's share of the step, by which its losses are multiplied.
             parameters: those that are trained.
         """
         ...
 
     def combine_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Write the step's gradient into `.grad` of every parameter and forget what was taken in."""
+        """Write the step's gradient into `.grad` of every parameter and drop what was accumulated."""
         ...
 
 
@@ -99,28 +99,28 @@ class OwnsParameters(Protocol):
 
 @runtime_checkable
 class MakesOptimiser(Protocol):
-    """An objective that is trained with another optimiser than AdamW.
+    """An objective that is trained with an optimiser other than AdamW.
 
     It must be a dataclass whose fields say which: they are part of a checkpoint's identity.
     """
 
     def make_optimiser(self, groups: Sequence[dict[str, Any]], settings: TrainSettings) -> Optimizer:
-        """The optimiser of parameter groups: the student's, and the objective's own without decay."""
+        """Build the optimiser over parameter groups: the student's, and the objective's own without decay."""
         ...
 
 
 @runtime_checkable
 class SchedulesRate(Protocol):
-    """An objective with another schedule than linear warm-up and a constant rate."""
+    """An objective with a schedule other than linear warm-up and a constant rate."""
 
     # The name is long on purpose: objectives have fields called `rate`, which are no schedules.
     def learning_rate_at(self, settings: TrainSettings, step: int, total: int) -> float:
-        """Learning rate of a step, from 0, of the whole schedule's: of these alone, so that a run resumes."""
+        """Learning rate at a step (from 0) of the whole schedule; a function of these alone, for a resume."""
         ...
 
 
 def derive_seed(seed: int, axis: str) -> int:
-    """Seed of one named axis ("data", "init", "dropout"), so that methods share the axes they should.
+    """Seed of one named axis ("data", "init", "dropout"), so that methods share draws.
 
     Args:
         seed: the run's seed.
@@ -166,7 +166,7 @@ class RunContext:
         """The same run, with `label` before its progress texts and `metrics` in every log entry."""
         return replace(
             self,
-            log=lambda found: self.log({**metrics, **found}),
+            log=lambda values: self.log({**metrics, **values}),
             on_progress=lambda done, total, text: self.on_progress(done, total, f"{label}, {text}"),
         )
 
@@ -183,7 +183,7 @@ class FitReport:
         seconds: wall-clock time in the loop, over all of its processes' lives.
         final_loss: mean loss of the last epoch, or None.
         extra: anything else worth recording.
-        prompt_prefix: what stands before every question that the trained student is asked, "" for nothing.
+        prompt_prefix: text before every question when the trained student is evaluated; "" for none.
     """
 
     optimiser_steps: int = 0

@@ -104,7 +104,7 @@ def test_one_plain_gradient_step_a_round_is_a_step_on_all_teachers(student_folde
     for teacher in ("ada", "bob", "cyd"):
         step((teacher,))
         mean.add(student.model)
-    mean.settle(student.model)
+    mean.write_into(student.model)
     merged = trained_weights(student.model)
     step(None)
     for name, weight in trained_weights(student.model).items():

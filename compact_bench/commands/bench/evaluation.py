@@ -120,12 +120,12 @@ class _Contender:
         settings = EvalSettings(max_new_tokens=self.max_new_tokens, batch_size=batch_size, engine=self.engine)
         with tempfile.TemporaryDirectory() as folder:
             cache = Path(folder)
-            found = evaluate(
+            result = evaluate(
                 self.student, {self.task: rows}, settings, weights_hash=_WEIGHTS, cache_dir=cache
             )[self.task]
-            self.items = read_items(cache, _WEIGHTS, found.cache_key)
-        self.value, self.reason = found.value, found.engine_reason
-        return found.seconds
+            self.items = read_items(cache, _WEIGHTS, result.cache_key)
+        self.value, self.reason = result.value, result.engine_reason
+        return result.seconds
 
     def take(self) -> None:
         """Measure at the best batch size."""

@@ -73,10 +73,10 @@ def compare_runs(
     for task in tasks:
         if task not in shared:
             raise UnknownNameError("task of both runs", task, shared)
-    found = tuple(_compare_task(store, first, second, task) for task in (tasks or shared))
-    if not any(comparison.pairs for comparison in found):
+    comparisons = tuple(_compare_task(store, first, second, task) for task in (tasks or shared))
+    if not any(comparison.pairs for comparison in comparisons):
         raise ConfigError("the two runs share no item; compare runs of the same suite and profile.")
-    return found
+    return comparisons
 
 
 def _compare_task(store: Store, first: RunRecord, second: RunRecord, task: str) -> TaskComparison:

@@ -111,10 +111,10 @@ def diagnose(
 
 
 def _python() -> Check:
-    found = (
+    version = (
         f"{platform.python_version()}, compact-bench {__version__}, {platform.system()} {platform.machine()}"
     )
-    return Check("python", "ok" if sys.version_info >= (3, 11) else "missing", found)
+    return Check("python", "ok" if sys.version_info >= (3, 11) else "missing", version)
 
 
 def _packages() -> Iterable[Check]:
@@ -223,8 +223,8 @@ def _hub(offline: bool) -> Check:
     try:
         answer = httpx.head(address, timeout=4.0, follow_redirects=True)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        found = f"{address} not reachable ({type(error).__name__})"
-        return Check("hub", "warning", found, "hub students will not work; the packaged one and folders will")
+        state = f"{address} not reachable ({type(error).__name__})"
+        return Check("hub", "warning", state, "hub students will not work; the packaged one and folders will")
     if answer.status_code >= 400:
         return Check("hub", "warning", f"{address} answers {answer.status_code}", "hub students may not work")
     return Check("hub", "ok", f"{address} reachable")

@@ -46,8 +46,8 @@ def methods_table() -> Table:
 def needs_of(card: MethodCard) -> list[str]:
     """What a method needs of a suite, in words."""
     gold = ["gold answers"] if card.uses_gold and not any("gold" in text for text in card.needs) else []
-    told = card.min_teachers < 2 or any("teachers" in text for text in card.needs)
-    teachers = [] if told else [f"{card.min_teachers} teachers"]
+    says_teachers = card.min_teachers < 2 or any("teachers" in text for text in card.needs)
+    teachers = [] if says_teachers else [f"{card.min_teachers} teachers"]
     required = [] if card.needs else [SUITE_DATA[data] for data in card.requires]
     return [*card.needs, *required, *gold, *teachers]
 

@@ -54,7 +54,7 @@ def parse_benchmark(
         UnknownNameError, ConfigError: there is no such format, or it cannot be imported.
     """
     parse = FORMATS.get(layout)
-    found: dict[str, tuple[Row, str]] = {}
+    by_id: dict[str, tuple[Row, str]] = {}
     faults: list[Fault] = []
     repeats = 0
     for row in rows:
@@ -67,14 +67,14 @@ def parse_benchmark(
         if normalised(item["question"]) in excluding:
             continue
         item = {"id": item.pop("id", None) or _item_id(item), **item}
-        before = found.setdefault(item["id"], (item, row.where))
+        before = by_id.setdefault(item["id"], (item, row.where))
         if before[1] == row.where:
             continue
         if before[0] == item or (_same_question(before[0], item) and _outcome(before[0]) == _outcome(item)):
             repeats += 1
         else:
             faults.append(Fault(row.where, f"the same question or id as {before[1]} with another answer"))
-    return Benchmark(tuple(found[key][0] for key in sorted(found)), tuple(faults), repeats)
+    return Benchmark(tuple(by_id[key][0] for key in sorted(by_id)), tuple(faults), repeats)
 
 
 def _item(parse: Format, data: Any) -> Row:

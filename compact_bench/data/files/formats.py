@@ -26,7 +26,7 @@ def row_text(data: Mapping[str, Any], name: str) -> str:
     """A field that must hold a text.
 
     Raises:
-        RowProblem: it is missing or holds none.
+        RowProblem: the field is missing or holds something else.
     """
     if name not in data:
         raise RowProblem(name, "expected it, got a row without it")
@@ -39,7 +39,7 @@ def row_number(data: Mapping[str, Any], name: str) -> str:
     """A field that must hold a number, as the text that answers are compared by.
 
     Raises:
-        RowProblem: it is missing or holds none.
+        RowProblem: the field is missing or holds something else.
     """
     value = data.get(name)
     text = repr(value) if _is_number(value) else row_text(data, name)
@@ -146,8 +146,8 @@ def _boolq(data: Mapping[str, Any]) -> Row:
     if answer not in choices:
         raise RowProblem("answer", f"expected true or false, got {answer!r}")
     question = text.removeprefix(_BOOLQ_OPENING).strip()
-    asked = f"Please answer the following question with true or false: {question}"
-    return {"question": asked, "choices": choices, "label": choices.index(answer)}
+    prompt = f"Please answer the following question with true or false: {question}"
+    return {"question": prompt, "choices": choices, "label": choices.index(answer)}
 
 
 _WINO_OPENING = "Please choose the correct answer to fill in the blank to complete the given sentence: "

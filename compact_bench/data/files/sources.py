@@ -128,7 +128,7 @@ class Sources:
         """Local path of a file whose size and checksum have been verified.
 
         Raises:
-            DataError: it cannot be had, or what was had is not the file.
+            DataError: it cannot be fetched, or what came is not the file.
         """
         return self.fetch_all([ref])[ref]
 
@@ -136,7 +136,7 @@ class Sources:
         """Fetch several files.
 
         Raises:
-            DataError: lists every file that cannot be had.
+            DataError: lists every file that cannot be fetched.
         """
         if self.mirror is not None and not self.mirror.is_dir():
             kind = "a file" if self.mirror.exists() else "nothing there"

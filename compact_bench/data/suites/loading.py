@@ -100,7 +100,7 @@ def load_suite_data(
         benchmarks: tasks to load; None for all. The fingerprint does not depend on it.
 
     Raises:
-        DataError: a file cannot be had or read, has faults or unknown words; lists them all.
+        DataError: a file cannot be fetched or read, has faults or unknown words; lists them all.
         OverlapError: a training or validation question is a benchmark item.
         UnknownNameError: no such profile, teacher, level or task.
         ConfigError: a hub dataset is not pinned or lacks a column.
@@ -172,7 +172,7 @@ def _load_benchmarks(
         if task not in known:
             raise UnknownNameError("benchmark task", task, known)
     needed = [file for task in tasks for file in _files_of(known[task])]
-    # All at once, so that one message lists every file that cannot be had.
+    # All at once, so that one message lists every file that cannot be fetched.
     sources.fetch_all(ref for f in needed if (ref := f.ref) is not None)
     loaded: dict[str, Benchmark] = {}
     for task in tasks:

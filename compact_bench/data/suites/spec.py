@@ -86,7 +86,7 @@ class TeacherSpec(Strict):
 
     Attributes:
         license: licence of the file, and terms to know.
-        level: which of `files` is used unless another is asked for.
+        level: which of `files` is used unless another is requested.
         files: level of detail -> file; empty where the training file holds the rationales.
     """
 

@@ -24,7 +24,7 @@ _MEND = (
 
 
 def unknown_finder(tokenizer: Any) -> FindUnknown | None:
-    """What finds the words that a tokenizer does not know; None where it can spell out any text."""
+    """A function that finds a text's words unknown to a tokenizer; None where it can spell any text."""
     unknown = tokenizer.unk_token_id
 
     def find(text: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class EnginePath:
 
     Attributes:
         engine: "fast", the plain "harness", or "vllm".
-        reason: why the plain harness although the fast engine was asked for, or "".
+        reason: why the plain harness although the fast engine was requested, or "".
     """
 
     engine: Literal["fast", "harness", "vllm"]
@@ -50,13 +50,14 @@ def choose_path(
         options: the task's generation settings.
 
     Raises:
-        ConfigError: vLLM is asked for and cannot be had.
+        ConfigError: vLLM is requested and not available.
     """
     if wanted == "harness":
         return EnginePath("harness")
     if wanted == "vllm" and generation:
         _need_vllm(model)
         return EnginePath("vllm")
+    # Unlike a missing vLLM, what the fast engine cannot do is no error: the plain harness can do it.
     try:
         reason = packing_reason(model, find_layout(model))
     except StudentError as error:

@@ -66,7 +66,7 @@ def is_over(decode: Callable[[Sequence[int]], str], until: Sequence[str]) -> Cal
         return lambda new: False
 
     def over(new: Sequence[int]) -> bool:
-        settled = decode(list(new))[:-_UNSETTLED]
-        return any(stop in settled for stop in until)
+        text = decode(list(new))[:-_UNSETTLED]
+        return any(stop in text for stop in until)
 
     return over

@@ -119,7 +119,7 @@ def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
     """Per branch the mean negative log-likelihood of its answer span's tokens, in nats.
 
     Args:
-        student: read only; the caller sees to its mode.
+        student: read only; the caller sets its mode.
         encoded: branches that all have an answer span.
     """
     import torch
@@ -127,14 +127,14 @@ def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
     from compact_bench.training.loss.forward import branch_hidden
 
     (hidden_states,) = branch_hidden(student, [encoded])
-    found = []
+    nats = []
     for branch, hidden in zip(encoded.branches, hidden_states, strict=True):
         # Row 0 is the last prompt token, so row j predicts the rationale's token j.
         rows = [position - branch.prompt_tokens for position in branch.answer_positions]
         logits = student.layout.logits(student.model, hidden[rows])
         targets = torch.tensor(branch.answer_ids, device=logits.device)
-        found.append(float(torch.nn.functional.cross_entropy(logits, targets)))
-    return found
+        nats.append(float(torch.nn.functional.cross_entropy(logits, targets)))
+    return nats
 
 
 def _measure(after: str, title: str) -> Measure:

@@ -78,6 +78,7 @@ def drift_nats_per_token(
                 stop = min(start + chunk_tokens, len(ids) - 1)
                 before = base.layout.logits(base.model, base_hidden[start:stop])
                 after = student.layout.logits(student.model, student_hidden[start:stop])
+                # Summed in float64: in float32 the size of the chunks would show in the result.
                 total += float(kl_nats(before, after.to(before.device)).double().sum())
             sums.append(total)
     counts = [len(ids) - 1 for ids in encoded]
@@ -97,11 +98,12 @@ def drift_nats_per_token(
 
 
 def _encode(base: Student, student: Student, passages: Sequence[str]) -> list[list[int]]:
+    # Distributions are compared entry by entry: with two vocabularies the sum would have no meaning.
     sizes = [s.layout.head(s.model).weight.shape[0] for s in (base, student)]
     if sizes[0] != sizes[1]:
         raise StudentError(
             f"drift probe: expected base and student to have one vocabulary, got {sizes[0]} and {sizes[1]} "
-            "tokens; compare a student with the base it was made from"
+            "tokens; compare a student with the base it was trained from"
         )
     encoded = [[int(i) for i in base.tokenizer(text)["input_ids"]] for text in passages]
     short = [

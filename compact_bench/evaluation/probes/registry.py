@@ -49,7 +49,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class ProbeInputs:
-    """What a run gives its probes, which change nothing of it; what a probe does not need is left out.
+    """What a run gives its probes to read; what a probe does not need is left out.
 
     Attributes:
         student: trained, with merged weights; the base itself where nothing was trained.
@@ -72,13 +72,13 @@ class Probe:
     """A read-only measurement of a trained student. A record keeps its result under the probe's name.
 
     Attributes:
-        measure: gives the result: a number, or a dataclass or mapping of plain data. It is kept for other
+        measure: returns the result: a number, or a dataclass or mapping of plain data. It is kept for other
             runs with the same weights and inputs, unless it needs "steps".
         measures: the numbers of it that a table or a summary can show.
         needs: what it reads besides the students. Without passages or validation questions it is left out;
             "steps" leaves it out where nothing was trained, "truth" where the suite does not know which
             rationales are right.
-        in_trials: whether it judges trials of tuning, which read no benchmark, too.
+        in_trials: whether it also judges trials of tuning, which read no benchmark.
         recorded: entries of the record's probes made of the result, where that is more than one.
     """
 
@@ -99,7 +99,7 @@ PROBES: Registry[Probe] = Registry(
         "truth": "compact_bench.evaluation.probes.truth:TRUTH",
     },
     "a Probe",
-    lambda found: isinstance(found, Probe),
+    lambda entry: isinstance(entry, Probe),
 )
 """In the order in which a run measures."""
 

@@ -34,7 +34,7 @@ class StepsTable:
 
     Attributes:
         ids, families, teachers: names.
-        there, right, answered: [questions, teachers], whether there is such a rationale, is right, and has
+        present, right, answered: [questions, teachers], whether there is such a rationale, is right, and has
             the right answer (None where the table does not say).
         read: [questions, teachers], whether the table has it.
         question, step: [visits].
@@ -45,7 +45,7 @@ class StepsTable:
     ids: list[str]
     families: list[str]
     teachers: list[str]
-    there: Bools
+    present: Bools
     right: Bools
     answered: Bools | None
     read: Bools
@@ -57,9 +57,9 @@ class StepsTable:
     @property
     def mixed(self) -> Bools:
         """[questions], whether a question has both right and wrong rationales."""
-        right, there = self.right.sum(axis=1), self.there.sum(axis=1)
-        found: Bools = (right > 0) & (right < there)
-        return found
+        right, present = self.right.sum(axis=1), self.present.sum(axis=1)
+        is_mixed: Bools = (right > 0) & (right < present)
+        return is_mixed
 
     def by_question(self, values: Floats, chosen: Bools) -> Floats:
         """Mean of [visits] over the chosen visits of each question, [questions]; NaN where there is none."""
@@ -75,21 +75,22 @@ class StepsTable:
 
     def areas(self, score: str) -> Floats:
         """Probability that a right rationale ranks above a wrong one, [visits]; NaN without such a pair."""
-        found = self.scores[score]
-        known, right = np.isfinite(found), self.right[self.question]
-        values = np.where(known, found, 0.0)
-        pairs = (right & known)[:, :, None] & (self.there[self.question] & ~right & known)[:, None, :]
+        scores = self.scores[score]
+        known, right = np.isfinite(scores), self.right[self.question]
+        values = np.where(known, scores, 0.0)
+        pairs = (right & known)[:, :, None] & (self.present[self.question] & ~right & known)[:, None, :]
+        # A tie counts one half, as in the Mann-Whitney statistic, so that equal scores give exactly chance.
         above = (values[:, :, None] > values[:, None, :]) + 0.5 * (values[:, :, None] == values[:, None, :])
         return _ratio((above * pairs).sum(axis=(1, 2)), pairs.sum(axis=(1, 2)))
 
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     """above / below, NaN where below is 0."""
-    found: Floats = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
-    return found
+    ratio: Floats = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return ratio
 
 
-def read_visits(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable:
+def read_steps(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable:
     """Lay a steps table out beside the questions' truth.
 
     Args:
@@ -105,10 +106,10 @@ def read_visits(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTabl
     teachers = list(dict.fromkeys(name for question in questions for name in question.teachers))
     places = {name: k for k, name in enumerate(teachers)}
     shape = (len(questions), len(teachers))
-    there, right, read = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
+    present, right, read = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
     for n, question in enumerate(questions):
         for rationale in question.rationales:
-            there[n, places[rationale.teacher]] = True
+            present[n, places[rationale.teacher]] = True
             right[n, places[rationale.teacher]] = rationale.truth is not None and rationale.truth.is_right
     row_question = steps["question_id"].map(where).to_numpy(dtype=np.int64)
     row_teacher = steps["teacher"].map(places).to_numpy(dtype=np.int64)
@@ -123,17 +124,18 @@ def read_visits(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTabl
         answered[row_question, row_teacher] = steps["is_right"].to_numpy(dtype=np.bool_)
 
     def column(name: str, missing: float) -> Floats:
-        found = np.full((count, len(teachers)), missing)
+        values = np.full((count, len(teachers)), missing)
         if name in steps:
-            found[visit, row_teacher] = steps[name].to_numpy(dtype=np.float64)
-        return found
+            values[visit, row_teacher] = steps[name].to_numpy(dtype=np.float64)
+        return values
 
     weights = column("teacher_weight", 0.0)
     scores = {score: sign * column(name, np.nan) for score, (name, sign) in SCORES.items()}
-    scores["fused"] = np.where(there[question_of], weights, np.nan)
+    # Weight 0 also stands for a teacher without a rationale, who must not be ranked as a low one.
+    scores["fused"] = np.where(present[question_of], weights, np.nan)
     ids, families = list(where), [question.family for question in questions]
     return StepsTable(
-        ids, families, teachers, there, right, answered, read, question_of, step_of, weights, scores
+        ids, families, teachers, present, right, answered, read, question_of, step_of, weights, scores
     )
 
 

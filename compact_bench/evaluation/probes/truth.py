@@ -10,7 +10,7 @@ import numpy as np
 
 from compact_bench.core.records import Question
 from compact_bench.evaluation.probes.registry import Measure, Probe, ProbeInputs
-from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, StepsTable, read_visits
+from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, StepsTable, read_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,21 +154,21 @@ def truth_scores(steps: pd.DataFrame, questions: Sequence[Question]) -> TruthSco
         DataError: a rationale has no truth, or the table lacks a column, names an unknown question or
             teacher, or has a row twice.
     """
-    visits = read_visits(steps, questions)
-    every = np.ones(len(visits.question), dtype=np.bool_)
-    values = _QuestionValues.of(visits, every)
-    summary = _summary(visits, values, values.visited)
-    pooled = {score: _pooled(visits, score) for score in SCORES}
+    table = read_steps(steps, questions)
+    every = np.ones(len(table.question), dtype=np.bool_)
+    values = _QuestionValues.of(table, every)
+    summary = _summary(table, values, values.visited)
+    pooled = {score: _pooled(table, score) for score in SCORES}
     for score in (score for score, area in pooled.items() if area is None):
-        summary["reasons"][f"pooled_auc_{score}"] = _why_no_area(visits, score, any_mixed=False)
+        summary["reasons"][f"pooled_auc_{score}"] = _why_no_area(table, score, any_mixed=False)
     return {
         **summary,
         "pooled_auc": pooled,
-        "items": _items(visits, values),
-        "by_family": _by_family(visits, values),
-        "by_teacher": _by_teacher(visits, every),
-        "over_training": _over_training(visits),
-        "answer_only": _answer_only(visits),
+        "items": _items(table, values),
+        "by_family": _by_family(table, values),
+        "by_teacher": _by_teacher(table, every),
+        "over_training": _over_training(table),
+        "answer_only": _answer_only(table),
     }
 
 
@@ -182,27 +182,27 @@ class _QuestionValues:
     areas: dict[str, Floats]
 
     @classmethod
-    def of(cls, visits: StepsTable, chosen: Bools) -> _QuestionValues:
+    def of(cls, table: StepsTable, chosen: Bools) -> _QuestionValues:
         """The values over the chosen visits."""
-        visited = np.bincount(visits.question[chosen], minlength=len(visits.ids)) > 0
-        counted = np.where(visits.mixed, 1.0, np.nan)
+        visited = np.bincount(table.question[chosen], minlength=len(table.ids)) > 0
+        counted = np.where(table.mixed, 1.0, np.nan)
         return cls(
             visited,
-            visits.by_question(visits.shares(), chosen) * counted,
-            visits.right.sum(axis=1) / visits.there.sum(axis=1) * counted,
-            {score: visits.by_question(visits.areas(score), chosen) for score in SCORES},
+            table.by_question(table.shares(), chosen) * counted,
+            table.right.sum(axis=1) / table.present.sum(axis=1) * counted,
+            {score: table.by_question(table.areas(score), chosen) for score in SCORES},
         )
 
 
-def _summary(visits: StepsTable, values: _QuestionValues, questions: Bools) -> TruthSummary:
-    any_mixed = bool((questions & visits.mixed).any())
+def _summary(table: StepsTable, values: _QuestionValues, questions: Bools) -> TruthSummary:
+    any_mixed = bool((questions & table.mixed).any())
     reasons: dict[str, str] = {}
     auc: dict[str, float | None] = {}
     for score, areas in values.areas.items():
         ranked = areas[questions & ~np.isnan(areas)]
         auc[score] = float(ranked.mean()) if ranked.size else None
         if not ranked.size:
-            reasons[f"auc_{score}"] = _why_no_area(visits, score, any_mixed=any_mixed)
+            reasons[f"auc_{score}"] = _why_no_area(table, score, any_mixed=any_mixed)
     known = questions & ~np.isnan(values.share)
     share, uniform = values.share[known], values.uniform[known]
     if not share.size:
@@ -219,39 +219,39 @@ def _summary(visits: StepsTable, values: _QuestionValues, questions: Bools) -> T
     )
 
 
-def _why_no_area(visits: StepsTable, score: str, *, any_mixed: bool) -> str:
-    if not np.isfinite(visits.scores[score]).any():
+def _why_no_area(table: StepsTable, score: str, *, any_mixed: bool) -> str:
+    if not np.isfinite(table.scores[score]).any():
         return NO_SCORE
     return NO_PAIR if any_mixed else NO_MIXED
 
 
-def _pooled(visits: StepsTable, score: str) -> float | None:
+def _pooled(table: StepsTable, score: str) -> float | None:
     from scipy.stats import mannwhitneyu
 
-    found = np.ma.masked_invalid(visits.scores[score])
+    scores = np.ma.masked_invalid(table.scores[score])
     # All scores of a question alike: no difference, whatever the rounding of their mean says.
-    alike = (found.max(axis=1) == found.min(axis=1)).filled(True)
-    spread = np.where(alike, 1.0, found.std(axis=1).filled(1.0))
-    away = (found - found.mean(axis=1, keepdims=True)) * ~alike[:, None]
+    alike = (scores.max(axis=1) == scores.min(axis=1)).filled(True)
+    spread = np.where(alike, 1.0, scores.std(axis=1).filled(1.0))
+    away = (scores - scores.mean(axis=1, keepdims=True)) * ~alike[:, None]
     z = (away / spread[:, None]).filled(np.nan)
     every = np.ones(len(z), dtype=np.bool_)
-    columns = [visits.by_question(z[:, k], every) for k in range(len(visits.teachers))]
+    columns = [table.by_question(z[:, k], every) for k in range(len(table.teachers))]
     # Rounded, so that equal scores in two questions stay ties whatever the order of their sums.
     averaged = np.round(np.stack(columns, axis=1), 9)
     scored = ~np.isnan(averaged)
-    right, wrong = averaged[scored & visits.right], averaged[scored & visits.there & ~visits.right]
+    right, wrong = averaged[scored & table.right], averaged[scored & table.present & ~table.right]
     if not right.size or not wrong.size:
         return None
     above = mannwhitneyu(right, wrong, method="asymptotic").statistic
     return float(above / (right.size * wrong.size))
 
 
-def _items(visits: StepsTable, values: _QuestionValues) -> TruthItems:
-    chosen = np.flatnonzero(visits.mixed)
+def _items(table: StepsTable, values: _QuestionValues) -> TruthItems:
+    chosen = np.flatnonzero(table.mixed)
     uniform_regret = 1.0 - values.uniform[chosen]
     return TruthItems(
-        question_ids=[visits.ids[n] for n in chosen],
-        families=[visits.families[n] for n in chosen],
+        question_ids=[table.ids[n] for n in chosen],
+        families=[table.families[n] for n in chosen],
         weight_on_right=_plain(values.share[chosen]),
         uniform_share=[float(x) for x in values.uniform[chosen]],
         relative_regret=_plain((1.0 - values.share[chosen]) / uniform_regret),
@@ -264,27 +264,28 @@ def _plain(values: Floats) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _by_family(visits: StepsTable, values: _QuestionValues) -> list[FamilyTruth]:
-    names = [name for name in dict.fromkeys(visits.families) if name]
-    own = {name: np.array([family == name for family in visits.families]) for name in names}
+def _by_family(table: StepsTable, values: _QuestionValues) -> list[FamilyTruth]:
+    names = [name for name in dict.fromkeys(table.families) if name]
+    chosen_of = {name: np.array([family == name for family in table.families]) for name in names}
     return [
-        {"family": name, **_summary(visits, values, values.visited & chosen)} for name, chosen in own.items()
+        {"family": name, **_summary(table, values, values.visited & chosen)}
+        for name, chosen in chosen_of.items()
     ]
 
 
-def _by_teacher(visits: StepsTable, every: Bools) -> dict[str, TeacherTruth]:
-    found: dict[str, TeacherTruth] = {}
-    for k, teacher in enumerate(visits.teachers):
-        there, right = visits.there[:, k], visits.right[:, k]
-        weights = visits.by_question(visits.weights[:, k], every)
-        found[teacher] = TeacherTruth(
-            rationales=int(there.sum()),
-            right_share=float(right[there].mean()),
-            mean_weight=_mean(weights[there]),
-            weight_if_right=_mean(weights[there & right]),
-            weight_if_wrong=_mean(weights[there & ~right]),
+def _by_teacher(table: StepsTable, every: Bools) -> dict[str, TeacherTruth]:
+    truth: dict[str, TeacherTruth] = {}
+    for k, teacher in enumerate(table.teachers):
+        present, right = table.present[:, k], table.right[:, k]
+        weights = table.by_question(table.weights[:, k], every)
+        truth[teacher] = TeacherTruth(
+            rationales=int(present.sum()),
+            right_share=float(right[present].mean()),
+            mean_weight=_mean(weights[present]),
+            weight_if_right=_mean(weights[present & right]),
+            weight_if_wrong=_mean(weights[present & ~right]),
         )
-    return found
+    return truth
 
 
 def _mean(values: Floats) -> float | None:
@@ -292,20 +293,20 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def _over_training(visits: StepsTable) -> list[WindowTruth]:
-    steps = np.unique(visits.step)
-    found: list[WindowTruth] = []
+def _over_training(table: StepsTable) -> list[WindowTruth]:
+    steps = np.unique(table.step)
+    windows: list[WindowTruth] = []
     for window in np.array_split(steps, min(WINDOWS, len(steps))):
-        values = _QuestionValues.of(visits, (visits.step >= window[0]) & (visits.step <= window[-1]))
-        summary = _summary(visits, values, values.visited)
-        found.append({"first_step": int(window[0]), "last_step": int(window[-1]), **summary})
-    return found
+        values = _QuestionValues.of(table, (table.step >= window[0]) & (table.step <= window[-1]))
+        summary = _summary(table, values, values.visited)
+        windows.append({"first_step": int(window[0]), "last_step": int(window[-1]), **summary})
+    return windows
 
 
-def _answer_only(visits: StepsTable) -> AnswerOnly | None:
-    if visits.answered is None:
+def _answer_only(table: StepsTable) -> AnswerOnly | None:
+    if table.answered is None:
         return None
-    answered, right = visits.answered[visits.read], visits.right[visits.read]
+    answered, right = table.answered[table.read], table.right[table.read]
     return AnswerOnly(
         rationales=len(answered),
         agreement=float((answered == right).mean()),

@@ -79,13 +79,13 @@ def check_method(
     config: Mapping[str, Any] | None = None,
     on_result: Callable[[CheckResult], None] = lambda result: None,
 ) -> list[CheckResult]:
-    """Check that a method keeps the contract, by fits of a tiny student on six questions: some seconds.
+    """Check a method against the contract by fitting a tiny student on six questions; takes seconds.
 
     Args:
         method: a registered name, "name[variant]", a Python file that defines METHOD, or a class.
         config: values of its configuration. Without them the defaults; a required field `teacher` gets the
             first teacher, other required ones come from the class attribute `example_config`.
-        on_result: told of every result.
+        on_result: called with every result.
 
     Returns:
         One result for each of `CHECKS`, in their order. A method that cannot be imported fails "import", and

@@ -21,26 +21,26 @@ UNKNOWN = "no_such_setting"
 
 def card(subject: Subject) -> list[str]:
     """What is wrong with the card and the variants."""
-    found = getattr(subject.kind, "card", None)
-    if not isinstance(found, MethodCard):
-        return [f"`card` is {type(found).__name__}, expected a MethodCard"]
+    card = getattr(subject.kind, "card", None)
+    if not isinstance(card, MethodCard):
+        return [f"`card` is {type(card).__name__}, expected a MethodCard"]
     problems = [
         f"card.{name} is empty: say {what}"
         for name, what in (
             ("title", "in one line what the method is"),
             ("source", "where it comes from, or that it is your own"),
         )
-        if not getattr(found, name).strip()
+        if not getattr(card, name).strip()
     ]
     for name in ("deviations", "ours", "needs"):
-        lines = getattr(found, name)
+        lines = getattr(card, name)
         if isinstance(lines, str) or not all(isinstance(t, str) and t.strip() for t in lines):
             problems.append(f"card.{name} must be a tuple of sentences, got {lines!r}")
-    if any(data not in SUITE_DATA for data in found.requires):
-        problems.append(f"card.requires must be a tuple of {', '.join(SUITE_DATA)}, got {found.requires!r}")
-    if found.min_teachers < 0:
-        problems.append(f"card.min_teachers is {found.min_teachers}, expected 0 (untrained) or more")
-    if not all(isinstance(claim, Claim) for claim in found.claims):
+    if any(data not in SUITE_DATA for data in card.requires):
+        problems.append(f"card.requires must be a tuple of {', '.join(SUITE_DATA)}, got {card.requires!r}")
+    if card.min_teachers < 0:
+        problems.append(f"card.min_teachers is {card.min_teachers}, expected 0 (untrained) or more")
+    if not all(isinstance(claim, Claim) for claim in card.claims):
         problems.append("card.claims must be a tuple of Claim")
     return problems
 
@@ -99,8 +99,8 @@ def constructor(subject: Subject) -> list[str]:
     after = dict(vars(kind))
     changed = [name for name in after if after[name] is not attributes.get(name)]
     problems += [f"it sets the class attribute {name}" for name in changed]
-    own = [config, *(getattr(config, name) for name in type(config).model_fields)]
-    computed = [name for name, value in vars(method).items() if not any(value is known for known in own)]
+    given = [config, *(getattr(config, name) for name in type(config).model_fields)]
+    computed = [name for name, value in vars(method).items() if not any(value is known for known in given)]
     problems += [f"it computes the attribute {name}" for name in computed]
     if problems:
         problems.append("the constructor may only store its configuration: do the rest in fit")
@@ -109,7 +109,7 @@ def constructor(subject: Subject) -> list[str]:
 
 def supports(subject: Subject, world: World) -> list[str]:
     """Whether it runs on, or refuses with a reason, every kind of suite, as the card says."""
-    found = subject.kind.card
+    card = subject.kind.card
     method = subject.make()
     flags = ("has_gold", *(f"has_{data}" for data in SUITE_DATA))
     for values in itertools.product((True, False), repeat=len(flags)):
@@ -122,14 +122,14 @@ def supports(subject: Subject, world: World) -> list[str]:
     if reason is not None:
         return [f"it refuses a suite that has everything: {reason}"]
     problems = []
-    few = world.of_teachers(max(found.min_teachers, 1)).suite
+    few = world.of_teachers(max(card.min_teachers, 1)).suite
     reason = _ask(method, few)
     if reason is not None:
         problems.append(
             f"it refuses {len(few.teachers)} teacher(s), card.min_teachers says that this is enough: {reason}"
         )
     reason = _ask(method, replace(world.suite, has_gold=False))
-    if not found.uses_gold and reason is not None:
+    if not card.uses_gold and reason is not None:
         problems.append(
             f"it refuses a suite without gold answers ({reason}): set uses_gold=True on the card instead"
         )

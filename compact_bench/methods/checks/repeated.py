@@ -107,14 +107,14 @@ def undeclared(subject: Subject, world: World, fit: Fit, card: MethodCard) -> di
         return refusal(method, replace(world.suite, **lacking)) is None
 
     free = [name for name in KNOWLEDGE if is_free(name)]
-    found: dict[str, list[str]] = {name: [] for name in KNOWLEDGE}
+    problems_of: dict[str, list[str]] = {name: [] for name in KNOWLEDGE}
     # All changes at once first: nearly every method stands that, and needs one fit for it.
     if free and _difference(subject, world, fit, free):
         for name in free:
             problem = _difference(subject, world, fit, [name])
             if problem:
-                found[name].append(f"{KNOWLEDGE[name][1]} {problem}: {_MENDS[name]}")
-    return found
+                problems_of[name].append(f"{KNOWLEDGE[name][1]} {problem}: {_MENDS[name]}")
+    return problems_of
 
 
 def _difference(subject: Subject, world: World, fit: Fit, names: Sequence[str]) -> str:

@@ -89,12 +89,13 @@ def _table(table: pd.DataFrame, fit: Fit, world: World) -> list[str]:
     # Of a rationale that has no share in the loss it may not be known.
     if not bool(table.loc[weights > 0, "supervised_loss"].map(math.isfinite).all()):
         problems.append("supervised losses in the steps table are not finite")
-    said = dict(fit.report.extra.get("mean_teacher_weights", {}))
+    reported = dict(fit.report.extra.get("mean_teacher_weights", {}))
     means = weights.groupby(table["teacher"]).mean()
     for teacher, mean in means.items():
-        if abs(float(said.get(str(teacher), mean)) - float(mean)) > TOLERANCE:
+        if abs(float(reported.get(str(teacher), mean)) - float(mean)) > TOLERANCE:
             problems.append(
-                f"the report's mean weight of {teacher} is {said[str(teacher)]}, in the steps table {mean}"
+                f"the report's mean weight of {teacher} is {reported[str(teacher)]}, "
+                f"in the steps table {mean}"
             )
     return problems
 
@@ -142,17 +143,17 @@ def global_state(fit: Fit, other: Fit) -> list[str]:
 
 def files(fit: Fit) -> list[str]:
     """Whether it wrote only where it may."""
-    found = list(dict.fromkeys(fit.watch.files))
-    if not found:
+    touched = list(dict.fromkeys(fit.watch.files))
+    if not touched:
         return []
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return [f"it writes {', '.join(found[:3])}{more}: write into context.directory only"]
+    more = f" and {len(touched) - 3} more" if len(touched) > 3 else ""
+    return [f"it writes {', '.join(touched[:3])}{more}: write into context.directory only"]
 
 
 def network(fit: Fit) -> list[str]:
     """Whether it stayed off the network."""
-    found = list(dict.fromkeys(fit.watch.network))
-    return [f"it asks the network for {', '.join(found)}: a run must work offline"] if found else []
+    addresses = list(dict.fromkeys(fit.watch.network))
+    return [f"it asks the network for {', '.join(addresses)}: a run must work offline"] if addresses else []
 
 
 def inputs(fit: Fit) -> list[str]:

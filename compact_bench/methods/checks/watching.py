@@ -36,7 +36,7 @@ class Watch:
         folder: where writing is allowed; None: nowhere.
         reads: whether reading files is noted too; those of modules are not.
         files: what was written, made or removed elsewhere, and read.
-        network: what was asked for.
+        network: the addresses that were requested.
     """
 
     folder: Path | None = None
@@ -129,10 +129,6 @@ def _install_hook() -> None:
         sys.addaudithook(_hook)
 
 
-GENERATORS = ("random", "numpy.random", "torch")
-"""The global generators of random numbers."""
-
-
 def generator_states() -> dict[str, bytes]:
     """State of every global generator, as bytes that can be compared."""
     name, keys, place, has_gauss, gauss = np.random.get_state()
@@ -144,7 +140,7 @@ def generator_states() -> dict[str, bytes]:
 
 
 def disturb_generators(seed: int) -> None:
-    """Put every global generator somewhere."""
+    """Seed every global generator, so that a method that relies on their state shows it."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -160,7 +156,7 @@ class GlobalState:
 
     @classmethod
     def now(cls) -> GlobalState:
-        """As it stands."""
+        """The state at this moment."""
         plain = {
             "the current directory": os.getcwd(),
             "sys.path": list(sys.path),
@@ -177,12 +173,12 @@ class GlobalState:
         return cls(plain, dict(os.environ), states)
 
     def changes(self) -> list[str]:
-        """What is otherwise now, in words; generators are not compared."""
+        """What differs now, in words; generators are not compared."""
         now = GlobalState.now()
-        found = [name for name, value in self.plain.items() if now.plain[name] != value]
+        differing = [name for name, value in self.plain.items() if now.plain[name] != value]
         names = sorted({*self.environment, *now.environment})
         changed = [n for n in names if self.environment.get(n) != now.environment.get(n)]
-        return found + [f"the environment variable {name}" for name in changed]
+        return differing + [f"the environment variable {name}" for name in changed]
 
     def restore(self) -> None:
         """Put everything back but the filters of warnings: one method's doing must not reach the next."""

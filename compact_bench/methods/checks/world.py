@@ -75,19 +75,19 @@ def with_teachers(questions: Sequence[Question], names: Sequence[str]) -> tuple[
 @lru_cache(maxsize=1)
 def small_world() -> World:
     """Eight questions of the lab with four teachers who err often enough for a few to matter."""
-    found = training_questions(
+    questions = training_questions(
         WorldSettings(questions=QUESTIONS + VALIDATION, weak_error_rate=0.5, slip_rate=0.5)
     )
     suite = SuiteInfo(
         name="the contract's questions",
-        teachers=found[0].teachers,
+        teachers=questions[0].teachers,
         has_gold=True,
         has_truth=True,
         has_pairs=True,
         has_reviews=True,
         has_feedback=True,
     )
-    return World(suite, found[:QUESTIONS], found[QUESTIONS:])
+    return World(suite, questions[:QUESTIONS], questions[QUESTIONS:])
 
 
 def run_settings(*, lora: bool, checkpoints: bool = False) -> RunSettings:

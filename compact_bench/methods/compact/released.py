@@ -154,7 +154,6 @@ class ReleasedObjective:
         """Scores, weights and losses of one question.
 
         Args:
-            student: the student.
             question: what `encode` returned.
         """
         rows: PaddedRows = question.padded
@@ -189,8 +188,8 @@ class ReleasedObjective:
             states.append(hidden[k, first - 1 : length - 1])
             labels.append(rows.input_ids[k, first:length])
             counts.append(len(labels[-1]))
-        way = choose_head_mode(student, sum(counts), self.train)
-        values = label_values(student, torch.cat(states), torch.cat(labels).to(hidden.device), way=way)
+        mode = choose_head_mode(student, sum(counts), self.train)
+        values = label_values(student, torch.cat(states), torch.cat(labels).to(hidden.device), mode=mode)
         pieces = values.losses.split(counts)
         return torch.stack([piece.sum() / max(len(piece), 1) for piece in pieces])
 

@@ -63,14 +63,14 @@ def row_consistency(
 
 
 def _pairs(lengths: Sequence[int], weights: Tensor) -> list[_Pair]:
-    found = []
+    pairs = []
     for k in range(len(lengths)):
         for j in range(k + 1, len(lengths)):
             product = float(weights[k] * weights[j])
             both = min(lengths[k], lengths[j])
             if product >= SMALLEST_PAIR_WEIGHT:
-                found.append(_Pair(k, j, both, product / both))
-    return found
+                pairs.append(_Pair(k, j, both, product / both))
+    return pairs
 
 
 def _with_gradient_beside(student: Student, hidden: Tensor, pairs: Sequence[_Pair], starts: range) -> Tensor:

@@ -102,8 +102,7 @@ def cell_text(cell: Cell, unit: str, reasons: Reasons, *, items: int | None, see
     """A cell: "12.0 ± 1.1 [8.0, 16.3]" (mean, standard deviation over seeds, interval), or why it is empty.
 
     Args:
-        cell: the cell.
-        unit: of its column.
+        unit: of the cell's column.
         reasons: collects long reasons.
         items, seeds: what the column's head and the row say; what differs is added in the cell.
     """

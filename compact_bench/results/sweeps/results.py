@@ -22,7 +22,7 @@ class SweepResults:
     """All that a sweep's files are made of.
 
     Attributes:
-        spec: its definition, with the values and rows that were asked for.
+        spec: its definition, with the values and rows that were requested.
         command: the command that makes these results.
         cells: the tables' cells; of a panel that shows 1 minus a column, that.
         comparisons: the reference row minus the place's, with Holm's correction over all tests of the sweep.

@@ -31,7 +31,7 @@ class AxisSpec(Strict):
     Attributes:
         setting: a setting of the suite's generated world.
         title: with its unit where it has one.
-        values: those that are run unless others are asked for.
+        values: those that are run unless others are requested.
     """
 
     setting: str
@@ -46,7 +46,7 @@ class SweepRow(Strict):
         name: what it is asked for by.
         style: number of its colour, marker and dashes, the same whichever rows are shown.
         settings: nested settings that tell it from the method as it is.
-        optional: whether it is run only when asked for.
+        optional: whether it is run only on request.
     """
 
     name: Name
@@ -101,7 +101,7 @@ class SweepSpec(Strict):
     """A whole sweep.
 
     Attributes:
-        suite, profile, seeds: what is run unless other ones are asked for.
+        suite, profile, seeds: what is run unless others are requested.
         table: the table whose measures the panels show, by its number or the path of its file.
         reference: name of the row that the others are compared with.
         note: what a reader must know of the rows.
@@ -137,13 +137,13 @@ class SweepSpec(Strict):
         Raises:
             UnknownNameError: there is no such table, or no such measure in it.
         """
-        asked = [panel.measure for panel in self.panels if panel.measure]
-        groups = load_table_spec(self.table).groups if asked else ()
+        measures = [panel.measure for panel in self.panels if panel.measure]
+        groups = load_table_spec(self.table).groups if measures else ()
         known = {measure.name: measure for group in groups for measure in group.columns}
-        for name in asked:
+        for name in measures:
             if name not in known:
                 raise UnknownNameError(f"measure of table {self.table}", name, known)
-        return {name: known[name] for name in asked}
+        return {name: known[name] for name in measures}
 
     @property
     def groups(self) -> tuple[Group, ...]:

@@ -119,13 +119,13 @@ def build_table(
         records: runs under one set of settings; those of other suites or profiles are left out.
         teachers: names, in the suite's order, so that a teacher without runs has a row that says so.
         profile: which profile; None takes the records' own.
-        seeds: seeds that were asked for; a row that lacks one is named in the notes.
+        seeds: seeds that were requested; a row that lacks one is named in the notes.
         has_truth: whether the suite knows which rationales are right; rows and groups may require it.
         problems: name of a row or method -> why it can have no runs.
         extra_steps: method -> what it spends beyond the schedule, by its card.
 
     Raises:
-        ConfigError: the records are of several profiles and none was asked for, or two of them claim the
+        ConfigError: the records are of several profiles and none was requested, or two of them claim the
             same method, variant and seed.
     """
     mine = [r for r in records if r.key.suite == suite.name]
@@ -227,8 +227,8 @@ def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, referen
 def _level(notes: Mapping[str, Any], task: str, level: str) -> float | None:
     """Chance or majority of a task, from {task: {level: x}} or {level: {task: x}}."""
     for outer, inner in ((task, level), (level, task)):
-        found = notes.get(outer)
-        value = found.get(inner) if isinstance(found, Mapping) else None
+        outer_notes = notes.get(outer)
+        value = outer_notes.get(inner) if isinstance(outer_notes, Mapping) else None
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
     return None

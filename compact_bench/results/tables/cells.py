@@ -37,17 +37,17 @@ class Benchmarks:
         shared: list[tuple[str, str, int]] = []
         for task in tasks:
             ids = sorted({i for row in rows for run in row.runs.values() for i in item_ids(run, task)})
-            earlier = [i for i in ids if seen.get(question_hash(i), task) != task]
+            earlier = [i for i in ids if seen.get(question_hash_in(i), task) != task]
             counted[task] = frozenset(ids) - frozenset(earlier)
             for item in ids:
-                seen.setdefault(question_hash(item), task)
+                seen.setdefault(question_hash_in(item), task)
             if earlier:
-                owners = sorted({seen[question_hash(i)] for i in earlier})
+                owners = sorted({seen[question_hash_in(i)] for i in earlier})
                 shared.append((task, ", ".join(owners), len(earlier)))
         return cls(tuple(tasks), counted, tuple(shared))
 
 
-def question_hash(item_id: str) -> str:
+def question_hash_in(item_id: str) -> str:
     """The part of an item's id that says which question it is ("addsub/1a2b" -> "1a2b")."""
     return item_id.rsplit("/", 1)[-1]
 
@@ -72,15 +72,15 @@ def benchmark_sample(
         runs: of one row, a seed each; those without the task are left out.
         counted: ids of the items to use; None for all.
     """
-    scores = [found for run in runs if (found := _scores(run, task))]
+    scores = [by_id for run in runs if (by_id := _scores(run, task))]
     if not scores:
         return None
-    common = set.intersection(*(set(found) for found in scores))
+    common = set.intersection(*(set(by_id) for by_id in scores))
     # Sorted, so that every row's columns are the same items in the same order, whatever its runs' order.
     order = sorted(i for i in common if counted is None or i in counted)
     if not order:
         return None
-    return Sample({task: np.array([[found[i] for i in order] for found in scores], dtype=np.float64)})
+    return Sample({task: np.array([[by_id[i] for i in order] for by_id in scores], dtype=np.float64)})
 
 
 def group_sample(runs: Sequence[RunRecord], group: Benchmarks) -> Sample | str:
@@ -94,8 +94,8 @@ def group_sample(runs: Sequence[RunRecord], group: Benchmarks) -> Sample | str:
     whole = [run for run in runs if all(_scores(run, task) for task in group.tasks)]
     if not whole:
         return "no mean: no seed has every task"
-    found = [benchmark_sample(whole, task, group.counted.get(task)) for task in group.tasks]
-    tasks = {name: values for sample in found if sample for name, values in sample.tasks.items()}
+    samples = [benchmark_sample(whole, task, group.counted.get(task)) for task in group.tasks]
+    tasks = {name: values for sample in samples if sample for name, values in sample.tasks.items()}
     return Sample(tasks) if tasks else "no mean: no items"
 
 
@@ -108,9 +108,11 @@ def cell_of(row: str, column: str, sample: Sample | str) -> Cell:
     """A cell from a sample; a text in its place says why the cell is empty."""
     if isinstance(sample, str):
         return empty_cell(row, column, sample)
-    found = estimate(sample)
-    items = found.items if sample.items_resampled else 0
-    return Cell(row, column, found.mean, found.low, found.high, found.seed_sd, found.seeds, items)
+    estimated = estimate(sample)
+    items = estimated.items if sample.items_resampled else 0
+    return Cell(
+        row, column, estimated.mean, estimated.low, estimated.high, estimated.seed_sd, estimated.seeds, items
+    )
 
 
 def seed_cell(row: str, column: str, values: Sequence[float | None]) -> Cell:
@@ -156,15 +158,15 @@ def item_sample(runs: Sequence[RunRecord], measure: MeasureSpec) -> Sample | Non
             records list the same items, are resampled alike.
         measure: names the values, their weights and ids.
     """
-    found = [_items(run, measure) for run in runs]
-    if not measure.ids_source and len({len(items) for items in found}) != 1:
+    by_run = [_items(run, measure) for run in runs]
+    if not measure.ids_source and len({len(items) for items in by_run}) != 1:
         # Without ids the place says which item it is, and lists of two lengths have other items in a place.
         return None
-    shared = [i for i in found[0] if all(None not in items.get(i, (None,)) for items in found)]
+    shared = [i for i in by_run[0] if all(None not in items.get(i, (None,)) for items in by_run)]
     if len(shared) < 2:
         return None
     values, weights = (
-        np.array([[items[i][side] for i in shared] for items in found], dtype=np.float64) for side in (0, 1)
+        np.array([[items[i][side] for i in shared] for items in by_run], dtype=np.float64) for side in (0, 1)
     )
     if not np.isfinite(values).all() or (weights != weights[0]).any() or (weights <= 0).any():
         return None

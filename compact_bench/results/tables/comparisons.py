@@ -190,22 +190,22 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
         known = {spec.reference, *(pair.against for pair in pairs if pair.row == spec.reference)}
         others = [name for name in by_name if name not in known]
         pairs += [ComparisonSpec(row=spec.reference, against=name) for name in others]
-    found = []
+    comparisons = []
     for group, benchmarks in groups.values():
         for pair in pairs:
             result = compare(by_name[pair.row], by_name[pair.against], group.short or group.title, benchmarks)
-            told = pair in spec.comparisons or not spec.comparisons
-            found.append(replace(result, in_words=told, tells_detectable=pair.detectable))
-    return corrected(found)
+            in_words = pair in spec.comparisons or not spec.comparisons
+            comparisons.append(replace(result, in_words=in_words, tells_detectable=pair.detectable))
+    return corrected(comparisons)
 
 
-def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
+def corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """The comparisons of one family with Holm's correction; those of the same runs count once."""
-    tests = {(frozenset(c.measured), c.group): c.p_value for c in found if c.p_value is not None}
+    tests = {(frozenset(c.measured), c.group): c.p_value for c in comparisons if c.p_value is not None}
     p_holm = dict(zip(tests, holm(list(tests.values())), strict=True))
     return tuple(
         replace(c, p_holm=p_holm.get((frozenset(c.measured), c.group)), family=max(1, len(tests)))
-        for c in found
+        for c in comparisons
     )
 
 

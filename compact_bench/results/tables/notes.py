@@ -36,7 +36,7 @@ def table_notes(
     comparisons: Sequence[Comparison],
     seeds: Sequence[int],
 ) -> tuple[str, ...]:
-    """What a reader must know of a table before its numbers; `seeds` are those that were asked for."""
+    """What a reader must know of a table before its numbers; `seeds` are those that were requested."""
     sentences = [SMOKE_NOTE, CELL_NOTE] if profile == "smoke" else [CELL_NOTE]
     if groups:
         sentences.append("A group's mean is the mean of its benchmarks' means.")

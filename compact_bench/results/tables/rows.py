@@ -14,7 +14,7 @@ RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
 
 
 @dataclass(frozen=True)
-class PlannedRow:
+class TableRow:
     """One row of a table for a given set of teachers.
 
     Attributes:
@@ -43,7 +43,7 @@ class RowRuns:
         problem: why it is empty, where runs do not say so themselves.
     """
 
-    row: PlannedRow
+    row: TableRow
     runs: Mapping[int, RunRecord]
     others: tuple[RunRecord, ...] = ()
     same_as: str = ""
@@ -72,20 +72,20 @@ def _status_text(record: RunRecord) -> str:
 
 def _expanded(
     spec: TableSpec, teachers: Sequence[str], profile: str | None, has_truth: bool
-) -> list[PlannedRow]:
+) -> list[TableRow]:
     """The rows of a table, one per teacher where the table says so."""
-    rows: list[PlannedRow] = []
+    rows: list[TableRow] = []
     for row in spec.rows:
         planned = row.planned_in(profile, has_truth)
         if row.kind == "best_teacher":
             name = row_label(row.method, "best" + row.suffix)
-            rows.append(PlannedRow(name, row.title, row.kind, row.method, planned=planned))
+            rows.append(TableRow(name, row.title, row.kind, row.method, planned=planned))
             continue
         for teacher in teachers if row.kind == "each_teacher" else ("",):
             variant = teacher + row.suffix
             title = row.title.replace("{variant}", teacher) if teacher else row.title
             name = row_label(row.method, variant)
-            rows.append(PlannedRow(name, title, row.kind, row.method, variant, planned))
+            rows.append(TableRow(name, title, row.kind, row.method, variant, planned))
     return rows
 
 
@@ -104,6 +104,7 @@ def choose_teacher(selection: Sequence[str], runs: Mapping[str, Sequence[RunReco
     scores: list[tuple[float, str]] = []
     for teacher, records in runs.items():
         values = [[number_at(record, path) for path in paths] for record in records]
+        # Only runs that have every value: a mean over other values would be on another scale.
         whole = [[v for v in row if v is not None] for row in values if None not in row]
         if paths and whole:
             scores.append((sum(sum(row) / len(row) for row in whole) / len(whole), teacher))
@@ -134,7 +135,7 @@ def fill_rows(
     rows = _expanded(spec, _all_teachers(spec, records, teachers), profile, has_truth)
     known = {(row.method, row.variant) for row in rows if row.kind != "best_teacher"}
     extra = sorted(set(by_run) - known)
-    rows += [PlannedRow(row_label(m, v), row_label(m, v), "extra", m, v) for m, v in extra]
+    rows += [TableRow(row_label(m, v), row_label(m, v), "extra", m, v) for m, v in extra]
     why = problems or {}
     filled = [
         _with_runs(
@@ -165,12 +166,13 @@ def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecor
 
 def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Sequence[str]) -> list[str]:
     methods = {row.method for row in spec.rows if row.kind == "each_teacher"}
+    # A store may hold runs of teachers that the suite has no longer; their rows are shown all the same.
     variants = (record.key.variant for record in records if record.key.method in methods)
     recorded = (variant.removesuffix(_suffix_of(spec, variant)) for variant in variants if variant)
     return list(dict.fromkeys([*teachers, *recorded]))
 
 
-def _with_runs(row: PlannedRow, records: Sequence[RunRecord], problem: str) -> RowRuns:
+def _with_runs(row: TableRow, records: Sequence[RunRecord], problem: str) -> RowRuns:
     runs = {r.key.seed: r for r in records if r.status == "done"}
     others = tuple(r for r in records if r.status != "done")
     missing = "; ".join(f"seed {r.key.seed} {_status_text(r)}" for r in others)

@@ -22,7 +22,7 @@ class RowSpec(Strict):
         kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
             the teacher that the table's `selection` chooses.
         variant: a registered variant of the method ("no-consensus"), whose values its runs have.
-        variant_suffix: end of the runs' variant, which tells further rows of one method apart.
+        variant_suffix: end of the runs' variant, which distinguishes several rows of one method.
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
         epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
         profiles: profiles that plan this row; empty for all. Elsewhere it shows only if run.
@@ -182,8 +182,8 @@ class TableSpec(Strict):
         reference: method that the other rows are compared with.
         selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
         selection_text: the same in words.
-        further_rows: whether runs that the store has of methods without a row get one ("found"), or only
-            those that are asked for by name ("asked").
+        unlisted_rows: which methods that the table does not list get rows: those with runs in the store
+            ("stored"), or only those requested by name ("requested").
     """
 
     number: str
@@ -192,7 +192,7 @@ class TableSpec(Strict):
     reference: str
     selection: tuple[str, ...] = ()
     selection_text: str = ""
-    further_rows: Literal["found", "asked"] = "found"
+    unlisted_rows: Literal["stored", "requested"] = "stored"
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
     comparisons: tuple[ComparisonSpec, ...] = ()
@@ -241,7 +241,7 @@ class TableSpec(Strict):
 def _sources(kind: str) -> dict[str, Source]:
     package = package_folder()
     folders = (package / "_paper_tables", package.parent / "paper_tables")
-    files = next((found for folder in folders if (found := sorted(folder.glob(f"{kind}_*.toml")))), [])
+    files = next((matches for folder in folders if (matches := sorted(folder.glob(f"{kind}_*.toml")))), [])
     return file_sources(kind, ".toml", {path.stem.removeprefix(f"{kind}_"): path for path in files})
 
 
@@ -266,8 +266,8 @@ def definition_file(kind: str, name: str) -> Path:
         if not path.is_file():
             raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
         return path
-    found: Path = load_named(kind, name.removeprefix(f"{kind}_"), _sources(kind))
-    return found
+    file: Path = load_named(kind, name.removeprefix(f"{kind}_"), _sources(kind))
+    return file
 
 
 def table_names() -> tuple[str, ...]:

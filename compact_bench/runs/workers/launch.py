@@ -116,7 +116,7 @@ class WorkerPool:
         job = self.queue.take()
         if job is None:
             return
-        ticker = self._ticker.beside()
+        ticker = self._ticker.another_lane()
         try:
             worker = self._start(job, number)
             while worker is not None and job is not None:

@@ -54,7 +54,7 @@ def fast_step(student: Student, settings: TrainSettings, sample: Callable[[], Te
         sample: the loss of a question, for the check of kernels that other people wrote.
 
     Raises:
-        ConfigError: the kernels asked for cannot be had.
+        ConfigError: the requested kernels are not available.
         NumericalError: they compute something else than the plain ones.
     """
     reason = packing_reason(student.model, student.layout)

@@ -21,7 +21,7 @@ def layout_for(wanted: Literal["auto", "packed", "padded"], reason: str) -> Layo
     """The layout that a setting and a reason against packing leave.
 
     Raises:
-        ConfigError: "packed" was asked for and cannot be had.
+        ConfigError: "packed" was requested and is not possible.
     """
     if wanted == "packed" and reason:
         raise ConfigError(f"train.layout=packed cannot be had: {reason}. Use train.layout=auto.")

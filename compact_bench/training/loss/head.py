@@ -29,7 +29,7 @@ _PIECE_BYTES = 64 * 2**20
 
 
 class HeadValues(NamedTuple):
-    """What the head says at every label.
+    """Losses and information at every label, by the language-model head.
 
     Attributes:
         losses: Float[Tensor, "labels"], negative log-likelihood, nats.
@@ -50,7 +50,7 @@ def choose_head_mode(student: Student, labels: int, settings: TrainSettings) -> 
         settings: `head` and `logits_memory_mib`.
 
     Raises:
-        ConfigError: "single_pass" was asked for and cannot be had.
+        ConfigError: "single_pass" was requested and is not possible.
     """
     head = student.layout.head(student.model)
     reason = _not_in_a_single_pass(student, head)
@@ -82,7 +82,7 @@ def branch_values(
     *,
     with_gold: bool,
 ) -> list[list[HeadValues]]:
-    """What the head says at every label of every branch.
+    """Losses and information at every label of every branch, by the language-model head.
 
     Args:
         states: per question and branch Float[Tensor, "T+2 hidden"], from `forward.branch_hidden`.
@@ -98,8 +98,8 @@ def branch_values(
     gold = None
     if with_gold:
         gold = _gold_rows([q.gold_ids for q in questions], [sum(c) for c in counts], hidden.device)
-    way = choose_head_mode(student, len(ids), settings)
-    values = label_values(student, hidden, labels, gold, way=way)
+    mode = choose_head_mode(student, len(ids), settings)
+    values = label_values(student, hidden, labels, gold, mode=mode)
     flat = [count for of_question in counts for count in of_question]
     pieces = zip(values.losses.split(flat), values.information.split(flat), strict=True)
     return [[HeadValues(*next(pieces)) for _ in of_question] for of_question in counts]
@@ -113,7 +113,12 @@ def _gold_rows(gold_ids: Sequence[Sequence[int]], labels: Sequence[int], device:
 
 
 def label_values(
-    student: Student, hidden: Tensor, labels: Tensor, gold: Tensor | None = None, *, way: HeadMode = "at_once"
+    student: Student,
+    hidden: Tensor,
+    labels: Tensor,
+    gold: Tensor | None = None,
+    *,
+    mode: HeadMode = "at_once",
 ) -> HeadValues:
     """Losses of labels and information about gold tokens, from the hidden states that predict the labels.
 
@@ -122,7 +127,7 @@ def label_values(
         labels: Int[Tensor, "labels"].
         gold: Int[Tensor, "labels gold"], gold tokens of each label's question, -1 where there are fewer;
             None where no information is wanted.
-        way: how; the numbers are the same.
+        mode: how logits are computed; the numbers are the same.
 
     Returns:
         Losses and information of every label.
@@ -130,11 +135,11 @@ def label_values(
     Source: Eq. 8 before reduction, Eq. 2.
     """
     gold = labels.new_full((len(labels), 0), -1) if gold is None else gold
-    if way == "single_pass":
+    if mode == "single_pass":
         head = student.layout.head(student.model)
         run: Any = _SinglePass.apply  # torch leaves it untyped
         return HeadValues(*run(hidden, head.weight, head.bias, labels, gold))
-    if way == "at_once":
+    if mode == "at_once":
         return HeadValues(*_values(student, hidden, labels, gold))
     rows = _rows_per_piece(student.layout.head(student.model).weight, len(labels))
     pieces = [

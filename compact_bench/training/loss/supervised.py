@@ -32,7 +32,7 @@ def reduced_losses(
     train: TrainSettings,
     reduction: Reduction,
 ) -> list[list[Tensor]]:
-    """As `branch_losses`, from hidden states that are there already."""
+    """As `branch_losses`, from hidden states that were computed already."""
     values = branch_values(student, batch, states, train, with_gold=False)
     reduce = Tensor.mean if reduction == "mean" else Tensor.sum
     return [[reduce(value.losses) for value in of_question] for of_question in values]
@@ -45,7 +45,7 @@ def branch_rows(
     **columns: Mapping[str, float],
 ) -> list[dict[str, Any]]:
     """Rows of the steps table, one per question and teacher. Without weights a question's branches count
-    alike; `columns` are further ones, each with its value per teacher.
+    alike; `columns` adds columns, each with its value per teacher.
     """
     # One transfer from a GPU per question.
     values = [torch.stack(list(of_question)).tolist() for of_question in losses]

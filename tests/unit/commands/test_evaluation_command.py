@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compact_bench.evaluation.bridge import evaluate
-from compact_bench.evaluation.results import TaskResult
 from compact_bench.evaluation.task_files import lm_eval_command, write_task_folder
+from compact_bench.evaluation.task_results import TaskResult
 from tests.unit.evaluation.test_bridge import SETTINGS, benchmarks
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 
 from compact_bench.commands import planning
 from compact_bench.commands import reproduce as reproduce_command
-from compact_bench.commands.plan import Plan, TablePlan
 from compact_bench.commands.row_selection import TableRequest
+from compact_bench.commands.table_plan import Plan, TablePlan
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.runs.execution import Outcome
 from compact_bench.runs.session import Session

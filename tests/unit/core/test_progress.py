@@ -91,7 +91,7 @@ def test_time_left_counts_down_and_follows_new_estimates() -> None:
 def test_lanes_share_what_is_left_but_nobody_helps_with_a_run_that_executes() -> None:
     clock = Clock()
     first = Ticker(PlainDisplay(lambda line: None, clock=clock), dict.fromkeys("abcd", 10.0), clock)
-    second = first.beside()
+    second = first.another_lane()
     first.begin("a", "a", 1, 4)
     second.begin("b", "b", 2, 4)
     assert first.left_seconds() == second.left_seconds() == pytest.approx(20.0)
@@ -143,6 +143,6 @@ def test_both_displays_show_notes(terminal: bool) -> None:
         ticker = Ticker(display, {"x": 5.0})
         ticker.begin("x", "compact seed 1", 1, 1)
         ticker.phase("training")(1, 2, "loss 1.0")
-        ticker.beside().progress(1, 2, "elsewhere")
+        ticker.another_lane().progress(1, 2, "elsewhere")
         ticker.end("done")
     assert "[1/1] compact seed 1: done" in stream.getvalue()

@@ -17,8 +17,8 @@ from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation import bridge as bridge_module
 from compact_bench.evaluation.bridge import evaluate, task_dependencies, task_key
 from compact_bench.evaluation.cache import read_items
-from compact_bench.evaluation.results import EvalProgress
 from compact_bench.evaluation.task_files import write_task_folder
+from compact_bench.evaluation.task_results import EvalProgress
 from tests.tiny import make_tokenizer
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from compact_bench.core.records import Question, RationaleTruth
 from compact_bench.core.settings import LoraSettings
 from compact_bench.evaluation.probes.answer_nats import answer_nats
 from compact_bench.evaluation.probes.weight_change import weight_change
-from compact_bench.evaluation.results import TaskResult
+from compact_bench.evaluation.task_results import TaskResult
 from compact_bench.students.chat import chat_text
 from tests.tiny import question
 

@@ -54,9 +54,9 @@ def peak_during(act: Callable[[], Found], *, gpu: bool = False) -> tuple[Found, 
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")
     before = resident_bytes("VmRSS")
-    found = act()
+    returned = act()
     peak = resident_bytes("VmHWM")
-    return found, Memory(before_bytes=before, peak_bytes=peak, whole_peak_bytes=max(whole, peak))
+    return returned, Memory(before_bytes=before, peak_bytes=peak, whole_peak_bytes=max(whole, peak))
 
 
 def _gpu_peak_during(act: Callable[[], Found]) -> tuple[Found, Memory]:
@@ -64,6 +64,6 @@ def _gpu_peak_during(act: Callable[[], Found]) -> tuple[Found, Memory]:
 
     whole, before = torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    found = act()
+    returned = act()
     peak = torch.cuda.max_memory_allocated()
-    return found, Memory(before_bytes=before, peak_bytes=peak, whole_peak_bytes=max(whole, peak))
+    return returned, Memory(before_bytes=before, peak_bytes=peak, whole_peak_bytes=max(whole, peak))

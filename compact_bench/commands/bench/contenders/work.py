@@ -148,21 +148,21 @@ def _split(text: str) -> tuple[str, str]:
 
 def _question(question: Question, others: Sequence[Question], teachers: int) -> Question:
     rationales = list(question.rationales[:teachers])
-    own = len(question.rationales)
+    count = len(question.rationales)
     for k in range(len(rationales), teachers):
-        lender = others[(k // own - 1) % len(others)].rationales[k % own]
+        lender = others[(k // count - 1) % len(others)].rationales[k % count]
         text = f"{_split(lender.text)[0]} {ANSWER_PHRASE} {question.gold_answer}."
-        rationales.append(Rationale(f"{lender.teacher}-{k // own + 1}", text))
+        rationales.append(Rationale(f"{lender.teacher}-{k // count + 1}", text))
     return replace(question, rationales=tuple(replace(r, truth=None) for r in rationales))
 
 
 def _bodies(questions: Sequence[Question]) -> dict[str, list[str]]:
     """Teacher -> reasoning of all its rationales, without their answers."""
-    found: dict[str, list[str]] = {}
+    bodies: dict[str, list[str]] = {}
     for question in questions:
         for rationale in question.rationales:
-            found.setdefault(rationale.teacher, []).append(_split(rationale.text)[0])
-    return {teacher: [t for t in texts if t] for teacher, texts in found.items()}
+            bodies.setdefault(rationale.teacher, []).append(_split(rationale.text)[0])
+    return {teacher: [t for t in texts if t] for teacher, texts in bodies.items()}
 
 
 def _lengthened(
@@ -240,11 +240,11 @@ def _words(tokenizer: Any) -> list[str]:
     special = set(tokenizer.all_special_ids)
     texts = (tokenizer.decode([i]).strip() for i in range(len(tokenizer)) if i not in special)
     words = sorted({text for text in texts if len(text) > 1 and text.isascii() and text.isalpha()})
-    # Where words are pieces, those that are one token after a space keep the length that was asked for.
-    found = [w for w in words if len(tokenizer(f"a {w}", add_special_tokens=False)["input_ids"]) <= 2]
-    if not found:
+    # Where words are pieces, those that are one token after a space keep the length that was requested.
+    short = [w for w in words if len(tokenizer(f"a {w}", add_special_tokens=False)["input_ids"]) <= 2]
+    if not short:
         raise DataError(
             "the student's vocabulary holds no words that random texts could be made of",
             mend="use another student, or a suite's questions instead of --synthetic.",
         )
-    return found
+    return short

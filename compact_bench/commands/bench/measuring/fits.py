@@ -57,5 +57,5 @@ def _power(x: np.ndarray, y: np.ndarray, exponent: float) -> tuple[np.ndarray, f
     """Best c and a of c + a * x**exponent by relative errors, and the norm of these errors."""
     scale = x.max()
     columns = np.stack([np.ones_like(x), (x / scale) ** exponent], axis=1)
-    found, error = nnls(columns / y[:, None], np.ones_like(y))
-    return found, float(error)
+    coefficients, error = nnls(columns / y[:, None], np.ones_like(y))
+    return coefficients, float(error)

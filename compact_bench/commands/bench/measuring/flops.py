@@ -97,11 +97,11 @@ def _reads_gradients(student: Student, name: str) -> bool:
 
 def linear_shapes(student: Student) -> dict[tuple[int, int], int]:
     """Shape (out, in) of the decoder's linear layers without adapters -> how many layers have it."""
-    found: dict[tuple[int, int], int] = {}
+    counts: dict[tuple[int, int], int] = {}
     layers: Sequence[nn.Module] = student.layout.backbone(student.model).layers
     for layer in layers:
         for name, module in _linears(layer):
             if not {"lora_A", "lora_B"} & set(name.split(".")):
                 shape = (int(module.weight.shape[0]), int(module.weight.shape[1]))
-                found[shape] = found.get(shape, 0) + 1
-    return found
+                counts[shape] = counts.get(shape, 0) + 1
+    return counts

@@ -46,17 +46,17 @@ def eval_notes(result: EvalResult) -> list[str]:
 
 
 def _differences(task: TaskComparison) -> str:
-    found = task.differences
+    diff = task.differences
     if task.fast.reason:
         return f"{task.task}: the harness evaluated both times, {task.fast.reason}."
     if task.kind == "generation":
         return (
-            f"{task.task}, {task.items} items: {found.texts} texts, {found.predictions} answers and "
-            f"{found.scores} scores differ."
+            f"{task.task}, {task.items} items: {diff.texts} texts, {diff.predictions} answers and "
+            f"{diff.scores} scores differ."
         )
     return (
-        f"{task.task}, {task.items} items: {found.predictions} choices and {found.scores} scores differ; "
-        f"log-likelihoods by at most {found.largest_nats:.2g} nats."
+        f"{task.task}, {task.items} items: {diff.predictions} choices and {diff.scores} scores differ; "
+        f"log-likelihoods by at most {diff.largest_nats:.2g} nats."
     )
 
 

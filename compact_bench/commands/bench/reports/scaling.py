@@ -86,12 +86,12 @@ def _cells(axis: ScalingAxis) -> tuple[list[str], list[list[str]]]:
         row = [str(point.value), f"{point.work.tokens:,}"]
         known = {c.name: c for c in point.contenders}
         for name in names:
-            found = known.get(name)
-            if found is None:
+            result = known.get(name)
+            if result is None:
                 row += ["-", "-", "-"]
                 continue
-            memory = found.memory.peak_bytes / GIB
-            row += [f"{found.seconds.median:.3f}", f"{found.tokens_per_second:,.0f}", f"{memory:.2f}"]
+            memory = result.memory.peak_bytes / GIB
+            row += [f"{result.seconds.median:.3f}", f"{result.tokens_per_second:,.0f}", f"{memory:.2f}"]
         rows.append(row)
     return head, rows
 

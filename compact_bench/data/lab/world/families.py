@@ -71,7 +71,7 @@ class Order:
     name = "order"
 
     def sample(self, rng: random.Random, steps: int) -> Problem:
-        """A row with one or two people behind the one asked for; steps name the ranks up to it."""
+        """A row with one or two people behind the person in question; steps name the ranks up to it."""
         row = rng.sample(NAMES, steps + rng.choice((1, 2)))
         facts = [f"{row[0]} is first.", *(f"{a} leads {b}." for a, b in itertools.pairwise(row))]
         rng.shuffle(facts)

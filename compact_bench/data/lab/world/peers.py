@@ -62,7 +62,7 @@ def _score(
     author: str, reviewer: str, problem: Problem, world: WorldSettings, chains: dict[str, Chain]
 ) -> int | None:
     rng = seeded("review", world.seed, author, reviewer, problem.text)
-    # Both are always drawn, so that a higher rate changes further scores and leaves the others.
+    # Both are always drawn, so that a higher rate changes more scores and leaves the others.
     invalid, mistaken = rng.random() < world.review_invalid_rate, rng.random() < world.review_error_rate
     mood = rng.choice((0, 0, 0, -1, 1))
     if invalid:

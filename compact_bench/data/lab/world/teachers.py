@@ -56,7 +56,7 @@ def rationales(problem: Problem, world: WorldSettings) -> tuple[Rationale, ...]:
     """Every teacher's rationale for a question, with the truth about it.
 
     What a teacher would slip on, and how inclined it is to err on this question, depends on the seed and the
-    question alone: raising a rate makes further rationales wrong and changes none that is wrong already.
+    question alone: raising a rate makes more rationales wrong and changes none that is wrong already.
     """
     return tuple(_rationale(teacher, problem, world) for teacher in TEACHERS)
 

@@ -26,14 +26,14 @@ def thinking_token_ids(tokenizer: Any, words: Sequence[str] = THINKING_WORDS) ->
 
     Source: released code; longer words are left out there too.
     """
-    found: set[int] = set()
+    token_ids: set[int] = set()
     for word in words:
         for text in (word, f" {word}"):
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
             # A word that a closed vocabulary lacks is the unknown token, which stands for any word.
             if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
-                found.add(int(ids[0]))
-    return tuple(sorted(found))
+                token_ids.add(int(ids[0]))
+    return tuple(sorted(token_ids))
 
 
 def gold_mean_logit(

@@ -68,17 +68,17 @@ def draw_figures(records: Sequence[RunRecord], titles: Mapping[str, str]) -> lis
         records: the runs behind the tables, under one set of settings.
         titles: label of a row -> as shown.
     """
-    found = []
+    drawn = []
     for name in sorted(packaged_definitions("figure")):
         try:
             spec = read_toml(definition_file("figure", name), FigureSpec)
             drawing = FIGURES.call(spec.draw, partial(_drawn, spec, records, titles))
         except ConfigError as error:
-            found.append(DrawnFigure(name, heading=name, problem=" ".join(str(error).split())))
+            drawn.append(DrawnFigure(name, heading=name, problem=" ".join(str(error).split())))
             continue
         if drawing is not None:
-            found.append(DrawnFigure(name, spec.section, spec.heading, spec.text, drawing))
-    return found
+            drawn.append(DrawnFigure(name, spec.section, spec.heading, spec.text, drawing))
+    return drawn
 
 
 def _drawn(

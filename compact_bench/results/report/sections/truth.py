@@ -115,7 +115,9 @@ def _rows(tables: Sequence[Table], records: Sequence[RunRecord], titles: Mapping
         scores = value_at(record, PROBE[:-1])
         if record.status == "done" and isinstance(scores, Mapping) and record.key.label in cells:
             runs.setdefault(record.key.label, []).append(scores)
-    return [_Row(label, titles.get(label, label), tuple(own), cells[label]) for label, own in runs.items()]
+    return [
+        _Row(label, titles.get(label, label), tuple(of_row), cells[label]) for label, of_row in runs.items()
+    ]
 
 
 def _best_constant(rows: Sequence[_Row], weighting: Sequence[_Row]) -> list[str]:
@@ -242,9 +244,9 @@ def _families(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
             [entry for run in row.runs for entry in run["by_family"] if entry["family"] == family]
             for row in rows
         ]
-        texts = [_mean_text(next(own for own in entries if own), "uniform_share", reasons)]
-        for own in entries:
-            texts += [_mean_text(own, name, reasons) for name in ("weight_on_right", "auc.fused")]
+        texts = [_mean_text(next(of_family for of_family in entries if of_family), "uniform_share", reasons)]
+        for of_family in entries:
+            texts += [_mean_text(of_family, name, reasons) for name in ("weight_on_right", "auc.fused")]
         lines.append([family, *texts])
     return ["By family of questions, mean over seeds.", "", *grid(head, lines)] if lines else []
 

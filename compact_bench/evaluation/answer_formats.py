@@ -38,16 +38,16 @@ ANSWERS: Registry[AnswerFormat] = Registry(
     "answer format",
     "compact_bench.answers",
     {
-        "generation": "compact_bench.evaluation.answers:NUMBER_OR_WORDS",
-        "choice": "compact_bench.evaluation.answers:CHOICE",
+        "generation": "compact_bench.evaluation.answer_formats:NUMBER_OR_WORDS",
+        "choice": "compact_bench.evaluation.answer_formats:CHOICE",
     },
     "an AnswerFormat",
-    lambda found: isinstance(found, AnswerFormat),
+    lambda entry: isinstance(entry, AnswerFormat),
 )
 _SCORING = '''\
 """Scores of the answer format {name}; its code has the hash {code}."""
 
-from compact_bench.evaluation.answers import score_answer
+from compact_bench.evaluation.answer_formats import score_answer
 
 
 def score(doc, results):

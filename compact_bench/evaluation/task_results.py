@@ -20,7 +20,7 @@ class TaskResult:
         seconds: wall time of the evaluation when it was made.
         others: the task's other metrics ("acc", "states_answer").
         engine: what evaluated it: "fast", the plain "harness", or "vllm".
-        engine_reason: why the plain harness although the fast engine was asked for, or "".
+        engine_reason: why the plain harness although the fast engine was requested, or "".
     """
 
     task: str
@@ -59,7 +59,7 @@ class EvalProgress:
             "done" after it was computed, "cached" when it was found.
         seconds: wall time of the task (0 before it is computed, the stored time when cached).
         done: requests answered so far, of `requests`; 0 of 0 where that is not known.
-        reason: why the plain harness evaluates it although the fast engine was asked for, or "".
+        reason: why the plain harness evaluates it although the fast engine was requested, or "".
     """
 
     task: str
