@@ -129,14 +129,20 @@ def load_named(kind: str, name: str, sources: Mapping[str, Source]) -> Any:
     return load_source(kind, source, f"of {source.origin}", source.load)
 
 
+def load_all(names: Iterable[str], load: Callable[[str], R]) -> dict[str, R | ConfigError]:
+    """What each name stands for, in the names' order; the error where that cannot be used."""
+    found: dict[str, R | ConfigError] = {}
+    for name in sorted(names):
+        try:
+            found[name] = load(name)
+        except ConfigError as error:
+            found[name] = error
+    return found
+
+
 def usable(names: Iterable[str], load: Callable[[str], Any]) -> tuple[str, ...]:
     """The names of what can be loaded, sorted; the others say why when they are asked for by name."""
-    found = []
-    for name in sorted(names):
-        with suppress(ConfigError):
-            load(name)
-            found.append(name)
-    return tuple(found)
+    return tuple(name for name, got in load_all(names, load).items() if not isinstance(got, ConfigError))
 
 
 @dataclass(frozen=True)
