@@ -55,7 +55,8 @@ def plugins(group: str) -> list[Source]:
 
 
 def _origin(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value
+    # A distribution without metadata has no name.
+    return (point.dist.name if point.dist is not None else "") or point.value
 
 
 def file_sources(kind: str, suffix: str, packaged: Mapping[str, Path]) -> dict[str, Source]:
