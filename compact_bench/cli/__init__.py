@@ -15,7 +15,7 @@ import typer
 
 from compact_bench import __version__
 from compact_bench.cli import bench, inspect, keep, lab, methods, run, sweep
-from compact_bench.core.errors import CompactBenchError
+from compact_bench.core.errors import CompactBenchError, StoreError
 
 __all__ = ["app", "main"]
 
@@ -74,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what follows the program's name; None reads `sys.argv`.
 
     Raises:
-        SystemExit: always, with the exit code: 0, that of the `CompactBenchError`, 70 for a fault of this
-            package (its report is written to a file that the message names), 130 when interrupted.
+        SystemExit: always, with the exit code: 0, that of the `CompactBenchError`, 7 for a file or
+            folder that cannot be read or written, 70 for a fault of this package (both write their report to
+            a file that the message names), 130 when interrupted.
     """
     try:
         app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
@@ -90,6 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
     except Exception as error:
         log = _write_log(error)
+        if isinstance(error, OSError) and error.filename:
+            print(
+                f"Error: cannot use {error.filename}: {error.strerror}. To mend: name a place that can be "
+                f"read and written and has room left. The full report is in {log}",
+                file=sys.stderr,
+            )
+            raise SystemExit(StoreError.exit_code) from None
         print(
             f"Error: something unexpected happened ({type(error).__name__}: {_first_line(error)}).\n"
             f"This is a fault of compact-bench, not yours. The full report is in {log}",

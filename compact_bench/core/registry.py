@@ -55,7 +55,8 @@ def plugins(group: str) -> list[Source]:
 
 
 def _origin(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value
+    # A distribution without metadata has no name.
+    return (point.dist.name if point.dist is not None else "") or point.value
 
 
 def file_sources(kind: str, suffix: str, packaged: Mapping[str, Path]) -> dict[str, Source]:
@@ -129,14 +130,20 @@ def load_named(kind: str, name: str, sources: Mapping[str, Source]) -> Any:
     return load_source(kind, source, f"of {source.origin}", source.load)
 
 
+def load_all(names: Iterable[str], load: Callable[[str], R]) -> dict[str, R | ConfigError]:
+    """What each name stands for, in the names' order; the error where that cannot be used."""
+    loaded: dict[str, R | ConfigError] = {}
+    for name in sorted(names):
+        try:
+            loaded[name] = load(name)
+        except ConfigError as error:
+            loaded[name] = error
+    return loaded
+
+
 def usable(names: Iterable[str], load: Callable[[str], Any]) -> tuple[str, ...]:
     """The names of what can be loaded, sorted; the others say why when they are asked for by name."""
-    usable_names = []
-    for name in sorted(names):
-        with suppress(ConfigError):
-            load(name)
-            usable_names.append(name)
-    return tuple(usable_names)
+    return tuple(name for name, got in load_all(names, load).items() if not isinstance(got, ConfigError))
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,12 @@ class SuiteFacts:
 
 
 def file_mark(path: str | None) -> str | None:
-    """sha256 of a user's file; None where there is none or it cannot be read (loading it says why)."""
-    data = read_bytes(Path(path).expanduser()) if path is not None else None
-    return None if data is None else hashlib.sha256(data).hexdigest()
+    """sha256 of a user's file; None where none is given, "" where it cannot be read (loading it says why)."""
+    if path is None:
+        return None
+    # Never the mark of no file, under which the suite's own questions are remembered.
+    data = read_bytes(Path(path).expanduser())
+    return "" if data is None else hashlib.sha256(data).hexdigest()
 
 
 def data_code_mark() -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,14 +16,18 @@ from compact_bench.commands.inspect.methods import field_pairs, method_card, met
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import duration
 from compact_bench.core.records import RunRecord, number_at
+from compact_bench.core.registry import load_all
 from compact_bench.core.settings import SECTIONS
 from compact_bench.data.suites import SuiteSpec, load_spec, suite_names
+from compact_bench.data.suites.reading import suite_sources
 from compact_bench.evaluation.probes.registry import measure_columns
 from compact_bench.methods.registry import get_method, method_names
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
-from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
-from compact_bench.results.tables.spec import TableSpec, load_table_spec, table_names
+from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
+from compact_bench.results.tables.spec import TableSpec, definition_names, load_table_spec
 from compact_bench.runs.store.store import Store
+
+Spec = TypeVar("Spec")
 
 
 def names_table(kind: str, store: Path) -> Table:
@@ -40,9 +44,11 @@ def names_table(kind: str, store: Path) -> Table:
 
 
 def _suites() -> Table:
-    specs = [load_spec(name) for name in suite_names()]
-    rows = [(s.name, s.version, len(s.teachers), ", ".join(s.profiles), s.title) for s in specs]
-    return _titled("suites", ("suite", "version", "teachers", "profiles", "what it is"), rows)
+    def row(s: SuiteSpec) -> tuple[Any, ...]:
+        return s.version, len(s.teachers), ", ".join(s.profiles), s.title
+
+    head = ("suite", "version", "teachers", "profiles", "what it is")
+    return _titled("suites", head, _definitions(suite_sources(), load_spec, row, len(head)))
 
 
 def _students() -> Table:
@@ -61,18 +67,28 @@ def _students() -> Table:
 
 
 def _tables() -> Table:
-    specs = {name: load_table_spec(name) for name in table_names()}
-    rows = [(name, len(spec.rows), spec.title) for name, spec in specs.items()]
+    rows = _definitions(definition_names("table"), load_table_spec, lambda s: (len(s.rows), s.title), 3)
     return _titled("tables", ("table", "rows", "what it shows"), rows)
 
 
 def _sweeps() -> Table:
-    specs = {name: load_sweep_spec(name) for name in sweep_names()}
-    rows = [
-        (name, spec.suite, spec.axis.setting, ", ".join(row.name for row in spec.rows), spec.title)
-        for name, spec in specs.items()
+    def row(s: SweepSpec) -> tuple[Any, ...]:
+        return s.suite, s.axis.setting, ", ".join(row.name for row in s.rows), s.title
+
+    head = ("sweep", "suite", "varies", "lines", "what it shows")
+    return _titled("sweeps", head, _definitions(definition_names("sweep"), load_sweep_spec, row, len(head)))
+
+
+def _definitions(
+    names: Iterable[str], load: Callable[[str], Spec], row: Callable[[Spec], Sequence[Any]], width: int
+) -> list[Sequence[Any]]:
+    """A line for every name; one that cannot be used says why in the last column."""
+    return [
+        (name, *[""] * (width - 2), f"cannot be used: {got}")
+        if isinstance(got, ConfigError)
+        else (name, *row(got))
+        for name, got in load_all(names, load).items()
     ]
-    return _titled("sweeps", ("sweep", "suite", "varies", "lines", "what it shows"), rows)
 
 
 def _runs(store: Path) -> Table:
@@ -110,7 +126,7 @@ def show_name(name: str, store: Path) -> RenderableType:
         return method_card(name)
     if name in suite_names() or name.endswith(".toml"):
         return _suite_card(load_spec(name))
-    tables = table_names()
+    tables = definition_names("table")
     if name.removeprefix("table_") in tables:
         return _table_card(load_table_spec(name))
     place = Store(store)

@@ -33,10 +33,11 @@ _FILE_FIELDS = ("file", "gold", "excluding")
 
 def suite_names() -> tuple[str, ...]:
     """Names of the suites of this package, and of other packages' data files `suite_NAME.toml`."""
-    return usable(_sources(), load_spec)
+    return usable(suite_sources(), load_spec)
 
 
-def _sources() -> dict[str, Source]:
+def suite_sources() -> dict[str, Source]:
+    """The suites by name, those that cannot be used too."""
     return file_sources("suite", ".toml", {path.stem: path for path in Path(__file__).parent.glob("*.toml")})
 
 
@@ -76,7 +77,7 @@ def _read(name: str) -> tuple[str, dict[str, Any], Path | None]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"suite file {name}: expected a TOML file in UTF-8, got: {error}") from None
         return name, _parsed(text, name), path.absolute().parent
-    file: Path = load_named("suite (or path ending in .toml)", name, _sources())
+    file: Path = load_named("suite (or path ending in .toml)", name, suite_sources())
     return f"suite {name}", _parsed(file.read_text(encoding="utf-8"), name), file.parent
 
 
@@ -91,7 +92,7 @@ def _inherited(raw: dict[str, Any], where: str) -> dict[str, Any]:
     base_name = raw.pop("extends", None)
     if base_name is None:
         return raw
-    if base_name not in _sources():
+    if base_name not in suite_sources():
         raise UnknownNameError(f"suite in {where}, field 'extends'", str(base_name), suite_names())
     base = _inherited(_read(base_name)[1], base_name)
     kept = {key: value for key, value in base.items() if key not in _NOT_INHERITED}

@@ -16,8 +16,8 @@ from compact_bench.results.tables.spec import (
     RowSpec,
     TableSpec,
     definition_file,
+    definition_names,
     load_table_spec,
-    packaged_definitions,
 )
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -185,7 +185,7 @@ class SweepSpec(Strict):
 
 def sweep_names() -> tuple[str, ...]:
     """Names of the sweeps of this package and of others."""
-    return usable(packaged_definitions("sweep"), load_sweep_spec)
+    return usable(definition_names("sweep"), load_sweep_spec)
 
 
 def load_sweep_spec(name: str) -> SweepSpec:

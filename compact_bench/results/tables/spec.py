@@ -245,9 +245,9 @@ def _sources(kind: str) -> dict[str, Source]:
     return file_sources(kind, ".toml", {path.stem.removeprefix(f"{kind}_"): path for path in files})
 
 
-def packaged_definitions(kind: str) -> dict[str, Path]:
-    """Definitions of a kind ("table", "sweep" or "figure"), of this package and of others: name -> file."""
-    return {name: s.load() for name, s in _sources(kind).items() if s.load is not None and not s.problem}
+def definition_names(kind: str) -> tuple[str, ...]:
+    """Names of the definitions of a kind, those that cannot be used too."""
+    return tuple(_sources(kind))
 
 
 def definition_file(kind: str, name: str) -> Path:
@@ -272,7 +272,7 @@ def definition_file(kind: str, name: str) -> Path:
 
 def table_names() -> tuple[str, ...]:
     """Numbers of the tables of this package and of others."""
-    return usable(packaged_definitions("table"), load_table_spec)
+    return usable(definition_names("table"), load_table_spec)
 
 
 def load_table_spec(number: str | int | Path) -> TableSpec:

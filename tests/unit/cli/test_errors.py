@@ -82,6 +82,25 @@ def test_a_fault_of_the_package_leaves_a_log(
     assert str(log) in done.err and "Traceback" in log.read_text()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "zero_shot", "--profile", "smoke", "--store", "FILE"),
+        ("new", "mine", "--package", "--output", "FILE"),
+        ("lab", "build", "--scale", "0.001", "--output", "FILE"),
+    ],
+)
+def test_a_file_where_a_folder_is_needed_is_no_fault_of_the_package(
+    words: tuple[str, ...], capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "taken"
+    file.write_text("")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    done = run_command(capsys, *(str(file) if word == "FILE" else word for word in words))
+    assert done.code == 7
+    assert f"Error: cannot use {file}" in done.err and "To mend:" in done.err and "fault" not in done.err
+
+
 def test_version(capsys: Capture) -> None:
     assert run_command(capsys, "--version").out == f"compact-bench {__version__}\n"
 

@@ -104,6 +104,7 @@ def write_broken_package(site: Path) -> None:
     (site / "broken_bench" / "suite_svamp.toml").write_text("")
     figure = 'draw = "failing"\ntitle = "Luck"\nheading = "Luck"\n'
     (site / "broken_bench" / "figure_luck.toml").write_text(figure)
+    (site / "broken_bench" / "figure_truth_over_training.toml").write_text(figure)
 
 
 def forget() -> None:
@@ -150,6 +151,7 @@ def test_the_examples_work_as_a_package(
         assert found["drift_nats_per_token"] >= 0.0 and found["weight_change"] >= 0.0
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "Not drawn: figure 'failing' (of broken) failed: RuntimeError: no such luck" in text
+    assert "Not drawn: figure 'truth_over_training@broken' (of broken) cannot be used: its name" in text
     assert "broken" not in table_names() and "svamp@broken" not in suite_names()
     assert load_spec("svamp").name == "svamp"
     for name, words in (("broken", "table_broken.toml: expected TOML"), ("ridles", "Did you mean 'riddles'")):
@@ -159,6 +161,11 @@ def test_the_examples_work_as_a_package(
         FORMATS.get("mangled")
     listed = run_command(capsys, "list", "tables")
     assert listed.code == 0 and "riddles" in listed.out
+    assert "cannot be used: table_broken.toml: expected TOML" in " ".join(listed.out.split())
+    listed = run_command(capsys, "list", "suites")
+    assert "svamp@broken" in listed.out and "also that of a suite of" in listed.out
+    shown = run_command(capsys, "show", "table_broken")
+    assert shown.code == 2 and "expected TOML" in shown.err
 
 
 def test_the_examples_method_keeps_the_contract_and_resumes(package: Path) -> None:

@@ -124,6 +124,15 @@ def test_a_consistent_file_of_another_run_or_format_is_refused(tmp_path: Path) -
         assert store.load(key) is None
 
 
+def test_a_record_whose_parts_have_other_types_is_damaged(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), make_key()
+    for part, value in (("evaluations", None), ("probes", [1]), ("training", "no")):
+        store.save(key, make_record(key, **{part: value}))
+        assert store.load(key) is None
+        (damaged,) = store.scan().damaged
+        assert f"expected an object as {part}, got {value!r}" in damaged.problem
+
+
 def test_a_run_without_done_is_unfinished_not_damaged(tmp_path: Path) -> None:
     store, key = Store(tmp_path), make_key()
     store.save(key, make_record(key))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.errors import ConfigError, DataError, UnknownNameError
 from compact_bench.data.suites import load_spec
 from compact_bench.methods.registry import variant_config
 from compact_bench.runs.plan import run_key
@@ -112,3 +113,13 @@ def test_a_required_setting_may_come_from_a_row(student_folder: Folders, tmp_pat
     session = session_of(suite_with(tmp_path, student_folder(), text), tmp_path)
     key = run_key(session, "single_teacher", "ada", 1, {"method": {"teacher": "ada"}})
     assert key.settings["method"] == {"teacher": "ada", "sft_reduction": "sum"}
+
+
+def test_rationales_that_are_not_there_are_not_the_suites_own(
+    tmp_path: Path, student_folder: Folders
+) -> None:
+    suite = write_tiny_suite(tmp_path, str(student_folder()))
+    request = Request(str(suite), "smoke", tmp_path / "cache", tmp_path / "store")
+    assert Session(request).suite_fingerprint
+    with pytest.raises(DataError, match="expected a file"):
+        Session(replace(request, rationales=str(tmp_path / "nowhere.json"))).suite_fingerprint  # noqa: B018

@@ -15,7 +15,7 @@ from compact_bench.core.records import RunRecord
 from compact_bench.core.registry import Registry
 from compact_bench.core.settings import Strict, read_toml
 from compact_bench.results.figures import Drawing
-from compact_bench.results.tables.spec import definition_file, packaged_definitions
+from compact_bench.results.tables.spec import definition_file, definition_names
 
 
 class FigureSpec(Strict):
@@ -69,7 +69,7 @@ def draw_figures(records: Sequence[RunRecord], titles: Mapping[str, str]) -> lis
         titles: label of a row -> as shown.
     """
     drawn = []
-    for name in sorted(packaged_definitions("figure")):
+    for name in sorted(definition_names("figure")):
         try:
             spec = read_toml(definition_file("figure", name), FigureSpec)
             drawing = FIGURES.call(spec.draw, partial(_drawn, spec, records, titles))
