@@ -75,7 +75,7 @@ def _next_steps(name: str, first_file: Path, single: bool, registered: bool) -> 
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Method, method[variant], or a Python file with a METHOD."),
+        typer.Argument(metavar="NAME", help="Method, method[variant], or a Python file with a METHOD."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every registered method.")] = False,
     quiet: o.Quiet = False,

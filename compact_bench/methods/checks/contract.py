@@ -28,7 +28,7 @@ CHECKS: Mapping[str, str] = {
     "determinism": "the same seed gives the same bits, wherever the global generators stand",
     "global state": "the process and the student's flags are as before",
     "files": "nothing is written outside the run's folder",
-    "network": "nothing is asked of the network",
+    "network": "the network is not used",
     "inputs": "questions, settings and tokenizer are not changed",
     "fewest teachers": "it trains with as few teachers as the card says",
     "whole weights": "it trains a student without adapters, on rows of their own for every rationale",
