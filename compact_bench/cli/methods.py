@@ -135,7 +135,7 @@ def _state(passed: bool | None) -> Text:
 def _details(name: str, results: Sequence[CheckResult]) -> Table:
     from compact_bench.methods.checks import CHECKS
 
-    table = Table("check", "state", "what it asks, or what is wrong", title=name, title_justify="left")
+    table = Table("check", "state", "what it checks, or what is wrong", title=name, title_justify="left")
     for result in results:
         text = CHECKS[result.name] if result.passed else result.message
         table.add_row(result.name, _state(result.passed), Text(text))

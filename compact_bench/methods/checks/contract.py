@@ -40,7 +40,7 @@ CHECKS: Mapping[str, str] = {
     "feedback use": "the same of feedback and the mistakes it is about",
     "resume": "a run that is killed after any step ends like one that is not",
 }
-"""Check -> what it asks of a method."""
+"""Check -> what it requires of a method."""
 
 Ask = Callable[[], list[str]]
 
