@@ -157,7 +157,7 @@ def add_stored_rows(session: Session, requests: Sequence[TableRequest]) -> list[
     for request in requests:
         rows = []
         missing = names - {row.selector for row in request.spec.rows}
-        for row in map(row_for_method, sorted(missing) if request.spec.show_unlisted == "stored" else ()):
+        for row in map(row_for_method, sorted(missing) if request.spec.unlisted_rows == "stored" else ()):
             with suppress(ConfigError):
                 keys = [key for seed in session.seeds for _, key in row_keys(session, row, seed)]
                 if row.selector in selected or any(key.hash in stored for key in keys):

@@ -83,7 +83,7 @@ def request_tables(specs: Sequence[TableSpec], methods: Sequence[str] = ()) -> t
     for spec in specs:
         selectors = frozenset(row.selector for row in spec.rows)
         requests.append(TableRequest(spec, len(spec.rows), selectors if whole else selectors & names))
-    target = next((i for i, spec in enumerate(specs) if spec.show_unlisted == "stored"), 0)
+    target = next((i for i, spec in enumerate(specs) if spec.unlisted_rows == "stored"), 0)
     unlisted = names - {ALL, LISTED, CLAIMS} - {row.selector for spec in specs for row in spec.rows}
     if ALL in names:
         unlisted |= set(requests[target].unlisted_methods)

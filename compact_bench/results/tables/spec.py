@@ -22,7 +22,7 @@ class RowSpec(Strict):
         kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
             the teacher that the table's `selection` chooses.
         variant: a registered variant of the method ("no-consensus"), whose values its runs have.
-        variant_suffix: end of the runs' variant, which tells several rows of one method apart.
+        variant_suffix: end of the runs' variant, which distinguishes several rows of one method.
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
         epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
         profiles: profiles that plan this row; empty for all. Elsewhere it shows only if run.
@@ -182,8 +182,8 @@ class TableSpec(Strict):
         reference: method that the other rows are compared with.
         selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
         selection_text: the same in words.
-        show_unlisted: which methods without a row here get one: all that the store has runs of
-            ("stored"), or only those that `--methods` names ("named").
+        unlisted_rows: which methods that the table does not list get rows: those with runs in the store
+            ("stored"), or only those requested by name ("requested").
     """
 
     number: str
@@ -192,7 +192,7 @@ class TableSpec(Strict):
     reference: str
     selection: tuple[str, ...] = ()
     selection_text: str = ""
-    show_unlisted: Literal["stored", "named"] = "stored"
+    unlisted_rows: Literal["stored", "requested"] = "stored"
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
     comparisons: tuple[ComparisonSpec, ...] = ()
