@@ -23,15 +23,23 @@ if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
 app = typer.Typer(
-    help="Measure the training step and evaluation: contenders on the same work, in turn.",
+    help="Measure the speed and memory of a training step and of evaluation.",
     no_args_is_help=True,
 )
 
 BENCH_SUITE = "svamp"
 
-Contenders = Annotated[str, o.option(o.RUN, "--contenders", help="What is measured, as a,b,c.")]
+Contenders = Annotated[
+    str,
+    o.option(
+        o.RUN,
+        "--contenders",
+        help="What is measured, of ours, uniform, sft, released, released_packed, ours_checkpointed, "
+        "released_checkpointed.",
+    ),
+]
 Repeats = Annotated[
-    int, o.option(o.PLACE, "--repeats", min=1, help="Rounds; every contender is timed once in each.")
+    int, o.option(o.PLACE, "--repeats", min=1, help="Rounds; each of what is compared is timed once a round.")
 ]
 
 
@@ -39,16 +47,11 @@ Repeats = Annotated[
 class BenchOptions:
     """Options that the commands of this module share."""
 
-    student: Annotated[
-        str,
-        o.option(
-            o.RUN,
-            help="Hub id, folder or packaged student. Default: the suite's; lab-student with --synthetic.",
-        ),
-    ] = ""
+    student: o.StudentName = ""
     suite: o.SuiteName = BENCH_SUITE
     synthetic: Annotated[
-        bool, o.option(o.RUN, "--synthetic", help="Random words; no suite is read or fetched.")
+        bool,
+        o.option(o.RUN, "--synthetic", help="Random words, no suite; the default student is lab-student."),
     ] = False
     teachers: Annotated[int, o.option(o.RUN, min=1, help="K, the rationales of a question.")] = 4
     questions_per_step: Annotated[int, o.option(o.RUN, min=1, help="Questions in one optimiser step.")] = 1
@@ -57,7 +60,7 @@ class BenchOptions:
     )
     dropout: Annotated[
         float | None,
-        o.option(o.DATA, min=0.0, max=0.99, help="Of the adapters. Default: the setting's, 0.1."),
+        o.option(o.DATA, min=0.0, max=0.99, help="Dropout of the adapters. Default: the setting's, 0.1."),
     ] = None
     dtype: Annotated[
         str, o.option(o.DATA, help="auto, float32 or bfloat16. Default: float32 on the CPU, auto elsewhere.")
@@ -79,7 +82,7 @@ class BenchOptions:
     )
     mirror: o.Mirror = None
     offline: o.Offline = False
-    threads: Annotated[int, o.option(o.PLACE, min=0, help="CPU threads; 0: torch's default.")] = 0
+    threads: o.TorchThreads = 0
     device: o.Device = "auto"
     quiet: o.Quiet = False
 
@@ -201,7 +204,7 @@ def scaling(
     contenders: Contenders = "ours,released",
     repeats: Repeats = 3,
 ) -> None:
-    """How time and memory of a step grow with K, the length of rationales and questions per step."""
+    """How time and memory of a step grow with the number of teachers, rationale length and questions."""
     o.prepare_libraries(options.offline, options.threads, options.mirror)
     from compact_bench.commands.bench.contenders.contenders import choose_contenders
     from compact_bench.commands.bench.contenders.stepping import open_student
@@ -254,7 +257,8 @@ def _give_scaling(result: ScalingResult, options: BenchOptions) -> None:
 def evaluation(
     options: BenchOptions,
     tasks: Annotated[
-        str, o.option(o.RUN, help="As a,b. Default: csqa and svamp, or the suite's first of each kind.")
+        str,
+        o.option(o.RUN, help="Tasks, as a,b. Default: csqa and svamp, or the suite's first of each kind."),
     ] = "",
     items: Annotated[int, o.option(o.RUN, min=1, help="Items of every task.")] = 32,
     max_new_tokens: Annotated[int, o.option(o.RUN, min=1, help="Tokens of the longest generation.")] = 160,
@@ -263,7 +267,7 @@ def evaluation(
     ] = "8,16,32",
     repeats: Repeats = 3,
 ) -> None:
-    """Evaluation by the plain harness and by the fast engine: items per second, and what differs."""
+    """Evaluation by the plain harness and by the fast engine: items per second, and where they differ."""
     o.prepare_libraries(options.offline, options.threads, options.mirror)
     from compact_bench.commands.bench.contenders.stepping import open_student
     from compact_bench.commands.bench.evaluation import bench_eval, choose_tasks

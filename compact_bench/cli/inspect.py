@@ -16,7 +16,7 @@ from rich.text import Text
 from compact_bench.cli import options as o
 from compact_bench.core.errors import UnknownNameError
 
-KINDS = ("methods", "suites", "students", "tables", "sweeps", "runs")
+KINDS = ("methods", "suites", "students", "tables", "sweeps", "extensions", "runs")
 STATE_STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 
@@ -40,7 +40,7 @@ def list_names(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all without it.")] = "",
     store: o.Store = None,
 ) -> None:
-    """List the known names: methods, suites, students, tables, sweeps, runs."""
+    """List the known names; extensions are probes, formats, figures and tasks, and where they come from."""
     if kind and kind not in KINDS:
         raise UnknownNameError("kind of name", kind, KINDS)
     o.prepare_libraries()

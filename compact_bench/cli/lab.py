@@ -53,9 +53,9 @@ def build(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a pretraining setting; may be repeated."),
     ] = [],  # noqa: B006
     scale: Annotated[
-        float, typer.Option("--scale", min=0.001, help="Times this many steps in every stage.")
+        float, typer.Option("--scale", min=0.001, help="Factor on the number of steps of every stage.")
     ] = 1.0,
-    threads: o.Threads = 0,
+    threads: o.TorchThreads = 0,
     quiet: o.Quiet = False,
 ) -> None:
     """Pretrain the lab's student from its seed; without --set and --scale, the one that this package ships.

@@ -75,7 +75,7 @@ def _next_steps(name: str, first_file: Path, single: bool, registered: bool) -> 
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Method, method[variant], or a Python file with a METHOD."),
+        typer.Argument(metavar="NAME", help="Method, method[variant], or a Python file with a METHOD."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every registered method.")] = False,
     quiet: o.Quiet = False,
@@ -137,7 +137,7 @@ def _state(passed: bool | None) -> Text:
 def _details(name: str, results: Sequence[CheckResult]) -> Table:
     from compact_bench.methods.checks import CHECKS
 
-    table = Table("check", "state", "what it asks, or what is wrong", title=name, title_justify="left")
+    table = Table("check", "state", "what it checks, or what is wrong", title=name, title_justify="left")
     for result in results:
         text = CHECKS[result.name] if result.passed else result.message
         table.add_row(result.name, _state(result.passed), Text(text))

@@ -54,7 +54,7 @@ MethodNames = Annotated[
         "--methods",
         help="Only these methods, as a,b[variant],c; a method without a row gets one. "
         "table: every method of the table; all: these and every other registered method; "
-        "claims: all methods that the claims are about.",
+        "claims: every method that a method's claims compare. Default: table.",
     ),
 ]
 Tables = Annotated[
@@ -110,7 +110,8 @@ Figures = Annotated[
     option(
         PLACE,
         "--figures",
-        help="Folder of pictures and detail pages, relative to --output. Default: beside, and results.",
+        help="Folder of pictures and detail pages, relative to --output. Default: pictures beside "
+        "RESULTS.md, pages in results.",
     ),
 ]
 Offline = Annotated[bool, option(PLACE, "--offline", help="Never use the network.")]
@@ -123,6 +124,7 @@ Threads = Annotated[
         help="CPU threads of a worker; 0: one for a small student, else all cores.",
     ),
 ]
+TorchThreads = Annotated[int, option(PLACE, "--threads", min=0, help="CPU threads; 0: torch's default.")]
 Workers = Annotated[
     int,
     option(

@@ -55,7 +55,7 @@ def sweep(
     weight on wrong rationales for uniform weights, COMPACT and its three scores alone.
 
     Writes SWEEP.md and sweep_NAME.png, .svg, .csv and .json. Runs that the store already has are not run
-    again; after an interruption the same command continues, and what is there is drawn either way.
+    again; after an interruption the same command continues. SWEEP.md names runs that are missing or failed.
     """
     request = options.request()
     from compact_bench.commands.sweep import run_sweep, sweep_request

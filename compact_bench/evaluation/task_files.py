@@ -24,15 +24,16 @@ _LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
 
 def task_names() -> tuple[str, ...]:
     """Names of all tasks: the packaged ones, and `task_NAME.yaml` of other packages' data files."""
-    return tuple(sorted(_sources()))
+    return tuple(sorted(task_sources()))
 
 
-def _sources() -> dict[str, Source]:
-    return file_sources("task", ".yaml", {path.stem: path for path in _TASKS.glob("[!_]*.yaml")})
+def task_sources() -> dict[str, Source]:
+    """Tasks by name, with where each comes from."""
+    return file_sources("task", ".yaml", {path.stem: path for path in sorted(_TASKS.glob("[!_]*.yaml"))})
 
 
 def _definition(task: str) -> str:
-    path: Path = load_named("evaluation task", task, _sources())
+    path: Path = load_named("evaluation task", task, task_sources())
     return path.read_text(encoding="utf-8")
 
 

@@ -192,9 +192,9 @@ pip install -e ".[test]"
 compact-bench check {name}
 pytest
 compact-bench run {name} --suite lab --profile smoke
-compact-bench reproduce --table 2 --methods {name},uniform,zero_shot
+compact-bench reproduce --table 2 --methods {name},compact,uniform
 ```
 
 The method is [src/{module}/method.py](src/{module}/method.py).
-Once installed, it is in `compact-bench list methods`, in every table and in the report.
+Once installed, it is in `compact-bench list methods` and a row of every `reproduce --methods all`.
 """

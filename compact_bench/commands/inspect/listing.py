@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +16,16 @@ from compact_bench.commands.inspect.methods import field_pairs, method_card, met
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import duration
 from compact_bench.core.records import RunRecord, number_at
-from compact_bench.core.registry import load_all
+from compact_bench.core.registry import Source, load_all
 from compact_bench.core.settings import SECTIONS
+from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, suite_names
 from compact_bench.data.suites.reading import suite_sources
-from compact_bench.evaluation.probes.registry import measure_columns
+from compact_bench.evaluation.answer_formats import ANSWERS
+from compact_bench.evaluation.probes.registry import PROBES, measure_columns
+from compact_bench.evaluation.task_files import answer_format, task_sources
 from compact_bench.methods.registry import get_method, method_names
+from compact_bench.results.report.sections.figures import FIGURES
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
 from compact_bench.results.tables.spec import TableSpec, definition_names, load_table_spec
@@ -38,6 +42,7 @@ def names_table(kind: str, store: Path) -> Table:
         "students": _students,
         "tables": _tables,
         "sweeps": _sweeps,
+        "extensions": _extensions,
         "runs": lambda: _runs(store),
     }
     return makers[kind]()
@@ -89,6 +94,18 @@ def _definitions(
         else (name, *row(got))
         for name, got in load_all(names, load).items()
     ]
+
+
+def _extensions() -> Table:
+    """Probes, formats, figures and tasks, with the package of each and why it cannot be used."""
+    tasks: tuple[str, Mapping[str, Source], Callable[[str], object]] = "task", task_sources(), answer_format
+    registries = [(one.kind, one.sources(), one.get) for one in (PROBES, FORMATS, ANSWERS, FIGURES)]
+    rows = []
+    for kind, sources, load in (*registries, tasks):
+        for name, loaded in load_all(sources, load).items():
+            problem = str(loaded) if isinstance(loaded, ConfigError) else ""
+            rows.append((kind, name, sources[name].origin, problem))
+    return _titled("extensions", ("kind", "name", "from", "problem"), rows)
 
 
 def _runs(store: Path) -> Table:

@@ -1,6 +1,6 @@
 """The public contract suite: what every method must pass, in plain words and without a GPU or a network.
 
-from compact_bench.methods.checks import check_method
+from compact_bench import check_method
 assert all(result.passed for result in check_method("my_method"))
 """
 

@@ -28,7 +28,7 @@ CHECKS: Mapping[str, str] = {
     "determinism": "the same seed gives the same bits, wherever the global generators stand",
     "global state": "the process and the student's flags are as before",
     "files": "nothing is written outside the run's folder",
-    "network": "nothing is asked of the network",
+    "network": "the network is not used",
     "inputs": "questions, settings and tokenizer are not changed",
     "fewest teachers": "it trains with as few teachers as the card says",
     "whole weights": "it trains a student without adapters, on rows of their own for every rationale",
@@ -40,7 +40,7 @@ CHECKS: Mapping[str, str] = {
     "feedback use": "the same of feedback and the mistakes it is about",
     "resume": "a run that is killed after any step ends like one that is not",
 }
-"""Check -> what it asks of a method."""
+"""Check -> what it requires of a method."""
 
 Ask = Callable[[], list[str]]
 

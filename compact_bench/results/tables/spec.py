@@ -56,7 +56,7 @@ class RowSpec(Strict):
 
     @property
     def selector(self) -> str:
-        """What the row's runs are asked for by on the command line ("compact[no-consensus]")."""
+        """What names the row's runs on the command line ("compact[no-consensus]")."""
         return f"{self.method}[{self.variant}]" if self.variant else self.method
 
     def planned_in(self, profile: str | None, has_truth: bool) -> bool:

@@ -23,6 +23,7 @@ from compact_bench.data.suites import load_spec, suite_names
 from compact_bench.methods.checks import check_method
 from compact_bench.methods.registry import method_sources
 from compact_bench.results.tables.spec import load_table_spec, table_names
+from compact_bench.students.student import LAB_STUDENT, PACKAGED_STUDENT
 from tests.unit.command import run_command
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -154,6 +155,8 @@ def test_the_examples_work_as_a_package(
     assert "Not drawn: figure 'truth_over_training@broken' (of broken) cannot be used: its name" in text
     assert "broken" not in table_names() and "svamp@broken" not in suite_names()
     assert load_spec("svamp").name == "svamp"
+    # The test passes a student of its own, so that it needs no download; the document's must exist too.
+    assert load_spec("riddles").student in (LAB_STUDENT, PACKAGED_STUDENT)
     for name, words in (("broken", "table_broken.toml: expected TOML"), ("ridles", "Did you mean 'riddles'")):
         with pytest.raises(ConfigError, match=words):
             load_table_spec(name)
@@ -166,6 +169,19 @@ def test_the_examples_work_as_a_package(
     assert "svamp@broken" in listed.out and "also that of a suite of" in listed.out
     shown = run_command(capsys, "show", "table_broken")
     assert shown.code == 2 and "expected TOML" in shown.err
+    listed = run_command(capsys, "list", "extensions")
+    assert listed.code == 0, listed.err
+    rows = [re.split(r"\s*[│|]\s*", line)[1:4] for line in listed.out.splitlines()]
+    for kind, name in (
+        ("probe", "entropy"),
+        ("benchmark format", "riddle"),
+        ("answer format", "letter"),
+        ("figure", "entropy_by_seed"),
+        ("task", "riddles"),
+    ):
+        assert [kind, name, "riddles-bench"] in rows, listed.out
+    assert ["task", "svamp", "compact_bench"] in rows
+    assert "benchmark format 'mangled' (of broken) cannot be imported" in " ".join(listed.out.split())
 
 
 def test_the_examples_method_keeps_the_contract_and_resumes(package: Path) -> None:
