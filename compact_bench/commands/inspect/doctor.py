@@ -120,7 +120,10 @@ def _python() -> Check:
 def _packages() -> Iterable[Check]:
     for name in (*NEEDED, *OPTIONAL):
         try:
-            yield Check(name, "ok", importlib.metadata.version(name))
+            # None where a package's metadata are broken.
+            yield Check(
+                name, "ok", importlib.metadata.version(name) or "of unknown version: install it again"
+            )
         except importlib.metadata.PackageNotFoundError:
             if name in NEEDED:
                 yield Check(name, "missing", "not installed", f"install it: pip install {name}")

@@ -101,6 +101,15 @@ def test_a_file_where_a_folder_is_needed_is_no_fault_of_the_package(
     assert f"Error: cannot use {file}" in done.err and "To mend:" in done.err and "fault" not in done.err
 
 
+def test_doctor_survives_a_package_with_broken_metadata(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorboard-9.9.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run_command(capsys, "doctor", "--offline")
+    assert done.code == 0 and "of unknown version" in done.out
+
+
 def test_version(capsys: Capture) -> None:
     assert run_command(capsys, "--version").out == f"compact-bench {__version__}\n"
 
