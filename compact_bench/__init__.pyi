@@ -59,6 +59,7 @@ from .results.figures import Line as Line
 from .results.figures import Panel as Panel
 from .results.figures import Point as Point
 from .results.figures import draw as draw
+from .results.report.sections.figures import Figure as Figure
 from .students.averaging import BranchMean as BranchMean
 from .students.averaging import adapted_layers as adapted_layers
 from .students.averaging import load_weights as load_weights

@@ -254,7 +254,7 @@ def definition_file(kind: str, name: str) -> Path:
     """The file of a definition.
 
     Args:
-        kind: "table", "sweep" or "figure".
+        kind: "table" or "sweep".
         name: a packaged one ("2", "table_2"), or the path of a TOML file.
 
     Raises:

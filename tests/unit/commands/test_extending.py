@@ -49,7 +49,7 @@ def examples() -> list[Example]:
         name, *rest = head.split("; ")
         places = dict(part.split(": ") for part in rest)
         listed.append(Example(name, places.get("checkout", ""), places.get("registry", ""), text))
-    assert len(listed) == document.count("<!-- file:") == 12
+    assert len(listed) == document.count("<!-- file:") == 11
     return listed
 
 
@@ -94,18 +94,17 @@ def write_broken_package(site: Path) -> None:
         "[compact_bench.formats]\nmangled = broken_bench.missing:x\n"
         "[compact_bench.probes]\nunlucky = broken_bench.missing:x\ndrift = broken_bench:FAILING\n"
         "failing = broken_bench:FAILING\nodd = broken_bench:fail\n"
-        "[compact_bench.figures]\nfailing = broken_bench:fail\n"
+        "[compact_bench.figures]\nfailing = broken_bench:LUCK\n"
+        "truth_over_training = broken_bench:LUCK\nmistaken = broken_bench:fail\n"
     )
     (site / "broken_bench").mkdir()
     (site / "broken_bench" / "__init__.py").write_text(
-        "from compact_bench import Probe\n\n\ndef fail(*given):\n    raise RuntimeError('no such luck')\n\n\n"
-        "FAILING = Probe(fail)\n"
+        "from compact_bench import Figure, Probe\n\n\n"
+        "def fail(*given):\n    raise RuntimeError('no such luck')\n\n\n"
+        "FAILING = Probe(fail)\nLUCK = Figure(fail, title='Luck', heading='Luck')\n"
     )
     (site / "broken_bench" / "table_broken.toml").write_text("number =")
     (site / "broken_bench" / "suite_svamp.toml").write_text("")
-    figure = 'draw = "failing"\ntitle = "Luck"\nheading = "Luck"\n'
-    (site / "broken_bench" / "figure_luck.toml").write_text(figure)
-    (site / "broken_bench" / "figure_truth_over_training.toml").write_text(figure)
 
 
 def forget() -> None:
@@ -126,7 +125,7 @@ def check_results(folder: Path) -> None:
     page = (folder / "results" / "table_riddles.md").read_text(encoding="utf-8")
     assert "Uniform weights, SGD | 1" in page and "Entropy, nats" in page
     assert "### Entropy of the first token" in text
-    assert (folder / "entropy.png").stat().st_size > 1000
+    assert (folder / "entropy_by_seed.png").stat().st_size > 1000
     records = [json.loads(p.read_text()) for p in (folder / "store").rglob("record.json")]
     assert {record["probes"]["entropy"]["value"] > 0.0 for record in records} == {True}
     for record in records:
@@ -152,6 +151,7 @@ def test_the_examples_work_as_a_package(
         assert found["drift_nats_per_token"] >= 0.0 and found["weight_change"] >= 0.0
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "Not drawn: figure 'failing' (of broken) failed: RuntimeError: no such luck" in text
+    assert "Not drawn: figure 'mistaken' (of broken): expected a Figure, got" in text
     assert "Not drawn: figure 'truth_over_training@broken' (of broken) cannot be used: its name" in text
     assert "broken" not in table_names() and "svamp@broken" not in suite_names()
     assert load_spec("svamp").name == "svamp"

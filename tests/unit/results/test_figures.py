@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from compact_bench.core.records import RunRecord
-from compact_bench.core.settings import read_toml
 from compact_bench.results.figures import (
     COLOURS,
     DASHES,
@@ -27,9 +26,8 @@ from compact_bench.results.figures import (
     draw,
     spread,
 )
-from compact_bench.results.report.sections.figures import FigureSpec, draw_figures, figures_markdown
-from compact_bench.results.report.sections.truth_figure import truth_over_training
-from compact_bench.results.tables.spec import definition_file
+from compact_bench.results.report.sections.figures import draw_figures, figures_markdown
+from compact_bench.results.report.sections.truth_figure import TRUTH_OVER_TRAINING, truth_over_training
 from tests.unit.synthetic import key
 
 
@@ -109,15 +107,12 @@ def truth_record(method: str, seed: int, shift: float = 0.0) -> RunRecord:
     return RunRecord(key=key(method, "", seed), status="done", probes={"truth": {"over_training": windows}})
 
 
-SPEC = read_toml(definition_file("figure", "truth_over_training"), FigureSpec)
-
-
 def drawn(records: list[RunRecord], titles: dict[str, str]) -> Drawing | None:
-    return truth_over_training(SPEC, records, titles)
+    return truth_over_training(TRUTH_OVER_TRAINING, records, titles)
 
 
 def markdown(records: list[RunRecord], folder: str = "") -> list[str]:
-    return figures_markdown(draw_figures(records, {}), "truth", folder)
+    return figures_markdown(draw_figures(records, {}), folder)
 
 
 def test_truth_over_training_is_drawn_from_the_records_that_have_it() -> None:

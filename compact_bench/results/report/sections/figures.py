@@ -1,51 +1,46 @@
-"""Figures beside RESULTS.md: each a file `figure_NAME.toml`, and a function that draws it."""
+"""Figures beside RESULTS.md: each one file with one `Figure`, and one line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-
-from pydantic import Field
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
 from compact_bench.core.records import RunRecord
 from compact_bench.core.registry import Registry
-from compact_bench.core.settings import Strict, read_toml
 from compact_bench.results.figures import Drawing
-from compact_bench.results.tables.spec import definition_file, definition_names
 
 
-class FigureSpec(Strict):
-    """What a figure shows, as data.
+@dataclass(frozen=True)
+class Figure:
+    """What a figure of RESULTS.md shows, and how it is drawn from run records.
 
     Attributes:
-        draw: name of the function that draws it.
+        draw: (the figure, records behind the tables, label of a row -> its title) -> the files; None where
+            the records have nothing to show.
         title, heading, text: in the picture; above it and around it in RESULTS.md.
-        section: of RESULTS.md: "truth", or "" for the one of figures.
+        section: of RESULTS.md: that of a `ReportSection`, or "" for the one of figures.
         rows: labels of the rows that are drawn.
         series: lines of a panel: name of a value -> as shown.
     """
 
-    draw: str
+    draw: Callable[[Figure, Sequence[RunRecord], Mapping[str, str]], Drawing | None]
     title: str
     heading: str
     text: str = ""
     section: str = ""
     rows: tuple[str, ...] = ()
-    series: dict[str, str] = Field(default_factory=dict)
+    series: Mapping[str, str] = field(default_factory=dict)
 
 
-Draw = Callable[[FigureSpec, Sequence[RunRecord], Mapping[str, str]], Drawing | None]
-"""(figure, records behind the tables, label of a row -> its title) -> the files; None if nothing to show."""
-FIGURES: Registry[Draw] = Registry(
+FIGURES: Registry[Figure] = Registry(
     "figure",
     "compact_bench.figures",
-    {"truth_over_training": "compact_bench.results.report.sections.truth_figure:truth_over_training"},
-    "a function",
-    callable,
+    {"truth_over_training": "compact_bench.results.report.sections.truth_figure:TRUTH_OVER_TRAINING"},
+    "a Figure",
+    lambda entry: isinstance(entry, Figure),
 )
 
 
@@ -69,28 +64,21 @@ def draw_figures(records: Sequence[RunRecord], titles: Mapping[str, str]) -> lis
         titles: label of a row -> as shown.
     """
     drawn = []
-    for name in sorted(definition_names("figure")):
+    for name in sorted(FIGURES.sources()):
         try:
-            spec = read_toml(definition_file("figure", name), FigureSpec)
-            drawing = FIGURES.call(spec.draw, partial(_drawn, spec, records, titles))
+            figure, drawing = FIGURES.call(name, lambda one: (one, one.draw(one, records, titles)))
         except ConfigError as error:
             drawn.append(DrawnFigure(name, heading=name, problem=" ".join(str(error).split())))
             continue
         if drawing is not None:
-            drawn.append(DrawnFigure(name, spec.section, spec.heading, spec.text, drawing))
+            drawn.append(DrawnFigure(name, figure.section, figure.heading, figure.text, drawing))
     return drawn
 
 
-def _drawn(
-    spec: FigureSpec, records: Sequence[RunRecord], titles: Mapping[str, str], draw: Draw
-) -> Drawing | None:
-    return draw(spec, records, titles)
-
-
-def figures_markdown(figures: Sequence[DrawnFigure], section: str, folder: str) -> list[str]:
-    """Lines that show the figures of one section; `folder` is theirs, seen from the text ("": beside it)."""
+def figures_markdown(figures: Iterable[DrawnFigure], folder: str) -> list[str]:
+    """Lines that show figures; `folder` is theirs, seen from the text ("": beside it)."""
     lines: list[str] = []
-    for figure in (figure for figure in figures if figure.section == section):
+    for figure in figures:
         place = (PurePosixPath(folder) / figure.name).as_posix()
         shown = [figure.text, "", f"![{figure.heading}]({place}.png)"]
         lines += ["", f"### {figure.heading}", ""]

@@ -9,6 +9,7 @@ from typing import Any
 from compact_bench.core.records import Cell, RunRecord, value_at
 from compact_bench.results.report.formatting import Reasons
 from compact_bench.results.report.markdown import LONG_ROWS, escaped, folded, grid
+from compact_bench.results.report.sections import ReportSection
 from compact_bench.results.report.sections.truth_figure import common_windows, seed_mean, training_windows
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.cells import empty_cell
@@ -19,8 +20,6 @@ SCORES = {
     "difficulty": "difficulty (sign turned)",
     "fused": "the weight made of all three",
 }
-LABELS = ("compact", "compact_released")
-"""Rows that weight teachers by scores."""
 CHANCE = 0.5
 EQUAL = 1.0
 """Relative regret of equal weights."""
@@ -42,12 +41,14 @@ class _Row:
         label, title: of its runs, and as shown.
         runs: truth scores of its finished runs, in the order of seeds.
         cells: name of a score ("auc.fused") -> its cell, as a table has it.
+        constant: whether all weight is on one teacher, whatever the question.
     """
 
     label: str
     title: str
     runs: tuple[Scores, ...]
     cells: Mapping[str, Cell]
+    constant: bool
 
     def cell(self, name: str) -> Cell:
         """The cell of one score; an empty one where the table does not show it."""
@@ -85,8 +86,8 @@ def truth_sections(
         "a wrong one; 0.5 is chance.",
         "",
     ]
-    by_label = {row.label: row for row in rows}
-    weighting = [by_label[label] for label in LABELS if label in by_label]
+    planned = {c.row for table in tables for c in table.comparisons if c.in_words}
+    weighting = [row for row in rows if row.label in planned]
     for row in weighting:
         sentences += [f"- {escaped(text)}" for text in _sentences(row)]
     sentences += [f"- {escaped(text)}" for text in _best_constant(rows, weighting)]
@@ -97,7 +98,7 @@ def truth_sections(
         shares = folded("Weight on each teacher", shares)
     shown = [*ranked, "", *shares]
     if weighting:
-        shown += ["", *_families(weighting, reasons), "", *_windows(records, titles, reasons)]
+        shown += ["", *_families(weighting, reasons), "", *_windows(records, weighting, reasons)]
     for text in reasons.listing:
         shown += ["", escaped(text)]
     return sentences, shown
@@ -106,6 +107,7 @@ def truth_sections(
 def _rows(tables: Sequence[Table], records: Sequence[RunRecord], titles: Mapping[str, str]) -> list[_Row]:
     """Rows that have truth scores, by label; a row of several tables has the cells of the first of them."""
     cells: dict[str, dict[str, Cell]] = {}
+    constant = {row.row.name for table in tables for row in table.filled if row.row.kind == "each_teacher"}
     for table in reversed(tables):
         measures = [m for group in table.groups for m in group.columns if m.source.startswith(PROBE)]
         for row in (row.row.name for row in table.filled if row.runs and measures):
@@ -116,7 +118,8 @@ def _rows(tables: Sequence[Table], records: Sequence[RunRecord], titles: Mapping
         if record.status == "done" and isinstance(scores, Mapping) and record.key.label in cells:
             runs.setdefault(record.key.label, []).append(scores)
     return [
-        _Row(label, titles.get(label, label), tuple(of_row), cells[label]) for label, of_row in runs.items()
+        _Row(label, titles.get(label, label), tuple(of_row), cells[label], label in constant)
+        for label, of_row in runs.items()
     ]
 
 
@@ -126,7 +129,7 @@ def _best_constant(rows: Sequence[_Row], weighting: Sequence[_Row]) -> list[str]
     shares = [
         (mean, ":" not in row.label, row.title)
         for row in rows
-        if row.label.startswith("single_teacher[") and (mean := row.cell("weight_on_right").mean) is not None
+        if row.constant and (mean := row.cell("weight_on_right").mean) is not None
     ]
     if not shares or not weighting:
         return []
@@ -215,7 +218,7 @@ def _methods(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
 
 def _teachers(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
     # A single teacher's weights say nothing: its own is 1.
-    shown = [row for row in rows if not row.label.startswith("single_teacher")]
+    shown = [row for row in rows if not row.constant]
     every = {name: facts for row in rows for name, facts in row.runs[0]["by_teacher"].items()}
     head = ["Teacher", "Right", *(f"Weight, {row.title}" for row in shown)]
     lines = []
@@ -251,15 +254,16 @@ def _families(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
     return ["By family of questions, mean over seeds.", "", *grid(head, lines)] if lines else []
 
 
-def _windows(records: Sequence[RunRecord], titles: Mapping[str, str], reasons: Reasons) -> list[str]:
+def _windows(records: Sequence[RunRecord], rows: Sequence[_Row], reasons: Reasons) -> list[str]:
     names = ("weight_on_right", *(f"auc.{score}" for score in SCORES))
     lines = []
-    for label, runs in training_windows(records, LABELS).items():
+    titles = {row.label: row.title for row in rows}
+    for label, runs in training_windows(records, list(titles)).items():
         common = common_windows(runs)
         for window in dict.fromkeys([*common[:1], *common[-1:]]):
             entries = [windows[window] for windows in runs]
             texts = [_mean_text(entries, name, reasons) for name in names]
-            lines.append([titles.get(label, label), "{} to {}".format(*window), *texts])
+            lines.append([titles[label], "{} to {}".format(*window), *texts])
     head = ["Row", "Steps", "Weight on right", *(f"AUC, {score}" for score in SCORES)]
     return ["At the start and at the end of training, mean over seeds.", "", *grid(head, lines)]
 
@@ -280,3 +284,11 @@ def _mean_text(entries: Sequence[Scores], name: str, reasons: Reasons, reason: s
         return reasons.short(reason or next(iter(recorded), NO_REASON))
     text = _number(cell.mean)
     return text if cell.seeds == len(entries) else f"{text} ({cell.seeds} of {len(entries)} seeds)"
+
+
+TRUTH = ReportSection(
+    "truth",
+    "Do the weights go to the rationales that are right?",
+    "Every row, teacher and family",
+    truth_sections,
+)

@@ -9,7 +9,7 @@ import numpy as np
 
 from compact_bench.core.records import Cell, RunRecord, value_at
 from compact_bench.results.figures import Drawing, Level, Line, Panel, Point, draw
-from compact_bench.results.report.sections.figures import FigureSpec
+from compact_bench.results.report.sections.figures import Figure
 from compact_bench.results.tables.cells import seed_cell
 
 X_TITLE = "Optimiser step"
@@ -17,23 +17,23 @@ Windows = Mapping[tuple[int, int], Mapping[str, Any]]
 
 
 def truth_over_training(
-    spec: FigureSpec, records: Sequence[RunRecord], titles: Mapping[str, str]
+    figure: Figure, records: Sequence[RunRecord], titles: Mapping[str, str]
 ) -> Drawing | None:
     """Draw weight on right rationales and each score's ranking over the steps of training.
 
     Args:
-        spec: its rows are those that weight teachers by scores, its series the scores.
+        figure: its rows are those that weight teachers by scores, its series the scores.
         records: the runs behind a table, under one set of settings.
         titles: label of a row -> as shown.
 
     Returns:
         None where no record has truth scores over training.
     """
-    runs = training_windows(records, spec.rows)
+    runs = training_windows(records, figure.rows)
     if not runs:
         return None
     lines = [
-        Line(titles.get(label, label), _points(row_runs, "weight_on_right"), spec.rows.index(label) + 1)
+        Line(titles.get(label, label), _points(row_runs, "weight_on_right"), figure.rows.index(label) + 1)
         for label, row_runs in runs.items()
     ]
     equal = [point.mean for row_runs in runs.values() for point in _points(row_runs, "uniform_share")]
@@ -44,7 +44,7 @@ def truth_over_training(
     for label, row_runs in runs.items():
         scored = [
             Line(title, _points(row_runs, f"auc.{score}"), style)
-            for style, (score, title) in enumerate(spec.series.items())
+            for style, (score, title) in enumerate(figure.series.items())
             if _points(row_runs, f"auc.{score}")
         ]
         if scored:
@@ -52,7 +52,7 @@ def truth_over_training(
             panels.append(
                 Panel(title, X_TITLE, "Area under the ROC curve", tuple(scored), level=Level(0.5, "chance"))
             )
-    return draw(spec.title, panels)
+    return draw(figure.title, panels)
 
 
 def training_windows(records: Sequence[RunRecord], labels: Sequence[str]) -> dict[str, list[Windows]]:
@@ -95,3 +95,22 @@ def _points(runs: Sequence[Windows], name: str) -> tuple[Point, ...]:
         for window, cell in zip(common, cells, strict=True)
         if cell.mean is not None
     )
+
+
+TRUTH_OVER_TRAINING = Figure(
+    truth_over_training,
+    title="Do the weights go to the rationales that are right?",
+    heading="Truth scores over training",
+    section="truth",
+    text="Left: share of the teacher weight on right rationales, of questions that have right and wrong "
+    "ones. Right: how well each score, and the weight made of them, ranks right over wrong rationales of a "
+    "question (area under the ROC curve; 0.5 is chance). Each point is a stretch of training; bands are 95 % "
+    "intervals over seeds.",
+    rows=("compact", "compact_released"),
+    series={
+        "fused": "Fused",
+        "consensus": "Consensus",
+        "adaptability": "Adaptability",
+        "difficulty": "Difficulty",
+    },
+)
