@@ -224,16 +224,17 @@ def _label_lines(axes: Axes, panel: Panel) -> None:
     lines = [line for line in panel.lines if line.points]
     scale = 100.0 if panel.percent else 1.0
     bottom, top = axes.get_ylim()
-    heights = [(line.points[-1].mean * scale - bottom) / (top - bottom) for line in lines]
+    ends = [line.points[-1].mean for line in lines] + ([panel.level.y] if panel.level else [])
+    heights = [(mean * scale - bottom) / (top - bottom) for mean in ends]
+    places = spread(heights, LABEL_GAP)
     low, high = axes.get_xlim()
     end = max((line.points[-1].x for line in lines), default=low)
-    for line, height, place in zip(lines, heights, spread(heights, LABEL_GAP), strict=True):
+    text_x = (end - low) / (high - low) + 0.035
+    for line, height, place in zip(lines, heights, places, strict=False):
         colour = COLOURS[line.style % len(COLOURS)]
-        x = (line.points[-1].x - low) / (high - low)
-        text_x = (end - low) / (high - low) + 0.035
         axes.annotate(
             line.label,
-            xy=(x + 0.008, height),
+            xy=((line.points[-1].x - low) / (high - low) + 0.008, height),
             xytext=(text_x, place),
             xycoords="axes fraction",
             textcoords="axes fraction",
@@ -245,17 +246,15 @@ def _label_lines(axes: Axes, panel: Panel) -> None:
             arrowprops=LABEL_LINE | {"color": colour},
         )
     if panel.level is not None:
-        axes.annotate(
-            panel.level.label,
-            # Over the right edge, where no line is drawn.
-            xy=(1.0, panel.level.y * scale),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, -3),
-            textcoords="offset points",
-            ha="right",
-            va="top",
+        # The level's line goes on to the edge: white behind the text keeps it readable.
+        axes.text(
+            *(text_x, places[-1], panel.level.label),
+            transform=axes.transAxes,
+            va="center",
+            ha="left",
             color="#555555",
             fontsize=9.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from itertools import pairwise
@@ -58,6 +59,15 @@ def test_files_carry_no_date_and_no_version_and_text_needs_no_font() -> None:
     ElementTree.fromstring(text)
     assert "<dc:date>" not in text and "Matplotlib" not in text and "font-family" not in text
     assert b"Software" not in drawing.png and b"matplotlib" not in drawing.png.lower()
+
+
+def test_a_level_and_a_line_that_ends_on_it_have_labels_apart() -> None:
+    text = draw("Title", [panel(line("ends there", 0, 0.1, 0.5), line("above", 1, 0.5, 0.9))]).svg.decode()
+    heights = [
+        float(re.search(rf"<!-- {label} -->.*?translate\(\S+ (\S+)\)", text, re.DOTALL)[1])  # type: ignore[index]
+        for label in ("above", "half", "ends there")
+    ]
+    assert all(abs(b - a) > 10.0 for a, b in pairwise(sorted(heights)))
 
 
 def test_every_panel_widens_the_figure_and_every_line_changes_it() -> None:
