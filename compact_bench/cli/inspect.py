@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -60,9 +60,11 @@ def show(
     o.prepare_libraries()
     from compact_bench.commands.inspect import listing
     from compact_bench.core import paths
+    from compact_bench.runs.store.store import Store
 
     if as_json:
-        typer.echo(listing.record_json(name, store or paths.store_dir()))
+        record = Store(store or paths.store_dir()).find_one(name)
+        typer.echo(json.dumps(asdict(record), indent=1, ensure_ascii=False))
         return
     o.out().print(listing.show_name(name, store or paths.store_dir()))
 

@@ -22,13 +22,8 @@ _INCLUDE = re.compile(r"^include:\s*_(\w+)\.yaml\s*$", re.MULTILINE)
 _LONGEST = re.compile(r"^(\s*max_gen_toks:\s*)\d+", re.MULTILINE)
 
 
-def task_names() -> tuple[str, ...]:
-    """Names of all tasks: the packaged ones, and `task_NAME.yaml` of other packages' data files."""
-    return tuple(sorted(task_sources()))
-
-
 def task_sources() -> dict[str, Source]:
-    """Tasks by name, with where each comes from."""
+    """Sources of tasks by name: the packaged ones, and `task_NAME.yaml` of other packages' data files."""
     return file_sources("task", ".yaml", {path.stem: path for path in sorted(_TASKS.glob("[!_]*.yaml"))})
 
 

@@ -142,7 +142,10 @@ def _import(source: MethodSource) -> Any:
     if module_name in sys.modules:
         return sys.modules[module_name].METHOD
     assert source.path is not None
-    _package().__path__ = [str(source.path.parent)]
+    # The package that method files are modules of, so that `from ._helpers import ...` finds theirs: the
+    # folder has another name in a wheel than in a checkout, so that they cannot say an absolute one.
+    package = sys.modules.setdefault(_PREFIX[:-1], ModuleType(_PREFIX[:-1]))
+    package.__path__ = [str(source.path.parent)]
     spec = importlib.util.spec_from_file_location(module_name, source.path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{source.path} is no Python module")
@@ -158,14 +161,6 @@ def _import(source: MethodSource) -> Any:
 
 def _unregistered(source: MethodSource) -> str:
     return f"{_PREFIX}file_{fingerprint(str(source.path), 8)}_{source.name}"
-
-
-def _package() -> ModuleType:
-    """The package that method files are modules of, so that `from ._helpers import ...` finds theirs.
-
-    The folder has another name in a wheel than in a checkout, so that they cannot say an absolute one.
-    """
-    return sys.modules.setdefault(_PREFIX[:-1], ModuleType(_PREFIX[:-1]))
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from compact_bench.core.records import RunKey, RunRecord
+from compact_bench.results.report import ReportFacts
+from compact_bench.results.report.sections.figures import draw_figures
+from compact_bench.results.report.writer import render_report, row_titles
+from compact_bench.results.tables.build import Table
 
 TEACHERS = ("alpha", "beta")
 REVISION = "rev"
@@ -125,3 +129,15 @@ def all_records(
             found.append(record(method, seed=seed, rate=rates.get(method, 0.5)))
         found += [record("single_teacher", teacher, seed) for teacher in TEACHERS]
     return found
+
+
+def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts) -> str:
+    """The text of RESULTS.md."""
+    return render_report(tables, records, facts, draw_figures(records, row_titles(tables)))[0]
+
+
+def render_details(
+    tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts
+) -> dict[str, str]:
+    """File name -> text of the pages beside RESULTS.md."""
+    return render_report(tables, records, facts, draw_figures(records, row_titles(tables)))[1]

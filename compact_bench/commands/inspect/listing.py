@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -154,15 +152,6 @@ def show_name(name: str, store: Path) -> RenderableType:
         named = [f"table_{table}" for table in tables]
         known = ["settings", *method_names(), *suite_names(), *named, *runs]
         raise UnknownNameError("name", name, known) from None
-
-
-def record_json(name: str, store: Path) -> str:
-    """The record as JSON text of the run with this hash or name.
-
-    Raises:
-        UnknownNameError, StoreError: no run, or several, have this name.
-    """
-    return json.dumps(asdict(Store(store).find_one(name)), indent=1, ensure_ascii=False)
 
 
 def _settings_table() -> RenderableType:

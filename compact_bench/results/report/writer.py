@@ -119,8 +119,8 @@ def write_results(
     Raises:
         StoreError: a file cannot be written.
     """
-    figures = draw_figures(records, _titles(tables))
-    text, pages = _rendered(tables, records, facts, figures)
+    figures = draw_figures(records, row_titles(tables))
+    text, pages = render_report(tables, records, facts, figures)
     places = {name: folder / facts.details_folder / name for name in pages}
     written = WrittenResults(
         folder / "RESULTS.md", folder / "RESULTS.csv", folder / "RESULTS.tex", tuple(places.values())
@@ -134,28 +134,12 @@ def write_results(
     return written
 
 
-def render_results(tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts) -> str:
-    """The text of RESULTS.md: verdict, summaries, grids of comparisons, truth, caveats, links to details.
-
-    Args:
-        tables, records, facts: as in `write_results`.
-    """
-    return _rendered(tables, records, facts, draw_figures(records, _titles(tables)))[0]
-
-
-def render_details(
-    tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts
-) -> dict[str, str]:
-    """File name -> text of the pages beside RESULTS.md; arguments as in `write_results`."""
-    return _rendered(tables, records, facts, draw_figures(records, _titles(tables)))[1]
-
-
-def _rendered(
+def render_report(
     tables: Sequence[Table], records: Sequence[RunRecord], facts: ReportFacts, figures: Sequence[DrawnFigure]
 ) -> tuple[str, dict[str, str]]:
-    """RESULTS.md and its pages by file name, which show the same sections."""
+    """The text of RESULTS.md, and of the pages beside it by file name; arguments as in `write_results`."""
     runs = sorted(records, key=lambda r: (r.key.name, r.key.hash))
-    sections = {section: section.render(tables, runs, _titles(tables)) for section in SECTIONS}
+    sections = {section: section.render(tables, runs, row_titles(tables)) for section in SECTIONS}
     pages = _pages(tables, runs, facts, figures, sections)
     links = {name: title for name, (title, _) in pages.items()}
     return _main_page(tables, runs, facts, figures, sections, links), _page_texts(pages, facts)
@@ -253,7 +237,7 @@ def _seen_from_details(place: str, facts: ReportFacts) -> str:
     return PurePosixPath(os.path.relpath(place or ".", facts.details_folder)).as_posix()
 
 
-def _titles(tables: Sequence[Table]) -> dict[str, str]:
+def row_titles(tables: Sequence[Table]) -> dict[str, str]:
     """Row name -> title; a row of several tables has its title in the first."""
     return {row.name: row.title for table in reversed(tables) for row in table.rows}
 

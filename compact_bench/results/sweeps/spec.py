@@ -8,7 +8,6 @@ from pydantic import Field, StringConstraints, model_validator
 
 from compact_bench.core.errors import UnknownNameError
 from compact_bench.core.records import row_label
-from compact_bench.core.registry import usable
 from compact_bench.core.settings import Group, Strict, read_toml
 from compact_bench.results.tables.spec import (
     GroupSpec,
@@ -16,7 +15,6 @@ from compact_bench.results.tables.spec import (
     RowSpec,
     TableSpec,
     definition_file,
-    definition_names,
     load_table_spec,
 )
 
@@ -181,11 +179,6 @@ class SweepSpec(Strict):
             rows=tuple(row.as_table_row for row in self.rows),
             groups=tuple(groups),
         )
-
-
-def sweep_names() -> tuple[str, ...]:
-    """Names of the sweeps of this package and of others."""
-    return usable(definition_names("sweep"), load_sweep_spec)
 
 
 def load_sweep_spec(name: str) -> SweepSpec:

@@ -12,7 +12,8 @@ import pytest
 from compact_bench.commands.sweep import sweep_request
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.methods.registry import get_method
-from compact_bench.results.sweeps.spec import load_sweep_spec, sweep_names
+from compact_bench.results.sweeps.spec import load_sweep_spec
+from compact_bench.results.tables.spec import definition_names
 from compact_bench.runs.session import Request, Session
 from compact_bench.runs.store.store import Store
 from tests.tiny_suite import make_tiny_lab_student, write_tiny_lab, write_tiny_suite
@@ -45,7 +46,7 @@ def sweep(capsys: Capture, suite: Path, *more: str) -> Done:
 
 
 def test_the_packaged_sweep_varies_the_slipping_teacher() -> None:
-    assert "error_rate" in sweep_names()
+    assert "error_rate" in definition_names("sweep")
     spec = load_sweep_spec("error_rate")
     assert spec == load_sweep_spec("sweep_error_rate")
     assert spec.axis.setting == "slip_rate" and spec.axis.values == (0.0, 0.2, 0.4, 0.6, 0.8)

@@ -11,7 +11,7 @@ from compact_bench.core.settings import RunSettings, merged
 from compact_bench.data.lab import LAB_TASKS, TEACHERS
 from compact_bench.data.suites import SuiteSpec, load_spec, suite_names, with_world
 from compact_bench.data.suites.loading import suite_files
-from compact_bench.evaluation.task_files import is_generation, task_names
+from compact_bench.evaluation.task_files import is_generation, task_sources
 from compact_bench.students.student import LAB_STUDENT
 
 BENCHMARK = """
@@ -59,7 +59,7 @@ def test_a_packaged_suite_names_tasks_metrics_and_groups_that_exist(name: str) -
     spec = load_spec(name)
     assert spec.name == name
     for benchmark in spec.benchmarks:
-        assert benchmark.task in task_names()
+        assert benchmark.task in task_sources()
         generated = is_generation(benchmark.task)
         assert (benchmark.metric == "exact_match") == generated == (benchmark.chance is None)
     groups = [b.group for b in spec.benchmarks]

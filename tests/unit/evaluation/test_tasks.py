@@ -18,7 +18,7 @@ from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.task_files import (
     is_generation,
     lm_eval_command,
-    task_names,
+    task_sources,
     task_texts,
     write_task_folder,
 )
@@ -82,12 +82,12 @@ def test_words_as_answers_change_no_score_of_a_number(parts: list[str], gold: st
 
 
 def test_the_packaged_tasks_are_the_suites_and_each_has_its_kind() -> None:
-    assert set(task_names()) == GENERATION | CHOICE
-    assert {name for name in task_names() if is_generation(name)} == GENERATION
+    assert set(task_sources()) == GENERATION | CHOICE
+    assert {name for name in task_sources() if is_generation(name)} == GENERATION
 
 
 @pytest.mark.parametrize("task", sorted(GENERATION | CHOICE))
-def test_a_task_names_itself_and_its_own_rows(task: str) -> None:
+def test_a_task_sources_itself_and_its_own_rows(task: str) -> None:
     data = yaml.safe_load(task_texts(task, EvalSettings())[f"{task}.yaml"])
     assert data["task"] == task
     assert data["dataset_kwargs"] == {"rows_file": f"{task}.jsonl"}

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from compact_bench.core.records import RunRecord
-from compact_bench.results.report import ReportFacts, render_details, render_results
+from compact_bench.results.report import ReportFacts
 from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.markdown import table_markdown
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.comparisons import compare_measure
 from compact_bench.results.tables.spec import MeasureSpec, load_table_spec
-from tests.unit.synthetic import SUITE, TEACHERS, record
+from tests.unit.synthetic import SUITE, TEACHERS, record, render_details, render_results
 
 IDS = [f"q{n}" for n in range(37)]
 SCORES = ("consensus", "adaptability", "difficulty", "fused")

@@ -12,11 +12,11 @@ import pytest
 from compact_bench.core.records import RunRecord
 from compact_bench.methods.compact.objective import WeightingConfig
 from compact_bench.methods.registry import method_variants, variant_config
-from compact_bench.results.report import ReportFacts, render_details, render_results
+from compact_bench.results.report import ReportFacts
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import TableSpec, load_table_spec
-from tests.unit.synthetic import SUITE, all_records, evaluation, record
+from tests.unit.synthetic import SUITE, all_records, evaluation, record, render_details, render_results
 
 SPEC = load_table_spec(5)
 FACTS = ReportFacts(command="compact-bench reproduce --table 5")

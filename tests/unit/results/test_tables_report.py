@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from compact_bench.core.records import RunRecord
-from compact_bench.results.report import ReportFacts, render_details, render_results, write_results
+from compact_bench.results.report import ReportFacts, write_results
 from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.store.store import Store
-from tests.unit.synthetic import SUITE, TEACHERS, all_records, key, record
+from tests.unit.synthetic import SUITE, TEACHERS, all_records, key, record, render_details, render_results
 
 SPEC = load_table_spec(2)
 FACTS = ReportFacts(

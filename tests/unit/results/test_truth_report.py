@@ -10,11 +10,11 @@ import pytest
 
 from compact_bench.core.records import Question, Rationale, RationaleTruth, RunKey, RunRecord
 from compact_bench.evaluation.probes.truth import truth_scores
-from compact_bench.results.report import ReportFacts, render_details, render_results
+from compact_bench.results.report import ReportFacts
 from compact_bench.results.report.sections.truth import truth_sections
 from compact_bench.results.tables.build import build_table
 from compact_bench.results.tables.spec import load_table_spec
-from tests.unit.synthetic import SUITE, key
+from tests.unit.synthetic import SUITE, key, render_details, render_results
 
 QUESTIONS = 40
 SCORES = ("consensus", "adaptability", "difficulty", "fused")
