@@ -248,7 +248,9 @@ def _label_lines(axes: Axes, panel: Panel) -> None:
     if panel.level is not None:
         # The level's line goes on to the edge: white behind the text keeps it readable.
         axes.text(
-            *(text_x, places[-1], panel.level.label),
+            text_x,
+            places[-1],
+            panel.level.label,
             transform=axes.transAxes,
             va="center",
             ha="left",

@@ -70,7 +70,8 @@ def detectable_sentence(table: Table) -> str:
     if not (planned := _with_power(table)):
         return ""
     level = f"{ALPHA * 100:.0f} %"
-    groups = [f"{cells[2]} pp on {group} ({cells[3]})" for group, *cells in _detectable_ranges(planned)]
+    ranges = _detectable_ranges(planned)
+    groups = [f"{plain} pp on {group} ({at_holm})" for group, _, _, plain, at_holm, _ in ranges]
     return (
         f"With {POWER * 100:.0f} % power at a two-sided {level} the planned comparisons detect differences "
         f"of {_listed(groups)}; in brackets at {level} / {planned[0].family}, the strictest step of Holm's "
@@ -91,7 +92,7 @@ def _with_power(table: Table) -> list[Comparison]:
 
 
 def _detectable_ranges(planned: Sequence[Comparison]) -> list[list[str]]:
-    """Cells per group: its name, pairs, counts, and the ranges over the pairs."""
+    """Cells per group: name, pairs, counts; ranges of the detectable, also at Holm, and of the seed SD."""
     rows = []
     for group in dict.fromkeys(c.group for c in planned):
         pairs = [c for c in planned if c.group == group]
