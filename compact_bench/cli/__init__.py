@@ -1,4 +1,7 @@
-"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+"""The command line: options, help texts and exit codes; what a command does is in `commands`.
+
+Import inside a command, never at the head of a file: `--help` stays quick. Option names are a promise.
+"""
 
 from __future__ import annotations
 

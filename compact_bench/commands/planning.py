@@ -69,10 +69,9 @@ def _plan_row(
         return PlannedRow(spec, problem=f"failed: {_named(spec.method, error)}")
     # Before its rate is chosen nobody knows which runs of the store are the row's.
     known = not tune or untrained(spec.method)
-    load = session.store.load
     return PlannedRow(
         spec,
-        tuple(PlannedRun(key, title, load(key) if known else None) for title, key in keys),
+        tuple(PlannedRun(key, title, session.store.load(key) if known else None) for title, key in keys),
         executed=spec.selector in request.selected and _is_planned(session, spec),
     )
 

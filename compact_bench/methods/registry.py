@@ -138,7 +138,8 @@ def _import(source: MethodSource) -> Any:
     if source.origin == PACKAGED:
         return importlib.import_module("compact_bench.methods.compact.method").METHOD
     # A file that is not registered may have the name of a method that is.
-    module_name = _PREFIX + source.name if source.origin == "baselines" else _unregistered(source)
+    file = "" if source.origin == "baselines" else f"file_{fingerprint(str(source.path), 8)}_"
+    module_name = _PREFIX + file + source.name
     if module_name in sys.modules:
         return sys.modules[module_name].METHOD
     assert source.path is not None
@@ -157,10 +158,6 @@ def _import(source: MethodSource) -> Any:
         sys.modules.pop(module_name, None)
         raise
     return module.METHOD
-
-
-def _unregistered(source: MethodSource) -> str:
-    return f"{_PREFIX}file_{fingerprint(str(source.path), 8)}_{source.name}"
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -1,1 +1,4 @@
-"""Task definitions of the evaluation harness, as data; see the YAML files."""
+"""Task definitions of the evaluation harness, as data: a YAML file a benchmark.
+
+A changed prompt or metric is another benchmark: its bytes are part of a cached evaluation's key.
+"""

@@ -69,9 +69,8 @@ def _changed_at(path: Path) -> float:
 
 
 def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    return path.stat().st_size
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(p.stat().st_size for p in files if p.is_file())
 
 
 def remove_leftovers(leftovers: Sequence[Leftover]) -> None:
