@@ -14,7 +14,7 @@ from compact_bench.core.settings import describe_validation_error, merged
 from compact_bench.methods.registry import get_method
 from compact_bench.runs.session import Session
 
-State = Literal["done", "unsupported", "missing", "failed"]
+State = Literal["done", "untrained", "unsupported", "missing", "failed"]
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,8 @@ class FitReport:
     Attributes:
         optimiser_steps: updates made.
         branches: branches seen, over all epochs.
+        offered: rationales of the questions that were visited, over all epochs; 0 where nobody counted.
+        used: those of them with a teacher weight other than 0. A method that chooses uses fewer.
         supervised_tokens: label tokens seen.
         total_tokens: tokens of all branches as separate rows, without padding.
         seconds: wall-clock time in the loop, over all of its processes' lives.
@@ -188,6 +190,8 @@ class FitReport:
 
     optimiser_steps: int = 0
     branches: int = 0
+    offered: int = 0
+    used: int = 0
     supervised_tokens: int = 0
     total_tokens: int = 0
     seconds: float = 0.0
