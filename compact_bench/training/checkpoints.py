@@ -40,7 +40,6 @@ class LoopState:
         fingerprint: hash of what the loop was asked to do; another value is another run.
         step: optimiser steps done, counted from the start of the whole schedule.
         start: the step at which this training began; 0 but for a later part of a run.
-        offered: rationales of the questions that were visited.
         epoch_losses: losses of the groups of the epoch under way.
     """
 
@@ -48,6 +47,7 @@ class LoopState:
     step: int = 0
     start: int = 0
     branches: int = 0
+    used: int = 0
     offered: int = 0
     supervised_tokens: int = 0
     total_tokens: int = 0

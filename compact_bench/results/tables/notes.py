@@ -51,7 +51,7 @@ def table_notes(
     few = [f"{title} {share * 100:.0f} %" for title, share in shares.items() if share is not None]
     if few:
         sentences.append(
-            f"Rows that gave a weight to fewer than half of the rationales they were given: {', '.join(few)}."
+            f"Rows whose method chose fewer than half of the rationales it was given: {', '.join(few)}."
         )
     sentences += _test_best_note(rows, groups, cells)
     sentences += _missing_seeds(rows, seeds)

@@ -57,7 +57,7 @@ def test_a_filter_that_finds_nothing_is_no_trained_row(suite: Path, tmp_path: Pa
         assert record.training["used"] == 0 and record.training["final_loss"] == 0.0
         assert record.training["offered"] > 0 and not record.evaluations and not record.probes
         assert f"{name} seed 1: untrained: trained on nothing" in done.err.replace("\n", " ")
-    assert found["uniform"].status == "done" and found["uniform"].training["used"] > 0
+    assert found["uniform"].status == "done" and found["uniform"].training["offered"] == 0
     text = (tmp_path / "out/RESULTS.csv").read_text()
     assert text.count("trained on nothing") >= 2
     assert "2 untrained" in (tmp_path / "out/RESULTS.md").read_text()
@@ -85,5 +85,5 @@ def test_a_filter_that_drops_over_half_says_so(suite: Path, tmp_path: Path, caps
     assert 0 < used < offered / 2
     assert f"done: used {used} of {offered} rationales" in done.err.replace("\n", " ")
     pages = "".join(path.read_text() for path in (tmp_path / "out").rglob("*.md"))
-    assert "fewer than half of the rationales" in pages
+    assert "chose fewer than half of the rationales" in pages
     assert f"{100 * used / offered:.0f} %" in pages
