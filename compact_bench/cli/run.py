@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from compact_bench.cli import options as o
 if TYPE_CHECKING:
     from compact_bench.commands.reproduce import ReportRequest
     from compact_bench.runs.execution import Outcome
+    from compact_bench.runs.session import Request
 
 EXIT_INTERRUPTED = 130
 
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         help=REPRODUCE_HELP, epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1"
     )(reproduce)
-    app.command(epilog="Example: compact-bench run compact --seeds 1 --set temperature=0.5")(run)
+    app.command(epilog="Example: compact-bench run my_method.py --seeds 1 --set temperature=0.5")(run)
     app.command(epilog="Example: compact-bench report --table 2")(report)
     app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
 
@@ -45,11 +46,15 @@ class TableOptions(o.RequestOptions):
     reproduction: o.Reproduction = None
     tune: o.Tune = False
 
+    def request(self) -> Request:
+        """The request, with the method files that `--methods` names."""
+        return replace(super().request(), method_files=o.method_files(self.methods))
+
     def tables(self) -> ReportRequest:
         """Which tables are written, and where."""
         from compact_bench.commands.reproduce import ReportRequest
 
-        names, methods = o.all_names(self.table), o.csv_names(self.methods)
+        names, methods = o.all_names(self.table), o.method_names(self.methods)
         return ReportRequest(names, self.output, methods, self.tune, self.figures, self.reproduction)
 
 
@@ -74,16 +79,20 @@ def reproduce(
 def run(
     options: o.RequestOptions,
     method: Annotated[
-        str, typer.Argument(help="Method, or METHOD[VARIANT]; `compact-bench list methods` shows them.")
+        str,
+        typer.Argument(
+            help="Method, METHOD[VARIANT] or a method's FILE.py; `compact-bench list methods` shows them."
+        ),
     ],
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
 ) -> None:
     """Run one method (single_teacher: each teacher, or the one of --set teacher=NAME) and show its scores."""
-    request = options.request()
+    request = replace(options.request(), method_files=o.method_files(method))
     from compact_bench.commands.reproduce import run_method
 
-    outcome = run_method(request, method, console=o.status(), quiet=quiet, workers=workers)
+    (name,) = o.method_names(method) or ("",)
+    outcome = run_method(request, name, console=o.status(), quiet=quiet, workers=workers)
     if not quiet:
         from compact_bench.commands.inspect.listing import record_summary
 
