@@ -41,7 +41,7 @@ def new(
         Path | None,
         typer.Option(
             "--output",
-            help="Folder to write to. Default: the current; for a file where a checkout begins, its baselines/.",
+            help="Folder to write to. Default: the current; where a checkout begins, its baselines/.",
         ),
     ] = None,
 ) -> None:

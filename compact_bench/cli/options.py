@@ -96,7 +96,15 @@ Tune = Annotated[
         help="Choose every row's learning rate from one grid, on the validation split, with equal trials.",
     ),
 ]
-Output = Annotated[Path, option(PLACE, "--output", help="Folder for RESULTS.md, .csv and .tex.")]
+Output = Annotated[
+    Path | None,
+    option(
+        PLACE,
+        "--output",
+        help="Folder for what is written. Default: compact_bench_results beside the store, or "
+        "COMPACT_BENCH_RESULTS.",
+    ),
+]
 Reproduction = Annotated[
     Path | None,
     option(

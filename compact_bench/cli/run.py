@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +40,7 @@ class TableOptions(o.RequestOptions):
 
     table: o.Tables = field(default_factory=lambda: ["2"])
     methods: o.MethodNames = ""
-    output: o.Output = Path(".")
+    output: o.Output = None
     figures: o.Figures = ""
     reproduction: o.Reproduction = None
     tune: o.Tune = False
@@ -50,12 +49,14 @@ class TableOptions(o.RequestOptions):
         """The request, with the method files that `--methods` names."""
         return replace(super().request(), method_files=o.method_files(self.methods))
 
-    def tables(self) -> ReportRequest:
-        """Which tables are written, and where."""
+    def tables(self, request: Request) -> ReportRequest:
+        """Which tables are written, and where: beside the store unless `--output` says otherwise."""
         from compact_bench.commands.reproduce import ReportRequest
+        from compact_bench.core.paths import results_dir
 
         names, methods = o.all_names(self.table), o.method_names(self.methods)
-        return ReportRequest(names, self.output, methods, self.tune, self.figures, self.reproduction)
+        output = self.output or results_dir(request.store)
+        return ReportRequest(names, output, methods, self.tune, self.figures, self.reproduction)
 
 
 @o.takes(TableOptions)
@@ -69,7 +70,7 @@ def reproduce(
     request = options.request()
     from compact_bench.commands.reproduce import reproduce_tables
 
-    tables = options.tables()
+    tables = options.tables(request)
     end_with(
         reproduce_tables(request, tables, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
     )
@@ -107,7 +108,7 @@ def report(options: TableOptions, quiet: o.Quiet = False) -> None:
     request = options.request()
     from compact_bench.commands.reproduce import report_tables
 
-    report_tables(request, options.tables(), console=o.status(), quiet=quiet)
+    report_tables(request, options.tables(request), console=o.status(), quiet=quiet)
 
 
 @o.takes(o.RequestOptions, "suite profile student world mirror offline")

@@ -146,7 +146,9 @@ def methods_option(requests: Sequence[TableRequest]) -> str:
     added += [name for name in of_files if name not in added]
     if not added:
         return ""
-    registered = next((set(r.unlisted_methods) for r in requests if r.unlisted_rows), {*sources}) - {*of_files}
+    registered = next((set(r.unlisted_methods) for r in requests if r.unlisted_rows), {*sources}) - {
+        *of_files
+    }
     if registered <= set(added):
         return ",".join([ALL, *(name for name in added if name not in registered)])
     return ",".join([LISTED, *added])
