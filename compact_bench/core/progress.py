@@ -151,7 +151,12 @@ class LiveDisplay:
     def step(self, lane: int, done: int, total: int, text: str, left: str) -> None:
         """Redraw the lane's bar."""
         with self._lock:
-            shown = {"completed": done, "total": total, "description": text, "left": f"left: {left}"}
+            shown: dict[str, Any] = {
+                "completed": done,
+                "total": total,
+                "description": text,
+                "left": f"left: {left}",
+            }
             if lane in self._tasks:
                 self._progress.update(self._tasks[lane], **shown)
             else:
