@@ -272,8 +272,15 @@ def compare_spread(row: RowRuns, against: RowRuns, group: str, benchmarks: Bench
     of_f, ratio = stats.f(sample.seeds - 1, sample.seeds - 1), (ours / theirs) ** 2
     low, high = (0.5 * math.log(ratio / of_f.ppf(share)) for share in (1 - ALPHA / 2, ALPHA / 2))
     p_value = float(min(1.0, 2 * min(of_f.cdf(ratio), of_f.sf(ratio))))
-    known = {"effect": 0.5 * math.log(ratio), "low": low, "high": high, "p_value": p_value}
-    return replace(compared, **known, seed_sd=None, is_ratio=True)
+    return replace(
+        compared,
+        effect=0.5 * math.log(ratio),
+        low=low,
+        high=high,
+        p_value=p_value,
+        seed_sd=None,
+        is_ratio=True,
+    )
 
 
 def _seed_values(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> Sample | str:
@@ -302,9 +309,9 @@ def compare_easiest_weight(row: RowRuns, against: RowRuns) -> Comparison:
         return replace(compared, effect=None, reason="fewer than two seeds that differ")
     test = stats.ttest_1samp(difference, 0.0)
     low, high = test.confidence_interval(1 - ALPHA)
-    spread = float(difference.std(ddof=1))
-    known = {"effect": float(difference.mean()), "low": float(low), "high": float(high), "seed_sd": spread}
-    return replace(compared, **known, p_value=float(test.pvalue))
+    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
+    p_value = float(test.pvalue)
+    return replace(compared, effect=mean, low=float(low), high=float(high), seed_sd=spread, p_value=p_value)
 
 
 def _easiest_weight(run: RunRecord) -> float | None:
