@@ -126,5 +126,5 @@ def _rest_unchanged(model: nn.Module, base: nn.Module) -> bool:
     reference: Mapping[str, Any] = base.state_dict()
     rest = {_plain_name(n): t for n, t in model.state_dict().items() if "lora_" not in n}
     return rest.keys() == reference.keys() and all(
-        torch.equal(tensor, reference[name].to(tensor.device)) for name, tensor in rest.items()
+        torch.equal(tensor, reference[name].to(tensor)) for name, tensor in rest.items()
     )
