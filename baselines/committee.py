@@ -100,13 +100,13 @@ class Lessons:
 
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
         """Two branches: the rationale after the question, the feedback after a prompt of its own."""
-        lesson, train = self.by_question[question.id], self.train
+        lesson, limit = self.by_question[question.id], self.train.max_length_tokens
         encoded = encode_question(
             student,
             question,
             rationales=[lesson.rationale],
-            max_length_tokens=train.max_length_tokens,
-            long_rows=train.long_rows,
+            max_length_tokens=limit,
+            long_rows=self.train.long_rows,
         )
         mistake = extract_answer(lesson.reply) or lesson.reply
         gold = canonical_answer(question.gold_answer)

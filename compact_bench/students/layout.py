@@ -33,6 +33,7 @@ class StudentLayout:
         normed: names of the query and key norms, or None.
         softcap: final logit soft-capping value, or None.
         packing_reason: why branches of this family cannot share one prompt in one row, or "".
+        clip: size that queries and keys are cut to after their norms (OLMo), or None.
     """
 
     family: str
@@ -43,6 +44,7 @@ class StudentLayout:
     normed: tuple[str, str] | None
     softcap: float | None
     packing_reason: str
+    clip: float | None = None
 
     def backbone(self, model: nn.Module) -> Any:
         """The decoder without its head; its output is the hidden state after the final norm."""
@@ -91,6 +93,8 @@ class StudentLayout:
         k = flat_k.view(rows, self.kv_heads, self.head_dim)
         if norms and self.normed is not None:
             q, k = (_normed(getattr(attention, name), x) for name, x in zip(self.normed, (q, k), strict=True))
+        if norms and self.clip is not None:
+            q, k = q.clamp(-self.clip, self.clip), k.clamp(-self.clip, self.clip)
         return q, k
 
 
@@ -151,6 +155,7 @@ def find_layout(model: nn.Module) -> StudentLayout:
         normed=normed,
         softcap=getattr(config, "final_logit_softcapping", None),
         packing_reason=_packing_reason(config),
+        clip=getattr(config, "clip_qkv", None),
     )
 
 
@@ -207,17 +212,25 @@ def check_projections(model: nn.Module, layout: StudentLayout) -> None:
             hook.remove()
     with torch.no_grad():
         ours = layout.queries_and_keys(model, seen["x"][0], norms=True)
-    for name, mine, heads in zip(layout.normed, ours, (layout.heads, layout.kv_heads), strict=True):
-        theirs = seen[name]
-        # Some families norm [tokens, heads, width], others [heads, tokens, width], others all heads at once.
-        by_head = theirs.dim() == 4 and theirs.shape[1] == heads and theirs.shape[2] == ids.shape[1]
-        theirs = (theirs.transpose(1, 2) if by_head else theirs).reshape(mine.shape).to(mine.dtype)
+    for name, mine in zip(layout.normed, ours, strict=True):
         tolerance = 3e-2 if is_narrow(seen[name].dtype) else 1e-4
-        if not float((theirs - mine).norm()) <= tolerance * float(mine.norm()):
+        if not any(
+            float((theirs - mine).norm()) <= tolerance * float(mine.norm())
+            for theirs in _by_token(seen[name], mine)
+        ):
             raise StudentError(
                 f"{layout.family}: expected `{name}` to give what this suite computes for consensus, got "
                 "something else; this layout is refused, not guessed."
             )
+
+
+def _by_token(normed: Tensor, like: Tensor) -> list[Tensor]:
+    """A norm's output as Float[Tensor, "tokens heads width"], in the orders that families have it in."""
+    if normed.numel() != like.numel():
+        return []
+    # [tokens, heads, width], or all heads at once; and [heads, tokens, width].
+    swapped = [normed.transpose(1, 2)] if normed.dim() == 4 else []
+    return [x.reshape(like.shape).to(like.dtype) for x in (normed, *swapped)]
 
 
 def _packing_reason(config: Any) -> str:

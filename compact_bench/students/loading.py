@@ -22,15 +22,13 @@ def load_model(name: str, folder: Path, dtype: torch.dtype) -> Any:
     """The causal LM of a folder, on the CPU, with every weight from its safetensors files.
 
     Raises:
-        StudentError: files are missing, damaged or pickled; weights are missing, left over or not finite;
-            or the folder wants its own code to be run.
+        StudentError: files are damaged; weights are missing, left over or not finite; or the folder wants its
+            own code to be run.
     """
     from transformers import AutoModelForCausalLM
 
-    _check_config(name, folder)
-    _check_weight_files(name, folder)
     with no_progress_bars(), _quiet(), _foreign(f"student {name!r} could not be loaded as a causal LM"):
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
@@ -41,9 +39,20 @@ def load_model(name: str, folder: Path, dtype: torch.dtype) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+    model, found = loaded
     _check_whole(name, folder, model, found)
     _check_finite(name, model)
     return model
+
+
+def check_files(name: str, folder: Path) -> None:
+    """Look at what is in a student's folder before any library does.
+
+    Raises:
+        StudentError: config.json is no model's, or the weights are not there as safetensors.
+    """
+    _check_config(name, folder)
+    _check_weight_files(name, folder)
 
 
 def _check_config(name: str, folder: Path) -> None:

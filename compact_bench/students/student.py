@@ -19,9 +19,14 @@ from compact_bench.core.hardware import choose_device, choose_weight_dtype
 from compact_bench.core.paths import cache_dir, offline, package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import LoraSettings
-from compact_bench.students.chat import encode_row
+from compact_bench.students.chat import encode_row, first_line
 from compact_bench.students.layout import StudentLayout, base_model, check_projections, find_layout
-from compact_bench.students.loading import check_vocabulary, first_line, load_model, load_tokenizer
+from compact_bench.students.loading import (
+    check_files,
+    check_vocabulary,
+    load_model,
+    load_tokenizer,
+)
 from compact_bench.students.number_formats import is_narrow, widen_weights
 
 PACKAGED_STUDENT = "smollm2-135m-instruct"
@@ -194,6 +199,7 @@ def load_student(
     """
     place = choose_device(device)
     folder = resolve_student(name, revision)
+    check_files(name, folder)
     tokenizer = load_tokenizer(name, folder)
     model: Any = load_model(name, folder, choose_weight_dtype(dtype))
     model.to(place)

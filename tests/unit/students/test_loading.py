@@ -68,8 +68,8 @@ def test_a_missing_tensor_is_not_filled_at_random(folder: Path, capfd: pytest.Ca
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"num_hidden_layers": 3}, "model.layers.2."),
-        ({"num_hidden_layers": 1}, "model.layers.1."),
+        ({"num_hidden_layers": 3, "layer_types": None}, "model.layers.2."),
+        ({"num_hidden_layers": 1, "layer_types": None}, "model.layers.1."),
         ({"intermediate_size": 40}, "has shape"),
         ({"vocab_size": 1000}, "has shape"),
         ({"num_attention_heads": 3}, ""),

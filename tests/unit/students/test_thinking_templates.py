@@ -102,7 +102,7 @@ def test_a_rationale_that_thinks_is_kept_whole_or_refused() -> None:
         ("{% for m in messages %}{{ m.role }}{% endfor %}", "does not keep"),
         ("{{ messages.__class__.__mro__ }}", "failed|does not keep"),
         ("{{ cycler.__init__.__globals__.os.system('true') }}", "failed"),
-        ("{{ 2 ** 9999999999 }}", "powers"),
+        ("{{ 99999 ** 99999 ** 9 }}", "powers"),
         ("{{ 'a' * 99999999999 }}", "99999999999"),
         ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "RecursionError|failed"),
         ("{{ 1 // 0 }}", "ZeroDivisionError"),

@@ -65,8 +65,7 @@ def test_methods_train_on_cut_rows_and_say_how_many(student: Student, tmp_path: 
     attach_lora(student, settings.lora, seed=1)
     report = make_method(method, {}).fit(student, questions, RunContext(tmp_path, settings, seed=1))
     assert report.optimiser_steps == 1
-    if method != "compact_released":
-        assert report.extra["truncated"]["rows"] >= 1 <= report.extra["truncated"]["tokens"]
+    assert report.extra["truncated"]["rows"] >= 1 <= report.extra["truncated"]["tokens"]
 
 
 def test_the_setting_leaves_the_keys_of_older_runs_alone() -> None:
