@@ -4,14 +4,19 @@ are refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from compact_bench.core.errors import StudentError
+from compact_bench.students.compute.lean_layers import lean_layers
+from compact_bench.students.compute.packing import packed_hidden, packing_reason
+from compact_bench.students.compute.packing_plan import PackedRow
 from compact_bench.students.layout import check_projections, find_layout
 
 _EXTRA: dict[str, dict[str, Any]] = {
@@ -20,6 +25,14 @@ _EXTRA: dict[str, dict[str, Any]] = {
     "cohere": {"use_qk_norm": True},
     "stablelm": {"qk_layernorm": True},
     "phi": {"qk_layernorm": True},
+    "falcon_h1": {
+        "mlp_multipliers": [0.5, 2.0],
+        "mamba_d_ssm": 32,
+        "mamba_n_heads": 4,
+        "mamba_d_head": 8,
+        "mamba_n_groups": 1,
+        "mamba_d_state": 8,
+    },
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
 }
 RIGHT = {
@@ -113,3 +126,45 @@ def test_a_norm_that_is_applied_otherwise_is_refused() -> None:
     layout.backbone(model).layers[-1].self_attn.q_norm = Twice()
     with pytest.raises(StudentError, match="`q_norm`"):
         check_projections(model, layout)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [*RIGHT, "falcon_h1"])
+def test_the_fast_step_computes_what_the_plain_one_does(kind: str) -> None:
+    """Lean layers under adapters, and packed rows where the family is packed; else the reason is said."""
+    names = {**RIGHT, "falcon_h1": "FalconH1"}
+    if not hasattr(transformers, f"{names[kind]}Config"):
+        pytest.skip(f"this transformers has no {names[kind]}")
+    model = get_peft_model(model_of(kind, names[kind]), LoraConfig(r=2, target_modules=["down_proj", "fc2"]))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(1))
+    layout = find_layout(model)
+    rows = [[7, 8, 9, 10, 11], [7, 8, 9, 12, 13]]
+
+    def plain() -> Tensor:
+        hidden: Tensor = layout.backbone(model)(
+            input_ids=torch.tensor(rows), use_cache=False
+        ).last_hidden_state
+        return hidden[:, 2:]
+
+    def results(compute: Callable[[], Tensor]) -> list[Tensor]:
+        model.zero_grad()
+        hidden = compute()
+        (hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).sum().backward()
+        return [hidden.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+
+    expected = results(plain)
+    with lean_layers(model):
+        got = results(plain)
+    assert len(got) == len(expected) > 2
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    if packing_reason(model, layout):
+        assert kind not in ("llama", "qwen3", "gemma3", "phi")
+        return
+    row = PackedRow((7, 8, 9), ((10, 11), (12, 13)))
+    packed = results(lambda: torch.stack(packed_hidden(model, layout, [row])[0]))
+    for one, other in zip(packed, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
