@@ -58,7 +58,9 @@ def file_mark(path: str | None) -> str | None:
     if path is None:
         return None
     # Never the mark of no file, under which the suite's own questions are remembered.
-    data = read_bytes(Path(path).expanduser())
+    file = Path(path).expanduser()
+    # A pipe would be empty, or never end, when it is read.
+    data = read_bytes(file) if file.is_file() else None
     return "" if data is None else hashlib.sha256(data).hexdigest()
 
 

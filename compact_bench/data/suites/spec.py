@@ -294,6 +294,9 @@ class SuiteSpec(Strict):
         for what, values in (("teacher", names), ("benchmark task", tasks)):
             for value in sorted({v for v in values if values.count(v) > 1}):
                 yield f"{what} {value!r}: expected it once"
+        keys = [name.casefold() for name in dict.fromkeys(names)]
+        for name in sorted({key for key in keys if keys.count(key) > 1}):
+            yield f"teacher {name!r}: expected names that differ in more than case"
         if self.training.gold is not None and not self.teachers:
             yield "teachers: expected at least one, as training.gold holds no rationales"
         yield from self._generated_problems()
