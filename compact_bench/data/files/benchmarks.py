@@ -59,7 +59,9 @@ def parse_benchmark(
     repeats = 0
     for row in rows:
         if twice := list(repeated_keys(row.data)):
-            faults.append(Fault(f"{row.where}, field {twice[0]!r}", "expected a field once in a row, got it twice"))
+            faults.append(
+                Fault(f"{row.where}, field {twice[0]!r}", "expected a field once in a row, got it twice")
+            )
             continue
         try:
             item = _item(parse, row.data)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
 # Control characters that are no white space, zero-width ones, marks of direction, fillers, selectors, tags.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
@@ -43,7 +42,9 @@ def text_problem(value: Any) -> str | None:
     except UnicodeEncodeError:
         return "expected valid Unicode, got a lone surrogate"
     if not visible(value).strip():
-        return "expected text, got only characters that cannot be seen (control, zero-width or direction marks)"
+        return (
+            "expected text, got only characters that cannot be seen (control, zero-width or direction marks)"
+        )
     return None
 
 
@@ -74,8 +75,8 @@ def teacher_name_problem(name: Any) -> str | None:
         return problem
     if bad := [sign for sign in _MEANINGFUL if sign in name]:
         return (
-            f"expected a teacher's name without {' '.join(_MEANINGFUL)} (--teachers and the names of rows and "
-            f"runs use them), got {name!r}, which has {' '.join(bad)}: call the teacher otherwise"
+            f"expected a teacher's name without {' '.join(_MEANINGFUL)} (--teachers and the names of rows "
+            f"and runs use them), got {name!r}, which has {' '.join(bad)}: call the teacher otherwise"
         )
     if len(name) > _LONGEST_NAME:
         return f"expected a teacher's name of at most {_LONGEST_NAME} characters, got {len(name)}"

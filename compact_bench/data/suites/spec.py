@@ -228,6 +228,7 @@ class SuiteSpec(Strict):
 
     Attributes:
         card: what a reader must know before believing the numbers.
+        student_card: the same of the suite's own student; left out where another student is used.
         system_prompt: always "": the system turn is the chat template's own, in training and evaluation.
         teachers: in the order of every question's rationales; may be empty where the training file names
             them.
@@ -241,6 +242,7 @@ class SuiteSpec(Strict):
     version: Positive
     title: Text
     card: str = ""
+    student_card: str = ""
     student: Text
     student_title: str = ""
     system_prompt: str = ""

@@ -301,7 +301,9 @@ def _check_spelling(drafts: Sequence[_Draft]) -> None:
             known, where = first.setdefault(name_key(name), (name, draft.row.where))
             if name != known:
                 same = f"expected {known!r}, as {where} writes this name, got {name!r}"
-                draft.fault(f"{same}; two teachers' names must differ in more than case or form", "rationales")
+                draft.fault(
+                    f"{same}; two teachers' names must differ in more than case or form", "rationales"
+                )
 
 
 def _check_repeats(drafts: Sequence[_Draft]) -> None:

@@ -1,4 +1,4 @@
-"""Rationale files as attackers, other programs and accidents write them: refused with row and field, or read."""
+"""Rationale files as attackers and accidents write them: refused with row and field, or read rightly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from compact_bench.data.files.readers import read_rows
 from compact_bench.data.validation.questions import validate_questions
 from compact_bench.data.validation.splits import overlap_faults
 
-ROW = '{"question": "How much is 2 and 3?", "gold_answer": "5", "rationales": {"ann": "It is 5.", "bob": "5"}}'
+ROW = (
+    '{"question": "How much is 2 and 3?", "gold_answer": "5", "rationales": {"ann": "It is 5.", "bob": "5"}}'
+)
 
 
 def read(content: bytes | str, folder: Path, **settings: Any) -> tuple[Question, ...]:
@@ -42,10 +44,18 @@ def row(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "place", "problem"),
     [
-        ('{"question": "q", "question": "p", "gold_answer": "1", "rationales": {"a": "b"}}', "question", "twice"),
-        ('{"question": "q", "gold_answer": "1", "rationales": {"a": "b", "a": "c"}}', "rationales.a", "twice"),
         (
-            '{"question": "q", "gold_answer": "1", "rationales": [{"teacher": "a", "text": "b", "text": "c"}]}',
+            '{"question": "q", "question": "p", "gold_answer": "1", "rationales": {"a": "b"}}',
+            "question",
+            "twice",
+        ),
+        (
+            '{"question": "q", "gold_answer": "1", "rationales": {"a": "b", "a": "c"}}',
+            "rationales.a",
+            "twice",
+        ),
+        (
+            '{"question": "q","gold_answer": "1", "rationales": [{"teacher": "a", "text": "", "text": "b"}]}',
             "rationales[1].text",
             "twice",
         ),
@@ -94,20 +104,22 @@ def test_names_that_could_be_taken_for_something_else_are_refused(
     assert fault.isprintable()
 
 
-@pytest.mark.parametrize("name", ["best", "each", "all", "oracle", "uniform", "教師", "Zoë (level 4)", "org/model-7b"])
+@pytest.mark.parametrize(
+    "name", ["best", "each", "all", "oracle", "uniform", "教師", "Zoë (level 4)", "org/model-7b"]
+)
 def test_names_that_mean_nothing_else_are_used_as_they_are(tmp_path: Path, name: str) -> None:
     (question,) = read(row(rationales={name: "b"}), tmp_path)
     assert question.teachers == (name,)
 
 
 @pytest.mark.parametrize(("first", "second"), [("Ann", "ann"), ("Zo\u00eb", "Zoe\u0308"), ("\ufb01n", "fin")])
-def test_names_that_differ_in_case_or_form_only_are_refused(
-    tmp_path: Path, first: str, second: str
-) -> None:
+def test_names_that_differ_in_case_or_form_only_are_refused(tmp_path: Path, first: str, second: str) -> None:
     other = row(question="What is 9?", rationales={first: "a"})
     faults = faults_of(f"{other}\n{row(rationales={second: 'a'})}", tmp_path)
     assert any("mine, row 2" in fault and "case or form" in fault for fault in faults)
-    assert any("case or form" in fault for fault in faults_of(row(rationales={first: "a", second: "b"}), tmp_path))
+    assert any(
+        "case or form" in fault for fault in faults_of(row(rationales={first: "a", second: "b"}), tmp_path)
+    )
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("a", "A"), ("a:b", "c"), ("a\u202e", "c")])
@@ -119,13 +131,17 @@ def test_names_given_with_teachers_are_held_to_the_same_rules(tmp_path: Path, na
 def test_a_row_of_both_forms_is_refused(tmp_path: Path) -> None:
     both = {**json.loads(ROW), "Question": "How much is 4 and 4?", "CoT": ["a", "b"], "Answer": "8"}
     faults = faults_of(json.dumps(both), tmp_path)
-    assert any("one form, got question, gold_answer, rationales beside Question, Answer, CoT" in f for f in faults)
+    assert any(
+        "one form, got question, gold_answer, rationales beside Question, Answer, CoT" in f for f in faults
+    )
 
 
 def test_all_faults_of_a_row_and_a_file_are_told_together(tmp_path: Path) -> None:
     bad = '{"id": "a\\u202eb", "id": "x", "question": null, "gold_answer": NaN, "rationales": {"a,b": ""}}'
     faults = faults_of(f"{ROW}\n{bad}\nnothing\n", tmp_path)
-    fields = {field for field in ("id", "question", "gold_answer", "rationales.a,b") if f"'{field}'" in str(faults)}
+    fields = {
+        field for field in ("id", "question", "gold_answer", "rationales.a,b") if f"'{field}'" in str(faults)
+    }
     assert fields == {"id", "question", "gold_answer", "rationales.a,b"}
     assert any("row 3: not JSON" in fault for fault in faults)
 
