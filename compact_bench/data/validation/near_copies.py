@@ -1,13 +1,15 @@
 """Training questions that are test questions in other words: a line put in front, a word changed.
 
 A test question and a training question are near copies when all numbers of the test question stand in the
-other as often, and a share of at least `COPIED_SHARE` of its words stands there in the same order. Numbers
-count, written as digits or as words: questions made from one template with other numbers are no copies.
+other as often, and all but one of its words, or a share of at least `COPIED_SHARE` of them, stand there in
+the same order and not far apart. Numbers count, written as digits or as words: questions made from one
+template with other numbers are no copies.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ OnOverlap = Literal["refuse", "drop", "keep"]
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 COPIED_SHARE = 0.85
 """Share of a test question's words, in order, from which on a training question is a near copy of it."""
+COPIED_SPAN = 1.5
+"""Between the first and the last of these words may be so many words, of the training question, for each."""
 _MEND = (
     "take these questions out of the training file, or pass --on-overlap drop to leave them out and list "
     "them, or --on-overlap keep to train on them all the same."
@@ -100,15 +104,13 @@ def copies_note(copies: Sequence[NearCopy]) -> dict[str, Any]:
 class _Text:
     tokens: tuple[str, ...]
     counts: Counter[str]
+    numbers: tuple[str, ...]
 
     @classmethod
     def of(cls, text: str) -> _Text:
         tokens = tuple(_NUMBER_WORDS.get(word, word) for word in words(visible(text)))
-        return cls(tokens, Counter(tokens))
-
-    @property
-    def numbers(self) -> list[str]:
-        return [token for token in self.counts if token[0].isdigit()]
+        counts = Counter(tokens)
+        return cls(tokens, counts, tuple(token for token in counts if token[0].isdigit()))
 
 
 def near_copies(
@@ -116,7 +118,7 @@ def near_copies(
     benchmarks: Rows,
     share: float = COPIED_SHARE,
 ) -> list[NearCopy]:
-    """Every question that is a near copy of test items, in the questions' order, with the nearest of these.
+    """Every question that is a near copy of a test item, in their order, with the nearest of such items.
 
     An index of words keeps this from comparing every pair.
 
@@ -134,16 +136,18 @@ def near_copies(
     for task, rows in benchmarks.items():
         for row in rows:
             test = _Text.of(str(row["question"]))
-            for place in _candidates(test, places, share):
-                measured = _copied_share(test, texts[place], share)
-                if measured >= share and (place not in nearest or measured > nearest[place].share):
+            needed = min(len(test.tokens) - 1, math.ceil(share * len(test.tokens)))
+            for place in _candidates(test, places, needed):
+                copied = _copied_words(test, texts[place], needed)
+                measured = copied / len(test.tokens)
+                if copied >= needed and (place not in nearest or measured > nearest[place].share):
                     question = questions[place]
                     where = question.source or "training questions"
                     nearest[place] = NearCopy(question.id, where, f"{task} item {row['id']}", measured)
     return [nearest[place] for place in sorted(nearest)]
 
 
-def _candidates(test: _Text, places: Mapping[str, Sequence[int]], share: float) -> Iterable[int]:
+def _candidates(test: _Text, places: Mapping[str, Sequence[int]], needed: int) -> Iterable[int]:
     """Questions that could hold enough of a test question's words.
 
     Source: prefix filtering of set-similarity joins (Chaudhuri et al. 2006).
@@ -155,24 +159,26 @@ def _candidates(test: _Text, places: Mapping[str, Sequence[int]], share: float) 
         # Every number must be there: the rarest alone decides.
         return places.get(next(token for token in by_rarity if token in numbers), ())
     # Whoever lacks more tokens than these, counted as often as they stand, holds too few of the others.
-    spare = int((1.0 - share) * len(test.tokens))
-    needed: list[str] = []
+    spare = len(test.tokens) - needed
+    prefix: list[str] = []
     for token in by_rarity:
-        needed.append(token)
+        prefix.append(token)
         spare -= test.counts[token]
         if spare < 0:
             break
-    return sorted({place for token in needed for place in places.get(token, ())})
+    return sorted({place for token in prefix for place in places.get(token, ())})
 
 
-def _copied_share(test: _Text, other: _Text, enough: float) -> float:
-    """Share of a test question's words that the other has in the same order; 0.0 where a number lacks."""
-    if any(other.counts[number] < test.counts[number] for number in test.numbers):
-        return 0.0
-    shared = sum(min(count, other.counts[token]) for token, count in test.counts.items())
-    if shared < enough * len(test.tokens):
-        return 0.0
-    if len(other.tokens) > _LONGEST:
-        return shared / len(test.tokens)
-    blocks = difflib.SequenceMatcher(None, test.tokens, other.tokens, autojunk=False).get_matching_blocks()
-    return sum(block.size for block in blocks) / len(test.tokens)
+def _copied_words(test: _Text, other: _Text, needed: int) -> int:
+    """How many of a test question's words the other has in the same order, not far apart; 0 where too few."""
+    theirs = other.counts
+    if any(theirs[number] < test.counts[number] for number in test.numbers):
+        return 0
+    shared = sum(min(count, theirs[token]) for token, count in test.counts.items())
+    if shared < needed or len(other.tokens) > _LONGEST:
+        return shared if shared >= needed else 0
+    matcher = difflib.SequenceMatcher(None, test.tokens, other.tokens, autojunk=False)
+    *blocks, _ = matcher.get_matching_blocks()
+    copied = sum(block.size for block in blocks)
+    span = blocks[-1].b + blocks[-1].size - blocks[0].b if blocks else 0
+    return copied if span <= COPIED_SPAN * len(test.tokens) else 0
