@@ -155,9 +155,6 @@ def _candidates(test: _Text, places: Mapping[str, Sequence[int]], needed: int) -
     if len(test.tokens) < _FEWEST_WORDS:
         return ()
     by_rarity = sorted(test.counts, key=lambda token: (len(places.get(token, ())), token))
-    if numbers := set(test.numbers):
-        # Every number must be there: the rarest alone decides.
-        return places.get(next(token for token in by_rarity if token in numbers), ())
     # Whoever lacks more tokens than these, counted as often as they stand, holds too few of the others.
     spare = len(test.tokens) - needed
     prefix: list[str] = []
@@ -166,15 +163,22 @@ def _candidates(test: _Text, places: Mapping[str, Sequence[int]], needed: int) -
         spare -= test.counts[token]
         if spare < 0:
             break
-    return sorted({place for token in prefix for place in places.get(token, ())})
+    having = [places.get(token, ()) for token in prefix]
+    if test.numbers:
+        # Every number must be there, so that the rarest alone may decide.
+        of_number = min((places.get(number, ()) for number in test.numbers), key=len)
+        if len(of_number) <= sum(map(len, having)):
+            return of_number
+    return sorted({place for some in having for place in some})
 
 
 def _copied_words(test: _Text, other: _Text, needed: int) -> int:
     """How many of a test question's words the other has in the same order, not far apart; 0 where too few."""
-    theirs = other.counts
-    if any(theirs[number] < test.counts[number] for number in test.numbers):
+    # A plain dictionary's `get`: a Counter is slow at what it lacks.
+    count_of = other.counts.get
+    if any(count_of(number, 0) < test.counts[number] for number in test.numbers):
         return 0
-    shared = sum(min(count, theirs[token]) for token, count in test.counts.items())
+    shared = sum(min(count, count_of(token, 0)) for token, count in test.counts.items())
     if shared < needed or len(other.tokens) > _LONGEST:
         return shared if shared >= needed else 0
     matcher = difflib.SequenceMatcher(None, test.tokens, other.tokens, autojunk=False)
