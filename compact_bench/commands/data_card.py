@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from compact_bench.results.report.markdown import escaped, grid
@@ -63,17 +64,17 @@ def data_card(session: Session) -> DataCard:
         )
     assert file is not None
     groups = (
-        f"Training questions are of {file.name}; which benchmarks are called in-distribution, "
+        f"Training questions are of {_shown(file)}; which benchmarks are called in-distribution, "
         f"out-of-distribution and retention is as suite {spec.name} has it for its own training questions, "
         "and says nothing of these."
     )
     return DataCard(
-        f"{file.name}, on the benchmarks of suite {spec.name}",
+        f"{_shown(file)}, on the benchmarks of suite {spec.name}",
         "\n".join(_own_lines(session)),
         "",
         dict.fromkeys(session.teachers, ""),
         (groups, copies) if copies else (groups,),
-        f"Training data {file.name}, benchmarks of suite {spec.name}",
+        f"Training data {_shown(file)}, benchmarks of suite {spec.name}",
     )
 
 
@@ -87,6 +88,12 @@ def data_warnings(session: Session) -> list[str]:
     if len(pairs) > WARNED:
         lines.append(f"  - and {len(pairs) - WARNED} more, in the run records")
     return [*lines, "  --on-overlap drop leaves these questions out, --on-overlap refuse stops."]
+
+
+def _shown(file: Path) -> str:
+    """A file's name on one line."""
+    name = file.name
+    return name if name.isprintable() else name.encode("unicode_escape", "surrogatepass").decode()
 
 
 def _copies_sentence(session: Session) -> str:
@@ -203,7 +210,7 @@ def _counted_lines(session: Session) -> list[str]:
     return [
         "## Training data",
         "",
-        f"- File: {escaped(file.name)}, {own['bytes']:,} bytes, sha256 {own['sha256']}",
+        f"- File: {escaped(_shown(file))}, {own['bytes']:,} bytes, sha256 {own['sha256']}",
         f"- Questions: {notes['questions']}; {notes['training_questions']} to train on"
         f"{uses if own['trained'] < notes['training_questions'] else ''}, {notes['validation_questions']} "
         "set aside for validation",

@@ -86,6 +86,7 @@ def test_no_page_of_own_data_says_what_is_true_of_the_suite_only(
     own = write(tmp_path / "mine.jsonl", own_rows())
     student = student_folder("qwen2")
     more = ("--rationales", own, "--student", student, "--reproduction", tmp_path / "reproduction.md")
+    more += ("--methods", "zero_shot,single_teacher,uniform,compact")
     done = reproduce(capsys, with_cards(suite), *more)
     assert done.code == 0, done.err
     pages = written(tmp_path)
