@@ -34,6 +34,8 @@ class CompactReleased:
             "rows are computed packed: a question's rows share their prompt and so its dropout, where the "
             "code draws a mask for every row (train.layout=padded draws them so)",
             "attention at padding follows SDPA; with the flash attention of the authors it is zero there",
+            "rows over the limit are cut as in the code; the suite's data checks refuse or drop their "
+            "questions before, unless train.long_rows=truncate",
             "a student without the ChatML assistant marker is supervised on the whole row, as the code does",
         ),
         uses_gold=True,

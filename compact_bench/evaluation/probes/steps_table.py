@@ -96,8 +96,7 @@ class StepsTable:
         every = np.ones(len(z), dtype=np.bool_)
         columns = [self.by_question(z[:, k], every) for k in range(len(self.teachers))]
         # Rounded, so that equal scores in two questions stay ties whatever the order of their sums.
-        rounded: Floats = np.round(np.stack(columns, axis=1), 9)
-        return rounded
+        return np.asarray(np.round(np.stack(columns, axis=1), 9), dtype=np.float64)
 
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:

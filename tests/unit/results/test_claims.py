@@ -170,6 +170,19 @@ def test_a_collapse_onto_the_easiest_teacher_is_measured_in_weights(monkeypatch:
     assert (silent.status, silent.reason) == ("untested", "not recorded in both rows")
 
 
+def test_a_claim_about_the_best_teacher_never_means_a_teacher_called_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = runs(compact=0.5)
+    for seed in (1, 2, 3):
+        bad = record("single_teacher", "best", seed, rate=0.0, items=150)
+        worse = {**bad.probes, "validation_nats": {"after_question": 9.0, "after_rationale": 9.0}}
+        records += [replace(bad, probes=worse), record("single_teacher", "alpha", seed, rate=1.0, items=150)]
+    found = judged(Claim("so", "section 1", "single_teacher[best]"), records, monkeypatch)
+    assert found.comparison is not None and found.comparison.measured[1] == "single_teacher[alpha]"
+    assert found.status == "not reproduced"
+
+
 def test_all_tested_claims_are_one_family() -> None:
     found = judge_claims(tables(runs(compact=0.9, uniform=0.5, zero_shot=0.3, compact_released=0.9)))
     tested = [claim.comparison for claim in found if claim.comparison is not None]
