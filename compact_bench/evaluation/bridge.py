@@ -257,8 +257,8 @@ def _locked(lock_file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 def _run_harness(harness: Any, tasks: Mapping[str, Any], limit: int | None = None) -> Mapping[str, Any]:
     from lm_eval import evaluate as run_harness
 
-    # `simple_evaluate` would seed this process's generators and call pip, git and the compiler for its report;
-    # the numbers come from here either way.
+    # `simple_evaluate` would seed this process's generators and call pip, git and the compiler for its
+    # report; the numbers come from here either way.
     output: Mapping[str, Any] = run_harness(
         lm=harness,
         task_dict={"tasks": tasks},

@@ -1,4 +1,4 @@
-"""Evaluates a task of a user's own YAML: the harness's task object as it is, scores per item as for every task."""
+"""Evaluates a task of a user's own YAML: the harness's task as it is, scores per item as for every task."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OwnTask:
         return generation, dict(config.generation_kwargs or {}) if generation else {}
 
     def mark(self) -> dict[str, str]:
-        """What tells results of other definitions apart: bytes of the YAML and its functions, and the metric."""
+        """What tells results of other definitions apart: YAML and functions, the metric, the prefix."""
         return {**task_code(self.path), "metric": f"{self.metric},{self.filter}", "prefix": self.prefix}
 
     def scores(
@@ -116,9 +116,9 @@ class OwnTask:
                     break
         if long:
             raise ConfigError(
-                f"{self.path}: expected prompt and answer within the student's context of {harness.max_length} "
-                f"tokens, got more for {len(long)} item(s): {', '.join(long[:10])}. Ask with fewer examples, "
-                "lower max_gen_toks, or leave these items out."
+                f"{self.path}: expected prompt and answer within the student's {harness.max_length}"
+                f" tokens, got more for {len(long)} item(s): {', '.join(long[:10])}. Ask with fewer "
+                "examples, lower max_gen_toks, or leave these items out."
             )
 
 

@@ -200,14 +200,15 @@ def check_names(benchmarks: Iterable[BenchmarkSpec]) -> None:
         if benchmark.task_file is not None:
             if benchmark.task in task_sources():
                 raise ConfigError(
-                    f"benchmark {benchmark.task!r}: expected a name that no packaged task has beside task_file. "
-                    "Name it otherwise; the YAML's own name may stay."
+                    f"benchmark {benchmark.task!r}: expected a name that no packaged task has beside "
+                    "task_file. Name it otherwise; the YAML's own name may stay."
                 )
             continue
         metrics = ("exact_match",) if is_generation(benchmark.uses or benchmark.task) else ("acc_norm", "acc")
         if benchmark.metric not in metrics:
             raise ConfigError(
-                f"benchmark {benchmark.task!r}, metric: expected {' or '.join(metrics)}, got {benchmark.metric!r}."
+                f"benchmark {benchmark.task!r}, metric: expected {' or '.join(metrics)}, got "
+                f"{benchmark.metric!r}."
             )
 
 

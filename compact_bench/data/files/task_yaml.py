@@ -37,7 +37,7 @@ def task_rows(path: Path, metric: str) -> list[dict[str, Any]]:
         metric: the metric that is reported: a name, or "NAME,FILTER" where the task has several filters.
 
     Returns:
-        {"id", "question", "doc", OWN} and, as the task has options or not, {"choices", "label"} or {"answer"};
+        {"id", "question", "doc", OWN}, and {"choices", "label"} where the task has options, else {"answer"};
         in the data set's order. The question is what the task asks, as it asks it.
 
     Raises:
@@ -100,8 +100,8 @@ def chosen_metric(task: Any, path: Path, metric: str) -> tuple[str, str]:
     known = task.aggregation()
     if name not in known or (comma and wanted not in filters):
         raise ConfigError(
-            f"{path}: expected a metric of this task, got {metric!r}; it has the metrics {', '.join(known)} and "
-            f"the filters {', '.join(filters)} (NAME, or NAME,FILTER)."
+            f"{path}: expected a metric of this task, got {metric!r}; it has the metrics {', '.join(known)} "
+            f"and the filters {', '.join(filters)} (NAME, or NAME,FILTER)."
         )
     if getattr(known[name], "__name__", "") != "mean":
         raise ConfigError(f"{path}, metric {name!r}: expected the aggregation mean, over scores per item.")
@@ -199,8 +199,8 @@ def _set_data(path: Path, config: dict[str, Any]) -> None:
         options["data_files"] = _local(path, options.get("data_files"))
     elif not re.fullmatch(r"[0-9a-f]{40}", str(options.get("revision", ""))):
         raise ConfigError(
-            f"{path}: expected dataset_path {', '.join(_PACKAGED_READERS)} with local data_files, or a data set "
-            f"of the hub with dataset_kwargs.revision, a commit of 40 hex digits; got {source!r}."
+            f"{path}: expected dataset_path {', '.join(_PACKAGED_READERS)} with local data_files, or a data "
+            f"set of the hub with dataset_kwargs.revision, a commit of 40 hex digits; got {source!r}."
         )
 
 
