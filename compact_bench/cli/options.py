@@ -41,6 +41,14 @@ class FaultChoice(StrEnum):
     drop = "drop"
 
 
+class OverlapChoice(StrEnum):
+    """What a near copy of a test question does."""
+
+    refuse = "refuse"
+    drop = "drop"
+    keep = "keep"
+
+
 SuiteName = Annotated[str, option(RUN, "--suite", help="Suite name or a suite's TOML file.")]
 Profile = Annotated[str, option(RUN, "--profile", help="Scale: smoke, lite or full.")]
 Seeds = Annotated[str, option(RUN, "--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")]
@@ -75,8 +83,16 @@ World = Annotated[
 OnFault = Annotated[
     FaultChoice, option(DATA, "--on-fault", help="Faulty training questions: stop, or drop and list them.")
 ]
+OnOverlap = Annotated[
+    OverlapChoice,
+    option(
+        DATA,
+        "--on-overlap",
+        help="Training questions that nearly are test questions: refuse, drop and list, or keep and warn.",
+    ),
+]
 Rationales = Annotated[
-    str, option(DATA, "--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
+    str | None, option(DATA, "--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
 ]
 Teachers = Annotated[
     str,
@@ -244,7 +260,8 @@ class RequestOptions:
     overrides: Overrides = field(default_factory=list)
     world: World = field(default_factory=list)
     on_fault: OnFault = FaultChoice.stop
-    rationales: Rationales = ""
+    on_overlap: OnOverlap = OverlapChoice.keep
+    rationales: Rationales = None
     teachers: Teachers = ""
     mirror: Mirror = None
     store: Store = None
@@ -258,6 +275,11 @@ class RequestOptions:
         Raises:
             ConfigError: the seeds are not numbers.
         """
+        if self.rationales is not None and not self.rationales.strip():
+            # An empty shell variable must not train on the suite's own rationales.
+            raise ConfigError(
+                "--rationales: expected a file, got an empty name. Leave the option out, or name one."
+            )
         prepare_libraries(self.offline, self.threads, self.mirror)
         from compact_bench.core import paths
         from compact_bench.runs.session import Request
@@ -270,7 +292,8 @@ class RequestOptions:
             overrides=tuple(self.overrides),
             world=tuple(self.world),
             on_fault=self.on_fault.value,
-            rationales=self.rationales or None,
+            on_overlap=self.on_overlap.value,
+            rationales=self.rationales,
             teachers=csv_names(self.teachers),
             mirror=self.mirror or paths.mirror_dir(),
             offline=self.offline or paths.offline(),
