@@ -19,6 +19,7 @@ import typer
 from compact_bench import __version__
 from compact_bench.cli import bench, inspect, keep, lab, methods, run, sweep
 from compact_bench.core.errors import CompactBenchError, StoreError
+from compact_bench.core.progress import say_warnings
 
 __all__ = ["app", "main"]
 
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             folder that cannot be read or written, 70 for a fault of this package (both write their report to
             a file that the message names), 130 when interrupted.
     """
+    say_warnings()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
     except CompactBenchError as error:

@@ -138,6 +138,15 @@ Device = Annotated[str, option(PLACE, "--device", help="auto, cpu, cuda or cuda:
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
+Rerun = Annotated[
+    bool,
+    option(
+        RUN,
+        "--rerun",
+        help="Run again what is done; its record stays until the new one is whole. Interrupted, the same "
+        "command goes on with what is left.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunName = Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")]

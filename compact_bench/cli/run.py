@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,15 +59,15 @@ def reproduce(
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,
+    rerun: o.Rerun = False,
 ) -> None:
     """Plan a table, run what the store lacks, write RESULTS.md, .csv and .tex; continue if interrupted."""
     request = options.request()
     from compact_bench.commands.reproduce import reproduce_tables
 
     tables = options.tables()
-    end_with(
-        reproduce_tables(request, tables, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
-    )
+    how: Any = {"quiet": quiet, "dry_run": dry_run, "workers": workers, "rerun": rerun}
+    end_with(reproduce_tables(request, tables, console=o.status(), **how))
 
 
 @o.takes(o.RequestOptions)
@@ -78,12 +78,13 @@ def run(
     ],
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
+    rerun: o.Rerun = False,
 ) -> None:
     """Run one method (single_teacher: each teacher, or the one of --set teacher=NAME) and show its scores."""
     request = options.request()
     from compact_bench.commands.reproduce import run_method
 
-    outcome = run_method(request, method, console=o.status(), quiet=quiet, workers=workers)
+    outcome = run_method(request, method, console=o.status(), quiet=quiet, workers=workers, rerun=rerun)
     if not quiet:
         from compact_bench.commands.inspect.listing import record_summary
 

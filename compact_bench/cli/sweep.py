@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,7 @@ def sweep(
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,
+    rerun: o.Rerun = False,
 ) -> None:
     """Run methods at several values of one setting of the world and draw the results.
 
@@ -61,9 +62,8 @@ def sweep(
     from compact_bench.commands.sweep import run_sweep, sweep_request
 
     swept = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
-    outcome = run_sweep(
-        swept, output=output, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers
-    )
+    how: Any = {"quiet": quiet, "dry_run": dry_run, "workers": workers, "rerun": rerun}
+    outcome = run_sweep(swept, output=output, console=o.status(), **how)
     end_with(outcome)
 
 

@@ -19,6 +19,7 @@ from compact_bench.results.claims import judge_claims
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
+from compact_bench.runs.plan import run_again
 from compact_bench.runs.session import Request, Session
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def reproduce_tables(
     quiet: bool = False,
     dry_run: bool = False,
     workers: int = 0,
+    rerun: bool = False,
 ) -> Outcome:
     """Plan tables, run what is missing, and write their files.
 
@@ -65,6 +67,7 @@ def reproduce_tables(
         quiet: whether to print nothing but warnings.
         dry_run: show the plan only.
         workers: runs at a time; 0 chooses by student and machine.
+        rerun: whether what is done runs again.
 
     Returns:
         The records of the tables' runs; an interruption is part of the outcome, not an exception.
@@ -73,16 +76,20 @@ def reproduce_tables(
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     plan = _plan(request, report, console, quiet)
+    sections = [plan.trials(), plan.section()] if report.tune else [plan.section()]
+    if rerun:
+        sections = run_again(sections, dry_run=dry_run)
     if dry_run:
-        sections = [plan.trials(), plan.section()] if report.tune else [plan.section()]
         return show_plan(sections, console, workers=workers)
     if report.tune:
-        outcome = execute_plan([plan.trials()], console, quiet=quiet, workers=workers, later=[plan.section()])
+        outcome = execute_plan(sections[:1], console, quiet=quiet, workers=workers, later=sections[1:])
         plan = plan.with_trials(outcome.records)
         if outcome.interrupted:
             write_plan(plan, report, console, quiet)
             return outcome
-    outcome = execute_plan([plan.section()], console, quiet=quiet, workers=workers)
+        # At the chosen rates; of what was done before, what was to run again says so in its folder.
+        sections = run_again([plan.section()]) if rerun else [plan.section()]
+    outcome = execute_plan(sections[-1:], console, quiet=quiet, workers=workers)
     write_plan(plan.with_records(outcome.records), report, console, quiet)
     return replace(outcome, broken=plan.broken)
 
@@ -93,7 +100,13 @@ def report_tables(request: Request, report: ReportRequest, *, console: Console, 
 
 
 def run_method(
-    request: Request, name: str, *, console: Console, quiet: bool = False, workers: int = 0
+    request: Request,
+    name: str,
+    *,
+    console: Console,
+    quiet: bool = False,
+    workers: int = 0,
+    rerun: bool = False,
 ) -> Outcome:
     """Run one method, or registered variant ("compact[no-consensus]"), on every seed (and each teacher).
 
@@ -103,7 +116,8 @@ def run_method(
     # A mistyped name must not be answered by a download first.
     variant_config(*split_name(name))
     _announce(session, console, quiet)
-    return execute_plan([plan_method(session, name)], console, quiet=quiet, workers=workers)
+    sections = [plan_method(session, name)]
+    return execute_plan(run_again(sections) if rerun else sections, console, quiet=quiet, workers=workers)
 
 
 def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool) -> Plan:

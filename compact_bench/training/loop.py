@@ -22,6 +22,7 @@ from compact_bench.students.compute.kernels import StepPath, fast_step
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.checkpoints import OWNED, LoopState, TrainingPart, load_latest, save_checkpoint
+from compact_bench.training.final_weights import STEPS_FILE
 from compact_bench.training.optimiser import build_optimiser, schedule_steps, scheduled_rate
 from compact_bench.training.protocol import (
     CombinesGradients,
@@ -35,9 +36,6 @@ from compact_bench.training.protocol import (
     derive_seed,
 )
 from compact_bench.training.trackers import open_tracker
-
-STEPS_FILE = "steps.parquet"
-"""The steps table: one row per step, question and teacher."""
 
 
 def train(
