@@ -16,7 +16,7 @@ from compact_bench.methods.registry import get_method, method_sources
 from compact_bench.runs.session import Session
 from compact_bench.runs.store.again import ask_again, asked_at
 
-State = Literal["done", "unsupported", "missing", "failed", "again"]
+State = Literal["done", "untrained", "unsupported", "missing", "failed", "again"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def run_again(sections: Sequence[PlanSection], *, dry_run: bool = False) -> list
         run.key.hash: section.session.store.run_dir(run.key)
         for section in sections
         for run in section.runs
-        if run.state in ("done", "unsupported")
+        if run.state in ("done", "untrained", "unsupported")
     }
     chosen = {name for name, folder in folders.items() if asked_at(folder) is not None}
     if not chosen:
