@@ -139,7 +139,8 @@ def test_list_runs_says_which_are_no_longer_what_today_would_run(
         Store(tmp_path / "store").save(key, replace(record, key=key))
     listed = run_command(capsys, "list", "runs").out
     assert "code changed" in listed and "results version 2, now 3" in listed and "not here" in listed
-    assert sum(line.rstrip().endswith("done │") for line in listed.splitlines()) == 1
+    states = [line.strip(" │").rpartition("│")[2].strip() for line in listed.splitlines() if "│" in line]
+    assert states.count("done") == 1 and len(states) == 4, listed
 
 
 @pytest.mark.slow
