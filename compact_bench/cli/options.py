@@ -54,7 +54,8 @@ MethodNames = Annotated[
         "--methods",
         help="Only these methods, as a,b[variant],mine.py; a method without a row gets one. "
         "table: every method of the table; all: these and every other registered method; "
-        "claims: every method that a method's claims compare. Default: table.",
+        "claims: every method that a method's claims compare; "
+        "stored: a row, not run, for what else the store has. Default: table.",
     ),
 ]
 Tables = Annotated[

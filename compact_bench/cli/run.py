@@ -127,7 +127,7 @@ def prefetch(options: o.RequestOptions, quiet: o.Quiet = False) -> None:
 def end_with(outcome: Outcome) -> None:
     """Leave with the exit code that says how the runs ended."""
     if outcome.interrupted:
-        typer.echo("Interrupted. The same command continues where it stopped.", err=True)
+        # `main` says what is kept.
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed or outcome.broken:
         raise typer.Exit(1)

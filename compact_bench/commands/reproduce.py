@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from compact_bench.commands.planning import plan_method, plan_tables
-from compact_bench.commands.row_selection import request_tables
+from compact_bench.commands.row_selection import STORED, request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
@@ -85,12 +85,13 @@ def reproduce_tables(
         outcome = execute_plan(sections[:1], console, quiet=quiet, workers=workers, later=sections[1:])
         plan = plan.with_trials(outcome.records)
         if outcome.interrupted:
-            write_plan(plan, report, console, quiet)
+            _write_if_new(plan, report, console, quiet)
             return outcome
         # At the chosen rates; of what was done before, what was to run again says so in its folder.
         sections = run_again([plan.section()]) if rerun else [plan.section()]
     outcome = execute_plan(sections[-1:], console, quiet=quiet, workers=workers)
-    write_plan(plan.with_records(outcome.records), report, console, quiet)
+    write = _write_if_new if outcome.interrupted else write_plan
+    write(plan.with_records(outcome.records), report, console, quiet)
     return replace(outcome, broken=plan.broken)
 
 
@@ -129,9 +130,12 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
             f"--tune: expected one table, got {', '.join(report.tables)}; tune each with its own --output."
         )
     session = Session(request)
+    stored = STORED in report.methods
+    if report.tune and stored:
+        raise ConfigError(f"--methods {STORED}: expected no --tune: the stored rows were not tuned with it.")
     tables = request_tables(specs, report.methods)
     _announce(session, console, quiet)
-    plan = plan_tables(session, tables, tune=report.tune)
+    plan = plan_tables(session, tables, tune=report.tune, stored=stored)
     for problem in plan.broken:
         console.print(f"Warning: its row stays empty, as it {problem}", markup=False, soft_wrap=True)
     return plan
@@ -141,6 +145,16 @@ def _announce(session: Session, console: Console, quiet: bool) -> None:
     """Say what the first lines will wait for."""
     if session.fetches_student and not quiet:
         console.print(f"Fetching student {session.student_name} (once, a few minutes at most) ...")
+
+
+def _write_if_new(plan: Plan, report: ReportRequest, console: Console, quiet: bool) -> None:
+    """Write what there is when a command was interrupted, but never over a page that may show more."""
+    page = report.output / "RESULTS.md"
+    if not page.exists():
+        write_plan(plan, report, console, quiet)
+    elif not quiet:
+        text = f"{page} stays as it was; `compact-bench report` writes it from what there is now."
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool) -> None:

@@ -95,6 +95,9 @@ def run_sweep(
     if dry_run:
         return show_plan(sections, console, workers=workers)
     outcome = execute_plan(sections, console, quiet=quiet, workers=workers)
+    if outcome.interrupted and (output / "SWEEP.md").exists():
+        # It may show more than there is now.
+        return outcome
     session = next(iter(plans.values())).session
     results = measure_sweep(
         spec,
