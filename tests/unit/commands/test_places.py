@@ -89,9 +89,12 @@ def test_a_second_user_is_told_whose_store_it_is(tmp_path: Path) -> None:
     for folder in (store, *store.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(0o755)
-    text = f"from compact_bench.core.files import write_atomic\nfrom pathlib import Path\nwrite_atomic(Path({str(store / 'x')!r}), b'')"
+    code = (
+        "import os\nfrom pathlib import Path\nfrom compact_bench.core.files import write_atomic\n"
+        f"os.setuid(65534)\nwrite_atomic(Path({str(store / 'x')!r}), b'')"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", f"import os\nimport compact_bench.core.files\nos.setuid(65534)\n{text}"],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
