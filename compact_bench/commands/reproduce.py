@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from compact_bench.commands.data_card import data_card, data_warnings
 from compact_bench.commands.planning import plan_method, plan_tables
 from compact_bench.commands.row_selection import STORED, request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
@@ -118,6 +119,7 @@ def run_method(
     variant_config(*split_name(name))
     _announce(session, console, quiet)
     sections = [plan_method(session, name)]
+    _warn(session, console)
     return execute_plan(run_again(sections) if rerun else sections, console, quiet=quiet, workers=workers)
 
 
@@ -136,6 +138,7 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
     tables = request_tables(specs, report.methods)
     _announce(session, console, quiet)
     plan = plan_tables(session, tables, tune=report.tune, stored=stored)
+    _warn(session, console)
     for problem in plan.broken:
         console.print(f"Warning: its row stays empty, as it {problem}", markup=False, soft_wrap=True)
     return plan
@@ -157,6 +160,11 @@ def _write_if_new(plan: Plan, report: ReportRequest, console: Console, quiet: bo
         console.print(text, markup=False, soft_wrap=True)
 
 
+def _warn(session: Session, console: Console) -> None:
+    for line in data_warnings(session):
+        console.print(line, markup=False, soft_wrap=True)
+
+
 def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool) -> None:
     """Write the tables of an executed plan from the records that it holds.
 
@@ -166,18 +174,19 @@ def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool)
     from compact_bench.results.report import ReportFacts, write_results
 
     session, records = plan.session, plan.records
-    titles = {teacher.name: teacher.title for teacher in session.spec.teachers}
+    card = data_card(session)
     facts = ReportFacts(
         command=plan.command,
-        suite_title=session.spec.title,
-        profile_note=session.profile.note,
-        card=session.spec.card,
+        suite_title=card.title,
+        profile_note=card.profile_note,
+        card=card.text,
         student=session.student_title,
-        teachers={name: titles.get(name, "") for name in session.teachers},
+        teachers=card.teachers,
+        caveats=card.caveats,
         tuning=plan.tuning,
         figures=report.figures,
     )
-    tables = [_build(session, table) for table in plan.tables]
+    tables = [replace(_build(session, table), data_title=card.caption) for table in plan.tables]
     written = write_results(tables, records, report.output, facts)
     if report.reproduction is not None:
         _write_reproduction(session, tables, facts, report.reproduction)
@@ -211,7 +220,9 @@ def _write_reproduction(session: Session, tables: Sequence[Table], facts: Report
     note = f" ({facts.profile_note})" if facts.profile_note else ""
     page = ReproductionFacts(
         command=facts.command,
-        suite=f"{session.spec.name}: {facts.suite_title}",
+        suite=facts.suite_title
+        if session.request.rationales
+        else f"{session.spec.name}: {facts.suite_title}",
         profile=f"{session.request.profile}{note}",
         student=facts.student,
         smoke=session.request.profile == "smoke",
