@@ -141,6 +141,11 @@ class Session:
         """What methods may know of the suite before they run."""
         return replace(self._suite_facts.info, teachers=self.teachers)
 
+    @property
+    def gaps(self) -> str:
+        """In words, which teachers lack questions or have several rationales for one; "" for none."""
+        return self._suite_facts.gaps
+
     @cached_property
     def _suite_facts(self) -> SuiteFacts:
         facts = SuiteFacts.read(self._facts_file)

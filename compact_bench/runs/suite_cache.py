@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ from pydantic import TypeAdapter
 
 from compact_bench.core.files import read_bytes, read_json, write_json
 from compact_bench.core.paths import package_folder
+from compact_bench.core.records import all_teachers
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
+from compact_bench.data.validation.ragged import gaps, gaps_sentence
 from compact_bench.methods.contract import SuiteInfo
 
 if TYPE_CHECKING:
@@ -22,23 +25,34 @@ _DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers.py")
 
 @dataclass(frozen=True)
 class SuiteFacts:
-    """What planning needs of a suite's data: a fingerprint of it, and what methods may know of it."""
+    """What planning needs of a suite's data.
+
+    Attributes:
+        fingerprint: of the data.
+        info: what methods may know of it.
+        gaps: in words, which teachers lack questions or have several rationales for one; "" for none.
+    """
 
     fingerprint: str
     info: SuiteInfo
+    gaps: str = ""
 
     @classmethod
     def of(cls, name: str, data: SuiteData) -> SuiteFacts:
         """The facts of the loaded data of a suite."""
+        uneven = gaps(data.training)
         info = SuiteInfo(
             name,
-            data.training[0].teachers,
+            all_teachers(data.training),
             has_truth=data.has_truth,
             has_pairs=some_have_pairs(data.training),
             has_reviews=all_reviewed(data.training),
             has_feedback=all_have_feedback(data.training),
+            missing_teachers=bool(uneven and uneven["lacking"]),
+            several_samples=bool(uneven and uneven["several"]),
+            branches=Counter(r.teacher for question in data.training for r in question.rationales),
         )
-        return cls(data.fingerprint, info)
+        return cls(data.fingerprint, info, gaps_sentence(uneven) if uneven else "")
 
     @classmethod
     def read(cls, path: Path) -> SuiteFacts | None:

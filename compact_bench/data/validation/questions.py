@@ -4,6 +4,9 @@ Two forms of a row are read. Ours is {"id"?, "question", "gold_answer", "rationa
 optional fields that `extras` reads: rationales are {teacher: text} or [{"teacher", "text"}, ...], and
 "right", where it is known, says of each teacher whether its reasoning is really right. The released code's
 is {"Question", "CoT", "Answer"}, where the teachers have no names.
+
+A ragged set may lack teachers for a question and have several rationales of one: {teacher: [text, ...]}, the
+teacher in the list again, or the question in another row.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from compact_bench.core.records import Question, Rationale, RationaleTruth
 from compact_bench.data.files.rows import OnFault, SourceRow, content_id, kind_of, normalised, text_problem
 from compact_bench.data.validation.extras import QuestionExtras, read_extras
 from compact_bench.data.validation.limits import CountTokens, length_faults
+from compact_bench.data.validation.ragged import misspelt, repeated_text, sample_name_problem
 
 _MEND = "correct the file, or pass --on-fault drop to leave the faulty questions out and list them."
 
@@ -32,8 +36,8 @@ class _Draft:
     id: str | None = None
     text: str | None = None
     gold: str | None = None
-    rationales: dict[str, str] | None = None
-    right: Mapping[str, bool] | None = None
+    rationales: dict[str, list[str]] | None = None
+    right: Mapping[str, list[bool]] | None = None
     extras: QuestionExtras = field(default_factory=QuestionExtras)
     faults: list[Fault] = field(default_factory=list)
 
@@ -51,6 +55,7 @@ def validate_questions(
     max_length_tokens: int | None = None,
     on_fault: OnFault = "stop",
     read_faults: Iterable[Fault] = (),
+    ragged: bool = False,
 ) -> tuple[tuple[Question, ...], tuple[Fault, ...]]:
     """Turn rows into questions, or say everything that is wrong with them.
 
@@ -62,25 +67,41 @@ def validate_questions(
         count_tokens: counts the tokens of a row, or None to leave lengths unchecked.
         max_length_tokens: longest row.
         on_fault: "stop" raises on any fault; "drop" leaves faulty questions out.
+        ragged: whether a question may lack teachers, and a teacher have several rationales for one. A
+            question with none of the `teachers` is then left out without being a fault.
 
     Returns:
-        The questions, all with the same teachers in the same order; and the faults of those left out.
+        The questions, with their teachers in the same order, all of them unless `ragged`; and why others were
+        left out.
 
     Raises:
         DataError: there are faults and `on_fault` is "stop", or no question is left.
     """
     # Every row is read before any is refused: a user mends a file once, not once per fault.
-    drafts = [_read_row(row, teachers) for row in rows]
+    drafts = [_read_row(row, teachers, ragged=ragged) for row in rows]
+    unused: list[Fault] = []
+    if ragged:
+        drafts = _joined_rows(drafts)
+        _check_samples(drafts)
+        unused = [fault for draft in drafts if (fault := _without_rationale(draft, teachers))]
+        drafts = [draft for draft in drafts if not _without_rationale(draft, teachers)]
     if not teachers:
-        _check_teachers(drafts)
+        _check_teachers([draft for draft in drafts if not ragged or _is_released(draft.row)])
     _check_repeats(drafts)
     if count_tokens is not None and max_length_tokens is not None:
         for draft in drafts:
             draft.faults += _draft_length_faults(draft, count_tokens, max_length_tokens)
     faults = [*read_faults, *(fault for draft in drafts for fault in draft.faults)]
-    good = tuple(_question(draft, teachers, drafts) for draft in drafts if not draft.faults)
+    order = teachers or _all_teachers(drafts)
+    good = tuple(_question(draft, order) for draft in drafts if not draft.faults)
     enforce_fault_policy(faults, on_fault, source, len(good))
-    return good, tuple(faults)
+    for name in order if ragged else ():
+        if not any(name in question.teachers for question in good):
+            fault = Fault(source, f"expected a rationale of teacher {name!r}, got none in any question")
+            raise DataError(
+                f"{source}: a teacher has no rationale", [fault], "correct the names (--teachers)."
+            )
+    return good, (*faults, *unused)
 
 
 def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str, left: int) -> None:
@@ -95,12 +116,16 @@ def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str
         raise DataError(f"{source}: expected a sound question, got none", faults, "correct the file.")
 
 
-def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
+def _is_released(row: SourceRow) -> bool:
+    return isinstance(row.data, Mapping) and ("Question" in row.data or "CoT" in row.data)
+
+
+def _read_row(row: SourceRow, teachers: Sequence[str], *, ragged: bool) -> _Draft:
     draft = _Draft(row)
     if not isinstance(row.data, Mapping):
         draft.fault(f"expected an object with question, answer and rationales, got {kind_of(row.data)}")
         return draft
-    released = "Question" in row.data or "CoT" in row.data
+    released = _is_released(row)
     names = ("Question", "Answer", "CoT") if released else ("question", "gold_answer", "rationales")
     # The question comes first: its text gives an id to a row that has none.
     draft.text = _text_field(draft, names[0])
@@ -111,7 +136,7 @@ def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
     elif released:
         draft.rationales = _released_rationales(draft, row.data["CoT"], teachers)
     else:
-        draft.rationales = _named_rationales(draft, row.data["rationales"], teachers)
+        draft.rationales = _named_rationales(draft, row.data["rationales"], teachers, ragged=ragged)
         draft.right = _right_field(draft, row.data.get("right"))
         draft.extras = read_extras(row.data, draft.gold, teachers, draft.fault)
     return draft
@@ -151,7 +176,7 @@ def _gold_field(draft: _Draft, name: str) -> str | None:
     return text
 
 
-def _released_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, str] | None:
+def _released_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, list[str]] | None:
     if not isinstance(value, list):
         draft.fault(f"expected a list of texts, got {kind_of(value)}", "CoT")
         return None
@@ -165,12 +190,14 @@ def _released_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> 
     for number, text in enumerate(value, 1):
         if problem := text_problem(text):
             draft.fault(problem, f"CoT[{number}]")
-    return dict(zip(names, value, strict=True))
+    return {name: [text] for name, text in zip(names, value, strict=True)}
 
 
-def _named_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, str] | None:
+def _named_rationales(
+    draft: _Draft, value: Any, teachers: Sequence[str], *, ragged: bool
+) -> dict[str, list[str]] | None:
     if isinstance(value, Mapping):
-        pairs = [(name, text, f"rationales.{name}") for name, text in value.items()]
+        pairs = _keyed_pairs(draft, value, ragged=ragged)
     elif isinstance(value, list):
         pairs = _listed_pairs(draft, value)
     else:
@@ -180,21 +207,36 @@ def _named_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dic
         if not draft.faults or not value:
             draft.fault("expected at least one rationale, got none", "rationales")
         return None
-    by_teacher: dict[str, str] = {}
+    by_teacher: dict[str, list[str]] = {}
     for name, text, place in pairs:
         if teachers and name not in teachers:
             continue
         if not name.strip():
             draft.fault("expected a teacher's name, got an empty one", place)
-        elif name in by_teacher:
+        elif ragged and (problem := sample_name_problem(name)):
+            draft.fault(problem, place)
+        elif name in by_teacher and not ragged:
             draft.fault(f"expected one rationale of teacher {name!r}, got two", place)
         if problem := text_problem(text):
             draft.fault(problem, place, draft.row.places.get(name, ""))
-        by_teacher[name] = text
-    for name in teachers:
+        by_teacher.setdefault(name, []).append(text)
+    for name in () if ragged else teachers:
         if name not in by_teacher:
             draft.fault(f"expected a rationale of teacher {name!r}, got none", "rationales")
     return by_teacher
+
+
+def _keyed_pairs(draft: _Draft, value: Mapping[Any, Any], *, ragged: bool) -> list[tuple[str, Any, str]]:
+    pairs: list[tuple[str, Any, str]] = []
+    for name, text in value.items():
+        place = f"rationales.{name}"
+        if not ragged or not isinstance(text, list):
+            pairs.append((name, text, place))
+        elif text:
+            pairs += [(name, one, f"{place}[{number}]") for number, one in enumerate(text, 1)]
+        else:
+            draft.fault("expected at least one text, got an empty list", place)
+    return pairs
 
 
 def _listed_pairs(draft: _Draft, value: list[Any]) -> list[tuple[str, Any, str]]:
@@ -213,18 +255,71 @@ def _listed_pairs(draft: _Draft, value: list[Any]) -> list[tuple[str, Any, str]]
     return pairs
 
 
-def _right_field(draft: _Draft, value: Any) -> Mapping[str, bool] | None:
+def _right_field(draft: _Draft, value: Any) -> Mapping[str, list[bool]] | None:
     """Which rationales are really right, or None where the row does not say."""
     if value is None or draft.rationales is None:
         return None
     if not isinstance(value, Mapping):
         draft.fault(f"expected an object of teacher and true or false, got {kind_of(value)}", "right")
         return None
-    for name in draft.rationales:
-        if not isinstance(value.get(name), bool):
-            got = kind_of(value[name]) if name in value else "nothing"
+    told: dict[str, list[bool]] = {}
+    for name, texts in draft.rationales.items():
+        of_teacher: list[Any] = value[name] if isinstance(value.get(name), list) else [value.get(name)]
+        told[name] = of_teacher
+        if len(of_teacher) != len(texts):
+            draft.fault(f"expected {len(texts)} of true or false, got {len(of_teacher)}", f"right.{name}")
+        elif wrong := [item for item in of_teacher if not isinstance(item, bool)]:
+            got = kind_of(wrong[0]) if name in value else "nothing"
             draft.fault(f"expected true or false, got {got}", f"right.{name}")
-    return value
+    return told
+
+
+def _joined_rows(drafts: Sequence[_Draft]) -> list[_Draft]:
+    """Rows of one question and gold answer as one row; those that hold more than rationales stay apart."""
+    joined: dict[tuple[str, ...], _Draft] = {}
+    kept: list[_Draft] = []
+    for draft in drafts:
+        is_plain = draft.extras == QuestionExtras() and draft.right is None and not _is_released(draft.row)
+        if not is_plain or draft.faults or not draft.rationales:
+            kept.append(draft)
+            continue
+        assert draft.text is not None and draft.gold is not None and draft.id is not None
+        first = joined.setdefault((normalised(draft.text), canonical_answer(draft.gold), draft.id), draft)
+        if first is draft:
+            kept.append(draft)
+            continue
+        assert first.rationales is not None
+        for name, texts in draft.rationales.items():
+            first.rationales.setdefault(name, []).extend(texts)
+    return kept
+
+
+def _check_samples(drafts: Sequence[_Draft]) -> None:
+    """One teacher's rationales of a question differ, and no name is another one misspelt."""
+    others = misspelt(draft.rationales for draft in drafts if draft.rationales)
+    for draft in drafts:
+        for name, texts in (draft.rationales or {}).items():
+            sound = [text for text in texts if text_problem(text) is None]
+            if repeat := repeated_text(sound):
+                problem = f"expected other texts, got number {repeat[0]} again as number {repeat[1]}"
+                draft.fault(problem, f"rationales.{name}")
+            if name in others:
+                problem = f"expected {others[name]!r}, as other questions have, got {name!r}"
+                draft.fault(f"{problem}; is it the same teacher?", "rationales")
+
+
+def _without_rationale(draft: _Draft, teachers: Sequence[str]) -> Fault | None:
+    """Why a sound row has nothing to train on: none of the chosen teachers has a rationale in it."""
+    if draft.faults or draft.rationales is None or draft.rationales:
+        return None
+    problem = f"left out: it has no rationale of {', '.join(teachers)}"
+    return Fault(f"{draft.row.where}, field 'rationales'", problem, draft.id)
+
+
+def _all_teachers(drafts: Sequence[_Draft]) -> tuple[str, ...]:
+    """All teachers, those that most rows have first."""
+    others = (name for draft in drafts for name in draft.rationales or {})
+    return tuple(dict.fromkeys((*_expected_teachers(drafts), *others)))
 
 
 def _expected_teachers(drafts: Sequence[_Draft]) -> tuple[str, ...]:
@@ -263,18 +358,20 @@ def _check_repeats(drafts: Sequence[_Draft]) -> None:
                 draft.fault(f"expected an id once, got {draft.id!r} of {before} again", "id")
 
 
-def _question(draft: _Draft, teachers: Sequence[str], drafts: Sequence[_Draft]) -> Question:
+def _question(draft: _Draft, teachers: Sequence[str]) -> Question:
     assert draft.id is not None and draft.text is not None and draft.gold is not None
     assert draft.rationales is not None
-    order = teachers or sorted(draft.rationales, key=list(_expected_teachers(drafts)).index)
-    right = draft.right
-    truths = {name: RationaleTruth(right[name], None, 0, "") for name in order} if right else {}
-    rationales = tuple(Rationale(name, draft.rationales[name], truths.get(name)) for name in order)
+    rationales = []
+    for name in teachers:
+        texts = draft.rationales.get(name, [])
+        for number, text in enumerate(texts, 1):
+            truth = RationaleTruth(draft.right[name][number - 1], None, 0, "") if draft.right else None
+            rationales.append(Rationale(name, text, truth, number if len(texts) > 1 else 0))
     return Question(
         id=draft.id,
         text=draft.text,
         gold_answer=draft.gold,
-        rationales=rationales,
+        rationales=tuple(rationales),
         source=draft.row.where,
         **vars(draft.extras),
     )
@@ -283,7 +380,11 @@ def _question(draft: _Draft, teachers: Sequence[str], drafts: Sequence[_Draft]) 
 def _draft_length_faults(draft: _Draft, count_tokens: CountTokens, limit: int) -> list[Fault]:
     if draft.text is None or draft.rationales is None:
         return []
-    sound = {name: text for name, text in draft.rationales.items() if text_problem(text) is None}
-    rationales = tuple(Rationale(name, text) for name, text in sound.items())
+    rationales = tuple(
+        Rationale(name, text)
+        for name, texts in draft.rationales.items()
+        for text in texts
+        if text_problem(text) is None
+    )
     question = Question(draft.id or "", draft.text, "", rationales, draft.row.where, pairs=draft.extras.pairs)
     return length_faults(question, count_tokens, limit, draft.row.places)

@@ -100,6 +100,7 @@ class Compact:
         uses_gold=True,
         short="COMPACT (paper)",
         needs=("gold answers",),
+        allows=("missing_teachers", "several_samples"),
         claims=(*_MAIN_RESULTS, *_ABLATIONS, _FORGETTING),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
