@@ -196,6 +196,8 @@ class RunKey:
         profile: "smoke", "lite" or "full"; of a tuning trial, with `TRIAL` at its end.
         settings: the resolved settings, every value (method, train, lora, eval).
         results_version: raised by the project whenever a code change can move results.
+        code: fingerprint of the method's code and of the files that its settings name; "" in runs of before
+            results version 3.
     """
 
     method: str
@@ -208,11 +210,16 @@ class RunKey:
     seed: int
     settings: Mapping[str, Any]
     results_version: int
+    code: str = ""
 
     @cached_property
     def hash(self) -> str:
         """Name of the run directory."""
-        return fingerprint(asdict(self))
+        values = asdict(self)
+        if not self.code:
+            # So that the runs of older stores, which have none, keep the hash that names their folder.
+            del values["code"]
+        return fingerprint(values)
 
     @property
     def name(self) -> str:
@@ -280,7 +287,7 @@ class Cell:
     reason: str = ""
 
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Raised by hand whenever a code change can move a result; every run then counts as missing again."""
 
 

@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -21,23 +20,14 @@ from pydantic import ValidationError
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
-from compact_bench.core.registry import PACKAGED, Source, load_source, plugins, with_claims
+from compact_bench.core.registry import PACKAGED, load_source, plugins, with_claims
 from compact_bench.core.settings import Strict, describe_validation_error
+from compact_bench.methods.code import MethodSource as MethodSource
+from compact_bench.methods.code import code_files
 from compact_bench.methods.contract import METHOD_PARTS, Method, MethodCard
 
 ENTRY_POINT_GROUP = "compact_bench.baselines"
 _PREFIX = "compact_bench_methods."
-
-
-@dataclass(frozen=True)
-class MethodSource(Source):
-    """Where a method comes from.
-
-    Attributes:
-        path: its file, or None where an entry point loads it.
-    """
-
-    path: Path | None = None
 
 
 def _baselines_folder() -> Path | None:
@@ -75,7 +65,7 @@ def method_sources() -> Mapping[str, MethodSource]:
         # `compact` is taken; a file of that name would never be found.
         if not path.name.startswith("_") and path.stem not in packaged:
             packaged[path.stem] = MethodSource(path.stem, "baselines", path=path)
-    claims = [MethodSource(s.name, s.origin, s.load) for s in plugins(ENTRY_POINT_GROUP)]
+    claims = [MethodSource(**vars(source)) for source in plugins(ENTRY_POINT_GROUP)]
     return dict(sorted(with_claims("method", packaged, claims).items()))
 
 
@@ -105,6 +95,8 @@ def import_method(source: MethodSource) -> type[Any]:
     """
     name = source.name
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
+    # Read just before it is imported, so that the fingerprint is that of the code which this process runs.
+    code_files(source)
     candidate = load_source("method", source, where, partial(_import, source))
     missing = [part for part in METHOD_PARTS if not hasattr(candidate, part)]
     if not isinstance(candidate, type) or missing:

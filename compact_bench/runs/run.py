@@ -18,14 +18,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from compact_bench.core.errors import CompactBenchError, NumericalError
+from pydantic import ValidationError
+
+from compact_bench.core.errors import CompactBenchError, ConfigError, NumericalError, StoreError
 from compact_bench.core.files import write_atomic
 from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
 from compact_bench.core.records import RunKey, RunRecord, RunStatus, plain
 from compact_bench.core.settings import RunSettings
+from compact_bench.methods.code import method_code
 from compact_bench.methods.contract import Method, refusal
-from compact_bench.methods.registry import make_method
+from compact_bench.methods.registry import get_method, make_method, method_sources
 from compact_bench.runs.probing import run_probes
 from compact_bench.runs.session import Session
 from compact_bench.training.final_weights import load_final, save_final
@@ -58,12 +61,13 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
 
     Raises:
         DataError, StudentError: the data or the base student, which every run needs, cannot be loaded.
-        StoreError: the record cannot be stored.
+        StoreError: the record cannot be stored, or the method's code is no longer what the key says.
     """
     started = time.time()
     directory = session.store.run_dir(key)
     directory.mkdir(parents=True, exist_ok=True)
     session.load_shared()
+    _expect_code(key)
     try:
         with _as_own_errors():
             method = make_method(key.method, dict(key.settings["method"]))
@@ -80,6 +84,23 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
         record = _record(session, key, "failed", started, reason=_first_line(error), training=diverged)
     session.store.save(key, record)
     return record
+
+
+def _expect_code(key: RunKey) -> None:
+    """The key was made by another process, or a while ago: nothing may run under the name of other code."""
+    try:
+        config = get_method(key.method).config_type.model_validate(key.settings["method"])
+        now = method_code(method_sources()[key.method], config)
+    except ConfigError:
+        # That the method cannot be imported is the outcome of its run.
+        return
+    except ValidationError:
+        now = "other settings"
+    if key.code and now != key.code:
+        raise StoreError(
+            f"run {key.name}: the code of method {key.method}, or a file that its settings name, changed "
+            "while this command was at work. Give the same command again: it plans with what is there now."
+        )
 
 
 @contextlib.contextmanager
