@@ -124,7 +124,10 @@ def ragged(fit: Fit, uneven: World, complete: Fit) -> list[str]:
     if reads_all and (left := sorted(given - read)):
         problems.append(f"where nothing is missing it reads all, here it leaves out {_listed(left)}")
     keys = ["step", "question_id"]
-    if rows.duplicated([*keys, "rationale"]).any() and not complete.table.duplicated([*keys, "teacher"]).any():
+    if (
+        rows.duplicated([*keys, "rationale"]).any()
+        and not complete.table.duplicated([*keys, "teacher"]).any()
+    ):
         problems.append("the steps table has rationales twice in a step")
     if _most_weight(complete.table) <= 1 + TOLERANCE < _most_weight(fit.table):
         problems.append(f"the weights of a question sum to {_most_weight(fit.table):.3g}, expected 1 at most")
