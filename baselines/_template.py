@@ -33,7 +33,7 @@ class Template:
     config_type = TemplateConfig
     # What a reader must know before believing the method's row. State every deviation from the source;
     # what the source leaves open, and you chose, is `ours`. A method that reads gold answers says
-    # uses_gold=True, one that compares teachers min_teachers=2: suites without them then refuse it. It `allows`
+    # uses_gold=True, one that compares teachers min_teachers=2: suites without them then refuse it. It allows
     # questions that lack teachers and teachers with several rationales, as it goes by rationales alone.
     card = MethodCard(
         title="Template: rationales weighted by brevity",

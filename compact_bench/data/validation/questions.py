@@ -381,9 +381,9 @@ def _draft_length_faults(draft: _Draft, count_tokens: CountTokens, limit: int) -
     if draft.text is None or draft.rationales is None:
         return []
     rationales = tuple(
-        Rationale(name, text)
+        Rationale(name, text, sample=number if len(texts) > 1 else 0)
         for name, texts in draft.rationales.items()
-        for text in texts
+        for number, text in enumerate(texts, 1)
         if text_problem(text) is None
     )
     question = Question(draft.id or "", draft.text, "", rationales, draft.row.where, pairs=draft.extras.pairs)

@@ -47,8 +47,8 @@ _OURS = (
     "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
     "differ in length is left out",
     "several questions in a step: the mean of their losses",
-    "a question that lacks teachers, or has several rationales of one: K is the number of its rationales, and scores "
-    "are z-scored, weights and the consistency term taken over these",
+    "a question that lacks teachers, or has several rationales of one: K is the number of its rationales, "
+    "over which scores are z-scored and weights and the consistency term taken",
     "AdamW, weight decay 0.01, constant rate after a short warm-up, gradient norm clipped at 1.0",
     "beta1, beta2, beta3, tau, lambda and epsilon are the released code's; the paper does not state its own",
 )
