@@ -50,7 +50,7 @@ class SuiteFacts:
             has_feedback=all_have_feedback(data.training),
             missing_teachers=bool(uneven and uneven["lacking"]),
             several_samples=bool(uneven and uneven["several"]),
-            branches=Counter(r.teacher for question in data.training for r in question.rationales),
+            branches=dict(Counter(r.teacher for question in data.training for r in question.rationales)),
         )
         return cls(data.fingerprint, info, gaps_sentence(uneven) if uneven else "")
 
