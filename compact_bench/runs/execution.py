@@ -163,8 +163,6 @@ class _Work:
 def _show(sections: Sequence[PlanSection], work: _Work, console: Console) -> None:
     session, seconds = sections[0].session, work.estimator.expected([job.key for job in work.jobs])
     head = f"{session.spec.name}, profile {session.request.profile}, student {session.student_name}"
-    if session.gaps:
-        head += f"\n{session.gaps}"
     table = RichTable("run", "seeds", "state", "estimate", title=Text(head), title_justify="left")
     for section in sections:
         prefix = f"{section.title}: " if section.title else ""
@@ -186,6 +184,8 @@ def _show(sections: Sequence[PlanSection], work: _Work, console: Console) -> Non
                     duration(cost) if any(run.needed for run in same) else "",
                 )
     console.print(table)
+    if session.gaps:
+        console.print(session.gaps, markup=False)
     count = sum(len(section.runs) for section in sections)
     console.print(_summary(count, work, sum(seconds.values())), markup=False)
 
