@@ -47,7 +47,8 @@ def test_a_ragged_set_is_told_trained_and_refused_by_name(
     training = records["uniform"].training["questions"]
     lacks = training - records["single_teacher[ann]"].training["extra"]["questions_taught"]
     assert 0 < lacks < training
-    assert f"teachers: ann lacks {lacks} of {training} questions; bob has several rationales for" in " ".join(done.err.split())
+    told = f"teachers: ann lacks {lacks} of {training} questions; bob has several rationales for"
+    assert told in " ".join(done.err.split())
     assert records["uniform"].probes["suite_notes"]["ragged"]["lacking"] == {"ann": 3}
     assert records["uniform"].probes["suite_notes"]["ragged"]["several"] == {"bob": 4}
     assert records["edit"].status == "unsupported"
