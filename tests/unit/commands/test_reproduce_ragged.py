@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from compact_bench.commands.planning import _epochs_factor
+from compact_bench.core.records import suite_notes
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.runs.session import Session
 from compact_bench.runs.store.store import Store
@@ -49,8 +50,8 @@ def test_a_ragged_set_is_told_trained_and_refused_by_name(
     assert 0 < lacks < training
     told = f"teachers: ann lacks {lacks} of {training} questions; bob has several rationales for"
     assert told in " ".join(done.err.split())
-    assert records["uniform"].probes["suite_notes"]["ragged"]["lacking"] == {"ann": 3}
-    assert records["uniform"].probes["suite_notes"]["ragged"]["several"] == {"bob": 4}
+    told = suite_notes([records["uniform"]])["ragged"]
+    assert (told["lacking"], told["several"]) == ({"ann": 3}, {"bob": 4})
     assert records["edit"].status == "unsupported"
     assert records["edit"].reason == (
         "it needs no more than one rationale of a teacher for a question, and some have several"
