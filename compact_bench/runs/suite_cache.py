@@ -6,13 +6,13 @@ import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from compact_bench.core.files import read_bytes, read_json, write_json
 from compact_bench.core.paths import package_folder
-from compact_bench.core.records import all_teachers
+from compact_bench.core.records import all_teachers, plain
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
 from compact_bench.data.validation.ragged import gaps, gaps_sentence
 from compact_bench.methods.contract import SuiteInfo
@@ -30,11 +30,13 @@ class SuiteFacts:
     Attributes:
         fingerprint: of the data.
         info: what methods may know of it.
+        notes: the data's notes, for cards and warnings.
         gaps: in words, which teachers lack questions or have several rationales for one; "" for none.
     """
 
     fingerprint: str
     info: SuiteInfo
+    notes: dict[str, Any]
     gaps: str = ""
 
     @classmethod
@@ -52,7 +54,7 @@ class SuiteFacts:
             several_samples=bool(uneven and uneven["several"]),
             branches=dict(Counter(r.teacher for question in data.training for r in question.rationales)),
         )
-        return cls(data.fingerprint, info, gaps_sentence(uneven) if uneven else "")
+        return cls(data.fingerprint, info, plain(data.notes), gaps_sentence(uneven) if uneven else "")
 
     @classmethod
     def read(cls, path: Path) -> SuiteFacts | None:
@@ -72,7 +74,9 @@ def file_mark(path: str | None) -> str | None:
     if path is None:
         return None
     # Never the mark of no file, under which the suite's own questions are remembered.
-    data = read_bytes(Path(path).expanduser())
+    file = Path(path).expanduser()
+    # A pipe would be empty, or never end, when it is read.
+    data = read_bytes(file) if file.is_file() else None
     return "" if data is None else hashlib.sha256(data).hexdigest()
 
 

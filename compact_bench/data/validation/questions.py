@@ -11,39 +11,26 @@ teacher in the list again, or the question in another row.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from compact_bench.core.answers import canonical_answer
-from compact_bench.core.errors import DataError, Fault
+from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.records import Question, Rationale, RationaleTruth
-from compact_bench.data.files.rows import OnFault, SourceRow, content_id, kind_of, normalised, text_problem
-from compact_bench.data.validation.extras import QuestionExtras, read_extras
+from compact_bench.data.files.rows import (
+    OnFault,
+    SourceRow,
+    name_key,
+    normalised,
+    teacher_name_problem,
+    text_problem,
+)
+from compact_bench.data.validation.drafts import Draft, is_released, read_row
+from compact_bench.data.validation.extras import QuestionExtras
 from compact_bench.data.validation.limits import CountTokens, length_faults
-from compact_bench.data.validation.ragged import misspelt, repeated_text, sample_name_problem
+from compact_bench.data.validation.ragged import misspelt, repeated_text
 
 _MEND = "correct the file, or pass --on-fault drop to leave the faulty questions out and list them."
-
-
-@dataclass
-class _Draft:
-    """A row whose fields have been looked at; texts that were wrong are None."""
-
-    row: SourceRow
-    id: str | None = None
-    text: str | None = None
-    gold: str | None = None
-    rationales: dict[str, list[str]] | None = None
-    right: Mapping[str, list[bool]] | None = None
-    extras: QuestionExtras = field(default_factory=QuestionExtras)
-    faults: list[Fault] = field(default_factory=list)
-
-    def fault(self, problem: str, name: str = "", where: str = "") -> None:
-        place = where or self.row.where
-        self.faults.append(Fault(f"{place}, field {name!r}" if name else place, problem, self.id))
 
 
 def validate_questions(
@@ -78,7 +65,9 @@ def validate_questions(
         DataError: there are faults and `on_fault` is "stop", or no question is left.
     """
     # Every row is read before any is refused: a user mends a file once, not once per fault.
-    drafts = [_read_row(row, teachers, ragged=ragged) for row in rows]
+    _check_wanted(teachers)
+    drafts = [read_row(row, teachers, ragged=ragged) for row in rows]
+    _check_spelling(drafts)
     unused: list[Fault] = []
     if ragged:
         drafts = _joined_rows(drafts)
@@ -86,7 +75,7 @@ def validate_questions(
         unused = [fault for draft in drafts if (fault := _without_rationale(draft, teachers))]
         drafts = [draft for draft in drafts if not _without_rationale(draft, teachers)]
     if not teachers:
-        _check_teachers([draft for draft in drafts if not ragged or _is_released(draft.row)])
+        _check_teachers([draft for draft in drafts if not ragged or is_released(draft.row)])
     _check_repeats(drafts)
     if count_tokens is not None and max_length_tokens is not None:
         for draft in drafts:
@@ -116,170 +105,12 @@ def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str
         raise DataError(f"{source}: expected a sound question, got none", faults, "correct the file.")
 
 
-def _is_released(row: SourceRow) -> bool:
-    return isinstance(row.data, Mapping) and ("Question" in row.data or "CoT" in row.data)
-
-
-def _read_row(row: SourceRow, teachers: Sequence[str], *, ragged: bool) -> _Draft:
-    draft = _Draft(row)
-    if not isinstance(row.data, Mapping):
-        draft.fault(f"expected an object with question, answer and rationales, got {kind_of(row.data)}")
-        return draft
-    released = _is_released(row)
-    names = ("Question", "Answer", "CoT") if released else ("question", "gold_answer", "rationales")
-    # The question comes first: its text gives an id to a row that has none.
-    draft.text = _text_field(draft, names[0])
-    draft.id = _id_field(draft)
-    draft.gold = _gold_field(draft, names[1])
-    if names[2] not in row.data:
-        draft.fault("expected it, got a row without it", names[2])
-    elif released:
-        draft.rationales = _released_rationales(draft, row.data["CoT"], teachers)
-    else:
-        draft.rationales = _named_rationales(draft, row.data["rationales"], teachers, ragged=ragged)
-        draft.right = _right_field(draft, row.data.get("right"))
-        draft.extras = read_extras(row.data, draft.gold, teachers, draft.fault)
-    return draft
-
-
-def _text_field(draft: _Draft, name: str) -> str | None:
-    if name not in draft.row.data:
-        draft.fault("expected it, got a row without it", name)
-        return None
-    value = draft.row.data[name]
-    if problem := text_problem(value):
-        draft.fault(problem, name)
-        return None
-    return str(value)
-
-
-def _id_field(draft: _Draft) -> str | None:
-    value = draft.row.data.get("id")
-    if value is None:
-        return f"q-{content_id(draft.text)}" if draft.text is not None else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if problem := text_problem(value):
-        draft.fault(problem, "id")
-        return None
-    return str(value)
-
-
-def _gold_field(draft: _Draft, name: str) -> str | None:
-    value = draft.row.data.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return canonical_answer(repr(value))
-    text = _text_field(draft, name)
-    if text is not None and text.strip().casefold() == "nan":
-        draft.fault("expected an answer, got NaN as text", name)
-        return None
-    return text
-
-
-def _released_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, list[str]] | None:
-    if not isinstance(value, list):
-        draft.fault(f"expected a list of texts, got {kind_of(value)}", "CoT")
-        return None
-    if not value:
-        draft.fault("expected at least one rationale, got an empty list", "CoT")
-        return None
-    if teachers and len(value) != len(teachers):
-        draft.fault(f"expected {len(teachers)} rationales ({', '.join(teachers)}), got {len(value)}", "CoT")
-        return None
-    names = teachers or [f"teacher_{number}" for number in range(1, len(value) + 1)]
-    for number, text in enumerate(value, 1):
-        if problem := text_problem(text):
-            draft.fault(problem, f"CoT[{number}]")
-    return {name: [text] for name, text in zip(names, value, strict=True)}
-
-
-def _named_rationales(
-    draft: _Draft, value: Any, teachers: Sequence[str], *, ragged: bool
-) -> dict[str, list[str]] | None:
-    if isinstance(value, Mapping):
-        pairs = _keyed_pairs(draft, value, ragged=ragged)
-    elif isinstance(value, list):
-        pairs = _listed_pairs(draft, value)
-    else:
-        draft.fault(f"expected an object or a list, got {kind_of(value)}", "rationales")
-        return None
-    if not pairs:
-        if not draft.faults or not value:
-            draft.fault("expected at least one rationale, got none", "rationales")
-        return None
-    by_teacher: dict[str, list[str]] = {}
-    for name, text, place in pairs:
-        if teachers and name not in teachers:
-            continue
-        if not name.strip():
-            draft.fault("expected a teacher's name, got an empty one", place)
-        elif ragged and (problem := sample_name_problem(name)):
-            draft.fault(problem, place)
-        elif name in by_teacher and not ragged:
-            draft.fault(f"expected one rationale of teacher {name!r}, got two", place)
-        if problem := text_problem(text):
-            draft.fault(problem, place, draft.row.places.get(name, ""))
-        by_teacher.setdefault(name, []).append(text)
-    for name in () if ragged else teachers:
-        if name not in by_teacher:
-            draft.fault(f"expected a rationale of teacher {name!r}, got none", "rationales")
-    return by_teacher
-
-
-def _keyed_pairs(draft: _Draft, value: Mapping[Any, Any], *, ragged: bool) -> list[tuple[str, Any, str]]:
-    pairs: list[tuple[str, Any, str]] = []
-    for name, text in value.items():
-        place = f"rationales.{name}"
-        if not ragged or not isinstance(text, list):
-            pairs.append((name, text, place))
-        elif text:
-            pairs += [(name, one, f"{place}[{number}]") for number, one in enumerate(text, 1)]
-        else:
-            draft.fault("expected at least one text, got an empty list", place)
-    return pairs
-
-
-def _listed_pairs(draft: _Draft, value: list[Any]) -> list[tuple[str, Any, str]]:
-    pairs = []
-    for number, item in enumerate(value, 1):
-        place = f"rationales[{number}]"
-        if not isinstance(item, Mapping):
-            draft.fault(f"expected an object with teacher and text, got {kind_of(item)}", place)
-        elif missing := [name for name in ("teacher", "text") if name not in item]:
-            for name in missing:
-                draft.fault("expected it, got a rationale without it", f"{place}.{name}")
-        elif problem := text_problem(item["teacher"]):
-            draft.fault(problem, f"{place}.teacher")
-        else:
-            pairs.append((item["teacher"], item["text"], f"{place}.text"))
-    return pairs
-
-
-def _right_field(draft: _Draft, value: Any) -> Mapping[str, list[bool]] | None:
-    """Which rationales are really right, or None where the row does not say."""
-    if value is None or draft.rationales is None:
-        return None
-    if not isinstance(value, Mapping):
-        draft.fault(f"expected an object of teacher and true or false, got {kind_of(value)}", "right")
-        return None
-    told: dict[str, list[bool]] = {}
-    for name, texts in draft.rationales.items():
-        of_teacher: list[Any] = value[name] if isinstance(value.get(name), list) else [value.get(name)]
-        told[name] = of_teacher
-        if len(of_teacher) != len(texts):
-            draft.fault(f"expected {len(texts)} of true or false, got {len(of_teacher)}", f"right.{name}")
-        elif wrong := [item for item in of_teacher if not isinstance(item, bool)]:
-            got = kind_of(wrong[0]) if name in value else "nothing"
-            draft.fault(f"expected true or false, got {got}", f"right.{name}")
-    return told
-
-
-def _joined_rows(drafts: Sequence[_Draft]) -> list[_Draft]:
+def _joined_rows(drafts: Sequence[Draft]) -> list[Draft]:
     """Rows of one question and gold answer as one row; those that hold more than rationales stay apart."""
-    joined: dict[tuple[str, ...], _Draft] = {}
-    kept: list[_Draft] = []
+    joined: dict[tuple[str, ...], Draft] = {}
+    kept: list[Draft] = []
     for draft in drafts:
-        is_plain = draft.extras == QuestionExtras() and draft.right is None and not _is_released(draft.row)
+        is_plain = draft.extras == QuestionExtras() and draft.right is None and not is_released(draft.row)
         if not is_plain or draft.faults or not draft.rationales:
             kept.append(draft)
             continue
@@ -294,7 +125,7 @@ def _joined_rows(drafts: Sequence[_Draft]) -> list[_Draft]:
     return kept
 
 
-def _check_samples(drafts: Sequence[_Draft]) -> None:
+def _check_samples(drafts: Sequence[Draft]) -> None:
     """One teacher's rationales of a question differ, and no name is another one misspelt."""
     others = misspelt(draft.rationales for draft in drafts if draft.rationales)
     for draft in drafts:
@@ -303,12 +134,12 @@ def _check_samples(drafts: Sequence[_Draft]) -> None:
             if repeat := repeated_text(sound):
                 problem = f"expected other texts, got number {repeat[0]} again as number {repeat[1]}"
                 draft.fault(problem, f"rationales.{name}")
-            if name in others:
+            if name in others and name_key(name) != name_key(others[name]):
                 problem = f"expected {others[name]!r}, as other questions have, got {name!r}"
                 draft.fault(f"{problem}; is it the same teacher?", "rationales")
 
 
-def _without_rationale(draft: _Draft, teachers: Sequence[str]) -> Fault | None:
+def _without_rationale(draft: Draft, teachers: Sequence[str]) -> Fault | None:
     """Why a sound row has nothing to train on: none of the chosen teachers has a rationale in it."""
     if draft.faults or draft.rationales is None or draft.rationales:
         return None
@@ -316,13 +147,13 @@ def _without_rationale(draft: _Draft, teachers: Sequence[str]) -> Fault | None:
     return Fault(f"{draft.row.where}, field 'rationales'", problem, draft.id)
 
 
-def _all_teachers(drafts: Sequence[_Draft]) -> tuple[str, ...]:
+def _all_teachers(drafts: Sequence[Draft]) -> tuple[str, ...]:
     """All teachers, those that most rows have first."""
     others = (name for draft in drafts for name in draft.rationales or {})
     return tuple(dict.fromkeys((*_expected_teachers(drafts), *others)))
 
 
-def _expected_teachers(drafts: Sequence[_Draft]) -> tuple[str, ...]:
+def _expected_teachers(drafts: Sequence[Draft]) -> tuple[str, ...]:
     """The teachers that most rows have, in the order of the first such row."""
     counts = Counter(frozenset(draft.rationales) for draft in drafts if draft.rationales)
     if not counts:
@@ -331,7 +162,7 @@ def _expected_teachers(drafts: Sequence[_Draft]) -> tuple[str, ...]:
     return next(tuple(d.rationales) for d in drafts if d.rationales and frozenset(d.rationales) == usual)
 
 
-def _check_teachers(drafts: Sequence[_Draft]) -> None:
+def _check_teachers(drafts: Sequence[Draft]) -> None:
     expected = _expected_teachers(drafts)
     for draft in drafts:
         if draft.rationales and set(draft.rationales) != set(expected):
@@ -342,7 +173,31 @@ def _check_teachers(drafts: Sequence[_Draft]) -> None:
             )
 
 
-def _check_repeats(drafts: Sequence[_Draft]) -> None:
+def _check_wanted(teachers: Sequence[str]) -> None:
+    """Refuse names given from outside that no teacher may have, or that two teachers would share."""
+    problems = [problem for name in teachers if (problem := teacher_name_problem(name))]
+    keys = Counter(map(name_key, teachers))
+    twice = [name for name in teachers if keys[name_key(name)] > 1]
+    if twice:
+        problems.append(f"expected names that differ in more than case, got {', '.join(map(repr, twice))}")
+    if problems:
+        raise ConfigError(f"--teachers: {'; '.join(problems)}.")
+
+
+def _check_spelling(drafts: Sequence[Draft]) -> None:
+    """Refuse a teacher's name that another row writes in other case or in another form of Unicode."""
+    first: dict[str, tuple[str, str]] = {}
+    for draft in drafts:
+        for name in draft.rationales or ():
+            known, where = first.setdefault(name_key(name), (name, draft.row.where))
+            if name != known:
+                same = f"expected {known!r}, as {where} writes this name, got {name!r}"
+                draft.fault(
+                    f"{same}; two teachers' names must differ in more than case or form", "rationales"
+                )
+
+
+def _check_repeats(drafts: Sequence[Draft]) -> None:
     first_text: dict[str, str] = {}
     first_id: dict[str, str] = {}
     for draft in drafts:
@@ -358,7 +213,7 @@ def _check_repeats(drafts: Sequence[_Draft]) -> None:
                 draft.fault(f"expected an id once, got {draft.id!r} of {before} again", "id")
 
 
-def _question(draft: _Draft, teachers: Sequence[str]) -> Question:
+def _question(draft: Draft, teachers: Sequence[str]) -> Question:
     assert draft.id is not None and draft.text is not None and draft.gold is not None
     assert draft.rationales is not None
     rationales = []
@@ -377,7 +232,7 @@ def _question(draft: _Draft, teachers: Sequence[str]) -> Question:
     )
 
 
-def _draft_length_faults(draft: _Draft, count_tokens: CountTokens, limit: int) -> list[Fault]:
+def _draft_length_faults(draft: Draft, count_tokens: CountTokens, limit: int) -> list[Fault]:
     if draft.text is None or draft.rationales is None:
         return []
     rationales = tuple(
