@@ -60,10 +60,10 @@ def test_a_ragged_set_is_told_trained_and_refused_by_name(
     assert "questions_taught" not in records["single_teacher[bob]"].training["extra"]
     bob, ann = (records[f"single_teacher[{name}]"].training["branches"] for name in ("bob", "ann"))
     assert ann + bob == records["uniform"].training["branches"]
-    done = run_command(capsys, "explain", own, "--suite", suite, "--question", "m1")
+    done = run_command(capsys, "explain", own, "--suite", suite, "--profile", "smoke", "--question", "m1")
     assert done.code == 0, done.err
     assert "bob#1" in done.out and "bob#2" in done.out and "ann" in done.out
-    done = run_command(capsys, "explain", own, "--suite", suite, "--question", "m6")
+    done = run_command(capsys, "explain", own, "--suite", suite, "--profile", "smoke", "--question", "m6")
     assert done.code == 0 and "ann" not in done.out and "1.000" in done.out
 
 
