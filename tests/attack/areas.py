@@ -50,6 +50,7 @@ AREAS = {
     "options": Area("options"),
     "definitions": Area("definitions"),
     "students": Area("students"),
+    "trained runs": Area("trained"),
     "answers": Area("answers", runs_itself=True),
     "store": Area("store", runs_itself=True),
     "kills": Area("kills", runs_itself=True),

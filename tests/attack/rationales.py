@@ -72,7 +72,7 @@ def _plain(text: str) -> str:
 
 def _answer(text: str) -> str:
     try:
-        return f"{float(text):.10g}"
+        return f"{float(text) + 0.0:.10g}"
     except ValueError:
         return text.strip().rstrip(".!?;").strip()
 

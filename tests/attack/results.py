@@ -149,6 +149,7 @@ How the verdicts are made:
 | options | the help texts |
 | definitions | docs/suites.md, docs/tables.md, docs/sweeps.md; the standard library's TOML reader |
 | students | what transformers needs, and that no code of a folder runs |
+| trained runs | that written pages keep their tables, and what a run trained on |
 | answers | statements with a known value (`answers.py`); here "refused" is a wrong answer that is not taken for right |
 | store | the bits of a quiet run |
 | kills | the bits of an uninterrupted run |

@@ -19,6 +19,8 @@ from tests.attack.judging import breakdown, first_line, last_line
 
 AREA = "store"
 WORDS = (*world.RUN, "--suite", world.SUITE, "--set", "checkpoint_seconds=0", "--set", "epochs=2")
+EXPORT = ("export", "uniform@1", "{case}/exported", "--store", "{case}/store", "--offline")
+"""Reads what a finished run left of its weights."""
 SAID = re.compile(
     r"damag|checksum|sha256|made again|counts? as (?:missing|none)|corrupt|not what|no longer|cut short|unreadable|cannot be read",
     re.IGNORECASE,
@@ -41,10 +43,13 @@ class Damage:
     apply: Callable[[Path], None]
     unfinished: bool
     silent: bool = False
+    words: tuple[str, ...] = WORDS
 
     @property
     def name(self) -> str:
-        return f"{'unfinished run, ' if self.unfinished else ''}{self.file}: {self.how}"
+        """For people; hashes in it may move."""
+        way = "unfinished run, " if self.unfinished else "export, " if self.words is EXPORT else ""
+        return f"{way}{self.file}: {self.how}"
 
 
 def make_world(folder: Path) -> Any:
@@ -65,13 +70,12 @@ def damages(quiet: Path) -> Iterator[Damage]:
     for path in sorted(p for p in store.rglob("*") if p.is_file() and p.suffix != ".lock"):
         file = str(path.relative_to(quiet))
         is_record = path.name in ("record.json", "done", "key.json")
-        read_again = "runs/" in file and not is_record
         for how, apply in ways(path, file):
             no_result = path.name in ("log.jsonl", "key.json") or "/tasks/" in file
             silent = no_result or how == "deleted"
             yield Damage(file, how, apply, unfinished=not is_record, silent=silent)
-            if read_again and path.suffix == ".parquet":
-                yield Damage(file, how, apply, unfinished=False, silent=True)
+            if "/final/" in file:
+                yield Damage(file, how, apply, unfinished=False, silent=True, words=EXPORT)
     for path in sorted((quiet / "cache").rglob("*.json")):
         file = str(path.relative_to(quiet))
         for how, apply in ways(path, file):
@@ -123,10 +127,12 @@ def run(folder: Path, share: float) -> Iterator[Verdict]:
     """Damage one file at a time in a copy and give the command again."""
     quiet = folder / "quiet"
     wanted = bits(quiet / "store")
+    exported = run_here(filled(EXPORT, quiet, folder), quiet, SECONDS)
+    assert exported.code == 0 and not SAID.search(exported.err), exported.err
     for damage in damages(quiet):
         if dice(AREA, damage.name).random() >= share:
             continue
-        with scratch(folder / "damaged") as place:
+        with scratch(folder / "copies") as place:
             for name in ("store", "cache"):
                 shutil.copytree(quiet / name, place / name)
             if damage.unfinished:
@@ -134,7 +140,7 @@ def run(folder: Path, share: float) -> Iterator[Verdict]:
                     path.unlink()
             damage.apply(place / damage.file)
             os.environ["COMPACT_BENCH_CACHE"] = str(place / "cache")
-            done = run_here(filled(WORDS, place, folder), place, SECONDS)
+            done = run_here(filled(damage.words, place, folder), place, SECONDS)
             why = complaint(damage, done, wanted, quiet)
         kind = "failed" if why else "accepted rightly" if done.code == 0 else "refused clearly"
         yield Verdict(
@@ -147,6 +153,11 @@ def complaint(damage: Damage, done: Done, wanted: dict[str, Any], quiet: Path) -
     if why := breakdown(done):
         return why
     text = done.out + done.err
+    if damage.words is EXPORT:
+        if done.code == 0:
+            same = (_weights(done.folder), _weights(quiet))
+            return "" if same[0] == same[1] else "silent wrong acceptance: other weights were exported"
+        return "" if done.code == 7 else f"exit {done.code}, expected 7: {first_line(done.err)}"
     if done.code != 0:
         named = Path(damage.file).name in text or Path(damage.file).parent.name in text
         if damage.unfinished or not named:
@@ -166,3 +177,7 @@ def complaint(damage: Damage, done: Done, wanted: dict[str, Any], quiet: Path) -
     if not damage.silent and not SAID.search(text):
         return "the damage was mended, or passed over, without a word"
     return ""
+
+
+def _weights(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((folder / "exported").rglob("*.safetensors"))]
