@@ -15,7 +15,7 @@ from compact_bench.methods.code import method_code
 from compact_bench.methods.registry import get_method, method_sources
 from compact_bench.runs.session import Session
 
-State = Literal["done", "unsupported", "missing", "failed"]
+State = Literal["done", "untrained", "unsupported", "missing", "failed"]
 
 
 @dataclass(frozen=True)
