@@ -45,12 +45,12 @@ class Area:
 
 
 AREAS = {
-    "rationale files": Area("rationales"),
+    "rationales": Area("rationales"),
     "settings": Area("settings"),
     "options": Area("options"),
     "definitions": Area("definitions"),
     "students": Area("students"),
-    "trained runs": Area("trained"),
+    "trained": Area("trained"),
     "answers": Area("answers", runs_itself=True),
     "store": Area("store", runs_itself=True),
     "kills": Area("kills", runs_itself=True),

@@ -11,7 +11,7 @@ from tests.attack import reference, world
 from tests.attack.cases import DATA, INPUT, Accepted, Case, Check, Expected, Refused, dice
 from tests.attack.driver import Done
 
-AREA = "rationale files"
+AREA = "rationales"
 WORDS = (*world.PLAN, "--suite", world.SUITE, "--rationales")
 Rows = list[dict[str, Any]]
 

@@ -34,10 +34,11 @@ class Summary:
     seed: int
     commit: str
     python: str
+    share: float
 
     @staticmethod
-    def of(verdicts: Sequence[Verdict], seconds: float) -> Summary:
-        """Count verdicts."""
+    def of(verdicts: Sequence[Verdict], seconds: float, share: float = 1.0) -> Summary:
+        """Count verdicts; `share` is that of the inputs that were tried."""
         names = list(dict.fromkeys(v.area for v in verdicts))
         return Summary(
             areas={name: _counts([v for v in verdicts if v.area == name]) for name in names},
@@ -48,6 +49,7 @@ class Summary:
             seed=SEED,
             commit=commit(),
             python=platform.python_version(),
+            share=share,
         )
 
 
@@ -112,6 +114,7 @@ def page(verdicts: Sequence[Verdict], summary: Summary) -> str:
         seed=summary.seed,
         python=summary.python,
         minutes=summary.seconds / 60,
+        share="" if summary.share >= 1 else f" Only a share of {summary.share:g} of the inputs was tried.",
         failures=listed,
     )
 
@@ -132,7 +135,7 @@ user's mistake), or accepted with the values that are known beforehand (the ques
 the quiet run). "Failed" is everything else: a traceback, exit code 70, no end within the time limit, a wrong value taken in
 silence, a message that does not say where or what to do.
 
-Run at commit {commit}, seed {seed}, Python {python}: {minutes:.1f} minutes.
+Run at commit {commit}, seed {seed}, Python {python}: {minutes:.1f} minutes.{share}
 
 {table}
 
@@ -144,12 +147,12 @@ How the verdicts are made:
 
 | area | where its expectations come from |
 |---|---|
-| rationale files | a second reader, written from docs/data-formats.md alone (`tests/attack/reference.py`) |
+| rationales | a second reader, written from docs/data-formats.md alone (`tests/attack/reference.py`) |
 | settings | documented type and bounds of every field, and what a text plainly means (`kinds.py`) |
 | options | the help texts |
 | definitions | docs/suites.md, docs/tables.md, docs/sweeps.md; the standard library's TOML reader |
 | students | what transformers needs, and that no code of a folder runs |
-| trained runs | that written pages keep their tables, and what a run trained on |
+| trained | that written pages keep their tables, and what a run trained on |
 | answers | statements with a known value (`answers.py`); here "refused" is a wrong answer that is not taken for right |
 | store | the bits of a quiet run |
 | kills | the bits of an uninterrupted run |

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     started = time.monotonic()
     verdicts = run_areas(names, options)
-    summary = Summary.of(verdicts, time.monotonic() - started)
+    summary = Summary.of(verdicts, time.monotonic() - started, options.share)
     print(summary_text(verdicts, summary))
     if options.json is not None:
         options.json.write_text(json.dumps(collected(verdicts, summary), indent=1), encoding="utf-8")

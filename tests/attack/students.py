@@ -196,6 +196,11 @@ def weight_cases() -> Iterator[Case]:
     yield case("weights: a third layer", added(layer.format(2), layer.format(1)))
     yield case("weights: a stray tensor", added("nothing.weight", layer.format(1)))
     yield case("weights: a bias", added("model.layers.0.self_attn.q_proj.bias", "model.norm.weight"))
+    yield from weight_file_cases()
+
+
+def weight_file_cases() -> Iterator[Case]:
+    """The file of weights as a whole: its types, its header, its place."""
     yield case("weights: none", tensors(lambda w: w.clear()))
     for kind in ("half", "bfloat16", "double"):
         change = tensors(lambda w, k=kind: w.update({n: getattr(t, k)() for n, t in w.items()}))

@@ -14,7 +14,7 @@ from tests.attack.results import FIELDS, Summary, page
 from tests.attack.test_attack import attack, told
 
 PAGE = ROOT / "docs" / "robustness.md"
-QUICK = ("rationale files", "settings", "options", "definitions")
+QUICK = ("rationales", "settings", "options", "definitions")
 INPUTS = 150
 
 

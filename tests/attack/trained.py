@@ -13,7 +13,7 @@ from tests.attack.cases import Accepted, Case, Check
 from tests.attack.driver import Done
 from tests.attack.names import with_name
 
-AREA = "trained runs"
+AREA = "trained"
 FORGING = (
     "a|b", "# Results", "## x", "<b>x</b>", "<script>x</script>", "`x`", "*x*", "[x](y)", "$x$", "\\textbf{x}", "a_b_c", "| x | y |", "%",
     "{variant}", "best", "~~x~~", "&lt;b&gt;", "![x](y)", "1. x", "> x",
