@@ -9,7 +9,7 @@ from typing import Any
 from tests.attack import settings, world
 from tests.attack.cases import ANY, Accepted, Case, Either, Refused
 from tests.attack.driver import Done
-from tests.attack.kinds import Bool, Choice, Int, ListOf, Real, Word
+from tests.attack.kinds import Bool, Choice, Int, ListOf, Real, Text, Word
 from tests.attack.tomls import Definition, cases_of, document, with_field
 
 AREA = "definitions"
@@ -32,12 +32,12 @@ SUITE: dict[str, Any] = {
     "profiles": {"smoke": {"seeds": [1], "note": "a test", "settings": {"train": {"epochs": 1}, "eval": {"items_per_task": 2}}}},
 }  # fmt: skip
 SUITE_FIELDS: dict[str, Any] = {
-    "name": Word(), "version": Int(1), "title": Word(), "card": Word(), "student_title": Word(),
+    "name": Word(), "version": Int(1), "title": Word(), "card": Text(), "student_title": Text(),
     "system_prompt": Choice(("",)), "training.validation_questions": Int(1), "training.max_rationale_tokens": Int(1),
     "training.expected_questions": Int(1), "benchmarks.0.title": Word(), "benchmarks.0.group": GROUP,
     "benchmarks.0.metric": Choice(("exact_match",)), "benchmarks.0.task": TASKS, "benchmarks.0.layout": Choice(("rows",)),
     "benchmarks.1.chance": Real(0, 1), "benchmarks.0.items": Int(10, 9), "profiles.smoke.questions": Int(1),
-    "profiles.smoke.seeds": ListOf(Int(0), 1), "profiles.smoke.note": Word(),
+    "profiles.smoke.seeds": ListOf(Int(0), 1), "profiles.smoke.note": Text(),
     "profiles.smoke.tune": Int(10, 9),
     **{f"profiles.smoke.settings.{name}": settings.FIELDS[name] for name in
        ("train.epochs", "train.learning_rate", "train.dtype", "train.warmup_steps", "lora.dropout", "lora.enabled", "lora.rank",
@@ -111,12 +111,12 @@ TABLE: dict[str, Any] = {
     "comparisons": [{"row": "compact", "against": "uniform"}],
 }  # fmt: skip
 TABLE_FIELDS: dict[str, Any] = {
-    "number": Word(), "title": Word(), "numbering": Word(), "reference": Choice(("compact", "uniform")),
-    "unlisted_rows": Choice(("stored", "requested")), "rows.0.method": Choice(("uniform",)), "rows.0.title": Word(),
+    "number": Word(), "title": Word(), "numbering": Text(), "reference": Choice(("compact", "uniform")),
+    "unlisted_rows": Choice(("stored", "requested")), "rows.0.method": Choice(("uniform",)), "rows.0.title": Text(),
     "rows.0.kind": Choice(("method",)), "rows.1.variant": Choice(("no-consensus",)), "rows.2.settings.train.epochs": Int(1),
     "rows.0.epochs_times_teachers": Bool(), "rows.0.requires": Choice(("", "truth")), "rows.0.profiles": ListOf(Word()),
-    "groups.0.title": Word(), "groups.0.kind": Choice(("benchmarks",)), "groups.0.mean": Bool(), "groups.0.compared": Bool(),
-    "groups.1.columns.0.name": Word(), "groups.1.columns.0.title": Word(), "comparisons.0.row": Choice(("compact",)),
+    "groups.0.title": Text(), "groups.0.kind": Choice(("benchmarks",)), "groups.0.mean": Bool(), "groups.0.compared": Bool(),
+    "groups.1.columns.0.name": Word(), "groups.1.columns.0.title": Text(), "comparisons.0.row": Choice(("compact",)),
     "comparisons.0.against": Choice(("uniform",)), "comparisons.0.detectable": Bool(),
 }  # fmt: skip
 
@@ -142,10 +142,10 @@ SWEEP: dict[str, Any] = {
 }  # fmt: skip
 SWEEP_FIELDS: dict[str, Any] = {
     "name": Word(), "title": Word(), "seeds": ListOf(Int(0), 1), "reference": Choice(("compact", "uniform")),
-    "axis.setting": Choice(("weak_error_rate",)), "axis.title": Word(), "axis.values": ListOf(Real(0, 1), 1),
-    "rows.0.name": Word(), "rows.0.method": Choice(("uniform",)), "rows.0.title": Word(), "rows.0.style": Int(0),
-    "rows.0.optional": Bool(), "rows.1.settings.method.temperature": Real(), "panels.0.name": Word(), "panels.0.title": Word(),
-    "panels.0.y_title": Word(), "panels.0.group": GROUP, "panels.0.one_minus": Bool(), "table": Choice(("2",)),
+    "axis.setting": Choice(("weak_error_rate",)), "axis.title": Text(), "axis.values": ListOf(Real(0, 1), 1),
+    "rows.0.name": Word(), "rows.0.method": Choice(("uniform",)), "rows.0.title": Text(), "rows.0.style": Int(0),
+    "rows.0.optional": Bool(), "rows.1.settings.method.temperature": Real(), "panels.0.name": Word(), "panels.0.title": Text(),
+    "panels.0.y_title": Text(), "panels.0.group": GROUP, "panels.0.one_minus": Bool(),
 }  # fmt: skip
 
 
@@ -191,7 +191,7 @@ def reference_cases() -> Iterator[Case]:
         ("teachers", [{"name": "zoe"}]), ("teachers", [{"name": "a b"}]), ("teachers", [{"name": "a\nb"}]), ("teachers", [{}]),
         ("teachers", [{"name": "../x"}]), ("name", "../x"), ("name", "a/b"), ("name", "a b"), ("name", ""), ("name", "x" * 300),
         ("profiles", {"smoke": {"seeds": []}}), ("profiles", {"smoke": {"seeds": [1, 1]}}), ("profiles", {"smoke": {"seeds": [True]}}),
-        ("profiles", {"smoke": {"seeds": ["1"]}}), ("profiles", {"smoke": {"seeds": [-1]}}), ("profiles", {"other": {"seeds": [1]}}),
+        ("profiles", {"smoke": {"seeds": [-1]}}), ("profiles", {"other": {"seeds": [1]}}),
         ("profiles", {"smoke": {"seeds": [1], "tune": {"learning_rates": []}}}),
         ("profiles", {"smoke": {"seeds": [1], "tune": {"learning_rates": [0]}}}),
         ("profiles", {"smoke": {"seeds": [1], "settings": {"nothing": {"x": 1}}}}),

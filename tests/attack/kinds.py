@@ -115,6 +115,14 @@ class OneOf:
         return any(kind.accepts(value) for kind in self.kinds)
 
 
+@dataclass(frozen=True)
+class Text:
+    """Any text at all; a blank one says nothing and harms no number."""
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str)
+
+
 def right_values(kind: Any, readings: Sequence[Any]) -> list[Any]:
     """The values that a field may have after it was given a text of these readings, `REFUSE` among them where
     refusing is right: always where no reading fits, never where the only reading does.
@@ -127,6 +135,11 @@ def right_values(kind: Any, readings: Sequence[Any]) -> list[Any]:
         if isinstance(v, float) and math.isfinite(v) and v == int(v) and abs(v) < 1e15
     ]
     near = [value for value in whole if kind.accepts(value) and not fitting]
+    # 0 and 1 are how some write false and true.
+    near += [bool(v) for v in readings if v in (0, 1) and not isinstance(v, bool) and kind == Bool()]
+    # A number or a truth value in quotes can be read as what it says.
+    plain = {"3": 3, "true": True}
+    near += [plain[v] for v in readings if isinstance(v, str) and v in plain and kind.accepts(plain[v])]
     if not fitting:
         return [*near, REFUSE]
     return [*fitting, REFUSE] if REFUSE in readings or (len(fitting) < len(readings)) else fitting

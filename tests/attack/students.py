@@ -45,7 +45,7 @@ def case(name: str, change: Change, expected: Expected = REFUSED, seconds: float
 
 def content(file: str, data: bytes) -> Change:
     """Replaces a file."""
-    return lambda student: (student / file).write_bytes(data) and None  # type: ignore[func-returns-value]
+    return lambda student: (student / file).write_bytes(data)
 
 
 def edited(file: str, **values: Any) -> Change:
@@ -165,7 +165,7 @@ def weight_cases() -> Iterator[Case]:
     layer = "model.layers.{}.self_attn.q_proj.weight"
 
     def missing(name: str) -> Change:
-        return tensors(lambda w: w.pop(name) and None)
+        return tensors(lambda w: w.pop(name))
 
     def added(name: str, like: str) -> Change:
         return tensors(lambda w: w.update({name: w[like].clone()}))
@@ -225,9 +225,7 @@ def weight_file_cases() -> Iterator[Case]:
             lambda s, a=at, b=byte: overwrite(s / "model.safetensors", a, b),
             either,
         )
-    yield case(
-        "weights: a pickle only", lambda s: (s / "model.safetensors").rename(s / "pytorch_model.bin") and None
-    )
+    yield case("weights: a pickle only", lambda s: (s / "model.safetensors").rename(s / "pytorch_model.bin"))
     index = {"metadata": {}, "weight_map": {"model.norm.weight": "../../x.safetensors"}}
 
     def indexed(student: Path) -> None:
@@ -308,8 +306,7 @@ def code_cases() -> Iterator[Case]:
         "code: generate.py",
         lambda s: (
             [(s / d).mkdir() or (s / d / "generate.py").write_text(CODE) for d in ("custom_generate",)]
-            and None
         ),
         Accepted(),
-    )  # type: ignore[func-returns-value]
+    )
     assert shutil
