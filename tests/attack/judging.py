@@ -12,7 +12,7 @@ EXIT_BUG = 70
 LONGEST_MESSAGE = 20_000
 GUIDANCE = re.compile(
     r"expected|to mend|did you mean|known:|should|must|give |use |missing|no such|not a valid|is not one of|"
-    r"not in the range|choose|cannot|take |needs|requires|is not a|lists every|at line|try|check|add |delete|pass ",
+    r"not in the range|choose|cannot|take |needs|requires|is not a|lists every|at line|no file named|try|check|add |delete|pass ",
     re.IGNORECASE,
 )
 _PROMPT = re.compile(r"\[y/N\]|Do you accept|custom code", re.IGNORECASE)

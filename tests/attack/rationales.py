@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tests.attack import reference, world
-from tests.attack.cases import DATA, INPUT, Accepted, Case, Check, Expected, Refused, dice
+from tests.attack.cases import DATA, INPUT, Accepted, Case, Check, Either, Expected, Refused, dice
 from tests.attack.driver import Done
 
 AREA = "rationales"
@@ -40,7 +40,14 @@ def expectation(data: bytes, suffix: str, *, drop: bool = False) -> Expected:
         return Refused(INPUT, (("own" + suffix, "rationale set", "question"),))
     except reference.Wrong as wrong:
         return Refused(INPUT, ("own" + suffix, *(wrong.says if not drop else ())))
-    return Accepted(holds(questions))
+    taken = Accepted(holds(questions))
+    if any(question.odd for question in questions):
+        return Either(
+            Refused(INPUT, (f"own{suffix}",)),
+            taken,
+            "control characters in a text: refused, or shown escaped",
+        )
+    return taken
 
 
 def holds(questions: Sequence[reference.Read]) -> Check:

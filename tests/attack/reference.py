@@ -15,11 +15,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Read:
-    """One question: its text, its gold answer and (teacher, text) of its rationales."""
+    """One question: its text, its gold answer and (teacher, text) of its rationales.
+
+    Attributes:
+        odd: whether a text of it holds control characters, which may be refused, or taken and shown escaped.
+    """
 
     text: str
     gold: str
     rationales: frozenset[tuple[str, str]]
+    odd: bool = False
 
 
 class Wrong(Exception):
@@ -141,21 +146,27 @@ def _row(number: int, value: Any) -> Read:
         raise Wrong(place, "id")
     if isinstance(identity, str):
         _text(identity, place, "id")
-    question = _text(value[fields[0]], place, fields[0])
+    question = _text(value[fields[0]], place, fields[0], loose=True)
     gold = _gold(value[fields[1]], place, fields[1])
     given = value[fields[2]]
     pairs = _listed(given, place) if theirs else _named(given, place)
     if not pairs:
         raise Wrong(place, fields[2])
-    return Read(question, gold, frozenset(pairs))
+    odd = any(map(controlled, (question, *(text for _, text in pairs))))
+    return Read(question, gold, frozenset(pairs), odd)
 
 
-def _text(value: Any, *place: str) -> str:
+def _text(value: Any, *place: str, loose: bool = False) -> str:
     if not isinstance(value, str) or not any(visible(c) for c in value):
         raise Wrong(*place)
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t\r" for c in value):
+    if any(unicodedata.category(c) == "Cs" for c in value) or (controlled(value) and not loose):
         raise Wrong(*place)
     return value
+
+
+def controlled(text: str) -> bool:
+    """Whether a text holds control characters beside line breaks and tabs."""
+    return any(unicodedata.category(c) == "Cc" and c not in "\n\t\r" for c in text)
 
 
 def visible(character: str) -> bool:
@@ -189,7 +200,7 @@ def _named(value: Any, place: str) -> list[tuple[str, str]]:
         raise Wrong(place, "rationales")
     for name, text in pairs:
         teacher_name(name, place)
-        _text(text, place, "rationales")
+        _text(text, place, "rationales", loose=True)
     return [(name, text) for name, text in pairs]
 
 
@@ -204,4 +215,4 @@ def teacher_name(name: Any, place: str) -> str:
 def _listed(value: Any, place: str) -> list[tuple[str, str]]:
     if not isinstance(value, list):
         raise Wrong(place, "CoT")
-    return [(f"teacher_{n}", _text(text, place, "CoT")) for n, text in enumerate(value, 1)]
+    return [(f"teacher_{n}", _text(text, place, "CoT", loose=True)) for n, text in enumerate(value, 1)]

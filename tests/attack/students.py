@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.attack import world
-from tests.attack.cases import STUDENT, Accepted, Case, Either, Expected, Refused, dice
+from tests.attack.cases import STORE, STUDENT, Accepted, Case, Either, Expected, Refused, dice
 
 AREA = "students"
 WORDS = (*world.PLAN, "--suite", world.SUITE, "--student", "{case}/student")
 GOOD: dict[str, bytes] = {}
 """The files of the world's student, read once."""
-REFUSED = Refused(STUDENT, ("student",))
+REFUSED = Refused(STUDENT | STORE, ("student",))
+"""A file of the folder that cannot be read at all is a place's fault too."""
 MARKER = "CODE_OF_THE_FOLDER_RAN"
 CODE = f"import pathlib\npathlib.Path({MARKER!r}).write_text('ran')\n"
 Change = Callable[[Path], None]
@@ -153,7 +154,7 @@ def config_cases() -> Iterator[Case]:
         {"num_attention_heads": 8}, {"num_key_value_heads": 3}, {"num_key_value_heads": 4}, {"intermediate_size": 49},
         {"vocab_size": 10}, {"vocab_size": 9999}, {"vocab_size": -5}, {"tie_word_embeddings": False}, {"head_dim": 7},
         {"hidden_act": "nothing"}, {"architectures": ["BertModel"], "model_type": "bert"}, {"rms_norm_eps": "x"},
-        {"rope_parameters": {"rope_type": "nothing"}}, {"quantization_config": {"quant_method": "nothing"}},
+        {"rope_parameters": {"rope_type": "nothing"}},
     ):  # fmt: skip
         yield case(f"config: {values}", edited("config.json", **values))
     for values in ({"extra": 1}, {"transformers_version": "0.0.1"}, {"_name_or_path": "/nowhere"}):
@@ -192,7 +193,10 @@ def weight_cases() -> Iterator[Case]:
             yield case(f"weights: one {value} in {name}", filled(name, value, 3))
         yield case(f"weights: all NaN in {name}", filled(name, float("nan"), None))
         yield case(f"weights: transposed {name}", tensors(lambda w, n=name: reshape(w, n)))
-        yield case(f"weights: integers in {name}", tensors(lambda w, n=name: w.update({n: w[n].long()})))
+        whole = Either(REFUSED, Accepted(), "the file says these numbers, if in an unusual type")
+        yield case(
+            f"weights: integers in {name}", tensors(lambda w, n=name: w.update({n: w[n].long()})), whole
+        )
     yield case("weights: a third layer", added(layer.format(2), layer.format(1)))
     yield case("weights: a stray tensor", added("nothing.weight", layer.format(1)))
     yield case("weights: a bias", added("model.layers.0.self_attn.q_proj.bias", "model.norm.weight"))
@@ -260,7 +264,7 @@ TEMPLATES = {
     "the class tree": "{{ ''.__class__.__mro__[1].__subclasses__() }}", "globals": "{{ cycler.__init__.__globals__.os.system('touch " + MARKER + "') }}",
     "an endless loop": "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}" + CHATML,
     "endless recursion": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "a huge text": "{{ 'a' * 3000000000 }}" + CHATML,
-    "a huge power": "{{ 10 ** 10 ** 8 }}" + CHATML, "no end of turn": CHATML.replace("<|im_end|>\n", ""),
+    "a huge power": "{{ 10 ** (10 ** 8) }}" + CHATML, "no end of turn": CHATML.replace("<|im_end|>\n", ""),
     "random": CHATML + "{{ range(10 ** 6) | random }}",
 }  # fmt: skip
 
