@@ -18,7 +18,8 @@ class Read:
     """One question: its text, its gold answer and (teacher, text) of its rationales.
 
     Attributes:
-        odd: whether a text of it holds control characters, which may be refused, or taken and shown escaped.
+        odd: whether a text of it holds control characters, or its id is a number that no file counts to: it
+            may be refused, or taken and shown escaped.
     """
 
     text: str
@@ -52,6 +53,9 @@ def read(data: bytes, suffix: str = ".jsonl", *, drop: bool = False) -> list[Rea
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Wrong() from None
+    if "\x00" in text:
+        # The file as a whole is no text.
+        raise Wrong()
     found: list[Read] = []
     texts: set[str] = set()
     ids: set[str] = set()
@@ -83,9 +87,8 @@ def words(text: str) -> str:
 
 def _values(text: str, suffix: str) -> list[tuple[int, Any]]:
     if suffix == ".jsonl":
-        # Lines end as they do on any system; inside a JSON text these characters stand escaped.
-        split = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        lines = [(n, line) for n, line in enumerate(split, 1) if line.strip()]
+        # A carriage return before the line end is white space to JSON.
+        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
         return [(n, _line(line, f"row {n}")) for n, line in lines]
     try:
         value = _json(text)
@@ -152,7 +155,8 @@ def _row(number: int, value: Any) -> Read:
     pairs = _listed(given, place) if theirs else _named(given, place)
     if not pairs:
         raise Wrong(place, fields[2])
-    odd = any(map(controlled, (question, *(text for _, text in pairs))))
+    odd = isinstance(identity, int) and abs(identity) > 10**15
+    odd |= any(map(controlled, (question, *(text for _, text in pairs))))
     return Read(question, gold, frozenset(pairs), odd)
 
 
