@@ -25,6 +25,8 @@ def judge(case: Case, done: Done, lane: str = "in process") -> Verdict:
         lane: "in process" or "real command"; only in the first are values looked at.
     """
     why = breakdown(done) or _complaint(case.expected, done, values=lane == "in process")
+    # Folders of this run mean nothing to a reader of its results.
+    why = why.replace(str(done.folder), "{case}").replace(str(done.folder.parent.parent), "{area}")
     kind = "failed" if why else "accepted rightly" if done.code == 0 else "refused clearly"
     return Verdict(case.area, case.name, kind, why, lane, round(done.seconds, 3), case.words)
 

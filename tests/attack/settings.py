@@ -121,7 +121,7 @@ def field_cases() -> Iterator[Case]:
 def thinned(name: str, text: str) -> bool:
     """Whether a pair is tried: all plain ones, a drawn half of the odd."""
     return (
-        len(TEXTS[text].values) > 1 or TEXTS[text].values[0] is not REFUSE or dice(name, text).random() < 0.35
+        len(TEXTS[text].values) > 1 or TEXTS[text].values[0] is not REFUSE or dice(name, text).random() < 0.2
     )
 
 

@@ -141,7 +141,7 @@ def run(folder: Path, share: float) -> Iterator[Verdict]:
             damage.apply(place / damage.file)
             os.environ["COMPACT_BENCH_CACHE"] = str(place / "cache")
             done = run_here(filled(damage.words, place, folder), place, SECONDS)
-            why = complaint(damage, done, wanted, quiet)
+            why = complaint(damage, done, wanted, quiet).replace(str(folder), "{world}")
         kind = "failed" if why else "accepted rightly" if done.code == 0 else "refused clearly"
         yield Verdict(
             AREA, re.sub(r"[0-9a-f]{16,}", "*", damage.name), kind, why, seconds=round(done.seconds, 3)
