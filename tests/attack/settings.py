@@ -119,10 +119,11 @@ def field_cases() -> Iterator[Case]:
 
 
 def thinned(name: str, text: str) -> bool:
-    """Whether a pair is tried: all plain ones, a drawn half of the odd."""
-    return (
-        len(TEXTS[text].values) > 1 or TEXTS[text].values[0] is not REFUSE or dice(name, text).random() < 0.2
-    )
+    """Whether a pair is tried: all plain values, and a drawn part of those that are odd or plainly wrong."""
+    values = TEXTS[text].values
+    if len(values) == 1 and values[0] is not REFUSE:
+        return True
+    return dice(name, text).random() < (0.4 if len(values) > 1 else 0.2)
 
 
 def expectation(kind: Any, text: str, says: tuple[str, ...], taken: Callable[[list[Any]], Check]) -> Expected:
