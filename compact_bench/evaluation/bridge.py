@@ -31,7 +31,7 @@ from compact_bench.evaluation.guards import (
     unchanged_generators,
     unchanged_tokenizer,
 )
-from compact_bench.evaluation.own_tasks import OwnTask, own_task
+from compact_bench.evaluation.own_tasks import OwnTask, own_task, run_harness
 from compact_bench.evaluation.task_files import (
     answer_format,
     check_rows,
@@ -263,23 +263,6 @@ def _locked(lock_file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _run_harness(harness: Any, tasks: Mapping[str, Any], limit: int | None = None) -> Mapping[str, Any]:
-    from lm_eval import evaluate as run_harness
-
-    # `simple_evaluate` would seed this process's generators and call pip, git and the compiler for its
-    # report; the numbers come from here either way.
-    output: Mapping[str, Any] = run_harness(
-        lm=harness,
-        task_dict={"tasks": tasks},
-        limit=limit,
-        bootstrap_iters=0,
-        log_samples=True,
-        apply_chat_template=True,
-        fewshot_as_multiturn=True,
-    )
-    return output
-
-
 def _evaluate_own(
     student: Evaluable, own: OwnTask, job: _Job, settings: EvalSettings, harness: Any
 ) -> TaskResult:
@@ -287,7 +270,7 @@ def _evaluate_own(
 
     def run(tasks: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
         with quiet_harness(), read_only(student.model):
-            return _run_harness(harness, tasks, limit)
+            return run_harness(harness, tasks, limit)
 
     items, others = own.scores(job.rows, settings, harness, run)
     return _stored(job, items, own.metric, others, time.monotonic() - started)
@@ -305,7 +288,7 @@ def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harnes
     folder = write_task_folder(job.entry.folder / "tasks", {job.task: job.rows}, unlimited)
     with quiet_harness(), read_only(student.model):
         loaded = TaskManager(include_path=str(folder), include_defaults=False).load([job.task])
-        output = _run_harness(harness, loaded["tasks"])
+        output = run_harness(harness, loaded["tasks"])
     _, answers = answer_format(used_task(job.task, job.rows))
     generation = answers.generation
     metric, *other_metrics = ("exact_match", "states_answer") if generation else ("acc_norm", "acc")

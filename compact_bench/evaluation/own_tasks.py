@@ -16,6 +16,24 @@ RunHarness = Callable[[Mapping[str, Any], int], Mapping[str, Any]]
 """(task objects by name, number of items) -> what `lm_eval.evaluate` returns."""
 
 
+def run_harness(harness: Any, tasks: Mapping[str, Any], limit: int | None = None) -> Mapping[str, Any]:
+    """What `lm_eval.evaluate` returns for tasks by name, at most `limit` items of each."""
+    from lm_eval import evaluate
+
+    # `simple_evaluate` would seed this process's generators and call pip, git and the compiler for its
+    # report; the numbers come from here either way.
+    output: Mapping[str, Any] = evaluate(
+        lm=harness,
+        task_dict={"tasks": tasks},
+        limit=limit,
+        bootstrap_iters=0,
+        log_samples=True,
+        apply_chat_template=True,
+        fewshot_as_multiturn=True,
+    )
+    return output
+
+
 class OwnTask:
     """The task that rows of `task_yaml.task_rows` belong to.
 
