@@ -20,7 +20,9 @@ from .core.records import PeerReview as PeerReview
 from .core.records import Question as Question
 from .core.records import Rationale as Rationale
 from .core.records import RationalePair as RationalePair
+from .core.records import all_teachers as all_teachers
 from .core.records import fingerprint as fingerprint
+from .core.records import taught_by as taught_by
 from .core.records import without_truth as without_truth
 from .core.settings import NonNegative as NonNegative
 from .core.settings import Rate as Rate
@@ -104,6 +106,7 @@ from .training.protocol import CombinesGradients as CombinesGradients
 from .training.protocol import FitReport as FitReport
 from .training.protocol import MakesOptimiser as MakesOptimiser
 from .training.protocol import Objective as Objective
+from .training.protocol import OrdersQuestions as OrdersQuestions
 from .training.protocol import OwnsParameters as OwnsParameters
 from .training.protocol import RunContext as RunContext
 from .training.protocol import SchedulesRate as SchedulesRate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compact_bench.core.errors import ConfigError, StoreError
+from compact_bench.core.errors import ConfigError, DamageError, StoreError
 from compact_bench.core.files import write_atomic
 from compact_bench.core.records import RunRecord
 from compact_bench.core.settings import RunSettings
@@ -46,6 +46,7 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
         ConfigError: the folder holds something.
         StoreError: the run is not done, or its weights are no longer what was evaluated.
     """
+    from compact_bench.evaluation.own_tasks import own_task
     from compact_bench.evaluation.task_files import asked_with, lm_eval_command, write_task_folder
     from compact_bench.students.student import save_student
 
@@ -57,7 +58,9 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     settings = RunSettings.model_validate(record.key.settings)
     save_student(student, folder / "student")
     prefix = str(record.training.get("prompt_prefix", ""))
-    tasks = asked_with(prefix, {task: session.data.benchmarks[task] for task in record.evaluations})
+    rows = {task: session.data.benchmarks[task] for task in record.evaluations}
+    # A user's own task is a file of the user's already.
+    tasks = asked_with(prefix, {task: found for task, found in rows.items() if own_task(found) is None})
     task_folder = write_task_folder(folder / "tasks", tasks, settings.eval)
     dtype = str(student.dtype).removeprefix("torch.")
     command = lm_eval_command(
@@ -77,7 +80,11 @@ def _rebuild(session: Session, record: RunRecord) -> Student:
     directory = session.store.run_dir(record.key.hash)
     student = session.fresh_student()
     attach_lora(student, settings.lora, derive_seed(record.key.seed, "init"))
-    if load_final(student, directory) is None:
+    try:
+        report = load_final(student, directory, sealed=bool(record.files))
+    except DamageError as error:
+        raise DamageError(f"{error}. To mend: run it again with --rerun.") from None
+    if report is None:
         raise StoreError(
             f"{directory}: the run's final weights are gone. To mend: delete this folder and run it again."
         )

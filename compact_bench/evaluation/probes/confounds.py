@@ -34,15 +34,16 @@ class Confounds(TypedDict):
     length_correlation: dict[str, float | None]
 
 
-def confounds(table: StepsTable, words: Floats) -> Confounds:
+def confounds(table: StepsTable) -> Confounds:
     """Measure them.
 
     Args:
         table: a run's steps beside the truth.
-        words: [questions, teachers], number of words of every rationale; NaN where there is none.
     """
     z_scores = {score: table.z_scores(score) for score in SCORES}
-    teachers = np.broadcast_to(np.arange(words.shape[1]), words.shape)
+    words = table.words
+    # A teacher has a column for each of several samples.
+    teachers = np.broadcast_to(np.unique(table.teachers, return_inverse=True)[1], words.shape)
     lengths = _bins(words)
     return Confounds(
         auc_within_teacher={score: _area_within(table, z, teachers) for score, z in z_scores.items()},
