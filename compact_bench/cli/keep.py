@@ -41,6 +41,9 @@ def export(
     if done.prompt_prefix:
         text = f"This student expects {done.prompt_prefix!r} in front of a question; the tasks have it there."
         out.print(text, markup=False, soft_wrap=True)
+    if done.left_out:
+        text = f"Not in the folder or the command: {', '.join(done.left_out)}; score them with your own YAML."
+        out.print(text, markup=False, soft_wrap=True)
     out.print(
         "The same numbers, by the harness's own command line (where compact-bench is installed):",
         markup=False,
