@@ -24,8 +24,8 @@ class Export:
 
     Attributes:
         student_folder: reads with `from_pretrained`.
-        task_folder: reads with `lm_eval --include_path`.
-        command: evaluates the student exactly as the run was evaluated.
+        task_folder: reads with `lm_eval --include_path`; is not there where all tasks are left out.
+        command: evaluates the student exactly as the run was evaluated; "" where all tasks are left out.
         prompt_prefix: text that the task files put before every question, as the run's evaluation did; or "".
         left_out: tasks of the user's own YAML, which the folder and the command leave out.
     """
@@ -69,6 +69,8 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     command = lm_eval_command(
         folder / "student", task_folder, list(tasks), settings.eval, dtype, student.device.type
     )
+    if not tasks:
+        return Export(folder / "student", task_folder, "", prefix, left_out)
     write_atomic(folder / "evaluate.sh", f"{command}\n".encode())
     return Export(folder / "student", task_folder, command, prefix, left_out)
 

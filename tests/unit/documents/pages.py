@@ -23,7 +23,7 @@ def rows(text: str) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for line in re.findall(r"^\| (`.*) \|$", text, re.MULTILINE):
-        first, *others = line.split(" | ")
+        first, *others = re.split(r" *(?<!\\)\| *", line)
         for name in re.findall(r"`([^`]+)`", first):
             assert name not in found, f"{name} stands there twice"
             found[name] = others

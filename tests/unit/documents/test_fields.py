@@ -16,6 +16,7 @@ from compact_bench.data.lab.world.settings import WorldSettings
 from compact_bench.data.suites import load_spec, profiles
 from compact_bench.data.suites import spec as suites
 from compact_bench.results.tables import spec as tables
+from tests.architecture.test_documents import code_blocks
 from tests.unit.documents.pages import rows, section
 
 TABLES: dict[str, type[Strict]] = {
