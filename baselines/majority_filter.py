@@ -39,7 +39,10 @@ class _Majority:
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
         """The teachers who are in the majority."""
         answers = {b.teacher: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
-        votes = {name: sum(same_answer(b, a) for b in answers.values()) for name, a in answers.items()}
+        votes = {
+            name: sum(same_answer(b, a, by_rules=True) for b in answers.values())
+            for name, a in answers.items()
+        }
         most = max(votes.values(), default=0)
         chosen = [name for name, count in votes.items() if count == most]
         return chosen if len(chosen) == most or self.ties == "keep" else []
@@ -65,6 +68,7 @@ class MajorityFilter:
             "a majority is the largest number of teachers, not more than half of them; of tied answers all "
             "are kept (ties=drop keeps none)",
             "rationales that state no answer do not vote and are left out",
+            "numbers are one answer by value, expressions only where they are written alike",
             "equal weights over what is left of a question; what is left out is not computed",
             "two teachers who differ are a tie, so with K = 2 and ties=keep it is uniform where both answer",
         ),

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import filelock
 
+from compact_bench.core.answers import needs_math
 from compact_bench.core.errors import ConfigError, NumericalError
+from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.cache import CacheEntry
@@ -157,11 +158,11 @@ def task_dependencies(
     """
     model, tokenizer = student.model, student.tokenizer
     parameter = next(model.parameters())
-    rule = (resources.files("compact_bench") / "core" / "answers.py").read_text(encoding="utf-8")
+    rule = sorted((package_folder() / "core" / "answers").glob("*.py"))
     return {
         "task": {name: _sha(text) for name, text in sorted(task_texts(task, settings).items())},
-        # The whole text of core/answers.py: any edit of it may score an answer otherwise.
-        "answer_rule": _sha(rule),
+        # The whole text of core/answers: any edit of it may score an answer otherwise.
+        "answer_rule": _sha("".join(path.read_text(encoding="utf-8") for path in rule)),
         "items": fingerprint([dict(row) for row in rows], 32),
         # Other rows in a batch mean other padding and other kernels, which can move a last bit.
         "batch_size": settings.batch_size,
@@ -171,8 +172,14 @@ def task_dependencies(
         "decoding": _decoding(model) if is_generation(task) else {},
         "dtype": str(parameter.dtype),
         "device": parameter.device.type,
-        "versions": {name: importlib.metadata.version(name) for name in ("lm_eval", "torch", "transformers")},
+        "versions": {name: importlib.metadata.version(name) for name in _libraries(task, rows)},
     }
+
+
+def _libraries(task: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Distributions whose version may move a result of these rows."""
+    expressions = is_generation(task) and any(needs_math(str(row["answer"])) for row in rows)
+    return ("lm_eval", "torch", "transformers", *(("math-verify", "sympy") if expressions else ()))
 
 
 def _engine_mark(path: EnginePath) -> str:

@@ -62,7 +62,7 @@ def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
     names = questions[0].teachers
     answers = [[_answer(rationale) for rationale in question.rationales] for question in questions]
     disagreement = {
-        f"{names[i]}+{names[j]}": _share([not same_answer(row[i], row[j]) for row in answers])
+        f"{names[i]}+{names[j]}": _share([not same_answer(row[i], row[j], by_rules=True) for row in answers])
         for i, j in itertools.combinations(range(len(names)), 2)
     }
     wrong = [_majority_is_wrong(q, row) for q, row in zip(questions, answers, strict=True)]

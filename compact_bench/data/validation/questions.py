@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compact_bench.core.answers import canonical_answer
+from compact_bench.core.answers import answer_problem, canonical_answer
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question, Rationale, RationaleTruth
 from compact_bench.data.files.rows import OnFault, SourceRow, content_id, kind_of, normalised, text_problem
@@ -147,6 +147,9 @@ def _gold_field(draft: _Draft, name: str) -> str | None:
     text = _text_field(draft, name)
     if text is not None and text.strip().casefold() == "nan":
         draft.fault("expected an answer, got NaN as text", name)
+        return None
+    if text is not None and (problem := answer_problem(text)):
+        draft.fault(problem, name)
         return None
     return text
 

@@ -42,7 +42,7 @@ _OURS = (
     "attention scale 1/sqrt(width of Q); the paper does not define d",
     "z-score with the unbiased standard deviation plus 1e-4; all ones for one teacher",
     "scores come from the training forward pass itself, dropout on",
-    "answer span: what follows the last 'The answer is', a separate space token excluded",
+    "answer span: the last answer stated (docs/answers.md), a separate space token excluded",
     "consistency: mean over the span's tokens, only branches whose answer equals the gold answer, zero with "
     "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
     "differ in length is left out",
