@@ -114,8 +114,8 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
         raise ConfigError(
             f"--tune: expected one table, got {', '.join(report.tables)}; tune each with its own --output."
         )
-    tables = request_tables(specs, report.methods)
     session = Session(request)
+    tables = request_tables(specs, report.methods)
     _announce(session, console, quiet)
     plan = plan_tables(session, tables, tune=report.tune)
     for problem in plan.broken:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from compact_bench.core.errors import ConfigError
 
 LONGEST_EXPRESSION = 200
-# math-verify stops what takes long by a signal, which only a main thread can and which makes a verdict a matter
-# of the machine's load. What could take long is not given to it instead.
+# math-verify stops what takes long by a signal, which only a main thread can, and which makes a verdict a
+# matter of the machine's load. What could take long is not given to it instead.
 _TOO_LARGE = re.compile(
     r"\d{16}|\^\s?\{?\s?-?\d{3}|\^[^{}]*\^|\^\{[^{}]*[\^!]|!|\\(?:binom|sum|prod|int|lim)"
 )
