@@ -13,8 +13,9 @@ ANSWER_PHRASE = "The answer is"
 
 _ADVERB = r"(?:therefore|thus|then|hence|clearly|definitely|simply|indeed|actually|certainly|so)"
 _SUBJECT = (
-    r"(?:(?:the|my|our|final|correct|right|best)\s+(?:(?:final|correct|right|best)\s+){0,2}answer"
-    r"|(?:the\s+)?(?:correct|right|best)\s+(?:option|choice)"
+    # "himThe answer is" is found in real rationales; "incorrect answer" states none.
+    r"(?:(?:the|(?<![A-Za-z])(?:my|our|final|correct|right|best))\s+(?:(?:final|correct|right|best)\s+){0,2}answer"
+    r"|(?:the\s+)?(?<![A-Za-z])(?:correct|right|best)\s+(?:option|choice)"
     r"|the\s+answer\s+to\s+(?:the|this|that|your)\s+(?:\w+\s){0,2}?\w+)"
 )
 _DENY = r"(?P<deny>isn['’]t|can(?:not|['’]t|\s+not)\s+be)"  # noqa: RUF001

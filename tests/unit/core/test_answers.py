@@ -181,6 +181,12 @@ def test_a_denied_answer_is_none_and_not_the_last_number() -> None:
         assert answer_span(text) is None, text
 
 
+def test_an_incorrect_answer_is_no_statement() -> None:
+    assert answer_span("An incorrect answer is 40.") is None
+    assert extract_answer("The answer is 12. An incorrect answer is 40.") == "12"
+    assert extract_answer("He said to himThe answer is True") == "True"
+
+
 LONG = 100_000
 TEXTS = {
     "dots": f"The answer is {'.' * 40_000}x",
@@ -254,7 +260,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
                 ", ",
                 "no",
                 "because",
-                "(B)",
+                " (B)",
                 " bank",
                 "which is incorrect",
                 "not",
