@@ -111,7 +111,7 @@ def answer_problem(answer: str) -> str | None:
             f"(pip install 'compact-bench[math]'), got {answer!r}"
         )
     if re.search(rf"\d{{{LONGEST_NUMBER}}}", answer):
-        return f"expected a number of fewer than {LONGEST_NUMBER} digits, got {len(answer)} characters"
+        return f"expected an answer, got a number that is too large ({len(answer.strip())} characters)"
     read = extract_answer(f"{ANSWER_PHRASE} {answer}")
     if same_answer(read, answer):
         return None

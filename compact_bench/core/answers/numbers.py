@@ -8,8 +8,8 @@ import unicodedata
 
 NUMBER_TOLERANCE = 1e-4
 """Two numbers are one answer when they differ by at most this, absolutely or relative to the gold one."""
-LONGEST_NUMBER = 300
-"""Characters of a longer one are no number that a float can hold; it is compared as text."""
+LONGEST_NUMBER = 310
+"""Characters; no float can hold a whole number that is longer, and it is compared as text."""
 
 _SIGN = r"[-+−–]"  # noqa: RUF001
 _MONEY = r"(?:US\$|\\?\$|[€£¥])"
