@@ -106,8 +106,8 @@ class _WeighedTexts:
     def encoded(self, student: Student, question: Question, texts: Sequence[Rationale]) -> EncodedQuestion:
         """Branches of some texts; where there is none, a first rationale holds the question's place."""
         held = texts or [min(question.rationales, key=lambda rationale: rationale.teacher)]
-        limit = self.train.max_length_tokens
-        return encode_question(student, question, rationales=held, max_length_tokens=limit)
+        limit, long = self.train.max_length_tokens, self.train.long_rows
+        return encode_question(student, question, rationales=held, max_length_tokens=limit, long_rows=long)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the questions; one without texts counts with loss 0 and is not computed."""

@@ -81,6 +81,7 @@ class SbsObjective:
                 replace(question, text=prefix + question.text),
                 rationales=texts,
                 max_length_tokens=self.train.max_length_tokens,
+                long_rows=self.train.long_rows,
             )
             for prefix, texts in ((config.label_prefix, [label]), (config.rationale_prefix, rationales))
         ]

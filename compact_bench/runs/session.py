@@ -8,6 +8,7 @@ neither the student nor the data.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -184,7 +185,7 @@ class Session:
                 "on_fault": request.on_fault,
                 "on_overlap": request.on_overlap,
                 "student": self.student_revision,
-                "max_length_tokens": self.settings.train.max_length_tokens,
+                "max_length_tokens": self._longest_row,
                 "rationales": file_mark(request.rationales),
                 "teachers": list(request.teachers),
                 "code": data_code_mark(),
@@ -214,7 +215,7 @@ class Session:
             self.spec,
             Sources(request.cache, request.mirror, request.offline),
             profile=request.profile,
-            max_length_tokens=self.settings.train.max_length_tokens,
+            max_length_tokens=self._longest_row,
             count_tokens=count_tokens,
             find_unknown=unknown_finder(tokenizer),
             on_fault=request.on_fault,
@@ -222,6 +223,12 @@ class Session:
             rationales=request.rationales,
             teachers=request.teachers,
         )
+
+    @property
+    def _longest_row(self) -> int:
+        """The longest row that the data may have, in tokens: any, where encoding cuts rows."""
+        train = self.settings.train
+        return sys.maxsize if train.long_rows == "truncate" else train.max_length_tokens
 
     @cached_property
     def neutral_passages(self) -> tuple[str, ...]:

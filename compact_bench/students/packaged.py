@@ -173,13 +173,17 @@ def _convert(source: Path, name: str, target: Path) -> None:
 
     # The bar of the dequantisation heeds no setting; this package reports progress itself.
     with no_progress_bars(), contextlib.redirect_stderr(io.StringIO()):
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(source), gguf_file=name)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(str(source), gguf_file=name, dtype=torch.float32)
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(source), gguf_file=name, trust_remote_code=False)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(source), gguf_file=name, dtype=torch.float32, trust_remote_code=False
+        )
         config = copy.deepcopy(loaded.config)
         # A dequantised model still calls itself quantised, and then refuses to be saved.
         del config.quantization_config
         with torch.device("meta"):
-            plain: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            plain: Any = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, trust_remote_code=False
+            )
         # Shares the loaded tensors, so that the weights are in memory once.
         plain.load_state_dict(loaded.state_dict(), assign=True)
         plain.tie_weights()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compact_bench.core.answers import (
@@ -16,6 +16,7 @@ from compact_bench.core.answers import (
 )
 from compact_bench.core.errors import DataError, Fault
 from compact_bench.core.records import Question, Rationale
+from compact_bench.core.settings import LongRows
 from compact_bench.students.chat import encode_row, tokens_in_range
 from compact_bench.students.student import Student
 
@@ -31,6 +32,8 @@ class EncodedBranch:
         answer_positions: indices into `input_ids` of the answer span's tokens; empty without an answer.
         predicted_answer: the rationale's canonical answer, or None.
         is_right: whether that answer equals the gold answer.
+        cut_tokens: how many tokens a row over the limit lost at its end. Its last token is then one of the
+            rationale and stands in the end of turn's place; a span that is not whole is left out.
     """
 
     teacher: str
@@ -40,6 +43,7 @@ class EncodedBranch:
     answer_positions: tuple[int, ...]
     predicted_answer: str | None
     is_right: bool
+    cut_tokens: int = 0
 
     @property
     def supervised_tokens(self) -> int:
@@ -98,13 +102,18 @@ def encode_question(
     *,
     rationales: Sequence[Rationale] | None = None,
     max_length_tokens: int = 2560,
+    long_rows: LongRows = "fault",
 ) -> EncodedQuestion:
     """Tokens, borders and spans of the branches of a question, or of a selection of its rationales.
 
     Rationales are read in their canonical form (outer white space stripped, answer written canonically).
 
+    Args:
+        long_rows: whether a branch longer than `max_length_tokens` is refused, or cut there.
+
     Raises:
-        DataError: a rationale is empty or a branch is longer than allowed; every one is listed.
+        DataError: a rationale is empty, a branch is longer than allowed, or its prompt leaves no room for a
+            rationale; every one is listed.
     """
     chosen = question.rationales if rationales is None else tuple(rationales)
     faults: list[Fault] = []
@@ -121,6 +130,8 @@ def encode_question(
             teacher=rationale.teacher,
             gold_answer=question.gold_answer,
         )
+        if long_rows == "truncate" and branch.prompt_tokens < max_length_tokens:
+            branch = _cut(branch, max_length_tokens)
         if len(branch.input_ids) > max_length_tokens:
             problem = f"{len(branch.input_ids)} tokens, expected at most {max_length_tokens}"
             faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", problem, question.id))
@@ -130,13 +141,29 @@ def encode_question(
             f"question {question.id!r} cannot be trained on"
             + ("" if faults else ": it has no rationale, expected at least one"),
             faults,
-            mend="shorten or remove these rationales, raise train.max_length_tokens, or use --on-fault drop.",
+            mend="shorten or remove these rationales, raise train.max_length_tokens, use --on-fault drop, "
+            "or cut rows with --set train.long_rows=truncate.",
         )
     return EncodedQuestion(
         question_id=question.id,
         gold_answer=canonical_answer(question.gold_answer),
         gold_ids=gold_token_ids(student, question.gold_answer),
         branches=tuple(branches),
+    )
+
+
+def _cut(branch: EncodedBranch, limit: int) -> EncodedBranch:
+    """A branch without the tokens from `limit` on."""
+    lost = len(branch.input_ids) - limit
+    if lost <= 0:
+        return branch
+    whole = all(position < limit for position in branch.answer_positions)
+    return replace(
+        branch,
+        input_ids=branch.input_ids[:limit],
+        rationale_tokens=limit - branch.prompt_tokens - 1,
+        answer_positions=branch.answer_positions if whole else (),
+        cut_tokens=lost,
     )
 
 

@@ -37,7 +37,11 @@ class SupervisedObjective:
         """Branches of the selected teachers."""
         chosen = [r for r in question.rationales if self.teachers is None or r.teacher in self.teachers]
         return encode_question(
-            student, question, rationales=chosen, max_length_tokens=self.train.max_length_tokens
+            student,
+            question,
+            rationales=chosen,
+            max_length_tokens=self.train.max_length_tokens,
+            long_rows=self.train.long_rows,
         )
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
@@ -95,7 +99,10 @@ class _Wraps(Protocol):
 
 def all_branches(objective: _Trains, student: Student, question: Question) -> EncodedQuestion:
     """Encode all teachers' rationales; an objective with a field `train` writes `encode = all_branches`."""
-    return encode_question(student, question, max_length_tokens=objective.train.max_length_tokens)
+    train = objective.train
+    return encode_question(
+        student, question, max_length_tokens=train.max_length_tokens, long_rows=train.long_rows
+    )
 
 
 def inner_branches(objective: _Wraps, student: Student, question: Question) -> EncodedQuestion:

@@ -42,6 +42,8 @@ _OURS = (
     "attention scale 1/sqrt(width of Q); the paper does not define d",
     "z-score with the unbiased standard deviation plus 1e-4; all ones for one teacher",
     "scores come from the training forward pass itself, dropout on",
+    "scores are computed in float32 of hidden states in the decoder's format; consensus is fragile in "
+    "bfloat16 (train.dtype=float32 is exact), and the record says which it was",
     "answer span: the last answer stated (docs/answers.md), a separate space token excluded",
     "consistency: mean over the span's tokens, only branches whose answer equals the gold answer, zero with "
     "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
