@@ -174,6 +174,7 @@ class Committee:
         uses_gold=True,
         requires=("reviews", "feedback"),
         min_teachers=2,
+        allows=("missing_teachers",),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-feedback": {"alpha": 0.0},

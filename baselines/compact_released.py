@@ -48,6 +48,7 @@ class CompactReleased:
             )
             for group in ("in_distribution", "out_of_distribution")
         ),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def supports(self, suite: SuiteInfo) -> str | None:

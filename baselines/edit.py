@@ -243,6 +243,7 @@ class Edit:
             Claim("learning key steps helps", "arXiv 2405.19737, as summarised", "edit[no-key-steps]"),
             Claim("rectified rationales help", "arXiv 2405.19737, as summarised", "edit[no-rectified]"),
         ),
+        allows=("missing_teachers",),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-key-steps": {"stage_1_share": 1.0},

@@ -37,6 +37,7 @@ class _Majority:
     ties: Literal["keep", "drop"]
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
+<<<<<<< HEAD
         """The teachers who are in the majority."""
         answers = {b.teacher: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
         # "B", "bank" and "B) bank": who agrees with the most frequent answer need not agree with the others.
@@ -47,6 +48,13 @@ class _Majority:
         most = max(map(len, alike.values()), default=0)
         winners = set().union(*(names for names in alike.values() if len(names) == most))
         chosen = [name for name in answers if name in winners]
+=======
+        """The rationales that are in the majority."""
+        answers = {b.name: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
+        votes = {name: sum(same_answer(b, a) for b in answers.values()) for name, a in answers.items()}
+        most = max(votes.values(), default=0)
+        chosen = [name for name, count in votes.items() if count == most]
+>>>>>>> main
         return chosen if len(chosen) == most or self.ties == "keep" else []
 
 
@@ -67,8 +75,10 @@ class MajorityFilter:
             "none of the source's changes of prompt formats",
         ),
         ours=(
-            "a majority is the largest number of teachers, not more than half of them; of tied answers all "
+            "a majority is the largest number of rationales, not more than half of them; of tied answers all "
             "are kept (ties=drop keeps none)",
+            "every rationale of a question has one vote, also where one teacher has several, as the source's "
+            "samples of one model have",
             "rationales that state no answer do not vote and are left out",
             "numbers are one answer by value, expressions only where they are written alike",
             "equal weights over what is left of a question; what is left out is not computed",
@@ -76,6 +86,7 @@ class MajorityFilter:
         ),
         needs=("rationales of several teachers",),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -154,6 +154,11 @@ class Session:
         return replace(self._suite_facts.info, teachers=self.teachers)
 
     @property
+    def gaps(self) -> str:
+        """In words, which teachers lack questions or have several rationales for one; "" for none."""
+        return self._suite_facts.gaps
+
+    @property
     def data_notes(self) -> Mapping[str, Any]:
         """The notes of the suite's data, as its records have them."""
         return self._suite_facts.notes

@@ -15,7 +15,7 @@ from compact_bench.core.answers import (
     same_answer,
 )
 from compact_bench.core.errors import DataError, Fault
-from compact_bench.core.records import Question, Rationale
+from compact_bench.core.records import Question, Rationale, rationale_name
 from compact_bench.core.settings import LongRows
 from compact_bench.students.chat import encode_row, tokens_in_range
 from compact_bench.students.student import Student
@@ -32,6 +32,7 @@ class EncodedBranch:
         answer_positions: indices into `input_ids` of the answer span's tokens; empty without an answer.
         predicted_answer: the rationale's canonical answer, or None.
         is_right: whether that answer equals the gold answer.
+        sample: which of its teacher's rationales it is, from 1; 0 for the only one.
         cut_tokens: how many tokens a row over the limit lost at its end. Its last token is then one of the
             rationale and stands in the end of turn's place; a span that is not whole is left out.
     """
@@ -44,6 +45,17 @@ class EncodedBranch:
     predicted_answer: str | None
     is_right: bool
     cut_tokens: int = 0
+    sample: int = 0
+
+    @property
+    def name(self) -> str:
+        """What tells it from the question's other branches: the teacher, or "ada#2" for one of several."""
+        return rationale_name(self.teacher, self.sample)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What names it in a row of the steps table: teacher, and sample where the teacher has several."""
+        return {"teacher": self.teacher, **({"sample": self.sample} if self.sample else {})}
 
     @property
     def supervised_tokens(self) -> int:
@@ -121,7 +133,7 @@ def encode_question(
     for rationale in chosen:
         where = question.source or f"question {question.id!r}"
         if not rationale.text.strip():
-            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", "empty text", question.id))
+            faults.append(Fault(f"{where}, rationale of {rationale.name!r}", "empty text", question.id))
             continue
         branch = encode_branch(
             student,
@@ -129,12 +141,13 @@ def encode_question(
             rationale.text,
             teacher=rationale.teacher,
             gold_answer=question.gold_answer,
+            sample=rationale.sample,
         )
         if long_rows == "truncate" and branch.prompt_tokens < max_length_tokens:
             branch = _cut(branch, max_length_tokens)
         if len(branch.input_ids) > max_length_tokens:
             problem = f"{len(branch.input_ids)} tokens, expected at most {max_length_tokens}"
-            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", problem, question.id))
+            faults.append(Fault(f"{where}, rationale of {rationale.name!r}", problem, question.id))
         branches.append(branch)
     if faults or not branches:
         raise DataError(
@@ -168,7 +181,7 @@ def _cut(branch: EncodedBranch, limit: int) -> EncodedBranch:
 
 
 def encode_branch(
-    student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str
+    student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str, sample: int = 0
 ) -> EncodedBranch:
     """One branch of any prompt and target text; the target is read in its canonical form."""
     # All methods learn the same texts; only the released variant reads rationales as the files have them.
@@ -188,4 +201,5 @@ def encode_branch(
         answer_positions=positions,
         predicted_answer=answer,
         is_right=same_answer(answer, gold_answer),
+        sample=sample,
     )

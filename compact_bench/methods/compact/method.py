@@ -49,6 +49,8 @@ _OURS = (
     "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
     "differ in length is left out",
     "several questions in a step: the mean of their losses",
+    "a question that lacks teachers, or has several rationales of one: K is the number of its rationales, "
+    "over which scores are z-scored and weights and the consistency term taken",
     "AdamW, weight decay 0.01, constant rate after a short warm-up, gradient norm clipped at 1.0",
     "beta1, beta2, beta3, tau, lambda and epsilon are the released code's; the paper does not state its own",
 )
@@ -102,6 +104,7 @@ class Compact:
         uses_gold=True,
         short="COMPACT (paper)",
         needs=("gold answers",),
+        allows=("missing_teachers", "several_samples"),
         claims=(*_MAIN_RESULTS, *_ABLATIONS, _FORGETTING),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS

@@ -149,6 +149,7 @@ class ReleasedObjective:
             answer_positions=(),
             predicted_answer=answer,
             is_right=same_answer(answer, question.gold_answer),
+            sample=rationale.sample,
         )
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:

@@ -9,6 +9,7 @@ import pytest
 from baselines.majority_filter import MajorityFilter, _Majority
 from baselines.right_filter import RightFilter, _RightAnswer
 from compact_bench.core.records import Question, Rationale
+from compact_bench.evaluation.probes.answer_nats import answer_branches
 from compact_bench.students.student import Student
 from compact_bench.training.branches import EncodedQuestion, encode_question
 
@@ -79,3 +80,11 @@ def test_answer_tokens_are_the_answer_alone(load_tiny: Load, text: str, answer: 
     (branch,) = question.branches
     assert branch.predicted_answer == answer
     assert student.tokenizer.decode(list(branch.answer_ids)).strip() == answer
+
+
+def test_the_nats_of_a_boxed_answer_are_measured_at_its_tokens(load_tiny: Load) -> None:
+    student = load_tiny("llama", "chatml")
+    rationales = (Rationale("a", r"So we get \boxed{12}."), Rationale("b", "The answer is 12."))
+    branches = answer_branches(student, Question("q", "How many apples?", "12", rationales)).branches
+    assert len(branches) == 3
+    assert {student.tokenizer.decode(list(b.answer_ids)).strip() for b in branches} == {"12"}
