@@ -37,9 +37,8 @@ class _Majority:
     ties: Literal["keep", "drop"]
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-<<<<<<< HEAD
-        """The teachers who are in the majority."""
-        answers = {b.teacher: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
+        """The rationales that are in the majority."""
+        answers = {b.name: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
         # "B", "bank" and "B) bank": who agrees with the most frequent answer need not agree with the others.
         alike = {
             name: {n for n, b in answers.items() if same_answer(b, a, by_rules=True)}
@@ -48,13 +47,6 @@ class _Majority:
         most = max(map(len, alike.values()), default=0)
         winners = set().union(*(names for names in alike.values() if len(names) == most))
         chosen = [name for name in answers if name in winners]
-=======
-        """The rationales that are in the majority."""
-        answers = {b.name: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
-        votes = {name: sum(same_answer(b, a) for b in answers.values()) for name, a in answers.items()}
-        most = max(votes.values(), default=0)
-        chosen = [name for name, count in votes.items() if count == most]
->>>>>>> main
         return chosen if len(chosen) == most or self.ties == "keep" else []
 
 

@@ -63,14 +63,9 @@ def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
     names = all_teachers(questions)
     answers = [[_answer(rationale) for rationale in question.rationales] for question in questions]
     disagreement = {
-<<<<<<< HEAD
-        f"{names[i]}+{names[j]}": _share([not same_answer(row[i], row[j], by_rules=True) for row in answers])
-        for i, j in itertools.combinations(range(len(names)), 2)
-=======
         f"{first}+{second}": _share(differ)
         for first, second in itertools.combinations(names, 2)
         if (differ := _differences(questions, answers, first, second))
->>>>>>> main
     }
     wrong = [_majority_is_wrong(q, row) for q, row in zip(questions, answers, strict=True)]
     return TeacherFacts(
@@ -106,7 +101,7 @@ def _differences(
     for question, of_question in zip(questions, answers, strict=True):
         said = list(zip((r.teacher for r in question.rationales), of_question, strict=True))
         of_first, of_second = ([a for teacher, a in said if teacher == name] for name in (first, second))
-        differ += [not same_answer(a, b) for a, b in itertools.product(of_first, of_second)]
+        differ += [not same_answer(a, b, by_rules=True) for a, b in itertools.product(of_first, of_second)]
     return differ
 
 

@@ -14,11 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-<<<<<<< HEAD
-from compact_bench.core.answers import answer_problem, canonical_answer
-=======
 from compact_bench.core.answers import canonical_answer
->>>>>>> main
 from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.records import Question, Rationale, RationaleTruth
 from compact_bench.data.files.rows import (
@@ -109,110 +105,6 @@ def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str
         raise DataError(f"{source}: expected a sound question, got none", faults, "correct the file.")
 
 
-<<<<<<< HEAD
-def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
-    draft = _Draft(row)
-    if not isinstance(row.data, Mapping):
-        draft.fault(f"expected an object with question, answer and rationales, got {kind_of(row.data)}")
-        return draft
-    for place in repeated_keys(row.data):
-        draft.fault("expected a field once in a row, got it twice: nobody knows which counts", place)
-    released = any(name in row.data for name in _RELEASED)
-    if released and (ours := [name for name in _OURS if name in row.data]):
-        theirs = [name for name in _RELEASED if name in row.data]
-        draft.fault(f"expected a row of one form, got {', '.join(ours)} beside {', '.join(theirs)}")
-    names = _RELEASED if released else _OURS
-    # The question comes first: its text gives an id to a row that has none.
-    draft.text = _text_field(draft, names[0])
-    draft.id = _id_field(draft)
-    draft.gold = _gold_field(draft, names[1])
-    if names[2] not in row.data:
-        draft.fault("expected it, got a row without it", names[2])
-    elif released:
-        draft.rationales = _released_rationales(draft, row.data["CoT"], teachers)
-    else:
-        draft.rationales = _named_rationales(draft, row.data["rationales"], teachers)
-        draft.right = _right_field(draft, row.data.get("right"))
-        draft.extras = read_extras(row.data, draft.gold, teachers, draft.fault)
-    return draft
-
-
-def _text_field(draft: _Draft, name: str) -> str | None:
-    if name not in draft.row.data:
-        draft.fault("expected it, got a row without it", name)
-        return None
-    value = draft.row.data[name]
-    if problem := text_problem(value):
-        draft.fault(problem, name)
-        return None
-    return str(value)
-
-
-def _id_field(draft: _Draft) -> str | None:
-    value = draft.row.data.get("id")
-    if value is None:
-        return f"q-{content_id(draft.text)}" if draft.text is not None else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if problem := text_problem(value):
-        draft.fault(problem, "id")
-        return None
-    if problem := name_problem(value):
-        draft.fault(problem, "id")
-        return None
-    return str(value)
-
-
-def _gold_field(draft: _Draft, name: str) -> str | None:
-    value = draft.row.data.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        # Never as 1e-07, which no answer is written like.
-        return canonical_answer(format(Decimal(repr(value)), "f"))
-    text = _text_field(draft, name)
-    if text is None:
-        return None
-    if text.strip().casefold() in _NO_NUMBERS:
-        draft.fault(f"expected an answer, got {text.strip()[:20]!r} as text", name)
-        return None
-    if problem := unseen_problem(text) or answer_problem(text):
-        draft.fault(problem, name)
-        return None
-    return text
-
-
-def _released_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, str] | None:
-    if not isinstance(value, list):
-        draft.fault(f"expected a list of texts, got {kind_of(value)}", "CoT")
-        return None
-    if not value:
-        draft.fault("expected at least one rationale, got an empty list", "CoT")
-        return None
-    if teachers and len(value) != len(teachers):
-        draft.fault(f"expected {len(teachers)} rationales ({', '.join(teachers)}), got {len(value)}", "CoT")
-        return None
-    names = teachers or [f"teacher_{number}" for number in range(1, len(value) + 1)]
-    for number, text in enumerate(value, 1):
-        if problem := text_problem(text):
-            draft.fault(problem, f"CoT[{number}]")
-    return dict(zip(names, value, strict=True))
-
-
-def _named_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dict[str, str] | None:
-    if isinstance(value, Mapping):
-        pairs = [(name, text, f"rationales.{name}") for name, text in value.items()]
-    elif isinstance(value, list):
-        pairs = _listed_pairs(draft, value)
-    else:
-        draft.fault(f"expected an object or a list, got {kind_of(value)}", "rationales")
-        return None
-    if not pairs:
-        if not draft.faults or not value:
-            draft.fault("expected at least one rationale, got none", "rationales")
-        return None
-    by_teacher: dict[str, str] = {}
-    for name, text, place in pairs:
-        if teachers and name not in teachers:
-=======
 def _joined_rows(drafts: Sequence[Draft]) -> list[Draft]:
     """Rows of one question and gold answer as one row; those that hold more than rationales stay apart."""
     joined: dict[tuple[str, ...], Draft] = {}
@@ -221,7 +113,6 @@ def _joined_rows(drafts: Sequence[Draft]) -> list[Draft]:
         is_plain = draft.extras == QuestionExtras() and draft.right is None and not is_released(draft.row)
         if not is_plain or draft.faults or not draft.rationales:
             kept.append(draft)
->>>>>>> main
             continue
         assert draft.text is not None and draft.gold is not None and draft.id is not None
         first = joined.setdefault((normalised(draft.text), canonical_answer(draft.gold), draft.id), draft)
