@@ -69,6 +69,8 @@ def stated_value(text: str) -> tuple[Value | None, bool]:
         if place.denied:
             spoken = True
             continue
+        if not text[place.start : place.end].strip():
+            continue
         value = read_value(text, place.start, place.end)
         if value is None:
             spoken = spoken or bool(text[place.start : place.end].strip(" \t\n*_$.:"))

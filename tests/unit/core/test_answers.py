@@ -226,9 +226,14 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_long_texts_are_read_in_linear_time(name: str, read: Callable[[str], object]) -> None:
     # The processor's time, so that another process on the machine fails no test.
+    # Once more where a busy machine was slow; what is quadratic here takes minutes.
+    assert any(_seconds(read, TEXTS[name]) < 1.0 for _ in range(3))
+
+
+def _seconds(read: Callable[[str], object], text: str) -> float:
     start = time.process_time()
-    read(TEXTS[name])
-    assert time.process_time() - start < 1.0
+    read(text)
+    return time.process_time() - start
 
 
 @given(st.text(st.sampled_from("12 .,$\\{}()[]boxedanswr:#-=/%\nABTrueyno")))
