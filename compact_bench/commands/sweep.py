@@ -17,6 +17,7 @@ from compact_bench.methods.registry import get_method
 from compact_bench.results.sweeps.results import measure_sweep
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
+from compact_bench.runs.plan import run_again
 from compact_bench.runs.session import Request, Session
 
 
@@ -75,6 +76,7 @@ def run_sweep(
     quiet: bool = False,
     dry_run: bool = False,
     workers: int = 0,
+    rerun: bool = False,
 ) -> Outcome:
     """Run what is missing of a sweep and write its files, even if some runs have no record.
 
@@ -88,9 +90,14 @@ def run_sweep(
     spec = sweep.spec
     plans = {value: _plan(spec, Session(_at(sweep, value))) for value in spec.axis.values}
     sections = [plan.section(f"{spec.axis.setting} {value:g}") for value, plan in plans.items()]
+    if rerun:
+        sections = run_again(sections, dry_run=dry_run)
     if dry_run:
         return show_plan(sections, console, workers=workers)
     outcome = execute_plan(sections, console, quiet=quiet, workers=workers)
+    if outcome.interrupted and (output / "SWEEP.md").exists():
+        # It may show more than there is now.
+        return outcome
     session = next(iter(plans.values())).session
     results = measure_sweep(
         spec,
