@@ -21,6 +21,8 @@ from compact_bench.core.records import RunRecord, fingerprint
 from compact_bench.core.settings import RunSettings, apply_overrides, merged
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, with_world
+from compact_bench.data.suites.fingerprint import own_tasks_mark
+from compact_bench.evaluation.task_files import check_names
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.methods.registry import use_method_files
 from compact_bench.runs.store.store import Store
@@ -102,6 +104,7 @@ class Session:
         of_profile = merged(RunSettings(), self.profile.settings, place)
         self.settings: RunSettings = apply_overrides(of_profile, request.overrides, all_method_fields())
         check_method_settings(self.spec)
+        check_names(self.spec.benchmarks)
 
     # ------------------------------------------------------------------------------- known without loading
 
@@ -195,6 +198,7 @@ class Session:
                 "teachers": list(request.teachers),
                 "code": data_code_mark(),
                 "formats": [FORMATS.code_mark(b.layout) for b in self.spec.benchmarks if b.layout],
+                "own tasks": own_tasks_mark(self.spec),
             }
         )
         return request.cache / "fingerprints" / f"suite-{mark}.json"
