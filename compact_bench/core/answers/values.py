@@ -68,7 +68,7 @@ _HARMLESS = re.compile(
 )
 _FORMULA = re.compile(
     r"\\[A-Za-z]+|[\^√π∞≤≥<>]|[0)}]\s?[+*×·÷/]\s?[0a-z($\\{]|[0)}]\s?[-−–]\s?[0($\\]"  # noqa: RUF001
-    r"|\b[a-z]\s?[-+*/]\s?[0(]|0(?=[xyzn]\b)|0\s?[-+*/]\s?[a-z]\b"
+    r"|\b[a-z]\s?[-+*/]\s?[0(]|0(?=[xyzn]\b)|0\s?[-+*/]\s?[a-z]\b|00"
 )
 _GROUPED = re.compile(r"(?:\\left\s?)?(?:[(\[{]|\\\{).*,.*(?:[)\]}])", re.DOTALL)
 
