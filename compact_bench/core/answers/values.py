@@ -136,6 +136,8 @@ def _unwrap(text: str, start: int, end: int) -> tuple[int, int]:
                 return start + len(opening), close
     if (wrapped := _WRAPPED.match(text, start, end)) and _closes_at(text, wrapped.end() - 1, end) == end - 1:
         return wrapped.end(), end - 1
+    if start < end and text[end - 1] in ")}]" and not re.search(r"[({\[]", text[start:end]):
+        return start, end - 1
     if start < end and text[start] in "({[" and _closes_at(text, start, end) == end - 1:
         inner = text[start + 1 : end - 1]
         if not re.search(r"[,;]", inner) or parse_number(inner) is not None:
@@ -226,7 +228,7 @@ def is_formula(piece: str) -> bool:
     if _GROUPED.fullmatch(piece):
         return True
     rest = _HARMLESS.sub("", _UNIT.sub("", piece))
-    return _FORMULA.search(NUMBER.sub("0", rest)) is not None
+    return _FORMULA.search(NUMBER.sub(lambda m: " 0" if m[0][0].isspace() else "0", rest)) is not None
 
 
 def _plain_formula(piece: str) -> str:

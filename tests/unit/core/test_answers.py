@@ -285,4 +285,6 @@ def test_the_span_is_what_is_read(parts: list[str]) -> None:
     span, read = answer_span(text), extract_answer(text)
     if span is not None:
         assert canonical_answer(text[slice(*span)]) == read
-        assert same_answer(extract_answer(canonical_text(text)), read or "", by_rules=True)
+        # What is glued to a point or a letter may be another answer when it is written otherwise.
+        if text[span[0] - 1] in " {$\n":
+            assert same_answer(extract_answer(canonical_text(text)), read or "", by_rules=True)
