@@ -20,6 +20,7 @@ from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
 from compact_bench.runs.session import Request, Session
+from compact_bench.runs.suite_settings import check_reach
 
 if TYPE_CHECKING:
     from compact_bench.results.report import ReportFacts
@@ -99,9 +100,11 @@ def run_method(
 
     Other arguments, and errors, as of `reproduce_tables`.
     """
-    session = Session(request)
     # A mistyped name must not be answered by a download first.
-    variant_config(*split_name(name))
+    method, variant = split_name(name)
+    variant_config(method, variant)
+    session = Session(request, [method])
+    check_reach(request.overrides, [method])
     _announce(session, console, quiet)
     return execute_plan([plan_method(session, name)], console, quiet=quiet, workers=workers)
 
@@ -115,7 +118,9 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
             f"--tune: expected one table, got {', '.join(report.tables)}; tune each with its own --output."
         )
     tables = request_tables(specs, report.methods)
-    session = Session(request)
+    methods = {row.method for table in tables for row in table.spec.rows}
+    session = Session(request, methods)
+    check_reach(request.overrides, methods)
     _announce(session, console, quiet)
     plan = plan_tables(session, tables, tune=report.tune)
     for problem in plan.broken:

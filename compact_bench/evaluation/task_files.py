@@ -55,6 +55,18 @@ def is_generation(task: str) -> bool:
     return answer_format(task)[1].generation
 
 
+def check_metric(task: str, metric: str) -> None:
+    """Refuse a metric that is not the one which a task reports.
+
+    Raises:
+        UnknownNameError: there is no such task, or no such format.
+        ConfigError: the task reports another metric.
+    """
+    reported = "exact_match" if is_generation(task) else "acc_norm"
+    if metric != reported:
+        raise ConfigError(f"benchmark {task!r}: expected metric = {reported!r}, which this task reports, got {metric!r}.")
+
+
 def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
     """File name -> text of everything that defines a task, with the longest generation written in.
 

@@ -26,6 +26,7 @@ from compact_bench.core.settings import Strict, describe_validation_error
 from compact_bench.methods.contract import METHOD_PARTS, Method, MethodCard
 
 ENTRY_POINT_GROUP = "compact_bench.baselines"
+BASELINES = "baselines"
 _PREFIX = "compact_bench_methods."
 
 
@@ -38,6 +39,11 @@ class MethodSource(Source):
     """
 
     path: Path | None = None
+
+    @property
+    def packaged(self) -> bool:
+        """Whether it comes with compact_bench."""
+        return self.origin in (PACKAGED, BASELINES)
 
 
 def _baselines_folder() -> Path | None:
@@ -74,7 +80,7 @@ def method_sources() -> Mapping[str, MethodSource]:
     for path in sorted(folder.glob("*.py")) if folder else ():
         # `compact` is taken; a file of that name would never be found.
         if not path.name.startswith("_") and path.stem not in packaged:
-            packaged[path.stem] = MethodSource(path.stem, "baselines", path=path)
+            packaged[path.stem] = MethodSource(path.stem, BASELINES, path=path)
     claims = [MethodSource(s.name, s.origin, s.load) for s in plugins(ENTRY_POINT_GROUP)]
     return dict(sorted(with_claims("method", packaged, claims).items()))
 
@@ -138,7 +144,7 @@ def _import(source: MethodSource) -> Any:
     if source.origin == PACKAGED:
         return importlib.import_module("compact_bench.methods.compact.method").METHOD
     # A file that is not registered may have the name of a method that is.
-    file = "" if source.origin == "baselines" else f"file_{fingerprint(str(source.path), 8)}_"
+    file = "" if source.origin == BASELINES else f"file_{fingerprint(str(source.path), 8)}_"
     module_name = _PREFIX + file + source.name
     if module_name in sys.modules:
         return sys.modules[module_name].METHOD

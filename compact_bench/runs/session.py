@@ -8,6 +8,7 @@ neither the student nor the data.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from compact_bench.data.suites import SuiteSpec, load_spec, with_world
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.runs.store.store import Store
 from compact_bench.runs.suite_cache import SuiteFacts, data_code_mark, file_mark
-from compact_bench.runs.suite_settings import all_method_fields, check_method_settings
+from compact_bench.runs.suite_settings import check_benchmarks, check_method_settings, settable_fields
 
 if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
@@ -74,11 +75,15 @@ class Request:
 class Session:
     """Suite, settings, data and base student of one command.
 
+    Args:
+        methods: names of those that the command runs or shows; no other package's code is imported.
+
     Raises:
         ConfigError: the suite, the profile or an override is wrong.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, methods: Iterable[str] = ()) -> None:
+        methods = tuple(methods)
         self.request = request
         self.store = Store(request.store)
         self.spec: SuiteSpec = with_world(load_spec(request.suite), request.world)
@@ -89,8 +94,11 @@ class Session:
         self.student_name: str = request.student or self.spec.student
         place = f"suite {self.spec.name}, profile {request.profile}"
         of_profile = merged(RunSettings(), self.profile.settings, place)
-        self.settings: RunSettings = apply_overrides(of_profile, request.overrides, all_method_fields())
-        check_method_settings(self.spec)
+        self.settings: RunSettings = apply_overrides(
+            of_profile, request.overrides, settable_fields(methods, request.overrides)
+        )
+        check_method_settings(self.spec, methods)
+        check_benchmarks(self.spec, self.settings.eval.groups)
 
     # ------------------------------------------------------------------------------- known without loading
 
@@ -261,7 +269,7 @@ def session_of_record(record: RunRecord, request: Request) -> Session:
     for name in ("teachers", "overrides", "world"):
         # Records of before there were worlds do not name one.
         kept[name] = tuple(kept.get(name, ()))
-    session = Session(replace(request, **kept))
+    session = Session(replace(request, **kept), [record.key.method])
     for name in ("student_revision", "suite_fingerprint"):
         now, then = getattr(session, name), getattr(record.key, name)
         if now != then:

@@ -181,7 +181,9 @@ def test_the_examples_work_as_a_package(
     ):
         assert [kind, name, "riddles-bench"] in rows, listed.out
     assert ["task", "svamp", "compact_bench"] in rows
-    assert "benchmark format 'mangled' (of broken) cannot be imported" in " ".join(listed.out.split())
+    assert "cannot be imported" not in listed.out, "a list imports no other package's code"
+    shown = run_command(capsys, "show", "extensions")
+    assert "benchmark format 'mangled' (of broken) cannot be imported" in " ".join(shown.out.split())
 
 
 def test_the_examples_method_keeps_the_contract_and_resumes(package: Path) -> None:
