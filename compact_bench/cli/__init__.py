@@ -66,7 +66,9 @@ def _write_log(error: BaseException) -> str:
     """Where the report of an error lies; nobody else can foresee the name, put a link there, or read it."""
     head = f"compact-bench {__version__}, Python {sys.version}\n{sys.argv}\n"
     try:
-        handle, name = tempfile.mkstemp(prefix=f"compact_bench_error_{time.strftime('%Y%m%d_%H%M%S')}_", suffix=".log")
+        handle, name = tempfile.mkstemp(
+            prefix=f"compact_bench_error_{time.strftime('%Y%m%d_%H%M%S')}_", suffix=".log"
+        )
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(head + "".join(traceback.format_exception(error)))
     except OSError as problem:

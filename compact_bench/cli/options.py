@@ -227,9 +227,18 @@ def prepare_libraries(offline: bool = False, threads: int = 0, mirror: Path | No
     if mirror is not None:
         os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
     if offline or paths.offline():
-        os.environ["COMPACT_BENCH_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
+        for name in (
+            "COMPACT_BENCH_OFFLINE",
+            "HF_HUB_OFFLINE",
+            "HF_DATASETS_OFFLINE",
+            "TRANSFORMERS_OFFLINE",
+        ):
+            os.environ[name] = "1"
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Nothing is told to anybody, and no repository's code is run, whatever the user's shell says elsewhere.
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["HF_DATASETS_TRUST_REMOTE_CODE"] = "0"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("LOGLEVEL", "ERROR")

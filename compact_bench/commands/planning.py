@@ -23,7 +23,6 @@ from compact_bench.runs.estimate import untrained
 from compact_bench.runs.plan import PlannedRun, PlanSection, run_key
 from compact_bench.runs.session import Session
 
-
 USUAL_PROFILES = ("smoke", "lite", "full")
 """A table may name these for suites that have none of that name."""
 

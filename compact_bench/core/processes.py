@@ -148,7 +148,9 @@ def child_environment(threads: int) -> dict[str, str]:
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     if package not in installed:
         # A checkout is found as this process found it; installed packages must not come before Python's own.
-        environment["PYTHONPATH"] = os.pathsep.join([str(package), *_absolute(os.environ.get("PYTHONPATH", ""))])
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(package), *_absolute(os.environ.get("PYTHONPATH", ""))]
+        )
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     return environment

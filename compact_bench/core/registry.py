@@ -108,7 +108,7 @@ def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> di
     for source in claims:
         by_name.setdefault(source.name, []).append(source)
     for name, sources in sorted(by_name.items()):
-        if name not in packaged and len(sources) == 1 or any(source.problem for source in sources):
+        if (name not in packaged and len(sources) == 1) or any(source.problem for source in sources):
             sources_of[name] = sources[0]
             continue
         owners = [packaged[name].origin] if name in packaged else sorted(s.origin for s in sources)

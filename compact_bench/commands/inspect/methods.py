@@ -33,7 +33,11 @@ def methods_table() -> Table:
         origin = source.origin
         if not source.packaged:
             # Nobody asked for it: its code is not imported.
-            what = f"cannot be used: {source.problem}" if source.problem else f"see show {name}, which imports it"
+            what = (
+                f"cannot be used: {source.problem}"
+                if source.problem
+                else f"see show {name}, which imports it"
+            )
             table.add_row(name, origin, Text(what), "", "")
             continue
         try:

@@ -86,9 +86,7 @@ def _plain_text(text: str) -> str:
     return text
 
 
-Name = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=LONGEST_NAME)
-]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=LONGEST_NAME)]
 """A name that also names files, runs and options: letters, digits and ". _ + -"."""
 Title = Annotated[str, AfterValidator(_plain)]
 """One line for readers."""

@@ -139,7 +139,9 @@ class Sources:
         except RuntimeError:
             way = "link in a circle"
         if way:
-            raise _FetchProblem(str(place), f"expected a place inside {root}, got a {way} that leads out of it")
+            raise _FetchProblem(
+                str(place), f"expected a place inside {root}, got a {way} that leads out of it"
+            )
         return place
 
     def at_hand(self, ref: FileRef) -> bool:

@@ -10,6 +10,7 @@ a method settings of its own, such as words that the suite's student knows.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,8 +131,9 @@ def _grouped(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
             if isinstance(task, str) and task in by_task:
                 chosen.append({**by_task[task], "group": group})
             else:
-                unknown = UnknownNameError("benchmark task", str(task), by_task)
-                problems.append(f"groups.{group}: {unknown}")
+                near = difflib.get_close_matches(str(task), by_task, n=1, cutoff=0.5)
+                hint = f". Did you mean {near[0]!r}?" if near else ""
+                problems.append(f"groups.{group}: no benchmark has the task {task!r}{hint}")
     return {**data, "benchmarks": chosen}
 
 

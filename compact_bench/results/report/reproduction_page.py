@@ -79,7 +79,9 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
     without = [claim for claim in judged if claim.claim is None]
     if without:
         lines += ["", "## Methods without a claim", ""]
-        lines += [f"- {escaped(c.title)} ({code(c.method)}): {c.status}; {escaped(c.reason)}." for c in without]
+        lines += [
+            f"- {escaped(c.title)} ({code(c.method)}): {c.status}; {escaped(c.reason)}." for c in without
+        ]
     return document(lines)
 
 

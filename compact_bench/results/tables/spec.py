@@ -19,7 +19,7 @@ from compact_bench.core.settings import (
     merged,
     read_toml,
 )
-from compact_bench.core.written.names import Name, Prose, Title, shown
+from compact_bench.core.written.names import Name, Title, shown
 from compact_bench.core.written.toml_files import user_path
 from compact_bench.evaluation.probes.registry import measure_column
 
@@ -175,8 +175,8 @@ class ComparisonSpec(Strict):
         detectable: whether the words also say the smallest difference that it could have detected.
     """
 
-    row: Title
-    against: Title
+    row: str
+    against: str
     detectable: bool = False
 
 
@@ -191,8 +191,8 @@ class ControlSpec(Strict):
         reason: why that is known, as the end of a sentence, or "".
     """
 
-    row: Title
-    against: Title
+    row: str
+    against: str
     expected: Literal["above", "below"] = "above"
     group: Title
     reason: Title = ""

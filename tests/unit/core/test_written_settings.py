@@ -72,7 +72,9 @@ def expected(text: str, annotation: Any, bounds: tuple[Any, ...]) -> Any:
     if origin is Annotated:
         return expected(text, parts[0], (*bounds, *parts[1:]))
     if origin in (Union, types.UnionType):
-        results = [expected(text, part, bounds) for part in parts]
+        # Nothing is nothing before it is a text.
+        ordered = sorted(parts, key=lambda part: part is not type(None))
+        results = [expected(text, part, bounds) for part in ordered]
         return next((r for r in results if r is not REFUSED), REFUSED)
     if annotation is type(None):
         return None if written in ("null", "Null", "NULL") else REFUSED
@@ -99,7 +101,8 @@ def expected(text: str, annotation: Any, bounds: tuple[Any, ...]) -> Any:
             return REFUSED
         items = [item.strip() for item in inner[1].split(",")] if inner[1].strip() else []
         values = tuple(expected(item, parts[0], ()) for item in items)
-        least = max((getattr(b, "min_length", 0) or 0 for b in bounds), default=0)
+        every = [b for top in bounds for b in (top, *getattr(top, "metadata", ()))]
+        least = max((getattr(b, "min_length", 0) or 0 for b in every), default=0)
         return REFUSED if REFUSED in values or "" in items or len(items) < least else values
     if annotation is str:
         if any(ord(sign) < 32 or sign in "\u200b\u202e\ud800" for sign in written):
@@ -111,7 +114,9 @@ def expected(text: str, annotation: Any, bounds: tuple[Any, ...]) -> Any:
 
 
 def unquoted(written: str) -> str:
-    return written[1:-1] if len(written) > 1 and written[0] == written[-1] and written[0] in "'\"" else written
+    return (
+        written[1:-1] if len(written) > 1 and written[0] == written[-1] and written[0] in "'\"" else written
+    )
 
 
 @pytest.mark.parametrize("field", SETTINGS, ids=str)

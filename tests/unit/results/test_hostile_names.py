@@ -93,12 +93,8 @@ def with_name(name: str) -> tuple[Table, list[RunRecord], ReportFacts]:
     spec = spec.model_copy(
         update={"title": name, "numbering": name, "selection_text": name, "groups": groups, "rows": rows}
     )
-    suite = SUITE.model_copy(
-        update={
-            "title": name,
-            "benchmarks": tuple(b.model_copy(update={"title": f"{name} {b.task}"}) for b in SUITE.benchmarks),
-        }
-    )
+    titled = tuple(dataclasses.replace(b, title=f"{name} {b.task}") for b in SUITE.benchmarks)
+    suite = dataclasses.replace(SUITE, benchmarks=titled)
     teachers = (f"{name} a", f"{name} b")
     failed = record("mcc_kd", status="failed", reason=f"{name} broke", evaluations={})
     records = [*(renamed(run, name) for run in all_records((1, 2))), renamed(failed, name)]
