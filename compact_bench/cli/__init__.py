@@ -114,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log = _write_log(error)
         if isinstance(error, OSError) and error.filename:
             print(
-                f"Error: cannot use {shown(str(error.filename))}: {error.strerror}. To mend: name a place that can be "
-                f"read and written and has room left. The full report is in {log}",
+                f"Error: cannot use {shown(str(error.filename))}: {error.strerror}. To mend: name a place "
+                f"that can be read and written and has room left. The full report is in {log}",
                 file=sys.stderr,
             )
             raise SystemExit(StoreError.exit_code) from None

@@ -14,7 +14,7 @@ from compact_bench.cli import options as o
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from compact_bench.commands.bench.contenders.work import Work
     from compact_bench.commands.bench.scaling import ScalingResult
@@ -149,7 +149,7 @@ class BenchOptions:
         if self.output is not None:
             write_atomic(self.output / f"{name}.md", markdown.encode())
 
-    def show(self, table: Table, notes: Sequence[str]) -> None:
+    def show(self, table: RenderableType, notes: Sequence[str]) -> None:
         """Print a table and lines below it, unless --quiet."""
         if not self.quiet:
             console = o.out()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,16 +31,17 @@ def register(app: typer.Typer) -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Registry name of the method, as my_method.")],
     as_file: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--file/--package",
-            help="One file with a test, or a package with an entry point. Default: a file in a checkout.",
+            help="One file with a test (the default), or a package with an entry point.",
         ),
-    ] = None,
+    ] = True,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", help="Folder to write to. Default: the checkout for a file, else the current."
+            "--output",
+            help="Folder to write to. Default: the current; where a checkout begins, its baselines/.",
         ),
     ] = None,
 ) -> None:
@@ -50,9 +52,8 @@ def new(
     checkout = checkout_folder()
     # Other folders below a checkout may be anything, an environment or a temporary one too.
     inside = checkout is not None and Path.cwd() in (checkout, checkout / "baselines")
-    single = inside if as_file is None else as_file
-    folder = output or (checkout if single and inside and checkout else Path.cwd())
-    made = new_method(name, folder, package=not single)
+    folder = output or (checkout if as_file and inside and checkout else Path.cwd())
+    made = new_method(name, folder, package=not as_file)
     write_files(made)
     out = o.out()
     for path in made.files:
@@ -60,16 +61,21 @@ def new(
     if made.near:
         names = " and ".join(map(repr, made.near))
         o.status().print(f"Note: there is nearly this name already: {names}.", markup=False, soft_wrap=True)
-    for line in _next_steps(name, next(iter(made.files)), single, folder == checkout):
+    for line in _next_steps(name, next(iter(made.files)), as_file, folder == checkout):
         out.print(line, markup=False, soft_wrap=True)
 
 
 def _next_steps(name: str, first_file: Path, single: bool, registered: bool) -> list[str]:
-    if single and not registered:
-        return ["", "Next:", f"  compact-bench check {first_file}"]
-    first = [] if single else [f"  pip install -e {first_file.parent}"]
-    steps = [f"  compact-bench check {name}", f"  compact-bench run {name} --suite lab --profile smoke"]
+    first = [] if single else [f"  pip install -e {shlex.quote(str(first_file.parent))}"]
+    # A file that is not registered goes by its path.
+    called = shlex.quote(_from_here(first_file)) if single and not registered else name
+    steps = [f"  compact-bench check {called}", f"  compact-bench run {called} --suite lab --profile smoke"]
     return ["", "Next:", *first, *steps]
+
+
+def _from_here(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def check(

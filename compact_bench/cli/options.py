@@ -55,7 +55,7 @@ MethodNames = Annotated[
     option(
         RUN,
         "--methods",
-        help="Only these methods, as a,b[variant],c; a method without a row gets one. "
+        help="Only these methods, as a,b[variant],mine.py; a method without a row gets one. "
         "table: every method of the table; all: these and every other registered method; "
         "claims: every method that a method's claims compare. Default: table.",
     ),
@@ -99,7 +99,15 @@ Tune = Annotated[
         help="Choose every row's learning rate from one grid, on the validation split, with equal trials.",
     ),
 ]
-Output = Annotated[Path, option(PLACE, "--output", help="Folder for RESULTS.md, .csv and .tex.")]
+Output = Annotated[
+    Path | None,
+    option(
+        PLACE,
+        "--output",
+        help="Folder for what is written. Default: compact_bench_results beside the store, or "
+        "COMPACT_BENCH_RESULTS.",
+    ),
+]
 Reproduction = Annotated[
     Path | None,
     option(
@@ -177,6 +185,21 @@ def csv_names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise ConfigError(f"expected names as a,b,c, got {shown(text)!r}, where one is empty.")
     return tuple(checked_name("name", name, longest=len(name)) for name in names)
+
+
+def method_names(text: str) -> tuple[str, ...]:
+    """Names of the methods in "a,mine.py[strong]"; a file's method goes by its stem."""
+    from compact_bench.methods.registry import split_file
+
+    return tuple(split_file(name)[0] for name in csv_names(text))
+
+
+def method_files(text: str) -> tuple[Path, ...]:
+    """The files among the methods in "a,mine.py[strong]"."""
+    from compact_bench.methods.registry import split_file
+
+    files = (split_file(name)[1] for name in csv_names(text))
+    return tuple(dict.fromkeys(file for file in files if file is not None))
 
 
 def all_names(texts: Sequence[str]) -> tuple[str, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,7 @@ from compact_bench.cli import options as o
 if TYPE_CHECKING:
     from compact_bench.commands.reproduce import ReportRequest
     from compact_bench.runs.execution import Outcome
+    from compact_bench.runs.session import Request
 
 EXIT_INTERRUPTED = 130
 
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         help=REPRODUCE_HELP, epilog="Example: compact-bench reproduce --table 2 --profile smoke --seeds 1"
     )(reproduce)
-    app.command(epilog="Example: compact-bench run compact --seeds 1 --set temperature=0.5")(run)
+    app.command(epilog="Example: compact-bench run my_method.py --seeds 1 --set temperature=0.5")(run)
     app.command(epilog="Example: compact-bench report --table 2")(report)
     app.command(epilog="Example: compact-bench prefetch --suite svamp")(prefetch)
 
@@ -40,17 +40,23 @@ class TableOptions(o.RequestOptions):
 
     table: o.Tables = field(default_factory=lambda: ["2"])
     methods: o.MethodNames = ""
-    output: o.Output = Path(".")
+    output: o.Output = None
     figures: o.Figures = ""
     reproduction: o.Reproduction = None
     tune: o.Tune = False
 
-    def tables(self) -> ReportRequest:
-        """Which tables are written, and where."""
-        from compact_bench.commands.reproduce import ReportRequest
+    def request(self) -> Request:
+        """The request, with the method files that `--methods` names."""
+        return replace(super().request(), method_files=o.method_files(self.methods))
 
-        names, methods = o.all_names(self.table), o.csv_names(self.methods)
-        return ReportRequest(names, self.output, methods, self.tune, self.figures, self.reproduction)
+    def tables(self, request: Request) -> ReportRequest:
+        """Which tables are written, and where: beside the store unless `--output` says otherwise."""
+        from compact_bench.commands.reproduce import ReportRequest
+        from compact_bench.core.paths import results_dir
+
+        names, methods = o.all_names(self.table), o.method_names(self.methods)
+        output = self.output or results_dir(request.store)
+        return ReportRequest(names, output, methods, self.tune, self.figures, self.reproduction)
 
 
 @o.takes(TableOptions)
@@ -64,7 +70,7 @@ def reproduce(
     request = options.request()
     from compact_bench.commands.reproduce import reproduce_tables
 
-    tables = options.tables()
+    tables = options.tables(request)
     end_with(
         reproduce_tables(request, tables, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
     )
@@ -74,16 +80,20 @@ def reproduce(
 def run(
     options: o.RequestOptions,
     method: Annotated[
-        str, typer.Argument(help="Method, or METHOD[VARIANT]; `compact-bench list methods` shows them.")
+        str,
+        typer.Argument(
+            help="Method, METHOD[VARIANT] or a method's FILE.py; `compact-bench list methods` shows them."
+        ),
     ],
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
 ) -> None:
     """Run one method (single_teacher: each teacher, or the one of --set teacher=NAME) and show its scores."""
-    request = options.request()
+    request = replace(options.request(), method_files=o.method_files(method))
     from compact_bench.commands.reproduce import run_method
 
-    outcome = run_method(request, method, console=o.status(), quiet=quiet, workers=workers)
+    (name,) = o.method_names(method) or ("",)
+    outcome = run_method(request, name, console=o.status(), quiet=quiet, workers=workers)
     if not quiet:
         from compact_bench.commands.inspect.listing import record_summary
 
@@ -98,7 +108,7 @@ def report(options: TableOptions, quiet: o.Quiet = False) -> None:
     request = options.request()
     from compact_bench.commands.reproduce import report_tables
 
-    report_tables(request, options.tables(), console=o.status(), quiet=quiet)
+    report_tables(request, options.tables(request), console=o.status(), quiet=quiet)
 
 
 @o.takes(o.RequestOptions, "suite profile student world mirror offline")

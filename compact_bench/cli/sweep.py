@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,7 +45,7 @@ def sweep(
             o.RUN, help="Only these lines of the sweep, as uniform,compact,oracle. Default: its usual ones."
         ),
     ] = "",
-    output: Annotated[Path, o.option(o.PLACE, help="Folder for SWEEP.md, picture and data.")] = Path("."),
+    output: o.Output = None,
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,
@@ -61,10 +60,12 @@ def sweep(
     """
     request = options.request()
     from compact_bench.commands.sweep import run_sweep, sweep_request
+    from compact_bench.core.paths import results_dir
 
     swept = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
+    folder = output or results_dir(request.store)
     outcome = run_sweep(
-        swept, output=output, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers
+        swept, output=folder, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers
     )
     end_with(outcome)
 

@@ -14,7 +14,7 @@ from compact_bench.commands.row_selection import request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
-from compact_bench.methods.registry import get_method, split_name, variant_config
+from compact_bench.methods.registry import get_method, split_name, use_method_files, variant_config
 from compact_bench.results.claims import judge_claims
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
@@ -100,6 +100,7 @@ def run_method(
 
     Other arguments, and errors, as of `reproduce_tables`.
     """
+    use_method_files(request.method_files)
     # A mistyped name must not be answered by a download first.
     method, variant = split_name(name)
     variant_config(method, variant)
@@ -117,6 +118,8 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
         raise ConfigError(
             f"--tune: expected one table, got {', '.join(report.tables)}; tune each with its own --output."
         )
+    # Names may be of files that the command brings.
+    use_method_files(request.method_files)
     tables = request_tables(specs, report.methods)
     methods = {row.method for table in tables for row in table.spec.rows}
     session = Session(request, methods)

@@ -8,11 +8,19 @@ own row, which says why.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
-from compact_bench.methods.registry import get_method, method_names, split_name, variant_config
+from compact_bench.methods.registry import (
+    OF_FILE,
+    MethodSource,
+    get_method,
+    method_names,
+    method_sources,
+    split_name,
+    variant_config,
+)
 from compact_bench.results.claims import selector
 from compact_bench.results.tables.spec import RowSpec, TableSpec
 
@@ -132,9 +140,24 @@ def row_for_method(name: str) -> RowSpec:
 def methods_option(requests: Sequence[TableRequest]) -> str:
     """The value of `--methods` that makes these tables; "" where it needs none."""
     added = [row.selector for request in requests for row in request.unlisted_rows]
+    sources = method_sources()
+    of_files = [name for name in (*added, *_listed_methods(requests)) if _is_of_file(name, sources)]
+    # A file must be named for its method to be known, whether or not a table lists it.
+    added += [name for name in of_files if name not in added]
     if not added:
         return ""
-    registered = next(set(request.unlisted_methods) for request in requests if request.unlisted_rows)
+    registered = next((set(r.unlisted_methods) for r in requests if r.unlisted_rows), {*sources}) - {
+        *of_files
+    }
     if registered <= set(added):
         return ",".join([ALL, *(name for name in added if name not in registered)])
     return ",".join([LISTED, *added])
+
+
+def _listed_methods(requests: Sequence[TableRequest]) -> list[str]:
+    return list(dict.fromkeys(row.method for request in requests for row in request.listed_rows))
+
+
+def _is_of_file(selector_text: str, sources: Mapping[str, MethodSource]) -> bool:
+    source = sources.get(split_name(selector_text)[0])
+    return source is not None and source.origin == OF_FILE

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from compact_bench.commands.row_selection import TableRequest, methods_option
 from compact_bench.core.records import RunRecord
+from compact_bench.methods.registry import as_given
 from compact_bench.results.tables.spec import RowSpec
 from compact_bench.results.tuning import Tuning, with_rate
 from compact_bench.runs.plan import PlannedRun, PlanSection
@@ -149,6 +150,7 @@ def command_line(session: Session, table: str, methods: str) -> str:
     words = ["compact-bench", "reproduce", "--table", table]
     words += ["--suite", request.suite, "--profile", request.profile]
     words += ["--seeds", ",".join(map(str, session.seeds))]
+    methods = ",".join(map(as_given, methods.split(",")))
     for option, value in (
         ("--methods", methods),
         ("--student", request.student),

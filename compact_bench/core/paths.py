@@ -18,6 +18,11 @@ def store_dir() -> Path:
     return Path(os.environ.get("COMPACT_BENCH_STORE") or "compact_bench_store")
 
 
+def results_dir(store: Path) -> Path:
+    """Tables and figures: `COMPACT_BENCH_RESULTS`, or `compact_bench_results` beside the store."""
+    return Path(os.environ.get("COMPACT_BENCH_RESULTS") or store.parent / "compact_bench_results")
+
+
 def mirror_dir() -> Path | None:
     """Folder laid out as owner/repo/commit/path: `COMPACT_BENCH_MIRROR`, or None."""
     value = os.environ.get("COMPACT_BENCH_MIRROR")

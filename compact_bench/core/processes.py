@@ -46,7 +46,7 @@ class Child:
         self._errors = tempfile.TemporaryFile() if log is None else log.open("w+b")  # noqa: SIM115
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            # -P: a file `json.py` in the working folder is none of ours; `child_environment` says where we are.
+            # -P: a `json.py` in the working folder is none of ours; `child_environment` says where we are.
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -9,10 +9,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 PLAIN_INTERVAL_SECONDS = 15.0
+WIDE_COLUMNS = 100
+"""A narrower terminal shows no bar."""
+LEAST_NAME = 12
+"""Of a name that is shorter than this nothing could be told."""
 
 
 def duration(seconds: float) -> str:
@@ -85,6 +100,42 @@ class PlainDisplay:
             self._lanes.pop(lane, None)
 
 
+def fitted(text: str, width: int) -> str:
+    """A line of a run ("[1/9] NAME seed 1: training ...") in at most `width` characters.
+
+    What the run is doing is cut at its end, but for its first word; a longer name loses its middle, as its
+    beginning says which run it is of how many, and its end which seed.
+    """
+    if len(text) <= width:
+        return text
+    name, colon, doing = text.partition(": ")
+    phase = f"{colon}{doing.partition(' ')[0]}"
+    keep = width - len(phase) - 1
+    if keep >= len(name) or keep < LEAST_NAME:
+        return f"{text[: max(0, width - 1)]}…"[:width]
+    last = keep // 2
+    return f"{name[: keep - last]}…{name[-last:]}{phase}"
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A line that takes the room that is left."""
+
+    text: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        yield Text(fitted(self.text, options.max_width), no_wrap=True, overflow="crop")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(1, len(self.text)), len(self.text))
+
+
+class _FittedColumn(ProgressColumn):
+    def render(self, task: Task) -> _Fitted:
+        """What the task's run is doing."""
+        return _Fitted(task.description)
+
+
 class LiveDisplay:
     """A bar for every lane, redrawn in place, below the lines that stay."""
 
@@ -100,11 +151,16 @@ class LiveDisplay:
     def step(self, lane: int, done: int, total: int, text: str, left: str) -> None:
         """Redraw the lane's bar."""
         with self._lock:
-            if lane not in self._tasks:
-                self._tasks[lane] = self._progress.add_task("", total=None, left="")
-            self._progress.update(
-                self._tasks[lane], completed=done, total=total, description=text, left=f"left: {left}"
-            )
+            shown: dict[str, Any] = {
+                "completed": done,
+                "total": total,
+                "description": text,
+                "left": f"left: {left}",
+            }
+            if lane in self._tasks:
+                self._progress.update(self._tasks[lane], **shown)
+            else:
+                self._tasks[lane] = self._progress.add_task(**shown)
 
     def drop(self, lane: int) -> None:
         """Take the lane's bar away."""
@@ -122,11 +178,14 @@ def open_display(console: Console, *, quiet: bool = False) -> Iterator[Display]:
             lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), quiet=quiet
         )
         return
+    whole = Column(no_wrap=True)
+    # In a narrow terminal the room goes to words; the two numbers say what the bar says.
+    bar = [BarColumn(bar_width=20, table_column=whole)] if console.width >= WIDE_COLUMNS else []
     columns = (
-        TextColumn("{task.fields[left]}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[left]}", table_column=whole),
+        *bar,
+        MofNCompleteColumn(table_column=whole),
+        _FittedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
         yield LiveDisplay(progress)

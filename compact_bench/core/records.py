@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-RunStatus = Literal["done", "failed", "unsupported"]
+RunStatus = Literal["done", "untrained", "failed", "unsupported"]
 TRIAL = ":trial"
 """End of the profile of a tuning trial, which evaluates no benchmark; no suite can name a profile so."""
 
@@ -163,6 +163,8 @@ class RunKey:
         profile: "smoke", "lite" or "full"; of a tuning trial, with `TRIAL` at its end.
         settings: the resolved settings, every value (method, train, lora, eval).
         results_version: raised by the project whenever a code change can move results.
+        code: fingerprint of the method's code and of the files that its settings name; "" in runs of before
+            results version 3.
     """
 
     method: str
@@ -175,11 +177,16 @@ class RunKey:
     seed: int
     settings: Mapping[str, Any]
     results_version: int
+    code: str = ""
 
     @cached_property
     def hash(self) -> str:
         """Name of the run directory."""
-        return fingerprint(asdict(self))
+        values = asdict(self)
+        if not self.code:
+            # So that the runs of older stores, which have none, keep the hash that names their folder.
+            del values["code"]
+        return fingerprint(values)
 
     @property
     def name(self) -> str:
@@ -203,11 +210,12 @@ class RunRecord:
     """What a run left behind; tables are made from nothing else.
 
     Attributes:
-        status: "done", "failed" or "unsupported".
+        status: "done", "failed", "unsupported", or "untrained": a method that trains left the base's weights,
+            or trained on nothing, so that its numbers would be the base's under its name; none are kept.
         reason: why it is not done (first line of the error, or the method's reason); "" when done.
-        training: optimiser_steps, epochs, questions, branches, tokens (supervised), total_tokens,
-            seconds, final_loss, peak_memory_bytes, excluded (list of {question_id, problem}); diverged, of
-            a failed run whose numbers became infinite.
+        training: optimiser_steps, epochs, questions, branches, used, offered, tokens (supervised),
+            total_tokens, seconds, final_loss, peak_memory_bytes, excluded (list of
+            {question_id, problem}); diverged, of a failed run whose numbers became infinite.
         weights: hash of the merged weights, hash of the base's.
         evaluations: task name -> {"metric", "value", "n", "items" (per-item scores, in item order),
             "item_ids", "cache_key"}.
@@ -247,7 +255,7 @@ class Cell:
     reason: str = ""
 
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Raised by hand whenever a code change can move a result; every run then counts as missing again."""
 
 
@@ -270,6 +278,14 @@ def number_at(record: RunRecord, path: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def selective_use(records: Sequence[RunRecord]) -> float | None:
+    """Share of the rationales that a method's finished runs chose; None where it is a half or more."""
+    done = [record.training for record in records if record.status == "done"]
+    offered = sum(training.get("offered", 0) for training in done)
+    used = sum(training.get("used", 0) for training in done)
+    return used / offered if 2 * used < offered else None
 
 
 def suite_notes(records: Sequence[RunRecord]) -> Mapping[str, Any]:

@@ -34,13 +34,16 @@ R = TypeVar("R")
 class Source:
     """Where the thing of one name comes from: "compact_bench", or the distribution that brings it.
 
-    `load` imports or reads it; `problem` says why it cannot be used, where that is known before.
+    `load` imports or reads it; `problem` says why it cannot be used, where that is known before. Of an entry
+    point, `module` is the module that holds it and `version` that of its distribution.
     """
 
     name: str
     origin: str
     load: Callable[[], Any] | None = None
     problem: str = ""
+    module: str = ""
+    version: str = ""
 
 
 S = TypeVar("S", bound=Source)
@@ -55,7 +58,13 @@ def installed_entry_points(group: str) -> tuple[EntryPoint, ...]:
 def plugins(group: str) -> list[Source]:
     """What other packages' entry points of a group bring, without importing it."""
     return [
-        Source(point.name, _origin(point), partial(_load_once, point))
+        Source(
+            point.name,
+            _origin(point),
+            partial(_load_once, point),
+            module=point.module,
+            version=_version(point),
+        )
         for point in installed_entry_points(group)
     ]
 
@@ -80,6 +89,10 @@ def _load_once(point: EntryPoint) -> Any:
 def _origin(point: EntryPoint) -> str:
     # A distribution without metadata has no name.
     return shown((point.dist.name if point.dist is not None else "") or point.value)
+
+
+def _version(point: EntryPoint) -> str:
+    return (point.dist.version or "") if point.dist is not None else ""
 
 
 def file_sources(kind: str, suffix: str, packaged: Mapping[str, Path]) -> dict[str, Source]:

@@ -1,16 +1,18 @@
 """Find methods: one file each in `baselines/`, COMPACT itself, and other packages' entry points.
 
 Names are listed without importing anything; a module is imported when its method is used, so a broken
-one harms only itself.
+one harms only itself. A file that a command names ("mine.py") is a method of that command alone.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import keyword
+import os
+import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -21,29 +23,19 @@ from pydantic import ValidationError
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
-from compact_bench.core.registry import PACKAGED, Source, load_source, plugins, with_claims
+from compact_bench.core.registry import PACKAGED, load_source, plugins, with_claims
 from compact_bench.core.settings import Strict, describe_validation_error
+from compact_bench.methods.code import BASELINES, code_files
+from compact_bench.methods.code import MethodSource as MethodSource
 from compact_bench.methods.contract import METHOD_PARTS, Method, MethodCard
 
 ENTRY_POINT_GROUP = "compact_bench.baselines"
-BASELINES = "baselines"
+LONGEST_NAME = 40
+OF_FILE = "file"
+"""Origin of a method whose file a command names."""
 _PREFIX = "compact_bench_methods."
-
-
-@dataclass(frozen=True)
-class MethodSource(Source):
-    """Where a method comes from.
-
-    Attributes:
-        path: its file, or None where an entry point loads it.
-    """
-
-    path: Path | None = None
-
-    @property
-    def packaged(self) -> bool:
-        """Whether it comes with compact_bench."""
-        return self.origin in (PACKAGED, BASELINES)
+_RESERVED = ("settings", "all", "table", "claims")
+"""Words that mean something else where methods are named."""
 
 
 def _baselines_folder() -> Path | None:
@@ -67,6 +59,83 @@ def template_file() -> Path:
     return folder / "_template.py"
 
 
+_FILES: dict[str, MethodSource] = {}
+"""Methods of the files that this process's command names."""
+
+
+def check_method_name(name: str, where: str, mend: str = "") -> None:
+    """Refuse what cannot name a method.
+
+    Args:
+        where: what bears the name ("method 'x'", a file).
+        mend: how to mend it, before the suggestion.
+
+    Raises:
+        ConfigError: it is no module's name, is too long, or means something else in the commands.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or len(name) > LONGEST_NAME:
+        likely = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        likely = f"method_{likely}" if not likely[:1].isalpha() or keyword.iskeyword(likely) else likely
+        raise ConfigError(
+            f"{where}: expected a name of at most {LONGEST_NAME} small letters, digits and _, as a "
+            f"Python module has, that begins with a letter.{mend} Try {likely[:LONGEST_NAME]!r}."
+        )
+    if name in _RESERVED:
+        raise ConfigError(f"{where}: the word {name!r} has another meaning in the commands; choose another.")
+
+
+def split_file(text: str) -> tuple[str, Path | None]:
+    """Name and file of a method that may be given as a file: ("mine[strong]", mine.py) of "mine.py[strong]".
+
+    The file of any other name is None.
+
+    Raises:
+        ConfigError: brackets are not as in "name[variant]".
+    """
+    method, variant = split_name(text)
+    if not method.endswith(".py"):
+        return text, None
+    path = Path(method).expanduser()
+    return (f"{path.stem}[{variant}]" if variant else path.stem), path
+
+
+def as_given(text: str) -> str:
+    """A method or variant as a command line names it: one of a file by its path from the working folder."""
+    method, bracket, variant = text.partition("[")
+    source = _FILES.get(method)
+    return text if source is None else f"{os.path.relpath(str(source.path))}{bracket}{variant}"
+
+
+def use_method_files(files: Iterable[Path]) -> None:
+    """Make the methods of files known in this process, in place of those of an earlier call.
+
+    A method's name is its file's stem. A file that is registered anyway stays what it is.
+
+    Raises:
+        ConfigError: there is no such file, its stem cannot be a method's name, or a method has this name.
+    """
+    _FILES.clear()
+    method_sources.cache_clear()
+    registered, found = method_sources(), dict[str, MethodSource]()
+    for path in files:
+        if not path.is_file():
+            raise ConfigError(f"{path}: expected a Python file with a METHOD, got no such file.")
+        source = MethodSource(path.stem, OF_FILE, path=path.resolve())
+        other = registered.get(source.name) or found.get(source.name)
+        if other is not None and other.path is not None and other.path.resolve() == source.path:
+            continue
+        check_method_name(source.name, str(path), " A method's name is its file's stem: rename the file.")
+        if other is not None:
+            whose = str(other.path) if other.origin == OF_FILE else f"of {other.origin}"
+            raise ConfigError(
+                f"{path}: expected a file whose stem no other method has as its name, got {source.name!r}, "
+                f"which is a method {whose}. Rename the file."
+            )
+        found[source.name] = source
+    _FILES.update(found)
+    method_sources.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def method_sources() -> Mapping[str, MethodSource]:
     """All methods by name, without importing them.
@@ -81,8 +150,8 @@ def method_sources() -> Mapping[str, MethodSource]:
         # `compact` is taken; a file of that name would never be found.
         if not path.name.startswith("_") and path.stem not in packaged:
             packaged[path.stem] = MethodSource(path.stem, BASELINES, path=path)
-    claims = [MethodSource(s.name, s.origin, s.load) for s in plugins(ENTRY_POINT_GROUP)]
-    return dict(sorted(with_claims("method", packaged, claims).items()))
+    claims = [MethodSource(**vars(source)) for source in plugins(ENTRY_POINT_GROUP)]
+    return dict(sorted((with_claims("method", packaged, claims) | _FILES).items()))
 
 
 def method_names() -> tuple[str, ...]:
@@ -111,6 +180,8 @@ def import_method(source: MethodSource) -> type[Any]:
     """
     name = source.name
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
+    # Read just before it is imported, so that the fingerprint is that of the code which this process runs.
+    code_files(source)
     candidate = load_source("method", source, where, partial(_import, source))
     missing = [part for part in METHOD_PARTS if not hasattr(candidate, part)]
     if not isinstance(candidate, type) or missing:
@@ -143,16 +214,18 @@ def _import(source: MethodSource) -> Any:
         return getattr(loaded, "METHOD", loaded)
     if source.origin == PACKAGED:
         return importlib.import_module("compact_bench.methods.compact.method").METHOD
-    # A file that is not registered may have the name of a method that is.
-    file = "" if source.origin == BASELINES else f"file_{fingerprint(str(source.path), 8)}_"
-    module_name = _PREFIX + file + source.name
-    if module_name in sys.modules:
-        return sys.modules[module_name].METHOD
     assert source.path is not None
     # The package that method files are modules of, so that `from ._helpers import ...` finds theirs: the
     # folder has another name in a wheel than in a checkout, so that they cannot say an absolute one.
-    package = sys.modules.setdefault(_PREFIX[:-1], ModuleType(_PREFIX[:-1]))
-    package.__path__ = [str(source.path.parent)]
+    # A folder of a user's is a package of its own: its methods and helpers may have the names of ours.
+    folder = str(source.path.parent)
+    file = "" if source.origin == BASELINES else f"file_{fingerprint(folder, 8)}."
+    package_name = (_PREFIX + file)[:-1]
+    module_name = f"{package_name}.{source.name}"
+    if module_name in sys.modules:
+        return sys.modules[module_name].METHOD
+    package = sys.modules.setdefault(package_name, ModuleType(package_name))
+    package.__path__ = [folder]
     spec = importlib.util.spec_from_file_location(module_name, source.path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{source.path} is no Python module")

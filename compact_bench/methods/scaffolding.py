@@ -1,21 +1,20 @@
-"""Files of a new method: one file in a checkout, or a package of its own. All come from one template."""
+"""Files of a new method: one file with its test, or a package of its own. All come from one template."""
 
 from __future__ import annotations
 
 import difflib
-import keyword
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.paths import package_folder
-from compact_bench.methods.registry import ENTRY_POINT_GROUP, method_names, template_file
-
-LONGEST_NAME = 40
-_TAKEN = ("settings",)
-"""Names that mean something else where methods are named."""
+from compact_bench.methods.registry import (
+    ENTRY_POINT_GROUP,
+    check_method_name,
+    method_names,
+    template_file,
+)
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,11 @@ def write_files(new: NewMethod) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or len(name) > LONGEST_NAME:
-        likely = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-        likely = f"method_{likely}" if not likely[:1].isalpha() or keyword.iskeyword(likely) else likely
-        raise ConfigError(
-            f"method {name!r}: expected a name of at most {LONGEST_NAME} small letters, digits and _, as a "
-            f"Python module has, that begins with a letter. Try {likely[:LONGEST_NAME]!r}."
-        )
+    check_method_name(name, f"method {name!r}")
     if name in method_names():
         raise ConfigError(
             f"method {name!r}: this name is taken (`compact-bench show {name}`), choose another."
         )
-    if name in _TAKEN:
-        raise ConfigError(f"method {name!r}: this word has another meaning in the commands; choose another.")
 
 
 def _class_name(name: str) -> str:

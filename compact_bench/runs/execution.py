@@ -15,11 +15,18 @@ from compact_bench.core.provenance import usable_cores
 from compact_bench.core.records import RunRecord
 from compact_bench.runs.estimate import Estimator, Workload, untrained
 from compact_bench.runs.plan import PlannedRun, PlanSection
+from compact_bench.runs.session import Session
 from compact_bench.runs.workers.launch import execute
 from compact_bench.runs.workers.queue import Job
 from compact_bench.students.student import count_parameters, resolve_student
 
-STATE_STYLES = {"done": "green", "unsupported": "yellow", "missing": "cyan", "failed": "red"}
+STATE_STYLES = {
+    "done": "green",
+    "missing": "cyan",
+    "failed": "red",
+    "unsupported": "yellow",
+    "untrained": "yellow",
+}
 SMALL_PARAMETERS = 20_000_000
 """Below it a second thread gains less than a second run at the same time does."""
 MOST_AUTOMATIC_WORKERS = 4
@@ -103,6 +110,8 @@ def execute_plan(
     executed, interrupted = 0, False
     if work.jobs:
         keys_ahead = [job.key for job in _needed_jobs(later)]
+        if not quiet:
+            console.print(_usable_rationales(sections[0].session), markup=False, soft_wrap=True)
         try:
             with open_display(console, quiet=quiet) as display:
                 staff = asdict(work.staff)
@@ -113,6 +122,17 @@ def execute_plan(
     runs = [(section.session.store, run) for section in sections for run in section.runs]
     records = (store.load(run.key) if run.needed else run.record for store, run in runs)
     return Outcome(tuple(filter(None, records)), executed, interrupted)
+
+
+def _usable_rationales(session: Session) -> str:
+    """What a filter will find: per teacher the counts of right answers and of rationales without one."""
+    teachers: dict[str, dict[str, int]] = session.data.notes["teachers"]
+    shares = (
+        f"{name} {count['rationales'] - count['wrong_by_last_answer']:,} of {count['rationales']:,} right"
+        + (f", {count['no_answer']:,} without an answer" if count["no_answer"] else "")
+        for name, count in teachers.items()
+    )
+    return f"Rationales by their stated answers: {'; '.join(shares)}."
 
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord
 from compact_bench.core.settings import describe_validation_error, merged
-from compact_bench.methods.registry import get_method
+from compact_bench.methods.code import method_code
+from compact_bench.methods.registry import get_method, method_sources
 from compact_bench.runs.session import Session
 
-State = Literal["done", "unsupported", "missing", "failed"]
+State = Literal["done", "untrained", "unsupported", "missing", "failed"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def run_key(
         epochs_factor: how many times the epochs are trained (K for equal tokens).
 
     Raises:
-        ConfigError: the method is unknown or refuses its configuration, or a setting is wrong.
+        ConfigError: the method is unknown or refuses its configuration, a setting is wrong, or a file that
+            one names cannot be read.
     """
     settings = merged(session.settings, changes or {}, "table row")
     if epochs_factor != 1:
@@ -107,4 +109,5 @@ def run_key(
         seed=seed,
         settings=complete.model_dump(mode="json"),
         results_version=RESULTS_VERSION,
+        code=method_code(method_sources()[method], config),
     )

@@ -18,20 +18,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from compact_bench.core.errors import CompactBenchError, NumericalError
+from pydantic import ValidationError
+
+from compact_bench.core.errors import CompactBenchError, ConfigError, NumericalError, StoreError
 from compact_bench.core.files import write_atomic
 from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
 from compact_bench.core.records import RunKey, RunRecord, RunStatus, plain
 from compact_bench.core.settings import RunSettings
+from compact_bench.data.suites.teacher_statistics import answer_counts
+from compact_bench.methods.code import method_code
 from compact_bench.methods.contract import Method, refusal
-from compact_bench.methods.registry import make_method
+from compact_bench.methods.registry import get_method, make_method, method_sources
 from compact_bench.runs.probing import run_probes
 from compact_bench.runs.session import Session
 from compact_bench.training.final_weights import load_final, save_final
 from compact_bench.training.protocol import FitReport, RunContext, derive_seed
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from compact_bench.evaluation.task_results import EvalProgress, TaskResult
     from compact_bench.students.student import Student
 
@@ -40,11 +46,16 @@ ERROR_LOG = "error.log"
 
 @dataclass(frozen=True)
 class _Trained:
-    """A student after training: merged and plain, or the session's base itself when nothing was trained."""
+    """A student after training: merged and plain, or the session's base itself when nothing was trained.
+
+    Attributes:
+        changed: whether any weight is another than the base's.
+    """
 
     student: Student
     report: FitReport
     weights_hash: str
+    changed: bool
 
 
 def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
@@ -54,16 +65,17 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
         session: the suite, data and base student that runs share.
 
     Returns:
-        The stored record: "done", "unsupported", or "failed" with the error's first line.
+        The stored record: "done", "untrained", "unsupported", or "failed" with the error's first line.
 
     Raises:
         DataError, StudentError: the data or the base student, which every run needs, cannot be loaded.
-        StoreError: the record cannot be stored.
+        StoreError: the record cannot be stored, or the method's code is no longer what the key says.
     """
     started = time.time()
     directory = session.store.run_dir(key)
     directory.mkdir(parents=True, exist_ok=True)
     session.load_shared()
+    _expect_code(key)
     try:
         with _as_own_errors():
             method = make_method(key.method, dict(key.settings["method"]))
@@ -80,6 +92,23 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
         record = _record(session, key, "failed", started, reason=_first_line(error), training=diverged)
     session.store.save(key, record)
     return record
+
+
+def _expect_code(key: RunKey) -> None:
+    """The key was made by another process, or a while ago: nothing may run under the name of other code."""
+    try:
+        config = get_method(key.method).config_type.model_validate(key.settings["method"])
+        now = method_code(method_sources()[key.method], config)
+    except ConfigError:
+        # That the method cannot be imported is the outcome of its run.
+        return
+    except ValidationError:
+        now = "other settings"
+    if key.code and now != key.code:
+        raise StoreError(
+            f"run {key.name}: the code of method {key.method}, or a file that its settings name, changed "
+            "while this command was at work. Give the same command again: it plans with what is there now."
+        )
 
 
 @contextlib.contextmanager
@@ -101,6 +130,18 @@ def _measured(
     settings = RunSettings.model_validate(key.settings)
     trained = _train(session, key, settings, method, directory, ticker)
     report = trained.report
+    training = {
+        **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
+        "tokens": report.supervised_tokens,
+        "extra": plain(report.extra),
+        "epochs": settings.train.epochs if report.optimiser_steps else 0,
+        "questions": len(session.data.training),
+    }
+    weights = {"final": trained.weights_hash, "base": session.base_hash}
+    if method.card.min_teachers and (reason := _untrained_reason(session, trained)):
+        # Not evaluated: the base's numbers under this method's name would read as what the method does.
+        parts = {"training": {**training, **peak_memory()}, "weights": weights}
+        return _record(session, key, "untrained", started, reason=reason, **parts)
     # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
     evaluations = {} if key.is_trial else _evaluate(session, trained, settings, ticker)
     probes = run_probes(
@@ -113,21 +154,13 @@ def _measured(
         steps_file=directory / STEPS_FILE if report.optimiser_steps else None,
         trial=key.is_trial,
     )
-    training = {
-        **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
-        "tokens": report.supervised_tokens,
-        "extra": plain(report.extra),
-        "epochs": settings.train.epochs if report.optimiser_steps else 0,
-        "questions": len(session.data.training),
-        **peak_memory(),
-    }
     return _record(
         session,
         key,
         "done",
         started,
-        training=training,
-        weights={"final": trained.weights_hash, "base": session.base_hash},
+        training={**training, **peak_memory()},
+        weights=weights,
         evaluations={task: result.plain() for task, result in evaluations.items()},
         probes=probes,
     )
@@ -157,10 +190,38 @@ def _train(
     clear_checkpoints(directory)
     if report.optimiser_steps == 0:
         # The base's own bits: merging untrained adapters could turn a -0.0 into 0.0.
-        return _Trained(session.base, report, session.base_hash)
+        return _Trained(session.base, report, session.base_hash, changed=False)
     merge_adapters(student)
     student.model.eval()
-    return _Trained(student, report, weights_hash(student.model))
+    changed = not _same_weights(student.model, session.base.model)
+    return _Trained(student, report, weights_hash(student.model), changed)
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether every parameter has the other's values, whatever the number format."""
+    import torch
+
+    others = dict(other.named_parameters())
+    return all(torch.equal(p.float(), others[name].float()) for name, p in one.named_parameters())
+
+
+def _untrained_reason(session: Session, trained: _Trained) -> str | None:
+    """Why a run of a method that trains is the base student under another name; None where it is not."""
+    report = trained.report
+    if not report.optimiser_steps:
+        return "it made no optimiser step"
+    if report.offered and not report.used:
+        counts = answer_counts(session.data.training).values()
+        total = sum(count["rationales"] for count in counts)
+        right = total - sum(count["wrong_by_last_answer"] for count in counts)
+        unread = sum(count["no_answer"] for count in counts)
+        return (
+            f"trained on nothing: the method used none of the {total:,} rationales; {right:,} of them state "
+            f"the gold answer, and {unread:,} no answer that can be read"
+        )
+    if not trained.changed:
+        return f"{report.optimiser_steps} optimiser step(s) left every weight as the base's"
+    return None
 
 
 def _open_log(path: Path) -> TextIO:

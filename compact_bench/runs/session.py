@@ -18,9 +18,11 @@ from weakref import WeakValueDictionary
 from compact_bench.core.errors import StoreError, UnknownNameError
 from compact_bench.core.records import RunRecord, fingerprint
 from compact_bench.core.settings import RunSettings, apply_overrides, merged
+from compact_bench.core.written.names import checked_name
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, with_world
 from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.registry import use_method_files
 from compact_bench.runs.store.store import Store
 from compact_bench.runs.suite_cache import SuiteFacts, data_code_mark, file_mark
 from compact_bench.runs.suite_settings import check_benchmarks, check_method_settings, settable_fields
@@ -29,10 +31,14 @@ if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
     from compact_bench.students.student import Student
 
+LONGEST_STUDENT = 4096
+"""A student may be named by its folder."""
 _BASES: WeakValueDictionary[tuple[str, str, str], Student] = WeakValueDictionary()
 """Untrained students that some session of this process holds: (name, revision, device) -> student."""
 
-_RECORDED = ("suite", "profile", "student", "on_fault", "rationales", "teachers", "overrides", "world")
+_RECORDED = (
+    "suite", "profile", "student", "on_fault", "rationales", "teachers", "overrides", "world", "method_files",
+)  # fmt: skip
 """What a run record keeps of the request: all that decides which session it was."""
 
 
@@ -50,6 +56,7 @@ class Request:
         rationales: a file whose questions replace the suite's training questions.
         teachers: which of the suite's teachers, as "name" or "name@level"; with `rationales`, the names of
             that file's teachers, in order. Empty for all.
+        method_files: files of methods that are not registered; each goes by its file's stem.
         mirror: folder of upstream files.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads, 0 for torch's own choice.
@@ -66,6 +73,7 @@ class Request:
     on_fault: Literal["stop", "drop"] = "stop"
     rationales: str | None = None
     teachers: tuple[str, ...] = ()
+    method_files: tuple[Path, ...] = ()
     mirror: Path | None = None
     offline: bool = False
     device: str = "auto"
@@ -85,6 +93,7 @@ class Session:
     def __init__(self, request: Request, methods: Iterable[str] = ()) -> None:
         methods = tuple(methods)
         self.request = request
+        use_method_files(request.method_files)
         self.store = Store(request.store)
         self.spec: SuiteSpec = with_world(load_spec(request.suite), request.world)
         if request.profile not in self.spec.profiles:
@@ -92,6 +101,7 @@ class Session:
         self.profile = self.spec.profiles[request.profile]
         self.seeds: tuple[int, ...] = request.seeds or tuple(self.profile.seeds)
         self.student_name: str = request.student or self.spec.student
+        checked_name("student", self.student_name, longest=LONGEST_STUDENT)
         place = f"suite {self.spec.name}, profile {request.profile}"
         of_profile = merged(RunSettings(), self.profile.settings, place)
         self.settings: RunSettings = apply_overrides(
@@ -120,7 +130,8 @@ class Session:
     def recorded_request(self) -> dict[str, Any]:
         """What run records keep, so that `session_of_record` can open the same session again."""
         values = ((name, getattr(self.request, name)) for name in _RECORDED)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+        lists = ((name, list(map(str, v)) if name == "method_files" else v) for name, v in values)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in lists}
 
     # ------------------------------------------------------------------------ known from the cache, if it is
 
@@ -269,6 +280,8 @@ def session_of_record(record: RunRecord, request: Request) -> Session:
     for name in ("teachers", "overrides", "world"):
         # Records of before there were worlds do not name one.
         kept[name] = tuple(kept.get(name, ()))
+    # A run's student and data do not need its method; a file that is gone must not stand in their way.
+    kept["method_files"] = tuple(path for path in map(Path, kept.get("method_files", ())) if path.is_file())
     session = Session(replace(request, **kept), [record.key.method])
     for name in ("student_revision", "suite_fingerprint"):
         now, then = getattr(session, name), getattr(record.key, name)

@@ -47,6 +47,8 @@ class LoopState:
     step: int = 0
     start: int = 0
     branches: int = 0
+    used: int = 0
+    offered: int = 0
     supervised_tokens: int = 0
     total_tokens: int = 0
     seconds: float = 0.0

@@ -241,6 +241,8 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
         _backward(loop, step_loss, share, len(batch) / len(group))
         loss_sum += float(share.detach())
         rows += step_loss.rows
+        state.used += step_loss.used
+        state.offered += step_loss.offered
         metrics.append((len(batch) / len(group), step_loss.metrics))
         seen += batch if step_loss.seen is None else step_loss.seen
     if isinstance(loop.objective, CombinesGradients):
@@ -319,6 +321,8 @@ def _report(state: LoopState, path: StepPath) -> FitReport:
     return FitReport(
         optimiser_steps=state.step - state.start,
         branches=state.branches,
+        used=state.used,
+        offered=state.offered,
         supervised_tokens=state.supervised_tokens,
         total_tokens=state.total_tokens,
         seconds=state.seconds,
@@ -346,6 +350,8 @@ def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport
     return FitReport(
         optimiser_steps=sum(r.optimiser_steps for r in reports),
         branches=sum(r.branches for r in reports),
+        used=sum(r.used for r in reports),
+        offered=sum(r.offered for r in reports),
         supervised_tokens=sum(r.supervised_tokens for r in reports),
         total_tokens=sum(r.total_tokens for r in reports),
         seconds=sum(r.seconds for r in reports),

@@ -164,4 +164,6 @@ class SelectedBranches:
         seen = usable or (keep_teachers(batch[0], [batch[0].branches[0].teacher]),)
         step_loss = self.inner.loss(student, seen)
         rows = step_loss.rows if usable else [{**row, "teacher_weight": 0.0} for row in step_loss.rows]
-        return StepLoss(step_loss.loss * (len(usable) / len(batch)), rows, step_loss.metrics, seen)
+        used, offered = (sum(len(q.branches) for q in some) for some in (usable, batch))
+        loss = step_loss.loss * (len(usable) / len(batch))
+        return StepLoss(loss, rows, step_loss.metrics, seen, used, offered)

@@ -30,12 +30,16 @@ class StepLoss:
         metrics: scalars for the log.
         seen: the questions with the branches that were really computed, for the counts of branches and
             tokens; None where that is every branch of the batch.
+        used, offered: of an objective that chooses among its questions' rationales, how many it took and of
+            how many; both 0 where it takes all.
     """
 
     loss: Tensor
     rows: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     seen: tuple[EncodedQuestion, ...] | None = None
+    used: int = 0
+    offered: int = 0
 
 
 class Objective(Protocol):
@@ -178,6 +182,8 @@ class FitReport:
     Attributes:
         optimiser_steps: updates made.
         branches: branches seen, over all epochs.
+        used, offered: of a method that chooses among rationales, how many it took and of how many, over all
+            epochs; both 0 of another.
         supervised_tokens: label tokens seen.
         total_tokens: tokens of all branches as separate rows, without padding.
         seconds: wall-clock time in the loop, over all of its processes' lives.
@@ -188,6 +194,8 @@ class FitReport:
 
     optimiser_steps: int = 0
     branches: int = 0
+    used: int = 0
+    offered: int = 0
     supervised_tokens: int = 0
     total_tokens: int = 0
     seconds: float = 0.0

@@ -115,4 +115,6 @@ def test_it_is_in_every_form_of_the_table(fresh: Fresh, tmp_path: Path) -> None:
     records = [json.loads(path.read_text()) for path in (tmp_path / "store" / "runs").glob("*/record.json")]
     assert {(r["key"]["method"], r["status"]) for r in records} == {(NAME, "done"), ("zero_shot", "done")}
     for ending in ("md", "csv", "tex"):
-        assert "Brevity" in (tmp_path / f"RESULTS.{ending}").read_text(encoding="utf-8"), ending
+        assert "Brevity" in (tmp_path / "compact_bench_results" / f"RESULTS.{ending}").read_text(
+            encoding="utf-8"
+        ), ending

@@ -136,7 +136,8 @@ def show_name(name: str, store: Path) -> RenderableType:
     """The card of whatever has this name.
 
     Args:
-        name: "settings", "extensions", or a method, a variant of one ("compact[no-consensus]"), a suite, table or run.
+        name: "settings", "extensions", or a method, a variant of one ("compact[no-consensus]"), a suite,
+            table or run.
         store: the store's folder, for runs.
 
     Raises:

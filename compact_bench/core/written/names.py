@@ -17,7 +17,7 @@ from compact_bench.core.errors import ConfigError
 
 LONGEST_NAME = 100
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"})
-"""Categories of Unicode: control, format, lone surrogate, line and paragraph separator, private, unassigned."""
+"""Categories of Unicode: control, format, surrogate, line or paragraph separator, private, unassigned."""
 # These join letters and emojis into one sign, and change no line.
 _JOINERS = frozenset("\u200c\u200d")
 _QUICK = re.compile(r"[^\x20-\x7e]")

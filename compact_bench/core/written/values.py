@@ -148,7 +148,7 @@ def _quoted(text: str) -> str:
 
 
 def not_as_written(given: Any, taken: Any) -> str | None:
-    """Why a value that was taken is another than the one given ("expected ..."), or None where it is the same.
+    """Why a value that was taken is not the one given ("expected ..."), or None where it is the same.
 
     A truth value is no number, a text is neither, and a number is taken as it is or not at all. Of lists and
     mappings every item counts; what else a type makes of a value (a path of a text) is its own affair.

@@ -141,5 +141,6 @@ class Engines:
                 pretrained=folder,
                 max_gen_toks=self._settings.max_new_tokens,
                 dtype=str(self._model.dtype).removeprefix("torch."),
+                trust_remote_code=False,
                 **self._thinking(),
             )

@@ -12,7 +12,14 @@ from pydantic import ValidationError
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import Strict, describe_validation_error
 from compact_bench.methods.checks.results import MethodError, guarded
-from compact_bench.methods.registry import MethodSource, get_method, import_method, split_name, variant_config
+from compact_bench.methods.registry import (
+    OF_FILE,
+    MethodSource,
+    get_method,
+    import_method,
+    split_name,
+    variant_config,
+)
 
 
 @dataclass(frozen=True)
@@ -85,4 +92,4 @@ def find_subject(method: str | Path | type[Any], config: Mapping[str, Any] | Non
 def _from_file(path: Path) -> type[Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: expected a Python file with a METHOD, got no such file.")
-    return import_method(MethodSource(path.stem, "file", path=path.resolve()))
+    return import_method(MethodSource(path.stem, OF_FILE, path=path.resolve()))

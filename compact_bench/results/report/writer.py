@@ -6,9 +6,10 @@ import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 from compact_bench.core.files import write_atomic
-from compact_bench.core.records import RunRecord
+from compact_bench.core.records import RunRecord, RunStatus
 from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.report.markdown import (
@@ -249,7 +250,7 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     profiles = ", ".join(dict.fromkeys(table.profile for table in tables if table.profile))
     students = facts.student or ", ".join(sorted({r.key.student for r in runs}))
     seeds = ", ".join(str(seed) for seed in sorted({r.key.seed for r in runs}))
-    counts = {s: sum(r.status == s for r in runs) for s in ("done", "failed", "unsupported")}
+    counts = {s: sum(r.status == s for r in runs) for s in get_args(RunStatus)}
     states = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "none"
     note = f" ({escaped(facts.profile_note)})" if facts.profile_note else ""
     lines = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compact_bench.core.records import Cell, number_at
+from compact_bench.core.records import Cell, number_at, selective_use
 from compact_bench.results.tables.cells import seed_cell
 from compact_bench.results.tables.comparisons import Comparison, Groups, few_seeds_note
 from compact_bench.results.tables.rows import RowRuns
@@ -47,12 +47,18 @@ def table_notes(
                 f"counted once, under {earlier}."
             )
     sentences += [row.note for row in rows if row.note]
+    shares = {row.row.title: selective_use(list(row.runs.values())) for row in rows if not row.same_as}
+    few = [f"{title} {share * 100:.0f} %" for title, share in shares.items() if share is not None]
+    if few:
+        sentences.append(
+            f"Rows whose method chose fewer than half of the rationales it was given: {', '.join(few)}."
+        )
     sentences += _test_best_note(rows, groups, cells)
     sentences += _missing_seeds(rows, seeds)
     if any(row.row.kind == "each_teacher" and row.runs for row in rows):
         sentences.append(TOKENS_NOTE)
-    if few := few_seeds_note([c.seeds for c in comparisons]):
-        sentences.append(few)
+    if few_seeds := few_seeds_note([c.seeds for c in comparisons]):
+        sentences.append(few_seeds)
     papers: dict[str, list[str]] = {}
     for paper in spec.paper:
         papers.setdefault(f"{paper.version}, {paper.place}", []).append(paper.title)

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 
 from compact_bench.core.errors import StoreError
 from compact_bench.core.progress import Display, Ticker
-from compact_bench.core.records import RunKey, RunRecord
+from compact_bench.core.records import RunKey, RunRecord, selective_use
 from compact_bench.runs.estimate import Estimator
 from compact_bench.runs.workers.attempt import attempt, run_title
 from compact_bench.runs.workers.process import WorkerLost, WorkerProcess
@@ -176,6 +176,8 @@ class WorkerPool:
 
     def _finish(self, job: Job, record: RunRecord, executed: bool, ticker: Ticker) -> None:
         outcome = record.status + (f": {record.reason}" if record.reason else "")
+        if selective_use([record]) is not None:
+            outcome += f": used {record.training['used']:,} of {record.training['offered']:,} rationales"
         if executed:
             ticker.end(outcome)
         else:

@@ -25,6 +25,7 @@ def world(student_folder: Callable[..., Path], tmp_path_factory: pytest.TempPath
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPACT_BENCH_CACHE", str(folder / "cache"))
         patch.setenv("COMPACT_BENCH_STORE", str(folder / "store"))
+        patch.setenv("COMPACT_BENCH_RESULTS", str(folder))
         patch.setenv("COMPACT_BENCH_OFFLINE", "1")
         patch.delenv("COMPACT_BENCH_MIRROR", raising=False)
         patch.setenv("COLUMNS", "160")

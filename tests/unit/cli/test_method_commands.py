@@ -26,7 +26,7 @@ def test_a_package_has_an_entry_point_and_parses(
     # The folder of temporary files may lie within the checkout, as it does on CI.
     monkeypatch.setattr(scaffolding, "checkout_folder", lambda: tmp_path.parent)
     monkeypatch.chdir(tmp_path)
-    done = run_command(capsys, "new", "short_first")
+    done = run_command(capsys, "new", "short_first", "--package")
     assert done.code == 0 and done.err == ""
     root = tmp_path / "compact-bench-short-first"
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
@@ -76,10 +76,11 @@ def test_a_single_file_anywhere_is_checked_by_its_path(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = run_command(capsys, "new", "unifrom", "--file", "--output", tmp_path / "mine")
+    done = run_command(capsys, "new", "unifrom", "--output", tmp_path / "mine")
     assert done.code == 0
     assert "nearly this name already: 'uniform'" in done.err
-    assert f"compact-bench check {tmp_path / 'mine' / 'unifrom.py'}" in done.out
+    for command in ("check", "run"):
+        assert f"compact-bench {command} {Path('mine', 'unifrom.py')}" in done.out
     test = (tmp_path / "mine" / "test_unifrom.py").read_text(encoding="utf-8")
     assert 'check_method(Path(__file__).with_name("unifrom.py"))' in test
 

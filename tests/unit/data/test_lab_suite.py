@@ -36,6 +36,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("cache", "store"):
             patch.setenv(f"COMPACT_BENCH_{name.upper()}", str(tmp_path / name))
+        patch.setenv("COMPACT_BENCH_RESULTS", str(tmp_path))
         patch.setenv("COMPACT_BENCH_OFFLINE", "1")
         patch.delenv("COMPACT_BENCH_MIRROR", raising=False)
         patch.chdir(tmp_path)

@@ -39,9 +39,10 @@ seeds = [1]
 epochs = 1
 """
 NASTY = (
-    "true", "1", "-1", "1.5", "nan", "inf", "2024-01-01", "07:32:00", '""', '"x\\n## y"', '"\\u001B[31m"', '"\\u202E"',
-    '"../.."', '"/etc/passwd"', '"a\\u0000b"', '"~nobody-at-all/x"', "[]", "[[1]]", '["a", "a"]', "{}", "{ a = 1 }",
-    "[1, true]", "9223372036854775808", "1" * 5000, '"' + "n" * 5000 + '"', "[" * 2000 + "]" * 2000, "[{}]", "[{ task = [] }]",
+    "true", "1", "-1", "1.5", "nan", "inf", "2024-01-01", "07:32:00", '""', '"x\\n## y"',
+    '"\\u001B[31m"', '"\\u202E"', '"../.."', '"/etc/passwd"', '"a\\u0000b"', '"~nobody-at-all/x"', "[]",
+    "[[1]]", '["a", "a"]', "{}", "{ a = 1 }", "[1, true]", "9223372036854775808", "1" * 5000,
+    '"' + "n" * 5000 + '"', "[" * 2000 + "]" * 2000, "[{}]", "[{ task = [] }]",
 )  # fmt: skip
 
 
@@ -169,8 +170,7 @@ OUT = (
 def test_a_repository_is_an_owner_and_a_name(repo: str, tmp_path: Path) -> None:
     text = SUITE.replace(
         'file = "mine.jsonl"\nvalidation',
-        f"file = {{ repo = {_toml(repo)}, commit = '{'a' * 40}', path = 'x', sha256 = '{'0' * 64}', bytes = 1 }}"
-        "\nvalidation",
+        f"file = {upstream(_toml(repo), repr('x'))}\nvalidation",
     )
     (tmp_path / "suite.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"training.file.repo"):
@@ -183,14 +183,18 @@ def test_a_repository_is_an_owner_and_a_name(repo: str, tmp_path: Path) -> None:
 def test_a_path_stays_in_its_repository(path: str, tmp_path: Path) -> None:
     text = SUITE.replace(
         'file = "mine.jsonl"\nvalidation',
-        f"file = {{ repo = 'o/r', commit = '{'a' * 40}', path = {_toml(path)}, sha256 = '{'0' * 64}', bytes = 1 }}"
-        "\nvalidation",
+        f"file = {upstream(repr('o/r'), _toml(path))}\nvalidation",
     )
     (tmp_path / "mine.jsonl").write_text("")
     (tmp_path / "suite.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError):
         load_spec(str(tmp_path / "suite.toml"))
     assert not is_inside(path)
+
+
+def upstream(repo: str, path: str) -> str:
+    rest = f"commit = '{'a' * 40}', sha256 = '{'0' * 64}', bytes = 1"
+    return f"{{ repo = {repo}, path = {path}, {rest} }}"
 
 
 def _toml(text: str) -> str:

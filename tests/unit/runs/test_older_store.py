@@ -1,8 +1,9 @@
-"""A run that an older version stored (commit 7f76b62) is read, and planned as the same run."""
+"""A run that an older version stored (commit 7f76b62) is read, and is not taken for one of today's."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,10 @@ def test_its_record_is_read_whole(store: Store) -> None:
     assert len(record.evaluations) == 10 and record.probes["truth"]
 
 
-def test_the_same_run_is_planned_under_the_same_hash_and_found(store: Store, tmp_path: Path) -> None:
+def test_the_same_run_counts_as_missing_for_its_results_version_and_code_alone(
+    store: Store, tmp_path: Path
+) -> None:
     session = Session(Request("lab", "smoke", tmp_path / "cache", store.root, seeds=(1,)))
     key = run_key(session, "uniform", "", 1)
-    assert key.hash == HASH
-    assert not PlannedRun(key, "", session.store.load(key)).needed
+    assert PlannedRun(key, "", session.store.load(key)).needed
+    assert replace(key, results_version=2, code="").hash == HASH

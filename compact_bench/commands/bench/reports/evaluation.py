@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from compact_bench.commands.bench.evaluation import EngineResult, EvalResult, TaskComparison
-from compact_bench.commands.bench.reports.tables import terminal_table
+from compact_bench.commands.bench.reports.tables import FittingTable
 from compact_bench.results.report.markdown import grid
 
 HEAD = (
@@ -21,9 +19,9 @@ HEAD = (
 )
 
 
-def eval_table(result: EvalResult) -> Table:
+def eval_table(result: EvalResult) -> FittingTable:
     """The table for a terminal."""
-    return terminal_table(HEAD, _rows(result), words=2)
+    return FittingTable(HEAD, _rows(result), words=2, repeated=2)
 
 
 def eval_markdown(result: EvalResult) -> str:

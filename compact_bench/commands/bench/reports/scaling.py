@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.table import Table
-
 from compact_bench.commands.bench.measuring.fits import Fit
 from compact_bench.commands.bench.measuring.results import ContenderResult
-from compact_bench.commands.bench.reports.tables import GIB, machine_note, terminal_table
+from compact_bench.commands.bench.reports.tables import GIB, FittingTable, machine_note
 from compact_bench.commands.bench.scaling import ScalingAxis, ScalingResult
 from compact_bench.results.figures import Drawing, Line, Panel, Point, draw
 from compact_bench.results.report.markdown import grid
@@ -38,9 +36,9 @@ def scaling_markdown(result: ScalingResult) -> str:
     return "\n".join([*lines, ""])
 
 
-def axis_table(axis: ScalingAxis) -> Table:
+def axis_table(axis: ScalingAxis) -> FittingTable:
     """One axis for a terminal."""
-    return terminal_table(*_cells(axis), words=0)
+    return FittingTable(*_cells(axis), words=0)
 
 
 def growth_sentences(axis: ScalingAxis) -> list[str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
+from rich.text import Text
 
 from compact_bench.commands.bench.measuring.results import ContenderResult, StepResult
 from compact_bench.commands.bench.settings import StepSettings
@@ -26,25 +30,60 @@ HEAD = (
 )
 AGAINST = "released"
 UNIFORM = "uniform"
+_AROUND_CELL = 3
+"""A border and two spaces."""
 
 
-def terminal_table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Table:
-    """What `grid` is in Markdown: numbers right-aligned, the first columns (`words` of them) left-aligned."""
-    table = Table(*head)
-    for place, column in enumerate(table.columns):
-        column.justify = "left" if place < words else "right"
-        # A table too wide for the terminal breaks its numbers at spaces, not its names.
-        column.no_wrap = place < words
-    for row in rows:
-        table.add_row(*row)
-    return table
+@dataclass(frozen=True)
+class FittingTable:
+    """What `grid` is in Markdown, as one table in a terminal, or several where one would be too wide.
+
+    Nothing is cut: columns that do not fit beside the others follow in a table below, which repeats the
+    first columns.
+
+    Attributes:
+        words: how many of the first columns are left-aligned; numbers are right-aligned.
+        repeated: how many of the first columns name the row.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+    repeated: int = 1
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        heads = [_broken(name, [row[n] for row in self.rows]) for n, name in enumerate(self.head)]
+        widths = [
+            max(map(len, (*heads[n].split("\n"), *(row[n] for row in self.rows)))) + _AROUND_CELL
+            for n in range(len(heads))
+        ]
+        names = list(range(self.repeated))
+        room = options.max_width - 1 - sum(widths[n] for n in names)
+        blocks: list[list[int]] = [[]]
+        for n in range(self.repeated, len(heads)):
+            if blocks[-1] and sum(widths[m] for m in (*blocks[-1], n)) > room:
+                blocks.append([])
+            blocks[-1].append(n)
+        for block in blocks:
+            table = Table()
+            for n in (*names, *block):
+                table.add_column(Text(heads[n]), justify="left" if n < self.words else "right", no_wrap=True)
+            for row in self.rows:
+                table.add_row(*(Text(row[n]) for n in (*names, *block)))
+            yield table
 
 
-def step_table(result: StepResult) -> Table:
-    """The table for a terminal: a column per contender, which fits 80 characters for the usual four."""
+def _broken(name: str, cells: Sequence[str]) -> str:
+    """A heading on as many lines as keep it no wider than its column must be."""
+    widest = max(map(len, (*cells, *name.split())))
+    return "\n".join(textwrap.wrap(name, widest))
+
+
+def step_table(result: StepResult) -> FittingTable:
+    """The table for a terminal: a column per contender."""
     head, rows = _cells(result)
     columns = list(zip(head, *rows, strict=True))
-    return terminal_table(columns[0], columns[1:])
+    return FittingTable(columns[0], columns[1:])
 
 
 def step_markdown(result: StepResult) -> str:

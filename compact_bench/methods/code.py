@@ -1,0 +1,266 @@
+"""Fingerprint of what a method's result depends on beside its settings: its code, and the files they name.
+
+Read from the files as they are, without importing the method. Covered are the method's module and the modules
+of its own package or folder that it imports, from one to the next (imports inside functions too); COMPACT's
+folder where a name of it is used; the distribution of an installed method; and every file or folder that a
+setting of type `pathlib.Path` names. Not covered: modules that are imported by a computed name, and other
+distributions.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.core.paths import package_folder
+from compact_bench.core.records import fingerprint
+from compact_bench.core.registry import PACKAGED, Source
+from compact_bench.core.settings import Strict
+
+BASELINES = "baselines"
+"""Origin of the methods in the folder of that name."""
+
+
+@dataclass(frozen=True)
+class MethodSource(Source):
+    """Where a method comes from.
+
+    Attributes:
+        path: its file, or None where an entry point loads it.
+    """
+
+    path: Path | None = None
+
+    @property
+    def packaged(self) -> bool:
+        """Whether it comes with compact_bench."""
+        return self.origin in (PACKAGED, BASELINES)
+
+
+def method_code(source: MethodSource, config: Strict) -> str:
+    """What tells a method's runs apart when its code, or a file that its settings name, is another one.
+
+    Code is read once in a process, when the method is first imported or asked for: what a process has
+    imported stays what it runs.
+
+    Args:
+        config: the method's settings, complete.
+
+    Raises:
+        ConfigError: a file that a setting names, or the method's own, cannot be read.
+    """
+    inputs = {name: _content(path, f"setting {name}") for name, path in named_files(config)}
+    return fingerprint({"code": dict(code_files(source)), "inputs": inputs})
+
+
+def named_files(value: Any, place: str = "") -> Iterator[tuple[str, Path]]:
+    """Place and path of every file or folder that settings name: what their types make a `pathlib.Path`."""
+    if isinstance(value, Path):
+        yield place, value
+    elif isinstance(value, Strict):
+        for name in type(value).model_fields:
+            yield from named_files(getattr(value, name), f"{place}.{name}".lstrip("."))
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from named_files(inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, inner in enumerate(value):
+            yield from named_files(inner, f"{place}[{index}]")
+
+
+@cache
+def code_files(source: MethodSource) -> Mapping[str, str]:
+    """Name -> sha256 of each file that a method's code consists of, and its distribution with its version.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    hashes: dict[str, str] = {}
+    if source.origin == PACKAGED and source.path is not None:
+        hashes |= _compact_files()
+    elif source.path is not None:
+        hashes |= _reached(source.path, source.path.parent, "")
+    elif source.module:
+        hashes["distribution"] = f"{source.origin} {source.version}"
+        hashes |= _module_files(source.module)
+    return hashes
+
+
+def _module_files(module: str) -> dict[str, str]:
+    """Files that an installed module consists of; none where it is not there, which its import then says."""
+    top = module.partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return {}
+    if spec is None or spec.origin is None:
+        return {}
+    # The packages that enclose the module are not imported for it: finding a submodule would do that.
+    file, name = Path(spec.origin), top
+    root = file.parent
+    for part in module.split(".")[1:]:
+        name = f"{name}.{part}"
+        inner = PathFinder.find_spec(name, [str(file.parent)])
+        if inner is None or inner.origin is None:
+            return _reached(file, root, top)
+        file = Path(inner.origin)
+    return _reached(file, root, top if spec.submodule_search_locations else "")
+
+
+def _reached(start: Path, root: Path, package: str) -> dict[str, str]:
+    """Files that `start` reaches by imports below `root`, its package's or folder's top: name -> sha256.
+
+    Args:
+        package: name by which modules below `root` import one another, or "" for a plain folder.
+    """
+    hashes: dict[str, str] = {}
+    todo = [start]
+    while todo:
+        path = todo.pop()
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        if name in hashes:
+            continue
+        data = _read(path)
+        hashes[name] = hashlib.sha256(data).hexdigest()
+        if package:
+            # Importing a module runs its packages' `__init__.py` first.
+            inits = [f / "__init__.py" for f in path.parents if f.is_relative_to(root)]
+            todo += [init for init in inits if init.is_file()]
+        tree = _parsed(data)
+        for folder, dotted in _imported(tree, path.parent, root, package):
+            todo += _files_of(folder, dotted)
+        if _uses_compact(tree):
+            hashes |= _compact_files()
+    return hashes
+
+
+def _imported(tree: ast.Module, here: Path, root: Path, package: str) -> Iterator[tuple[Path, list[str]]]:
+    """What a module imports that may lie below `root`: the folder to look in, and the name's parts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _absolute(alias.name.split("."), root, package)
+        elif isinstance(node, ast.ImportFrom):
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:
+                # What is imported may be a module of the package, or a name in it.
+                wanted = [*parts, alias.name]
+                if node.level:
+                    yield _up(here, node.level - 1), wanted
+                else:
+                    yield from _absolute(wanted, root, package)
+
+
+def _absolute(parts: list[str], root: Path, package: str) -> Iterator[tuple[Path, list[str]]]:
+    if not package:
+        yield root, parts
+    elif parts[0] == package:
+        yield root, parts[1:]
+
+
+def _up(folder: Path, levels: int) -> Path:
+    for _ in range(levels):
+        folder = folder.parent
+    return folder
+
+
+def _files_of(folder: Path, parts: list[str]) -> list[Path]:
+    """Files of a dotted name below a folder, as far as there are any: packages on the way, the module."""
+    found = [folder / "__init__.py"] if not parts else []
+    for part in parts:
+        if (folder / f"{part}.py").is_file():
+            found.append(folder / f"{part}.py")
+            break
+        folder = folder / part
+        found.append(folder / "__init__.py")
+    return [path for path in found if path.is_file()]
+
+
+def _parsed(data: bytes) -> ast.Module:
+    try:
+        return ast.parse(data)
+    except (SyntaxError, ValueError):
+        # Its import says so; that there is such a file is all that counts here.
+        return ast.Module(body=[], type_ignores=[])
+
+
+@cache
+def _compact_names() -> frozenset[str]:
+    """Names of `compact_bench` that COMPACT's folder defines."""
+    stub = _parsed(_read(package_folder() / "__init__.pyi"))
+    return frozenset(
+        alias.asname or alias.name
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("methods.compact")
+        for alias in node.names
+    )
+
+
+def _uses_compact(tree: ast.Module) -> bool:
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            if (node.module or "").startswith("compact_bench.methods.compact"):
+                return True
+            if node.module == "compact_bench":
+                used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            # `import compact_bench as cb; cb.PaperObjective`
+            used.add(node.attr)
+    return bool(used & _compact_names())
+
+
+@cache
+def _compact_files() -> dict[str, str]:
+    folder = Path(__file__).with_name("compact")
+    files = sorted(folder.rglob("*.py"))
+    return {
+        f"compact/{p.relative_to(folder).as_posix()}": hashlib.sha256(_read(p)).hexdigest() for p in files
+    }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(
+            f"{path}: expected a file of a method's code that can be read, got: {why}."
+        ) from None
+
+
+def _content(path: Path, place: str) -> str:
+    """sha256 of a file, or of a folder's files with their names."""
+    try:
+        if not path.is_dir():
+            return _sha256(path)
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        if not files:
+            raise ConfigError(
+                f"{place}: expected a file or a folder with files, got the empty folder {path}."
+            )
+        return fingerprint({p.relative_to(path).as_posix(): _sha256(p) for p in files}, 64)
+    except OSError as error:
+        raise ConfigError(
+            f"{place}: expected a file or folder that can be read, got {path} ({error.strerror or error})."
+        ) from None
+
+
+def _sha256(path: Path) -> str:
+    state = path.stat()
+    return _sha256_of_state(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _sha256_of_state(path: Path, changed_ns: int, size_bytes: int, inode: int) -> str:
+    # Weights are gigabytes, and every seed's key asks for them.
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,123 @@
+"""A method of a file that a command names: `run mine.py`, `--methods mine.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compact_bench.core.errors import ConfigError
+from compact_bench.methods.registry import as_given, get_method, method_names, split_file, use_method_files
+from tests.architecture.sources import ROOT
+from tests.unit.command import run_command
+
+Capture = pytest.CaptureFixture[str]
+WORDS = ("--profile", "smoke", "--threads", "1", "--workers", "1")
+
+
+@pytest.fixture(autouse=True)
+def forget_files() -> Iterator[None]:
+    yield
+    use_method_files(())
+
+
+@pytest.fixture
+def longest(suite: Path, tmp_path: Path) -> Path:
+    """README's example, saved where a user would who installed the package: nowhere near it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Add a method as one file")[2]
+    found = re.search(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    file = tmp_path / "longest.py"
+    file.write_text(found[1], encoding="utf-8")
+    return file
+
+
+def test_the_readmes_method_runs_from_its_file(longest: Path, suite: Path, capsys: Capture) -> None:
+    for words in (("check", "longest.py"), ("run", "longest.py", "--suite", suite, *WORDS)):
+        done = run_command(capsys, *words)
+        assert done.code == 0, done.err
+    (record,) = [json.loads(path.read_text()) for path in Path("store").rglob("record.json")]
+    assert (record["key"]["method"], record["status"]) == ("longest", "done")
+    assert record["provenance"]["request"]["method_files"] == ["longest.py"]
+    # What reads the run afterwards needs no method, so neither its file.
+    longest.unlink()
+    done = run_command(capsys, "export", "longest@1", "exported")
+    assert done.code == 0, done.err
+
+
+def test_a_table_has_a_row_of_a_file_and_says_so_in_its_command(
+    longest: Path, suite: Path, capsys: Capture
+) -> None:
+    words = ("reproduce", "--suite", suite, *WORDS, "--output", "out")
+    done = run_command(capsys, *words, "--methods", "zero_shot,longest.py")
+    assert done.code == 0, done.err
+    text = Path("out/RESULTS.md").read_text(encoding="utf-8")
+    assert "| Longest rationale | 1 |" in text
+    (command,) = [line for line in text.splitlines() if line.startswith("compact-bench reproduce")]
+    assert shlex.split(command)[shlex.split(command).index("--methods") + 1] == "table,longest.py"
+    # The name alone is known to nothing but that command.
+    done = run_command(capsys, *words, "--methods", "longest")
+    assert done.code == 2 and "unknown method 'longest'" in done.err
+
+
+def test_two_workers_know_the_file(longest: Path, suite: Path, capsys: Capture) -> None:
+    done = run_command(
+        capsys, "run", "longest.py", "--suite", suite, *WORDS[:4], "--workers", "2", "--seeds", "1-4"
+    )
+    assert done.code == 0, done.err
+    assert len(list(Path("store").rglob("record.json"))) == 4
+
+
+def test_names_and_files() -> None:
+    assert split_file("uniform[x]") == ("uniform[x]", None)
+    assert split_file("a/mine.py[strong]") == ("mine[strong]", Path("a/mine.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("uniform.py", "'uniform', which is a method of baselines. Rename the file"),
+        ("compact.py", "'compact', which is a method of compact_bench. Rename the file"),
+        ("my-method.py", "rename the file. Try 'my_method'"),
+        ("all.py", "another meaning in the commands"),
+        ("lost.py", "got no such file"),
+    ],
+)
+def test_files_that_cannot_be_a_method(
+    name: str, words: str, longest: Path, suite: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    if name != "lost.py":
+        (tmp_path / name).write_bytes(longest.read_bytes())
+    for command in (("run", name), ("reproduce", "--methods", name)):
+        done = run_command(capsys, *command, "--suite", suite, "--profile", "smoke")
+        assert done.code == 2 and words in done.err, done.err
+    assert not list(Path("store").rglob("record.json"))
+
+
+def test_two_files_of_one_name_are_refused_and_a_registered_file_is_what_it_is(tmp_path: Path) -> None:
+    files = [tmp_path / name / "mine.py" for name in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("METHOD = None\n")
+    with pytest.raises(ConfigError, match=r"b/mine\.py: expected a file whose stem no other method has"):
+        use_method_files(files)
+    before = method_names()
+    use_method_files([ROOT / "baselines" / "uniform.py"])
+    assert method_names() == before and as_given("uniform[x]") == "uniform[x]"
+
+
+def test_a_files_helpers_are_those_beside_it(tmp_path: Path) -> None:
+    """A user's `_alignment.py` must be neither ours nor taken for ours."""
+    (tmp_path / "_alignment.py").write_text("TITLE = 'beside it'\n")
+    (tmp_path / "mine.py").write_text(
+        "from ._alignment import TITLE\nfrom compact_bench import MethodCard, NoSettings\n\n\n"
+        "class Mine:\n    card, config_type, fit = MethodCard(TITLE, 'none'), NoSettings, None\n\n\n"
+        "METHOD = Mine\n"
+    )
+    use_method_files([tmp_path / "mine.py"])
+    assert get_method("mine").card.title == "beside it"
+    assert get_method("edit").card.title != "beside it"
