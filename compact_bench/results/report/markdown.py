@@ -46,12 +46,12 @@ LEGEND = {
 
 
 _INLINE = (
+    # What would be read as another sign, a link, an image, bold, struck out; `<` behind `&`, which it makes.
     (re.compile(r"\\"), r"\\\\"),
-    (re.compile(r"\|"), r"\|"),
+    (re.compile(r"&(?=#?\w+;)"), "&amp;"),
     (re.compile("<"), "&lt;"),
+    (re.compile(r"\|"), r"\|"),
     (re.compile("`"), r"\`"),
-    # What would be read as another sign, a link, an image, bold, struck out.
-    (re.compile(r"&(?=#?\w+;)(?!lt;)"), "&amp;"),
     (re.compile(r"\]\("), r"]\("),
     (re.compile(r"\](?=[\[:])"), r"\]"),
     (re.compile(r"([*~])(?=\S)"), r"\\\1"),
@@ -64,8 +64,6 @@ _NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
 def inline(text: str) -> str:
     """Text that may stand in a table cell or within a line: it is shown as it is, on one line."""
     text = shown(" ".join(text.split()))
-    # `&lt;` that somebody wrote is text too.
-    text = text.replace("&lt;", "&amp;lt;")
     for found, instead in _INLINE:
         text = found.sub(instead, text)
     return text
