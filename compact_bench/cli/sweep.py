@@ -81,6 +81,6 @@ def parse_values(text: str) -> tuple[float, ...]:
         try:
             numbers.append(read_number(part))
         except ValueError as error:
-            expected = f"--values: expected numbers as 0,0.2,0.4, got {shown(text)!r}"
-            raise ConfigError(f"{expected}: {error}.") from None
+            got = f"{shown(part)!r} in {shown(text)!r}"
+            raise ConfigError(f"--values: expected numbers as 0,0.2,0.4, got {got}: {error}.") from None
     return tuple(numbers)

@@ -80,9 +80,9 @@ def _load_once(point: EntryPoint) -> Any:
             _OUTCOMES[id(point)] = (point, point.load(), None)
         except (Exception, SystemExit) as error:
             _OUTCOMES[id(point)] = (point, None, error)
-    _, loaded, error = _OUTCOMES[id(point)]
-    if error is not None:
-        raise error
+    _, loaded, failure = _OUTCOMES[id(point)]
+    if failure is not None:
+        raise failure
     return loaded
 
 

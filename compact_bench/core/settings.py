@@ -17,7 +17,6 @@ from pydantic import (
     field_validator,
     model_serializer,
 )
-from pydantic_core import PydanticCustomError
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.written.names import shown
@@ -44,7 +43,7 @@ class Strict(BaseModel):
     def _as_written(cls, given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         taken = handler(given)
         if problem := not_as_written(given, taken):
-            raise PydanticCustomError("as_written", "{problem}", {"problem": problem})
+            raise ValueError(problem)
         return taken
 
 

@@ -29,7 +29,8 @@ def settable_fields(planned: Iterable[str], overrides: Sequence[str]) -> dict[st
         overrides: the "key=value" texts.
     """
     chosen = set(planned)
-    near, far = [], []
+    near: list[str] = []
+    far: list[str] = []
     for name, source in method_sources().items():
         (near if name in chosen or source.packaged else far).append(name)
     fields = _fields_of(near)

@@ -157,8 +157,8 @@ def not_as_written(given: Any, taken: Any) -> str | None:
         pairs = zip(given, taken, strict=False)
         return next((problem for a, b in pairs if (problem := not_as_written(a, b))), None)
     if isinstance(given, dict) and isinstance(taken, dict):
-        pairs = ((value, taken.get(name)) for name, value in given.items())
-        return next((problem for a, b in pairs if (problem := not_as_written(a, b))), None)
+        named = ((value, taken.get(name)) for name, value in given.items())
+        return next((problem for a, b in named if (problem := not_as_written(a, b))), None)
     if isinstance(taken, int) and not isinstance(taken, bool) and abs(taken) > LARGEST:
         return f"expected a whole number up to {LARGEST}"
     if type(given) is type(taken) or _kind(given) == "" or _kind(taken) == "":

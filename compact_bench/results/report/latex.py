@@ -73,7 +73,7 @@ def tables_latex(tables: Sequence[Table]) -> str:
     """All tables: for each a float with its summary, then one per column group, or several for a wide one."""
     lines = [HEAD]
     for table in tables:
-        lines += ["", f"% Table {table.number}. {shown(' '.join(table.numbering.split()))}"]
+        lines += ["", f"% Table {table.number}. {latex_escaped(table.numbering)}"]
         parts = [("summary", "Summary", summary_columns(table))]
         parts += [(group.name, group.title, list(table.columns_of(group.name))) for group in table.groups]
         for name, title, columns in parts:

@@ -1,7 +1,8 @@
-"""Other packages' code is run by commands that use it, once; names and settings are checked before training."""
+"""Other packages' code is run by commands that use it, once; names are checked before training."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def marks(tmp_path: Path) -> Iterator[Path]:
         "loud_one": mark.format(file=str(file), name="loud_one") + "raise TypeError('no such luck')\n",
     }
     with pytest.MonkeyPatch.context() as patch:
+        for name in methods:
+            patch.delitem(sys.modules, f"{name}_module", raising=False)
         for _ in installed(tmp_path / "site", patch, **methods):
             yield file
 
@@ -125,7 +128,7 @@ def test_tasks_and_metrics_are_checked_first(
         ('name = "in_distribution"', 'name = "in_distributon"', "Did you mean 'in_distribution'"),
         ('reference = "compact"', 'reference = "compat"', "Did you mean 'compact'"),
         ('"probes.validation_nats.after_question"', '"prbes.validation_nats"', "Did you mean 'probes'"),
-        ('method = "uniform"', 'method = "unifrom"', "Did you mean 'uniform'"),
+        ('method = "compact_released"', 'method = "compact_releasd"', "Did you mean 'compact_released'"),
     ],
 )
 def test_a_misspelt_table_is_refused(
