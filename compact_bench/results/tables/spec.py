@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -107,7 +107,7 @@ class MeasureSpec(Strict):
             digits are shown.
     """
 
-    name: Name
+    name: Annotated[Title, Field(min_length=1)]
     probe: Title = ""
     title: Title
     source: Title

@@ -104,7 +104,7 @@ def test_wrong_words_are_refused_before_anything_is_done(
     [
         ('task = "svamp"', 'task = "svmap"', "Did you mean 'svamp'"),
         ('metric = "exact_match"', 'metric = "acc"', "expected metric = 'exact_match'"),
-        ('metric = "acc_norm"', 'metric = "exact_match"', "expected metric = 'acc_norm'"),
+        ('metric = "acc"', 'metric = "exact_match"', "expected metric = 'acc_norm'"),
         ("drift_passages", "groups = ['retention']\ndrift_pasages", "drift_pasages"),
     ],
 )
