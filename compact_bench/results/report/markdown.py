@@ -54,7 +54,7 @@ _INLINE = (
     (re.compile("`"), r"\`"),
     (re.compile(r"\]\("), r"]\("),
     (re.compile(r"\](?=[\[:])"), r"\]"),
-    (re.compile(r"([*~])(?=\S)"), r"\\\1"),
+    (re.compile(r"(?<=\S)[*~]|[*~](?=\S)"), r"\\\g<0>"),
     (re.compile(r"(?<![A-Za-z0-9])_(?=\S)"), r"\_"),
 )
 _BLOCK = re.compile(r"(#{1,6}(?=\s|$)|>|[-+](?=\s|$)|=+\s*$|-+\s*$)")

@@ -97,7 +97,7 @@ def with_name(name: str) -> tuple[Table, list[RunRecord], ReportFacts]:
     suite = dataclasses.replace(SUITE, benchmarks=titled)
     teachers = (f"{name} a", f"{name} b")
     failed = record(
-        "mcc_kd", status="failed", reason=f"{name} broke, and why is too long for a cell", evaluations={}
+        "mcc_kd", status="failed", reason=f"broke for a reason that fills no cell {name}", evaluations={}
     )
     records = [*(renamed(run, name) for run in all_records((1, 2))), renamed(failed, name)]
     facts = ReportFacts(
@@ -108,7 +108,7 @@ def with_name(name: str) -> tuple[Table, list[RunRecord], ReportFacts]:
         student=name,
         teachers={name: name, f"{name} b": ""},
     )
-    problems = {"uniform": f"failed: {name}, which is too long a reason for a cell"}
+    problems = {"uniform": f"failed for a reason that fills no cell {name}"}
     return build_table(spec, records, suite, teachers=teachers, problems=problems), records, facts
 
 
