@@ -44,6 +44,14 @@ class FaultChoice(StrEnum):
     drop = "drop"
 
 
+class OverlapChoice(StrEnum):
+    """What a near copy of a test question does."""
+
+    refuse = "refuse"
+    drop = "drop"
+    keep = "keep"
+
+
 SuiteName = Annotated[str, option(RUN, "--suite", help="Suite name or a suite's TOML file.")]
 Profile = Annotated[str, option(RUN, "--profile", help="Scale: smoke, lite or full.")]
 Seeds = Annotated[str, option(RUN, "--seeds", help="Seeds, as 1,2,3 or 1-5. Default: the profile's.")]
@@ -77,6 +85,14 @@ World = Annotated[
 ]
 OnFault = Annotated[
     FaultChoice, option(DATA, "--on-fault", help="Faulty training questions: stop, or drop and list them.")
+]
+OnOverlap = Annotated[
+    OverlapChoice,
+    option(
+        DATA,
+        "--on-overlap",
+        help="Training questions that nearly are test questions: refuse, drop and list, or keep and warn.",
+    ),
 ]
 Rationales = Annotated[
     str, option(DATA, "--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
@@ -281,6 +297,7 @@ class RequestOptions:
     overrides: Overrides = field(default_factory=list)
     world: World = field(default_factory=list)
     on_fault: OnFault = FaultChoice.stop
+    on_overlap: OnOverlap = OverlapChoice.keep
     rationales: Rationales = ""
     teachers: Teachers = ""
     mirror: Mirror = None
@@ -307,6 +324,7 @@ class RequestOptions:
             overrides=tuple(self.overrides),
             world=tuple(self.world),
             on_fault=self.on_fault.value,
+            on_overlap=self.on_overlap.value,
             rationales=self.rationales or None,
             teachers=csv_names(self.teachers),
             mirror=self.mirror or paths.mirror_dir(),

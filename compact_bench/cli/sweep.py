@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     )
 
 
-@o.takes(SweepOptions, leave_out="on_fault rationales teachers mirror")
+@o.takes(SweepOptions, leave_out="on_fault on_overlap rationales teachers mirror")
 def sweep(
     options: SweepOptions,
     name: SweepName = "error_rate",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from compact_bench.commands.data_card import data_card, data_warnings
 from compact_bench.commands.planning import plan_method, plan_tables
 from compact_bench.commands.row_selection import request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
@@ -107,7 +108,9 @@ def run_method(
     session = Session(request, [method])
     check_reach(request.overrides, [method])
     _announce(session, console, quiet)
-    return execute_plan([plan_method(session, name)], console, quiet=quiet, workers=workers)
+    section = plan_method(session, name)
+    _warn(session, console)
+    return execute_plan([section], console, quiet=quiet, workers=workers)
 
 
 def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool) -> Plan:
@@ -126,6 +129,7 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
     check_reach(request.overrides, methods)
     _announce(session, console, quiet)
     plan = plan_tables(session, tables, tune=report.tune)
+    _warn(session, console)
     for problem in plan.broken:
         console.print(f"Warning: its row stays empty, as it {problem}", markup=False, soft_wrap=True)
     return plan
@@ -137,6 +141,11 @@ def _announce(session: Session, console: Console, quiet: bool) -> None:
         console.print(f"Fetching student {session.student_name} (once, a few minutes at most) ...")
 
 
+def _warn(session: Session, console: Console) -> None:
+    for line in data_warnings(session):
+        console.print(line, markup=False, soft_wrap=True)
+
+
 def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool) -> None:
     """Write the tables of an executed plan from the records that it holds.
 
@@ -146,18 +155,19 @@ def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool)
     from compact_bench.results.report import ReportFacts, write_results
 
     session, records = plan.session, plan.records
-    titles = {teacher.name: teacher.title for teacher in session.spec.teachers}
+    card = data_card(session)
     facts = ReportFacts(
         command=plan.command,
-        suite_title=session.spec.title,
-        profile_note=session.profile.note,
-        card=session.spec.card,
+        suite_title=card.title,
+        profile_note=card.profile_note,
+        card=card.text,
         student=session.student_title,
-        teachers={name: titles.get(name, "") for name in session.teachers},
+        teachers=card.teachers,
+        caveats=card.caveats,
         tuning=plan.tuning,
         figures=report.figures,
     )
-    tables = [_build(session, table) for table in plan.tables]
+    tables = [replace(_build(session, table), data_title=card.caption) for table in plan.tables]
     written = write_results(tables, records, report.output, facts)
     if report.reproduction is not None:
         _write_reproduction(session, tables, facts, report.reproduction)
@@ -191,7 +201,9 @@ def _write_reproduction(session: Session, tables: Sequence[Table], facts: Report
     note = f" ({facts.profile_note})" if facts.profile_note else ""
     page = ReproductionFacts(
         command=facts.command,
-        suite=f"{session.spec.name}: {facts.suite_title}",
+        suite=facts.suite_title
+        if session.request.rationales
+        else f"{session.spec.name}: {facts.suite_title}",
         profile=f"{session.request.profile}{note}",
         student=facts.student,
         smoke=session.request.profile == "smoke",

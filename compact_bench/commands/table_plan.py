@@ -157,6 +157,7 @@ def command_line(session: Session, table: str, methods: str) -> str:
         ("--rationales", request.rationales),
         ("--teachers", ",".join(request.teachers)),
         ("--on-fault", request.on_fault if request.on_fault != "stop" else ""),
+        ("--on-overlap", request.on_overlap if request.on_overlap != "keep" else ""),
         *(("--world", change) for change in request.world),
         *(("--set", override) for override in request.overrides),
     ):

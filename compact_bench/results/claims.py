@@ -17,7 +17,7 @@ from compact_bench.methods.registry import (
 )
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.comparisons import Comparison, compare, corrected
-from compact_bench.results.tables.rows import RowRuns
+from compact_bench.results.tables.rows import RowRuns, rows_by_name
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def _of_method(name: str, tables: Sequence[Table]) -> list[JudgedClaim]:
 def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> JudgedClaim:
     names = (claim.row or name, claim.against)
     # The first table that has all of these rows, or else the first.
-    whole = (table for table in tables if {row.row.name for row in table.filled}.issuperset(names))
+    whole = (table for table in tables if rows_by_name(table.filled).keys() >= set(names))
     table = next(whole, tables[0])
     rows: dict[str, RowRuns] = {}
-    for row in (row for some in (table, *tables) for row in some.filled):
-        if row.row.name not in rows or (row.runs and not rows[row.row.name].runs):
-            rows[row.row.name] = row
+    for called, row in (pair for some in (table, *tables) for pair in rows_by_name(some.filled).items()):
+        if called not in rows or (row.runs and not rows[called].runs):
+            rows[called] = row
     selectors = tuple(dict.fromkeys(map(selector, names)))
     judged = JudgedClaim(name, title, claim, "untested", table=table.number, selector=selectors)
     strange = [one for one in names if one not in rows]

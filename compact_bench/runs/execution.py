@@ -182,7 +182,10 @@ class _Work:
 
 def _show(sections: Sequence[PlanSection], work: _Work, console: Console) -> None:
     session, seconds = sections[0].session, work.estimator.expected([job.key for job in work.jobs])
-    head = f"{session.spec.name}, profile {session.request.profile}, student {session.student_name}"
+    own = (
+        f", training data {session.own_file.name}" if session.request.rationales and session.own_file else ""
+    )
+    head = f"{session.spec.name}{own}, profile {session.request.profile}, student {session.student_name}"
     table = RichTable("run", "seeds", "state", "estimate", title=Text(head), title_justify="left")
     for section in sections:
         prefix = f"{section.title}: " if section.title else ""

@@ -8,7 +8,7 @@ neither the student nor the data.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,8 @@ _BASES: WeakValueDictionary[tuple[str, str, str], Student] = WeakValueDictionary
 """Untrained students that some session of this process holds: (name, revision, device) -> student."""
 
 _RECORDED = (
-    "suite", "profile", "student", "on_fault", "rationales", "teachers", "overrides", "world", "method_files",
+    "suite", "profile", "student", "on_fault", "on_overlap", "rationales", "teachers", "overrides", "world",
+    "method_files",
 )  # fmt: skip
 """What a run record keeps of the request: all that decides which session it was."""
 
@@ -53,6 +54,7 @@ class Request:
         overrides: "key=value" texts.
         world: "key=value" texts that change the suite's generated world.
         on_fault: what a faulty training question does.
+        on_overlap: what a near copy of a test question does.
         rationales: a file whose questions replace the suite's training questions.
         teachers: which of the suite's teachers, as "name" or "name@level"; with `rationales`, the names of
             that file's teachers, in order. Empty for all.
@@ -71,6 +73,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     world: tuple[str, ...] = ()
     on_fault: Literal["stop", "drop"] = "stop"
+    on_overlap: Literal["refuse", "drop", "keep"] = "keep"
     rationales: str | None = None
     teachers: tuple[str, ...] = ()
     method_files: tuple[Path, ...] = ()
@@ -160,6 +163,19 @@ class Session:
         """What methods may know of the suite before they run."""
         return replace(self._suite_facts.info, teachers=self.teachers)
 
+    @property
+    def data_notes(self) -> Mapping[str, Any]:
+        """The notes of the suite's data, as its records have them."""
+        return self._suite_facts.notes
+
+    @property
+    def own_file(self) -> Path | None:
+        """The user's own rationale file that training questions come from; None where there is none."""
+        if self.request.rationales is not None:
+            return Path(self.request.rationales).expanduser()
+        training = self.spec.training
+        return Path(training.file.path) if training.file is not None else None
+
     @cached_property
     def _suite_facts(self) -> SuiteFacts:
         facts = SuiteFacts.read(self._facts_file)
@@ -177,6 +193,7 @@ class Session:
                 "spec": self.spec.model_dump(mode="json"),
                 "profile": request.profile,
                 "on_fault": request.on_fault,
+                "on_overlap": request.on_overlap,
                 "student": self.student_revision,
                 "max_length_tokens": self.settings.train.max_length_tokens,
                 "rationales": file_mark(request.rationales),
@@ -212,6 +229,7 @@ class Session:
             count_tokens=count_tokens,
             find_unknown=unknown_finder(tokenizer),
             on_fault=request.on_fault,
+            on_overlap=request.on_overlap,
             rationales=request.rationales,
             teachers=request.teachers,
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from compact_bench.core.files import read_bytes, read_json, write_json
 from compact_bench.core.paths import package_folder
+from compact_bench.core.records import plain
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
 from compact_bench.methods.contract import SuiteInfo
 
@@ -22,10 +23,17 @@ _DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers.py")
 
 @dataclass(frozen=True)
 class SuiteFacts:
-    """What planning needs of a suite's data: a fingerprint of it, and what methods may know of it."""
+    """What planning needs of a suite's data.
+
+    Attributes:
+        fingerprint: of the data.
+        info: what methods may know of it.
+        notes: the data's notes, for cards and warnings.
+    """
 
     fingerprint: str
     info: SuiteInfo
+    notes: dict[str, Any]
 
     @classmethod
     def of(cls, name: str, data: SuiteData) -> SuiteFacts:
@@ -38,7 +46,7 @@ class SuiteFacts:
             has_reviews=all_reviewed(data.training),
             has_feedback=all_have_feedback(data.training),
         )
-        return cls(data.fingerprint, info)
+        return cls(data.fingerprint, info, plain(data.notes))
 
     @classmethod
     def read(cls, path: Path) -> SuiteFacts | None:
@@ -58,7 +66,9 @@ def file_mark(path: str | None) -> str | None:
     if path is None:
         return None
     # Never the mark of no file, under which the suite's own questions are remembered.
-    data = read_bytes(Path(path).expanduser())
+    file = Path(path).expanduser()
+    # A pipe would be empty, or never end, when it is read.
+    data = read_bytes(file) if file.is_file() else None
     return "" if data is None else hashlib.sha256(data).hexdigest()
 
 

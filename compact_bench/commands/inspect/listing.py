@@ -194,7 +194,11 @@ def _suite_card(spec: SuiteSpec) -> RenderableType:
     )
     teachers = _titled("teachers", ("teacher", "title"), [(t.name, t.title) for t in spec.teachers])
     head = Text(f"suite {spec.name}, version {spec.version}: {spec.title}", style="bold")
-    parts: list[RenderableType] = [head, Text(spec.card.strip() + "\n"), Text(f"student: {spec.student}")]
+    parts: list[RenderableType] = [
+        head,
+        Text(f"{spec.card.strip()}\n\n{spec.student_card.strip()}".strip() + "\n"),
+        Text(f"student: {spec.student}"),
+    ]
     return Group(*parts, teachers, *_measured_teachers(spec), tasks, profiles)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from compact_bench.core.errors import Fault
 from compact_bench.data.files.formats import FORMATS, Format, Row, RowProblem
-from compact_bench.data.files.rows import SourceRow, content_id, normalised
+from compact_bench.data.files.rows import SourceRow, content_id, normalised, repeated_keys
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ def parse_benchmark(
     faults: list[Fault] = []
     repeats = 0
     for row in rows:
+        if twice := list(repeated_keys(row.data)):
+            faults.append(
+                Fault(f"{row.where}, field {twice[0]!r}", "expected a field once in a row, got it twice")
+            )
+            continue
         try:
             item = _item(parse, row.data)
         except RowProblem as problem:

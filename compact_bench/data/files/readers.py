@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +14,21 @@ from pydantic import Field, StringConstraints
 
 from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.settings import Strict
-from compact_bench.data.files.rows import SourceRow
+from compact_bench.data.files.rows import RepeatedKeys, SourceRow
 
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PAR1": "parquet",
+}
+"""How files begin that hold no text, and what they are."""
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+_LOOKED_AT = 1000
+_DIGITS = sys.float_info.max_10_exp
 _FILE_MEND = (
     'expected a JSON list, or one JSON object a line, of {"question", "gold_answer", "rationales"} '
     'or {"Question", "CoT", "Answer"}.'
@@ -58,11 +72,24 @@ def _file_error(name: str, problem: str) -> DataError:
 
 def _read_text(path: Path, name: str) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _file_error(name, f"expected UTF-8 text, got byte {error.start} that is not") from None
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise _file_error(name, "expected a file that can be read more than once, got a pipe or a device")
+        content = path.read_bytes()
     except OSError as error:
         raise _file_error(name, f"expected a file, got: {error.strerror or error}") from None
+    except ValueError:
+        raise _file_error(name, "expected a file, got a path that cannot exist") from None
+    packed = next((kind for start, kind in _PACKED.items() if content.startswith(start)), "")
+    if packed:
+        raise _file_error(name, f"expected JSON as text, got a {packed} file: unpack or convert it first")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wide = " (it looks like UTF-16)" if content.startswith(_WIDE) else ""
+        mend = f"expected UTF-8 text, got byte {error.start} that is not{wide}: save the file as UTF-8"
+        raise _file_error(name, mend) from None
+    if "\0" in text[:_LOOKED_AT]:
+        raise _file_error(name, "expected UTF-8 text, got zero bytes, as UTF-16 has: save the file as UTF-8")
     if not text.strip():
         raise _file_error(name, "expected questions, got an empty file")
     return text
@@ -70,9 +97,23 @@ def _read_text(path: Path, name: str) -> str:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    repeated = RepeatedKeys(pairs)
+    repeated.repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    return repeated
+
+
+def _whole_number(text: str) -> int | float:
+    # Beyond any float a number is as good as infinite, and checks say so with its row and field.
+    return int(text) if len(text) <= _DIGITS else math.copysign(math.inf, -1 if text.startswith("-") else 1)
 
 
 def _is_json(text: str) -> bool:

@@ -7,9 +7,24 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+# Control characters that are no white space, zero-width ones, marks of direction, fillers, selectors, tags.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
+_MEANINGFUL = ",@:[]{}"
+"""Characters that have a meaning in `--teachers` and in names of rows and runs."""
+_LONGEST_NAME = 100
+
+
+def visible(text: str) -> str:
+    """A text without the characters that nobody sees, white space excepted."""
+    return _UNSEEN.sub("", text)
 
 
 def text_problem(value: Any) -> str | None:
@@ -26,13 +41,79 @@ def text_problem(value: Any) -> str | None:
         value.encode()
     except UnicodeEncodeError:
         return "expected valid Unicode, got a lone surrogate"
+    if not visible(value).strip():
+        return (
+            "expected text, got only characters that cannot be seen (control, zero-width or direction marks)"
+        )
     return None
+
+
+def unseen_problem(text: str) -> str | None:
+    """Why a text that must be the same to eye and machine is not ("expected ..., got ..."), or None."""
+    if not _UNSEEN.search(text):
+        return None
+    return (
+        "expected no control characters, zero-width characters or marks of direction, got "
+        f"{text.encode('unicode_escape').decode()}"
+    )
+
+
+def name_problem(name: str) -> str | None:
+    """Why a usable text is no name of a question or teacher, which stands on one line, or None."""
+    if problem := unseen_problem(name):
+        return problem
+    if name != name.strip() or not name.isprintable():
+        return f"expected a name on one line, without outer spaces or unusual ones, got {name!r}"
+    return None
+
+
+def teacher_name_problem(name: Any) -> str | None:
+    """Why a teacher cannot be called so ("expected ..., got ..."), or None."""
+    if problem := text_problem(name):
+        return problem.replace("expected text", "expected a teacher's name", 1)
+    if problem := name_problem(name):
+        return problem
+    if bad := [sign for sign in _MEANINGFUL if sign in name]:
+        return (
+            f"expected a teacher's name without {' '.join(_MEANINGFUL)} (--teachers and the names of rows "
+            f"and runs use them), got {name!r}, which has {' '.join(bad)}: call the teacher otherwise"
+        )
+    if len(name) > _LONGEST_NAME:
+        return f"expected a teacher's name of at most {_LONGEST_NAME} characters, got {len(name)}"
+    return None
+
+
+def name_key(name: str) -> str:
+    """What two names share that differ in case or in Unicode's way of writing them only."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+class RepeatedKeys(dict[str, Any]):
+    """An object of a JSON file in which keys stand twice (`repeated`); the last value is kept."""
+
+    repeated: Sequence[str] = ()
+
+
+def repeated_keys(value: Any) -> Iterator[str]:
+    """Places of keys that stand twice in one object of a row ("rationales.ann")."""
+    # A stack, as a row may be nested more deeply than functions may call one another.
+    stack: list[tuple[str, Any]] = [("", value)]
+    while stack:
+        place, inner = stack.pop()
+        if isinstance(inner, RepeatedKeys):
+            yield from (f"{place}.{key}" if place else key for key in inner.repeated)
+        if isinstance(inner, Mapping):
+            stack += [(f"{place}.{key}" if place else str(key), item) for key, item in inner.items()]
+        elif isinstance(inner, list):
+            stack += [(f"{place}[{number}]", item) for number, item in enumerate(inner, 1)]
 
 
 def kind_of(value: Any) -> str:
     """A value's kind in words ("a list", "the number 7")."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and math.isinf(value):
+        return "a number that is too large"
     if isinstance(value, int | float):
         return f"the number {value!r}"
     if isinstance(value, Mapping):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compact_bench.core.errors import Fault
-from compact_bench.data.files.rows import SourceRow, normalised, text_problem
+from compact_bench.data.files.rows import SourceRow, normalised, repeated_keys, text_problem
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,10 @@ class _Join:
         for row in file.rows:
             if not isinstance(row.data, Mapping):
                 self.faults.append(Fault(row.where, "expected an object with instruction and output"))
+                continue
+            if twice := list(repeated_keys(row.data)):
+                where = f"{row.where}, field {twice[0]!r}"
+                self.faults.append(Fault(where, "expected a field once in a row, got it twice"))
                 continue
             question = row.data.get("instruction")
             if problem := text_problem(question):

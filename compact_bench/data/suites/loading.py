@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from compact_bench.data.files.upstream import Joined, UpstreamFile, UpstreamRule
 from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec
 from compact_bench.data.suites.fingerprint import data_fingerprint
 from compact_bench.data.suites.generated import generated_benchmark, generated_questions
+from compact_bench.data.suites.own_data import own_data_notes
 from compact_bench.data.suites.teacher_statistics import all_true, answer_counts, teacher_facts
 from compact_bench.data.validation.limits import CountTokens, FindUnknown, check_words, length_faults
+from compact_bench.data.validation.near_copies import NearCopy, OnOverlap, copies_note, find_overlaps
 from compact_bench.data.validation.questions import enforce_fault_policy, validate_questions
 from compact_bench.data.validation.splits import (
     NEAR_DUPLICATE_SHARE,
     check_no_overlap,
     near_duplicate_counts,
-    overlap_faults,
     split_validation,
 )
 
@@ -42,8 +43,8 @@ class SuiteData:
         benchmarks: task -> rows, in hash order, all items.
         excluded: questions left out, and why.
         notes: counts to be reported: shared and split sizes, what teachers' answers are like (and, where
-            the truth is known, their rationales), items, repeats, chance and majority, near duplicates,
-            items that two benchmarks share.
+            the truth is known, their rationales), items, repeats, chance and majority, near duplicates, near
+            copies, items that two benchmarks share; of an own file, what was counted in it.
         fingerprint: hash of the suite's definition, the questions, rationales and what is known of their
             truth, and the benchmark files or generated items.
     """
@@ -69,6 +70,7 @@ class _Pool:
     excluded: tuple[Fault, ...]
     treated: tuple[str, ...] = ()
     places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    copies: tuple[NearCopy, ...] = ()
 
 
 def load_suite_data(
@@ -80,6 +82,7 @@ def load_suite_data(
     count_tokens: CountTokens | None = None,
     find_unknown: FindUnknown | None = None,
     on_fault: OnFault = "stop",
+    on_overlap: OnOverlap = "keep",
     teachers: Sequence[str] = (),
     rationales: str | Path | None = None,
     benchmarks: Iterable[str] | None = None,
@@ -94,6 +97,7 @@ def load_suite_data(
             prompt. None leaves lengths unchecked, and `notes["lengths_checked"]` says so.
         find_unknown: finds words that the student cannot read, which are refused; None: it reads any text.
         on_fault: "stop" raises on any fault of a question; "drop" leaves faulty questions out.
+        on_overlap: what near copies of test questions do; see `find_overlaps`.
         teachers: which teachers, in order: "name", or "name@level" for another file of a teacher; with
             `rationales`, the names of that file's teachers. Empty for all.
         rationales: a JSON or JSONL file whose questions replace the suite's training questions.
@@ -101,7 +105,7 @@ def load_suite_data(
 
     Raises:
         DataError: a file cannot be fetched or read, has faults or unknown words; lists them all.
-        OverlapError: a training or validation question is a benchmark item.
+        OverlapError: a question is a benchmark item, or nearly one where `on_overlap` is "refuse".
         UnknownNameError: no such profile, teacher, level or task.
         ConfigError: a hub dataset is not pinned or lacks a column.
     """
@@ -109,7 +113,7 @@ def load_suite_data(
         raise UnknownNameError("profile", profile, spec.profiles)
     items = _load_benchmarks(spec, sources, benchmarks, on_fault)
     pool = _load_pool(spec, sources, teachers, rationales, max_length_tokens, count_tokens, on_fault)
-    pool = _without_overlap(pool, items, on_fault)
+    pool = _without_overlap(pool, items, on_fault, on_overlap)
     training, validation = _split(spec, pool, replaced=rationales is not None)
     limit = spec.training.max_rationale_tokens if rationales is None else None
     training, validation, long = _without_long(
@@ -119,17 +123,15 @@ def load_suite_data(
     check_no_overlap(training, validation, rows)
     check_words((*training, *validation), rows, find_unknown)
     count = spec.profiles[profile].questions if profile is not None else None
-    notes = _notes(pool, items, len(training), len(validation))
-    notes["lengths_checked"] = count_tokens is not None
     kept = training[:count]
-    return SuiteData(
-        training=kept,
-        validation=validation,
-        benchmarks=rows,
-        excluded=(*pool.excluded, *long, *(f for b in items.values() for f in b.faults)),
-        notes=notes,
-        fingerprint=data_fingerprint(spec, kept, validation),
-    )
+    notes = _notes(pool, items, len(training), len(validation)) | {
+        "lengths_checked": count_tokens is not None
+    }
+    if file := rationales or (spec.training.file and spec.training.file.path):
+        notes["own_data"] = own_data_notes(Path(file), (*training, *validation), len(kept))
+    excluded = (*pool.excluded, *long, *(f for b in items.values() for f in b.faults))
+    mark = data_fingerprint(spec, kept, validation)
+    return SuiteData(kept, validation, rows, excluded, notes, mark)
 
 
 def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef, ...]:
@@ -305,15 +307,17 @@ def _check_count(spec: SuiteSpec, joined: Joined | None, wanted: Sequence[str], 
     raise DataError("the files do not fit together", [fault], "correct expected_questions, or the files.")
 
 
-def _without_overlap(pool: _Pool, items: Mapping[str, Benchmark], on_fault: OnFault) -> _Pool:
-    """With `drop`, questions that are benchmark items are left out; else `check_no_overlap` refuses them."""
-    if on_fault == "stop":
-        return pool
-    faults = overlap_faults(pool.questions, {task: b.rows for task, b in items.items()})
-    bad = {fault.question_id for fault in faults}
+def _without_overlap(
+    pool: _Pool, items: Mapping[str, Benchmark], on_fault: OnFault, on_overlap: OnOverlap
+) -> _Pool:
+    """Leave out or refuse what the two policies say; `check_no_overlap` refuses the rest."""
+    rows = {task: b.rows for task, b in items.items()}
+    left_out, copies = find_overlaps(pool.questions, rows, on_fault, on_overlap)
+    bad = {fault.question_id for fault in left_out}
     kept = tuple(q for q in pool.questions if q.id not in bad)
-    enforce_fault_policy(faults, on_fault, "the rationale set", len(kept))
-    return _Pool(kept, (*pool.excluded, *faults), pool.treated, pool.places)
+    if left_out:
+        enforce_fault_policy(left_out, "drop", "the rationale set", len(kept))
+    return replace(pool, questions=kept, excluded=(*pool.excluded, *left_out), copies=copies)
 
 
 def _split(
@@ -370,6 +374,7 @@ def _notes(pool: _Pool, items: Mapping[str, Benchmark], training: int, validatio
         "teachers": answer_counts(pool.questions),
         **({"teacher_facts": facts} if facts else {}),
         "treated": list(pool.treated),
+        "near_copies": copies_note(pool.copies),
         "near_duplicate_share": NEAR_DUPLICATE_SHARE,
         "near_duplicates": near_duplicate_counts(questions, [question.text for question in pool.questions]),
         **benchmark_notes(items),

@@ -87,11 +87,22 @@ def _inherited(raw: dict[str, Any], where: str) -> dict[str, Any]:
         raise UnknownNameError(f"suite in {where}, field 'extends'", str(base_name), suite_names())
     base = _inherited(_read(base_name)[1], base_name)
     kept = {key: value for key, value in base.items() if key not in _NOT_INHERITED}
+    world = _inherited_world(base, raw)
+    for name in _said_of_others(raw, world):
+        kept.pop(name, None)
+    if "title" not in kept and isinstance(raw.get("name"), str):
+        kept["title"] = f"{raw['name']}, with benchmarks of suite {base_name}"
     data = {**kept, **raw}
     for table in ("origins", "profiles", "method_settings"):
         if isinstance(raw.get(table), dict):
             data[table] = {**kept.get(table, {}), **raw[table]}
-    return data | _inherited_world(base, raw)
+    return data | world
+
+
+def _said_of_others(raw: dict[str, Any], world: dict[str, Any]) -> tuple[str, ...]:
+    """Words of a base that are about its own data or its own student, where a file has others."""
+    of_data = () if world else ("title", "card")
+    return (*of_data, *(("student_title", "student_card") if "student" in raw else ()))
 
 
 def _inherited_world(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:

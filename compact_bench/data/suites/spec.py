@@ -228,6 +228,7 @@ class SuiteSpec(Strict):
 
     Attributes:
         card: what a reader must know before believing the numbers.
+        student_card: the same of the suite's own student; left out where another student is used.
         system_prompt: always "": the system turn is the chat template's own, in training and evaluation.
         teachers: in the order of every question's rationales; may be empty where the training file names
             them.
@@ -241,6 +242,7 @@ class SuiteSpec(Strict):
     version: Positive
     title: Text
     card: Prose = ""
+    student_card: Prose = ""
     student: Text
     student_title: Title = ""
     system_prompt: str = ""
@@ -294,6 +296,9 @@ class SuiteSpec(Strict):
         for what, values in (("teacher", names), ("benchmark task", tasks)):
             for value in sorted({v for v in values if values.count(v) > 1}):
                 yield f"{what} {value!r}: expected it once"
+        keys = [name.casefold() for name in dict.fromkeys(names)]
+        for name in sorted({key for key in keys if keys.count(key) > 1}):
+            yield f"teacher {name!r}: expected names that differ in more than case"
         if self.training.gold is not None and not self.teachers:
             yield "teachers: expected at least one, as training.gold holds no rationales"
         yield from self._generated_problems()

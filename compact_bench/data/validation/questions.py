@@ -12,15 +12,31 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from compact_bench.core.answers import canonical_answer
-from compact_bench.core.errors import DataError, Fault
+from compact_bench.core.answers import canonical_answer, parse_number
+from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.records import Question, Rationale, RationaleTruth
-from compact_bench.data.files.rows import OnFault, SourceRow, content_id, kind_of, normalised, text_problem
+from compact_bench.data.files.rows import (
+    OnFault,
+    SourceRow,
+    content_id,
+    kind_of,
+    name_key,
+    name_problem,
+    normalised,
+    repeated_keys,
+    teacher_name_problem,
+    text_problem,
+    unseen_problem,
+)
 from compact_bench.data.validation.extras import QuestionExtras, read_extras
 from compact_bench.data.validation.limits import CountTokens, length_faults
 
+_NO_NUMBERS = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "+infinity"})
+_OURS = ("question", "gold_answer", "rationales")
+_RELEASED = ("Question", "Answer", "CoT")
 _MEND = "correct the file, or pass --on-fault drop to leave the faulty questions out and list them."
 
 
@@ -70,7 +86,9 @@ def validate_questions(
         DataError: there are faults and `on_fault` is "stop", or no question is left.
     """
     # Every row is read before any is refused: a user mends a file once, not once per fault.
+    _check_wanted(teachers)
     drafts = [_read_row(row, teachers) for row in rows]
+    _check_spelling(drafts)
     if not teachers:
         _check_teachers(drafts)
     _check_repeats(drafts)
@@ -100,8 +118,13 @@ def _read_row(row: SourceRow, teachers: Sequence[str]) -> _Draft:
     if not isinstance(row.data, Mapping):
         draft.fault(f"expected an object with question, answer and rationales, got {kind_of(row.data)}")
         return draft
-    released = "Question" in row.data or "CoT" in row.data
-    names = ("Question", "Answer", "CoT") if released else ("question", "gold_answer", "rationales")
+    for place in repeated_keys(row.data):
+        draft.fault("expected a field once in a row, got it twice: nobody knows which counts", place)
+    released = any(name in row.data for name in _RELEASED)
+    if released and (ours := [name for name in _OURS if name in row.data]):
+        theirs = [name for name in _RELEASED if name in row.data]
+        draft.fault(f"expected a row of one form, got {', '.join(ours)} beside {', '.join(theirs)}")
+    names = _RELEASED if released else _OURS
     # The question comes first: its text gives an id to a row that has none.
     draft.text = _text_field(draft, names[0])
     draft.id = _id_field(draft)
@@ -137,16 +160,27 @@ def _id_field(draft: _Draft) -> str | None:
     if problem := text_problem(value):
         draft.fault(problem, "id")
         return None
+    if problem := name_problem(value):
+        draft.fault(problem, "id")
+        return None
     return str(value)
 
 
 def _gold_field(draft: _Draft, name: str) -> str | None:
     value = draft.row.data.get(name)
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return canonical_answer(repr(value))
+        # Never as 1e-07, which no answer is written like.
+        return canonical_answer(format(Decimal(repr(value)), "f"))
     text = _text_field(draft, name)
-    if text is not None and text.strip().casefold() == "nan":
-        draft.fault("expected an answer, got NaN as text", name)
+    if text is None:
+        return None
+    number = parse_number(text)
+    if text.strip().casefold() in _NO_NUMBERS or (number is not None and not math.isfinite(number)):
+        what = "a number that is too large" if number is not None else f"{text.strip()[:20]!r}"
+        draft.fault(f"expected an answer, got {what} as text", name)
+        return None
+    if problem := unseen_problem(text):
+        draft.fault(problem, name)
         return None
     return text
 
@@ -184,12 +218,13 @@ def _named_rationales(draft: _Draft, value: Any, teachers: Sequence[str]) -> dic
     for name, text, place in pairs:
         if teachers and name not in teachers:
             continue
-        if not name.strip():
-            draft.fault("expected a teacher's name, got an empty one", place)
-        elif name in by_teacher:
-            draft.fault(f"expected one rationale of teacher {name!r}, got two", place)
         if problem := text_problem(text):
             draft.fault(problem, place, draft.row.places.get(name, ""))
+        if problem := teacher_name_problem(name):
+            draft.fault(problem, place)
+            continue
+        if name in by_teacher:
+            draft.fault(f"expected one rationale of teacher {name!r}, got two", place)
         by_teacher[name] = text
     for name in teachers:
         if name not in by_teacher:
@@ -206,8 +241,8 @@ def _listed_pairs(draft: _Draft, value: list[Any]) -> list[tuple[str, Any, str]]
         elif missing := [name for name in ("teacher", "text") if name not in item]:
             for name in missing:
                 draft.fault("expected it, got a rationale without it", f"{place}.{name}")
-        elif problem := text_problem(item["teacher"]):
-            draft.fault(problem, f"{place}.teacher")
+        elif not isinstance(item["teacher"], str):
+            draft.fault(str(teacher_name_problem(item["teacher"])), f"{place}.teacher")
         else:
             pairs.append((item["teacher"], item["text"], f"{place}.text"))
     return pairs
@@ -245,6 +280,30 @@ def _check_teachers(drafts: Sequence[_Draft]) -> None:
                 f"got {len(draft.rationales)}, of {', '.join(draft.rationales)}",
                 "CoT" if "CoT" in draft.row.data else "rationales",
             )
+
+
+def _check_wanted(teachers: Sequence[str]) -> None:
+    """Refuse names given from outside that no teacher may have, or that two teachers would share."""
+    problems = [problem for name in teachers if (problem := teacher_name_problem(name))]
+    keys = Counter(map(name_key, teachers))
+    twice = [name for name in teachers if keys[name_key(name)] > 1]
+    if twice:
+        problems.append(f"expected names that differ in more than case, got {', '.join(map(repr, twice))}")
+    if problems:
+        raise ConfigError(f"--teachers: {'; '.join(problems)}.")
+
+
+def _check_spelling(drafts: Sequence[_Draft]) -> None:
+    """Refuse a teacher's name that another row writes in other case or in another form of Unicode."""
+    first: dict[str, tuple[str, str]] = {}
+    for draft in drafts:
+        for name in draft.rationales or ():
+            known, where = first.setdefault(name_key(name), (name, draft.row.where))
+            if name != known:
+                same = f"expected {known!r}, as {where} writes this name, got {name!r}"
+                draft.fault(
+                    f"{same}; two teachers' names must differ in more than case or form", "rationales"
+                )
 
 
 def _check_repeats(drafts: Sequence[_Draft]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from compact_bench.core.errors import Fault, OverlapError
 from compact_bench.core.records import Question
-from compact_bench.data.files.rows import normalised, question_hash, words
+from compact_bench.data.files.rows import normalised, question_hash, visible, words
 
 NEAR_DUPLICATE_SHARE = 0.9
 """Two questions are near duplicates when they share more than this of their distinct words."""
@@ -48,7 +48,7 @@ def overlap_faults(
     items: dict[str, list[str]] = {}
     for task, rows in benchmarks.items():
         for row in rows:
-            items.setdefault(normalised(row["question"]), []).append(f"{task} item {row['id']}")
+            items.setdefault(_key(row["question"]), []).append(f"{task} item {row['id']}")
     return [
         Fault(
             question.source or "training questions",
@@ -56,7 +56,7 @@ def overlap_faults(
             question.id,
         )
         for question in questions
-        if (key := normalised(question.text)) in items
+        if (key := _key(question.text)) in items
     ]
 
 
@@ -71,7 +71,7 @@ def check_no_overlap(
         OverlapError: lists the offending ids.
     """
     faults = overlap_faults([*training, *validation], benchmarks)
-    trained = {normalised(q.text): q.id for q in training}
+    trained = {_key(q.text): q.id for q in training}
     faults += [
         Fault(
             q.source or "validation questions",
@@ -79,10 +79,15 @@ def check_no_overlap(
             q.id,
         )
         for q in validation
-        if (key := normalised(q.text)) in trained
+        if (key := _key(q.text)) in trained
     ]
     if faults:
         raise OverlapError(f"{len(faults)} question(s) stand in two splits", faults, _OVERLAP_MEND)
+
+
+def _key(text: str) -> str:
+    """What two copies of a question share, zero-width characters put into one of them or not."""
+    return normalised(visible(text))
 
 
 def near_duplicates(

@@ -241,7 +241,7 @@ def _signed(text: str) -> str:
 
 def _caption(table: Table, title: str, columns: Sequence[Column], seeds: int) -> str:
     """What the numbers are, over how many seeds, and what bold and arrows say."""
-    parts = [table.title, title, f"Suite {table.suite}, profile {table.profile}"]
+    parts = [table.title, title, f"{table.data_title or f'Suite {table.suite}'}, profile {table.profile}"]
     if {column.unit for column in columns} & {"accuracy", "change"}:
         parts.append("Accuracies and changes in percent")
     means = f"Means over {seeds} seed{'s' if seeds != 1 else ''} unless a cell says otherwise"

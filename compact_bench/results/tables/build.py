@@ -21,7 +21,7 @@ from compact_bench.results.tables.changes import change_cell
 from compact_bench.results.tables.comparisons import Comparison, Groups, compare_rows
 from compact_bench.results.tables.controls import Control, measure_controls
 from compact_bench.results.tables.notes import cost_notes, table_notes
-from compact_bench.results.tables.rows import RowRuns, fill_rows
+from compact_bench.results.tables.rows import RowRuns, fill_rows, rows_by_name
 from compact_bench.results.tables.spec import GroupSpec, TableSpec
 
 CHANGE = "_change"
@@ -77,6 +77,7 @@ class Table:
         cost_notes: sentences about rows that cost more or less training than the reference.
         filled: rows of runs with their runs, which everything above was computed from.
         compared: the groups whose means are compared.
+        data_title: what captions call the data; "" for the suite's name.
     """
 
     number: str
@@ -95,6 +96,7 @@ class Table:
     cost_notes: tuple[str, ...]
     filled: tuple[RowRuns, ...]
     compared: Groups
+    data_title: str = ""
 
     def columns_of(self, group: str) -> tuple[Column, ...]:
         """Columns of one group."""
@@ -138,7 +140,7 @@ def build_table(
         if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
     }
     columns = _columns(spec, suite, has_truth)
-    reference = next((row for row in rows if row.row.name == spec.reference), None)
+    reference = rows_by_name(rows).get(spec.reference)
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
     comparisons = compare_rows(spec, rows, compared)
@@ -146,7 +148,7 @@ def build_table(
         number=spec.number,
         title=spec.title,
         numbering=spec.numbering,
-        reference=spec.reference,
+        reference=reference.row.name if reference else spec.reference,
         suite=suite.name,
         profile=profile,
         groups=tuple(group for group in spec.groups if any(c.group == group.name for c in columns)),
@@ -156,7 +158,7 @@ def build_table(
         comparisons=comparisons,
         controls=measure_controls(spec.controls, rows, compared),
         notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
-        cost_notes=cost_notes(spec.reference, rows, extra_steps or {}),
+        cost_notes=cost_notes(reference.row.name if reference else "", rows, extra_steps or {}),
         filled=tuple(rows),
         compared=compared,
     )
@@ -206,6 +208,12 @@ def _rows(spec: TableSpec, rows: Sequence[RowRuns]) -> tuple[Row, ...]:
         Row(f"paper_{number}", f"{p.title} ({p.version})", "paper", groups=p.groups)
         for number, p in enumerate(spec.paper, 1)
     ]
+    own = {row.name for row in (*levels, *paper)}
+    if taken := [row.name for row in runs if row.name in own]:
+        raise ConfigError(
+            f"method {taken[0]!r}: expected a name that no row of the table's own has "
+            f"({', '.join(sorted(own))}); call the method otherwise."
+        )
     return (*levels, *runs, *paper)
 
 

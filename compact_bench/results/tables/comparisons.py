@@ -18,7 +18,7 @@ from compact_bench.results.stats import (
     precision,
 )
 from compact_bench.results.tables.cells import Benchmarks, cell_of, group_sample, item_ids, item_sample
-from compact_bench.results.tables.rows import RowRuns
+from compact_bench.results.tables.rows import RowRuns, rows_by_name
 from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, MeasureSpec, TableSpec
 
 ENOUGH_SEEDS = 5
@@ -184,18 +184,23 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
         Group by group: the planned pairs in their order, as far as both rows are here, then the reference
         against the other rows.
     """
-    by_name = {row.row.name: row for row in rows}
-    pairs = [pair for pair in spec.comparisons if {pair.row, pair.against} <= by_name.keys()]
+    by_name = rows_by_name(rows)
+    planned: list[tuple[RowRuns, RowRuns, ComparisonSpec | None]] = [
+        (by_name[pair.row], by_name[pair.against], pair)
+        for pair in spec.comparisons
+        if {pair.row, pair.against} <= by_name.keys()
+    ]
     if spec.reference in by_name:
-        known = {spec.reference, *(pair.against for pair in pairs if pair.row == spec.reference)}
-        others = [name for name in by_name if name not in known]
-        pairs += [ComparisonSpec(row=spec.reference, against=name) for name in others]
+        reference = by_name[spec.reference]
+        known = {reference.row.name, *(b.row.name for a, b, _ in planned if a is reference)}
+        planned += [(reference, row, None) for row in rows if row.row.name not in known]
     comparisons = []
     for group, benchmarks in groups.values():
-        for pair in pairs:
-            result = compare(by_name[pair.row], by_name[pair.against], group.short or group.title, benchmarks)
-            in_words = pair in spec.comparisons or not spec.comparisons
-            comparisons.append(replace(result, in_words=in_words, tells_detectable=pair.detectable))
+        for row, against, pair in planned:
+            result = compare(row, against, group.short or group.title, benchmarks)
+            in_words = pair is not None or not spec.comparisons
+            detectable = pair is not None and pair.detectable
+            comparisons.append(replace(result, in_words=in_words, tells_detectable=detectable))
     return corrected(comparisons)
 
 

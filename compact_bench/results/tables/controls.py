@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compact_bench.results.stats import ALPHA
 from compact_bench.results.tables.comparisons import Comparison, Groups, compare
-from compact_bench.results.tables.rows import RowRuns
+from compact_bench.results.tables.rows import RowRuns, rows_by_name
 from compact_bench.results.tables.spec import ControlSpec
 
 
@@ -54,7 +54,7 @@ def measure_controls(
     specs: Sequence[ControlSpec], rows: Sequence[RowRuns], groups: Groups
 ) -> tuple[Control, ...]:
     """Measure the controls of which the table has both rows and the group."""
-    by_name = {row.row.name: row for row in rows}
+    by_name = rows_by_name(rows)
     controls = []
     for spec in specs:
         if spec.group in groups and {spec.row, spec.against} <= set(by_name):

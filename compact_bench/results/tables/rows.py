@@ -11,6 +11,8 @@ from compact_bench.core.records import RunRecord, number_at, row_label
 from compact_bench.results.tables.spec import TableSpec
 
 RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
+BEST = "best"
+"""What definitions and claims call the chosen teacher's row ("single_teacher[best]")."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,10 @@ class TableRow:
     """One row of a table for a given set of teachers.
 
     Attributes:
-        name: unique name; the label of the row's runs ("single_teacher[gpt-4o]").
+        name: unique name; the label of the row's runs ("single_teacher[gpt-4o]"), or for the best teacher's
+            row, which has none of its own, what no label can be ("best single_teacher").
         kind: see `RowSpec`; "extra" is a method that has runs and no row of its own.
+        suffix: of a best teacher's row, what its teachers' runs have behind the teacher's name.
         planned: whether the profile runs it; another row is shown only where it has runs.
     """
 
@@ -28,7 +32,13 @@ class TableRow:
     kind: RowKind
     method: str
     variant: str = ""
+    suffix: str = ""
     planned: bool = True
+
+    @property
+    def reserved_name(self) -> str:
+        """What definitions and claims call the row beside its name; "" for all but a best teacher's."""
+        return row_label(self.method, BEST + self.suffix) if self.kind == "best_teacher" else ""
 
 
 @dataclass(frozen=True)
@@ -78,14 +88,14 @@ def _expanded(
     for row in spec.rows:
         planned = row.planned_in(profile, has_truth)
         if row.kind == "best_teacher":
-            name = row_label(row.method, "best" + row.suffix)
-            rows.append(TableRow(name, row.title, row.kind, row.method, planned=planned))
+            name = f"{BEST} {row_label(row.method, row.suffix.removeprefix(':'))}"
+            rows.append(TableRow(name, row.title, row.kind, row.method, suffix=row.suffix, planned=planned))
             continue
         for teacher in teachers if row.kind == "each_teacher" else ("",):
             variant = teacher + row.suffix
             title = row.title.replace("{variant}", teacher) if teacher else row.title
             name = row_label(row.method, variant)
-            rows.append(TableRow(name, title, row.kind, row.method, variant, planned))
+            rows.append(TableRow(name, title, row.kind, row.method, variant, planned=planned))
     return rows
 
 
@@ -147,6 +157,15 @@ def fill_rows(
     return [_best(spec, row, filled) if row.row.kind == "best_teacher" else row for row in filled]
 
 
+def rows_by_name(rows: Sequence[RowRuns]) -> dict[str, RowRuns]:
+    """Rows by what definitions and claims call them: by name, the chosen teacher's also as "method[best]".
+
+    These words never mean the row of a teacher who is called so.
+    """
+    named = {row.row.name: row for row in rows}
+    return named | {row.row.reserved_name: row for row in rows if row.row.reserved_name}
+
+
 def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
     by_seed: dict[tuple[str, str], dict[int, RunRecord]] = {}
     problems: list[str] = []
@@ -181,13 +200,12 @@ def _with_runs(row: TableRow, records: Sequence[RunRecord], problem: str) -> Row
 
 
 def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
-    template = next(r for r in spec.rows if r.kind == "best_teacher" and r.title == best.row.title)
     candidates = {
         row.row.variant: row
         for row in rows
         if row.row.kind == "each_teacher"
-        and row.row.method == template.method
-        and _suffix_of(spec, row.row.variant) == template.suffix
+        and row.row.method == best.row.method
+        and _suffix_of(spec, row.row.variant) == best.row.suffix
     }
     runs = {name: list(row.runs.values()) for name, row in candidates.items()}
     chosen = choose_teacher(spec.selection, runs)

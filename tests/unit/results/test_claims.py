@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,19 @@ def test_a_variants_claim_is_shown_by_the_table_that_has_both_rows(monkeypatch: 
     assert found.selector == ("compact", "compact[no-consensus]")
     best = judged(Claim("so", "section 1", "single_teacher[best]"), records, monkeypatch)
     assert (best.table, best.selector) == ("2", ("compact", "single_teacher"))
+
+
+def test_a_claim_about_the_best_teacher_never_means_a_teacher_called_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = runs(compact=0.5)
+    for seed in (1, 2, 3):
+        bad = record("single_teacher", "best", seed, rate=0.0, items=150)
+        worse = {**bad.probes, "validation_nats": {"after_question": 9.0, "after_rationale": 9.0}}
+        records += [replace(bad, probes=worse), record("single_teacher", "alpha", seed, rate=1.0, items=150)]
+    found = judged(Claim("so", "section 1", "single_teacher[best]"), records, monkeypatch)
+    assert found.comparison is not None and found.comparison.measured[1] == "single_teacher[alpha]"
+    assert found.status == "not reproduced"
 
 
 def test_all_tested_claims_are_one_family() -> None:

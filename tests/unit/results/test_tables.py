@@ -35,7 +35,7 @@ def test_every_row_has_a_cell_in_every_column() -> None:
         "zero_shot",
         "single_teacher[alpha]",
         "single_teacher[beta]",
-        "single_teacher[best]",
+        "best single_teacher",
         "sbs_kd",
         "mcc_kd",
         "edit",
@@ -104,9 +104,9 @@ def test_empty_cells_say_why() -> None:
     assert table.cells["compact", "retention_mean"].reason == "no mean: piqa not measured"
     assert table.cells["compact", "drift_nats_per_token"].reason == "not measured"
     assert table.cells["compact", "svamp"].reason == ""
-    assert table.cells["single_teacher[best]", "svamp"].reason == "no teacher run yet"
+    assert table.cells["best single_teacher", "svamp"].reason == "no teacher run yet"
     blind = build([record("single_teacher", "alpha", probes={})])
-    assert blind.cells["single_teacher[best]", "svamp"].reason == "no validation nats"
+    assert blind.cells["best single_teacher", "svamp"].reason == "no validation nats"
     assert table.cells["paper_1", "svamp"].reason == "not available"
 
 
@@ -171,12 +171,39 @@ def test_the_best_teacher_has_the_lowest_mean_over_seeds() -> None:
         nats(record("single_teacher", "beta", 2), 2.0),
     ]
     table = build(runs)
-    best = next(row for row in table.rows if row.name == "single_teacher[best]")
+    best = next(row for row in table.rows if row.name == "best single_teacher")
     assert best.same_as == "single_teacher[beta]"
     assert best.title == "Best single teacher (beta)"
     for column in table.columns:
         ours, theirs = table.cells[best.name, column.name], table.cells[best.same_as, column.name]
         assert (ours.mean, ours.low, ours.reason) == (theirs.mean, theirs.low, theirs.reason)
+
+
+@pytest.mark.parametrize("name", ["best", "each", "all", "oracle", "compact", "chance"])
+def test_a_teacher_called_like_a_row_keeps_its_own_numbers(name: str) -> None:
+    runs = [record("compact", rate=0.8), record("uniform")]
+    for teacher, validation, score in ((name, 5.0, 0.0), ("zoe", 1.0, 1.0)):
+        run = nats(record("single_teacher", teacher), validation)
+        runs.append(with_evaluations(run, svamp=[score] * 40))
+    table = build(runs, teachers=(name, "zoe"))
+    names = [row.name for row in table.rows]
+    assert len(names) == len(set(names))
+    assert table.cells[f"single_teacher[{name}]", "svamp"].mean == 0.0
+    assert table.cells["single_teacher[zoe]", "svamp"].mean == 1.0
+    assert table.cells["best single_teacher", "svamp"].mean == 1.0
+    titles = {row.name: row.title for row in table.rows}
+    assert titles["best single_teacher"] == "Best single teacher (zoe)"
+    # What the table plans against "single_teacher[best]" is against the chosen teacher, always.
+    chosen = [c for c in table.comparisons if c.against == "best single_teacher" and c.group == "ID"]
+    assert [c.measured[1] for c in chosen if c.row == "compact"] == ["single_teacher[zoe]"]
+    own = [c for c in table.comparisons if c.against == f"single_teacher[{name}]" and c.group == "ID"]
+    assert own and all(c.measured[1] == f"single_teacher[{name}]" for c in own)
+
+
+@pytest.mark.parametrize("name", ["chance", "majority", "paper_1"])
+def test_a_method_called_like_a_row_of_the_tables_own_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"method '{name}'"):
+        build([record(name)])
 
 
 def test_ties_go_by_name_and_a_value_nobody_has_is_left_out() -> None:
@@ -209,7 +236,7 @@ def test_equal_token_rows_show_only_where_planned_or_run() -> None:
     table = build([extra])
     assert title in [row.title for row in table.rows]
     assert [row.name for row in table.rows].count("single_teacher[alpha]") == 1
-    assert table.cells["single_teacher[best]", "svamp"].mean is None
+    assert table.cells["best single_teacher", "svamp"].mean is None
 
 
 def test_a_method_without_a_row_gets_one_and_unknown_teachers_too() -> None:
