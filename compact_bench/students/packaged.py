@@ -181,7 +181,9 @@ def _convert(source: Path, name: str, target: Path) -> None:
         # A dequantised model still calls itself quantised, and then refuses to be saved.
         del config.quantization_config
         with torch.device("meta"):
-            plain: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            plain: Any = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, trust_remote_code=False
+            )
         # Shares the loaded tensors, so that the weights are in memory once.
         plain.load_state_dict(loaded.state_dict(), assign=True)
         plain.tie_weights()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from compact_bench.core.errors import UnknownNameError
+from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import row_label
-from compact_bench.core.settings import Group, Seed, Strict, read_toml
+from compact_bench.core.settings import Group, Seed, Strict, describe_validation_error, read_toml
 from compact_bench.core.written.names import LONGEST_NAME, Title
 from compact_bench.results.tables.spec import (
     GroupSpec,
@@ -196,7 +196,11 @@ def load_sweep_spec(name: str) -> SweepSpec:
         UnknownNameError: there is no such sweep, or its table has no such measure.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    spec = read_toml(definition_file("sweep", name), SweepSpec)
-    # A wrong measure is named now, not when runs are planned.
-    spec.as_table()
+    file = definition_file("sweep", name)
+    spec = read_toml(file, SweepSpec)
+    try:
+        # A wrong measure, or two rows with the same runs, is named now, not when runs are planned.
+        spec.as_table()
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, file.name)) from None
     return spec
