@@ -119,7 +119,7 @@ def explain(
     top: Annotated[int, typer.Option("--top", min=0, help="Tokens marked per rationale.")] = 5,
 ) -> None:
     """Show how COMPACT scores one question: scores, teacher weights, losses, information gain."""
-    request = replace(options, rationales=str(file or "")).request()
+    request = replace(options, rationales=str(file) if file is not None else None).request()
     from compact_bench.cli.explain import explain_question
 
     o.out().print(explain_question(request, question, variant.value, top))

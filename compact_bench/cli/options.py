@@ -95,7 +95,7 @@ OnOverlap = Annotated[
     ),
 ]
 Rationales = Annotated[
-    str, option(DATA, "--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
+    str | None, option(DATA, "--rationales", help="Your own rationale file (JSON or JSONL) to train on.")
 ]
 Teachers = Annotated[
     str,
@@ -298,7 +298,7 @@ class RequestOptions:
     world: World = field(default_factory=list)
     on_fault: OnFault = FaultChoice.stop
     on_overlap: OnOverlap = OverlapChoice.keep
-    rationales: Rationales = ""
+    rationales: Rationales = None
     teachers: Teachers = ""
     mirror: Mirror = None
     store: Store = None
@@ -312,6 +312,11 @@ class RequestOptions:
         Raises:
             ConfigError: the seeds are not numbers.
         """
+        if self.rationales is not None and not self.rationales.strip():
+            # An empty shell variable must not train on the suite's own rationales.
+            raise ConfigError(
+                "--rationales: expected a file, got an empty name. Leave the option out, or name one."
+            )
         prepare_libraries(self.offline, self.threads, self.mirror)
         from compact_bench.core import paths
         from compact_bench.runs.session import Request
@@ -325,7 +330,7 @@ class RequestOptions:
             world=tuple(self.world),
             on_fault=self.on_fault.value,
             on_overlap=self.on_overlap.value,
-            rationales=self.rationales or None,
+            rationales=self.rationales,
             teachers=csv_names(self.teachers),
             mirror=self.mirror or paths.mirror_dir(),
             offline=self.offline or paths.offline(),

@@ -59,7 +59,7 @@ def data_card(session: Session) -> DataCard:
             "\n".join(_suite_lines(session)),
             "" if _differences(session) or session.seeds != session.profile.seeds else session.profile.note,
             {name: titles.get(name, "") for name in session.teachers},
-            (copies,) if copies and file is not None else (),
+            (copies,) if copies and _is_users(session) else (),
             f"Suite {spec.name}",
         )
     assert file is not None
@@ -81,13 +81,19 @@ def data_card(session: Session) -> DataCard:
 def data_warnings(session: Session) -> list[str]:
     """What the user must know of near copies in an own file before anything is trained; none for others."""
     sentence = _copies_sentence(session)
-    if not sentence or session.own_file is None:
+    if not sentence or not _is_users(session):
         return []
     pairs = session.data_notes["near_copies"]["pairs"]
     lines = [f"Warning: {sentence}", *(f"  - {_pair(pair)}" for pair in pairs[:WARNED])]
     if len(pairs) > WARNED:
         lines.append(f"  - and {len(pairs) - WARNED} more, in the run records")
     return [*lines, "  --on-overlap drop leaves these questions out, --on-overlap refuse stops."]
+
+
+def _is_users(session: Session) -> bool:
+    """Whether training questions are the user's; what packaged ones have of near copies their pages say."""
+    own_suite = session.request.suite.endswith(".toml") and session.spec.training.world is None
+    return session.request.rationales is not None or own_suite
 
 
 def _shown(file: Path) -> str:

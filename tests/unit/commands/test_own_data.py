@@ -207,6 +207,14 @@ def test_exact_copies_are_refused_whatever_is_kept_and_dropped_when_asked(
     assert "Questions: 11;" in written(tmp_path)["results/about.md"]
 
 
+def test_an_empty_file_name_never_trains_on_the_suites_own(
+    suite: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    done = reproduce(capsys, suite, "--rationales", "", "--methods", "uniform")
+    assert done.code == 2 and "--rationales: expected a file" in done.err
+    assert not Store(tmp_path / "store").records()
+
+
 def test_a_suite_file_that_extends_another_inherits_nothing_said_of_its_data(tmp_path: Path) -> None:
     from compact_bench.data.suites import load_spec
 
