@@ -21,7 +21,7 @@ Capture = pytest.CaptureFixture[str]
 def marks(tmp_path: Path) -> Iterator[Path]:
     """Two packages whose modules write their names into a file when they are run; one of them fails then."""
     file = tmp_path / "imported"
-    mark = "open({file!r}, 'a').write('{name} ')\n"
+    mark = "with open({file!r}, 'a') as stream:\n    stream.write('{name} ')\n"
     (tmp_path / "site").mkdir()
     methods = {
         "quiet_one": mark.format(file=str(file), name="quiet_one") + GOOD,
@@ -128,7 +128,7 @@ def test_tasks_and_metrics_are_checked_first(
         ('name = "in_distribution"', 'name = "in_distributon"', "Did you mean 'in_distribution'"),
         ('reference = "compact"', 'reference = "compat"', "Did you mean 'compact'"),
         ('"probes.validation_nats.after_question"', '"prbes.validation_nats"', "Did you mean 'probes'"),
-        ('method = "compact_released"', 'method = "compact_releasd"', "Did you mean 'compact_released'"),
+        ('method = "compact_released"', 'method = "compact_releasd"', "no row is called compact_released"),
     ],
 )
 def test_a_misspelt_table_is_refused(
