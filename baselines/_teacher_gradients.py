@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,12 +27,13 @@ from compact_bench import (
 )
 
 OURS = (
-    "one objective per teacher: the mean over the step's questions of its rationales' token-mean losses; a "
-    "teacher that has none for a question adds nothing, one that has none in the whole step no gradient",
+    "one objective per teacher: the mean over the step's questions of its rationales' token-mean losses (of "
+    "several for one question their mean); a teacher that has none for a question adds nothing, one that has "
+    "none in the whole step no gradient",
     "gradients are those of a whole optimiser step (accumulated), by all trained parameters together, before "
     "clipping; with adapters by A and B",
     "`teacher_weight` in the steps table is a teacher's share of the gradients' weights, which need not sum "
-    "to 1; `gradient_weight` is the weight itself",
+    "to 1, in equal parts over its rationales for a question; `gradient_weight` is the weight itself",
     "gradients are computed one teacher after another, each through its own rationales only, so that no part "
     "of the graph is walked twice; K gradients of all trained parameters are kept in memory",
 )
@@ -60,7 +62,7 @@ class TeacherLosses(StepLoss):
     """The losses of one forward pass, also by teacher.
 
     Attributes:
-        by_teacher: teacher -> sum of its rationales' losses over the number of questions.
+        by_teacher: teacher -> sum over questions of its rationales' mean loss, over the number of questions.
     """
 
     by_teacher: dict[str, Tensor] = field(default_factory=dict)
@@ -109,19 +111,19 @@ class TeacherGradients:
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> TeacherLosses:
         """The uniform loss, and each teacher's own, from one forward pass per teacher."""
         losses: dict[tuple[str, str], Tensor] = {}
+        by_teacher: dict[str, Tensor] = {}
         teachers = sorted({b.teacher for q in batch for b in q.branches})
         for teacher in teachers:
             questions = [q for q in (keep_teachers(q, [teacher]) for q in batch) if q.branches]
             of_questions = branch_losses(student, questions, self.train, self.reduction)
             losses |= {
-                (q.question_id, teacher): loss for q, (loss,) in zip(questions, of_questions, strict=True)
+                (q.question_id, branch.name): loss
+                for q, of_question in zip(questions, of_questions, strict=True)
+                for branch, loss in zip(q.branches, of_question, strict=True)
             }
-        by_teacher = {
-            teacher: torch.stack([loss for (_, name), loss in losses.items() if name == teacher]).sum()
-            / len(batch)
-            for teacher in teachers
-        }
-        in_order = [[losses[q.question_id, b.teacher] for b in q.branches] for q in batch]
+            means = [torch.stack(of_question).mean() for of_question in of_questions]
+            by_teacher[teacher] = torch.stack(means).sum() / len(batch)
+        in_order = [[losses[q.question_id, b.name] for b in q.branches] for q in batch]
         loss = torch.stack([torch.stack(of_question).mean() for of_question in in_order]).mean()
         return TeacherLosses(loss, branch_rows(batch, in_order), by_teacher=by_teacher)
 
@@ -168,10 +170,12 @@ class TeacherGradients:
         # The loop reads rows and metrics after this, so that what is only known now can still enter them.
         for step_loss in self._passes:
             step_loss.metrics |= {"gradient_weights_sum": total, **conflicts(products)}
+            several = Counter((row["question_id"], row["teacher"]) for row in step_loss.rows)
             for row in step_loss.rows:
                 weight = by_teacher[row["teacher"]]
                 row["gradient_weight"] = weight
-                row["teacher_weight"] = weight / total if total > 0 else 0.0
+                share = weight / total if total > 0 else 0.0
+                row["teacher_weight"] = share / several[row["question_id"], row["teacher"]]
         self._passes, self._gradients = [], {}
 
 

@@ -33,7 +33,8 @@ class Template:
     config_type = TemplateConfig
     # What a reader must know before believing the method's row. State every deviation from the source;
     # what the source leaves open, and you chose, is `ours`. A method that reads gold answers says
-    # uses_gold=True, one that compares teachers min_teachers=2: suites without them then refuse it.
+    # uses_gold=True, one that compares teachers min_teachers=2: suites without them then refuse it. It allows
+    # questions that lack teachers and teachers with several rationales, as it goes by rationales alone.
     card = MethodCard(
         title="Template: rationales weighted by brevity",
         short="Template",
@@ -41,6 +42,7 @@ class Template:
         ours=("length is counted in words, so that the weights are the same for every student",),
         needs=("a rationale",),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
     # Settings that deserve a name: users write "NAME[strong]".
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"strong": {"power": 4.0}}
@@ -52,17 +54,17 @@ class Template:
 
 
 def brevity_weights(question: Question, power: float) -> dict[str, float]:
-    """Teacher -> weight, which sum to 1.
+    """Name of a rationale (its teacher's, where that has one only) -> weight, which sum to 1.
 
     Args:
         question: with rationales.
         power: how much shorter ones are preferred.
     """
     # An empty text is refused by the loop, with the question named; it must not fail here before.
-    raw = {r.teacher: max(1, len(r.text.split())) ** -power for r in question.rationales}
+    raw = {r.name: max(1, len(r.text.split())) ** -power for r in question.rationales}
     # Summed in the order of the names: the order of the teachers must not matter, not even in the last bit.
-    total = sum(raw[teacher] for teacher in sorted(raw))
-    return {teacher: value / total for teacher, value in raw.items()}
+    total = sum(raw[name] for name in sorted(raw))
+    return {name: value / total for name, value in raw.items()}
 
 
 METHOD = Template

@@ -97,6 +97,7 @@ class AEKD:
         ours=OURS,
         needs=("rationales",),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -67,7 +67,8 @@ class AllRationales:
             "learning rate are those of uniform; the source's step is group=questions (variant more-steps)",
             "pairs are shuffled, so a question's rationales stand in different steps: the order of questions "
             "is its own",
-            "K is the largest number of rationales that a question has",
+            "K is the largest number of rationales that a question has; where others have fewer, there are "
+            "fewer steps than uniform takes, and every rationale counts the same, not every question",
         ),
         needs=("a rationale",),
         claims=(
@@ -79,6 +80,7 @@ class AllRationales:
         ),
         extra_steps="none as it is; its variant more-steps takes K times the optimiser steps, each on a K-th "
         "of the tokens",
+        allows=("missing_teachers", "several_samples"),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"more-steps": {"group": "questions"}}
 
@@ -95,7 +97,7 @@ class AllRationales:
 def _examples(question: Question) -> list[Question]:
     """The question once per rationale; as it is where it has none, so that encoding says so."""
     # By name, so that the order of a question's rationales does not matter.
-    rationales = sorted(question.rationales, key=lambda r: r.teacher)
+    rationales = sorted(question.rationales, key=lambda r: r.name)
     return [replace(question, rationales=(rationale,)) for rationale in rationales] or [question]
 
 

@@ -17,6 +17,7 @@ from compact_bench import (
     joined_report,
     restore,
     schedule_steps,
+    taught_by,
     train,
     trained_weights,
 )
@@ -38,6 +39,7 @@ class BestTeacher:
             "judged by nats per gold-answer token on the validation questions, mean of after the question "
             "and after a right held-out rationale, as tables choose the best single teacher, but for every "
             "seed by itself; right is a rationale whose answer is the gold one",
+            "a teacher's student is trained on the questions for which the teacher has a rationale",
             "the steps table has all students' steps; those that were not chosen have weight 0",
         ),
         uses_gold=True,
@@ -45,21 +47,22 @@ class BestTeacher:
         reproduction="no reference",
         extra_steps="a whole schedule for each of the K teachers, so K times the optimiser steps, each on "
         "one rationale per question",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train a student per teacher and keep the one that is best on the validation questions."""
         validation = held_out(context, "best_teacher", "to choose by")
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
-        total = schedule_steps(context.settings.train, len(questions))
         start = trained_weights(student.model)
         best, best_nats, nats, parts = start, float("inf"), {}, []
         for index, teacher in enumerate(teachers):
             restore(student.model, start)
-            part = TrainingPart(f"branch-{index}", 0, total)
+            taught = taught_by(questions, teacher)
+            part = TrainingPart(f"branch-{index}", 0, schedule_steps(context.settings.train, len(taught)))
             objective = self.config.objective(context, (teacher,))
             labelled = context.labelled(teacher, teacher=teacher)
-            parts.append((part, train(student, questions, objective, labelled, part)))
+            parts.append((part, train(student, taught, objective, labelled, part)))
             measured = answer_nats(student, validation)
             known = [v for v in (measured["after_question"], measured["after_rationale"]) if v is not None]
             nats[teacher] = sum(known) / len(known)

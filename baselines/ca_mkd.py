@@ -63,6 +63,7 @@ class CAMKD:
         min_teachers=2,
         needs=("a gold answer", "rationales of two teachers"),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
@@ -73,12 +74,12 @@ class CAMKD:
 
 
 def _weights(student: Student, question: Question, limit: int) -> dict[str, float]:
-    """Teacher -> weight in one question."""
+    """Name of a rationale -> weight in one question."""
     if len(question.rationales) == 1:
-        return {question.teachers[0]: 1.0}
+        return {question.rationales[0].name: 1.0}
     gold = canonical_answer(question.gold_answer)
     # By name, so that the order of a question's rationales does not move a bit.
-    in_order = sorted(question.rationales, key=lambda r: r.teacher)
+    in_order = sorted(question.rationales, key=lambda r: r.name)
     up_to_gold = [replace(r, text=_up_to_the_answer(r.text) + gold) for r in in_order]
     encoded = encode_question(student, question, rationales=up_to_gold, max_length_tokens=limit)
     pairs = zip(span_nats(student, encoded), encoded.branches, strict=True)
@@ -89,7 +90,7 @@ def _weights(student: Student, question: Question, limit: int) -> dict[str, floa
             "Use train.dtype=float32."
         )
     weights = confidence_weights(nats).tolist()
-    return dict(zip((b.teacher for b in encoded.branches), weights, strict=True))
+    return dict(zip((b.name for b in encoded.branches), weights, strict=True))
 
 
 def _up_to_the_answer(text: str) -> str:

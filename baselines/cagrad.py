@@ -59,6 +59,7 @@ class CAGrad:
         reproduction="no reference",
         short="CAGrad",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -101,7 +101,13 @@ class Lessons:
     def encode(self, student: Student, question: Question) -> EncodedQuestion:
         """Two branches: the rationale after the question, the feedback after a prompt of its own."""
         lesson, limit = self.by_question[question.id], self.train.max_length_tokens
-        encoded = encode_question(student, question, rationales=[lesson.rationale], max_length_tokens=limit)
+        encoded = encode_question(
+            student,
+            question,
+            rationales=[lesson.rationale],
+            max_length_tokens=limit,
+            long_rows=self.train.long_rows,
+        )
         mistake = extract_answer(lesson.reply) or lesson.reply
         gold = canonical_answer(question.gold_answer)
         prompt = self.config.feedback_prompt.format(question=question.text, reply=lesson.reply, gold=gold)
@@ -168,6 +174,7 @@ class Committee:
         uses_gold=True,
         requires=("reviews", "feedback"),
         min_teachers=2,
+        allows=("missing_teachers",),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-feedback": {"alpha": 0.0},

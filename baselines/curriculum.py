@@ -59,14 +59,14 @@ class _Pace:
     """Which rationales a step may use.
 
     Attributes:
-        places: question id -> teacher -> place of the rationale among all, in (0, 1], the first ones low.
+        places: question id -> name of a rationale -> its place among all, in (0, 1], the first ones low.
     """
 
     config: CurriculumConfig
     places: Mapping[str, Mapping[str, float]] = field(repr=False)
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """The teachers within the step's share, but always the question's first."""
+        """The rationales within the step's share, but always the question's first."""
         places, share = self.places[question.question_id], self.config.share(step, total)
         first = min(places.values())
         return [name for name, place in places.items() if place <= max(share, first)]
@@ -99,6 +99,7 @@ class Curriculum:
         ),
         needs=("a rationale",),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"hard-first": {"order": "hard_first"}}
 
@@ -109,28 +110,26 @@ class Curriculum:
         sign = 1.0 if self.config.order == "easy_first" else -1.0
         places: dict[str, dict[str, float]] = {}
         ordered = sorted(
-            (sign * value, question, teacher)
-            for of in difficulties.values()
-            for value, question, teacher in of
+            (sign * value, question, name) for of in difficulties.values() for value, question, name in of
         )
-        for number, (_, question_id, teacher) in enumerate(ordered, 1):
-            places.setdefault(question_id, {})[teacher] = number / len(ordered)
+        for number, (_, question_id, name) in enumerate(ordered, 1):
+            places.setdefault(question_id, {})[name] = number / len(ordered)
         return train(student, questions, SelectedBranches(inner, _Pace(self.config, places)), context)
 
 
 def _difficulties(
     student: Student, question: Question, inner: SupervisedObjective
 ) -> list[tuple[float, str, str]]:
-    """(difficulty in nats per token, question id, teacher) of every branch."""
+    """(difficulty in nats per token, question id, name) of every branch."""
     encoded = inner.encode(student, question)
     states = branch_hidden(student, [encoded], inner.train.layout)
     (values,) = branch_values(student, [encoded], states, inner.train, with_gold=False)
     pairs = zip(encoded.branches, values, strict=True)
-    losses = [(float(difficulty(v.losses)), question.id, branch.teacher) for branch, v in pairs]
+    losses = [(float(difficulty(v.losses)), question.id, branch.name) for branch, v in pairs]
     if not all(math.isfinite(value) for value, _, _ in losses):
         raise NumericalError(
             f"question {question.id}: expected a finite loss of every rationale, got "
-            f"{', '.join(f'{teacher} {value}' for value, _, teacher in losses)}. Use train.dtype=float32."
+            f"{', '.join(f'{name} {value}' for value, _, name in losses)}. Use train.dtype=float32."
         )
     return losses
 

@@ -106,8 +106,8 @@ class _WeighedTexts:
     def encoded(self, student: Student, question: Question, texts: Sequence[Rationale]) -> EncodedQuestion:
         """Branches of some texts; where there is none, a first rationale holds the question's place."""
         held = texts or [min(question.rationales, key=lambda rationale: rationale.teacher)]
-        limit = self.train.max_length_tokens
-        return encode_question(student, question, rationales=held, max_length_tokens=limit)
+        limit, long = self.train.max_length_tokens, self.train.long_rows
+        return encode_question(student, question, rationales=held, max_length_tokens=limit, long_rows=long)
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean over the questions; one without texts counts with loss 0 and is not computed."""
@@ -243,6 +243,7 @@ class Edit:
             Claim("learning key steps helps", "arXiv 2405.19737, as summarised", "edit[no-key-steps]"),
             Claim("rectified rationales help", "arXiv 2405.19737, as summarised", "edit[no-rectified]"),
         ),
+        allows=("missing_teachers",),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "no-key-steps": {"stage_1_share": 1.0},

@@ -154,6 +154,7 @@ class KLToBase:
         ),
         reproduction="no reference",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -95,6 +95,7 @@ class L2ToStart:
         ),
         reproduction="no reference",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -205,7 +206,8 @@ class LearnedWeights:
             "teacher k's gradient and the gradient of validation nats; that student is thrown away",
             "validation loss: nats per gold-answer token, after the question and after right held-out "
             "rationales (right: its answer is the gold one), as in the validation of tables",
-            "the run then trains from the start with fixed weights, over the teachers that a question has",
+            "the run then trains from the start with fixed weights, over the teachers that a question has, a "
+            "teacher's in equal parts over its rationales",
             "half the schedule for the pilot, four validation questions a step and phi's rate of 0.05 are "
             "untuned choices",
         ),
@@ -213,6 +215,7 @@ class LearnedWeights:
         reproduction="no reference",
         needs=("rationales", "validation questions with gold answers"),
         extra_steps="a pilot of half the schedule's steps (pilot_share), with validation questions in each",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
@@ -224,7 +227,7 @@ class LearnedWeights:
             learned = self._pilot(student, questions, context)
             restore(student.model, start)
             write_atomic(path, json.dumps(learned, indent=1).encode())
-        weights = {q.id: _shares(learned["weights"], q.teachers) for q in questions}
+        weights = {q.id: _shares(learned["weights"], q) for q in questions}
         objective = self.config.objective(context, weights=weights)
         report = train(student, questions, objective, context)
         return replace(
@@ -249,9 +252,11 @@ class LearnedWeights:
         return {"weights": dict(zip(parameters, weights, strict=True)), "pilot": counts}
 
 
-def _shares(weights: Mapping[str, float], teachers: Sequence[str]) -> dict[str, float]:
-    total = sum(weights[teacher] for teacher in teachers)
-    return {teacher: weights[teacher] / total for teacher in teachers}
+def _shares(weights: Mapping[str, float], question: Question) -> dict[str, float]:
+    """Name of a rationale -> weight: a teacher's over those of the teachers present, in equal parts."""
+    several = Counter(rationale.teacher for rationale in question.rationales)
+    total = sum(weights[teacher] for teacher in several)
+    return {r.name: weights[r.teacher] / total / several[r.teacher] for r in question.rationales}
 
 
 def _parsed(kept: Any) -> dict[str, dict[str, Any]]:

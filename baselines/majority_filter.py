@@ -37,8 +37,8 @@ class _Majority:
     ties: Literal["keep", "drop"]
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """The teachers who are in the majority."""
-        answers = {b.teacher: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
+        """The rationales that are in the majority."""
+        answers = {b.name: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
         votes = {name: sum(same_answer(b, a) for b in answers.values()) for name, a in answers.items()}
         most = max(votes.values(), default=0)
         chosen = [name for name, count in votes.items() if count == most]
@@ -62,14 +62,17 @@ class MajorityFilter:
             "none of the source's changes of prompt formats",
         ),
         ours=(
-            "a majority is the largest number of teachers, not more than half of them; of tied answers all "
+            "a majority is the largest number of rationales, not more than half of them; of tied answers all "
             "are kept (ties=drop keeps none)",
+            "every rationale of a question has one vote, also where one teacher has several, as the source's "
+            "samples of one model have",
             "rationales that state no answer do not vote and are left out",
             "equal weights over what is left of a question; what is left out is not computed",
             "two teachers who differ are a tie, so with K = 2 and ties=keep it is uniform where both answer",
         ),
         needs=("rationales of several teachers",),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -59,18 +59,18 @@ def similarity(one: EncodedBranch, other: EncodedBranch) -> float:
 
 @dataclass(frozen=True)
 class _DiversePair:
-    """Two teachers whose answers are right and whose texts differ."""
+    """Two rationales whose answers are right and whose texts differ."""
 
     seed: int
     max_similarity: float
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
         """Both names; one or none where no more of them are right."""
-        right = sorted((b for b in question.branches if b.is_right), key=lambda b: b.teacher)
+        right = sorted((b for b in question.branches if b.is_right), key=lambda b: b.name)
         if len(right) < 2:
-            return [branch.teacher for branch in right]
+            return [branch.name for branch in right]
         alike = {
-            f"{a.teacher}\n{b.teacher}": (similarity(a, b), (a.teacher, b.teacher))
+            f"{a.name}\n{b.name}": (similarity(a, b), (a.name, b.name))
             for a, b in itertools.combinations(right, 2)
         }
         most = max(self.max_similarity, min(value for value, _ in alike.values()))
@@ -158,6 +158,7 @@ class MccKd:
                 group="out_of_distribution",
             ),
         ),
+        allows=("missing_teachers", "several_samples"),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"no-agreement": {"agreement_weight": 0.0}}
 

@@ -59,6 +59,7 @@ class MGDA:
         reproduction="no reference",
         short="MGDA",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -19,11 +19,13 @@ from compact_bench import (
     Student,
     SupervisedConfig,
     TrainingPart,
+    all_teachers,
     joined_report,
     load_weights,
     restore,
     save_weights,
     schedule_steps,
+    taught_by,
     train,
     trained_weights,
 )
@@ -61,10 +63,11 @@ class Mot:
             "adapters: the mean is taken of the updates s*B@A; what the mean factors cannot hold goes into "
             "the frozen weight beneath them",
             "the last round's average is taken; how the source chooses a round is unknown",
-            "all branches see the same questions in the same order",
+            "all branches see the same questions in the same order; a teacher without a rationale for some "
+            "trains its branch on the others, which is a shorter one, and counts in the mean like the rest",
             "smoke profiles have fewer steps than rounds: there a round is one step",
         ),
-        needs=("a rationale of every teacher",),
+        needs=("a rationale",),
         extra_steps="every teacher's branch takes the whole schedule, so K times the optimiser steps, each "
         "on one rationale per question: the tokens are those of uniform",
         claims=(
@@ -78,31 +81,39 @@ class Mot:
             ),
             Claim("beats merging once", "reviews of arXiv 2509.08814", "mot[one-shot]"),
         ),
+        allows=("missing_teachers", "several_samples"),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"one-shot": {"rounds": 1}}
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train round by round; a killed run goes on within its round."""
         # By name, so that the order of a question's rationales does not move a bit of the mean.
-        teachers = sorted({teacher for question in questions for teacher in question.teachers})
-        total = schedule_steps(context.settings.train, len(questions))
-        rounds = min(self.config.rounds, total)
-        ends = [0, *(round(total * (n + 1) / rounds) for n in range(rounds))]
+        teachers = sorted(all_teachers(questions))
+        taught = [taught_by(questions, teacher) for teacher in teachers]
+        totals = [schedule_steps(context.settings.train, len(own)) for own in taught]
+        rounds = min(self.config.rounds, *totals)
+        ends = [[round(total * n / rounds) for n in range(rounds + 1)] for total in totals]
 
-        def branch(index: int, first: int, end: int) -> tuple[TrainingPart, FitReport]:
-            """Steps first to end-1 of one teacher's branch, from the weights that the student has."""
-            teacher, before = teachers[index], first * len(teachers) + index * (end - first) - first
+        def branch(index: int, first: int, end: int, before: int) -> tuple[TrainingPart, FitReport]:
+            """Steps first to end-1 of one teacher's branch, from the weights that the student has.
+
+            Steps `before` were done by all branches; those of this one alone are counted by the loop.
+            """
+            teacher = teachers[index]
             labelled = replace(
                 context.labelled(teacher, teacher=teacher),
-                on_progress=lambda done, total, text: context.on_progress(
-                    before + done, total * len(teachers), f"{teacher}, {text}"
+                on_progress=lambda done, _, text: context.on_progress(
+                    before + done - first, sum(totals), f"{teacher}, {text}"
                 ),
             )
-            part = TrainingPart(f"branch-{index}", first, end)
-            return part, train(student, questions, self.config.objective(context, (teacher,)), labelled, part)
+            part, objective = (
+                TrainingPart(f"branch-{index}", first, end),
+                self.config.objective(context, (teacher,)),
+            )
+            return part, train(student, taught[index], objective, labelled, part)
 
         folder = context.directory / PARTS
-        mark = {"seed": context.seed, "rounds": rounds, "steps": total, "teachers": teachers}
+        mark = {"seed": context.seed, "rounds": rounds, "steps": max(totals), "teachers": teachers}
         done = len(list(folder.glob("average-*.safetensors")))
         if done:
             load_weights(folder / _average(done), student.model, {**mark, "round": done})
@@ -110,12 +121,14 @@ class Mot:
             start, mean = trained_weights(student.model), BranchMean()
             for index in range(len(teachers)):
                 restore(student.model, start)
-                branch(index, ends[number], ends[number + 1])
+                before = sum(of[number + (other < index)] for other, of in enumerate(ends))
+                branch(index, ends[index][number], ends[index][number + 1], before)
                 mean.add(student.model)
             mean.write_into(student.model)
             save_weights(folder / _average(number + 1), student.model, {**mark, "round": number + 1})
         # Every branch stands at its end now, so that nothing is trained and each tells what it has done.
-        parts = [(*branch(index, total, total), 1.0 / len(teachers)) for index in range(len(teachers))]
+        share = 1.0 / len(teachers)
+        parts = [(*branch(i, total, total, sum(totals)), share) for i, total in enumerate(totals)]
         report = joined_report(context.directory, parts)
         return replace(report, extra={**report.extra, "rounds": rounds})
 

@@ -38,6 +38,7 @@ class Oracle:
         requires=("truth",),
         reproduction="no reference",
         short="Oracle (right rationales only; a bound)",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
@@ -47,12 +48,12 @@ class Oracle:
 
 
 def right_weights(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
-    """Question id -> teacher -> weight: equal over a question's right rationales, 0 for the others.
+    """Question id -> a rationale's name -> weight: equal over a question's right ones, 0 for the others.
 
     Raises:
         DataError: rationales have no `truth`; all of them are listed.
     """
-    unknown = [(q.id, r.teacher) for q in questions for r in q.rationales if r.truth is None]
+    unknown = [(q.id, r.name) for q in questions for r in q.rationales if r.truth is None]
     if unknown:
         problem = "expected to know whether it is right, got no truth"
         raise DataError(
@@ -62,8 +63,10 @@ def right_weights(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
         )
     weights = {}
     for question in questions:
-        right = [r.teacher for r in question.rationales if r.truth is not None and r.truth.is_right]
-        weights[question.id] = {t: 1.0 / len(right) if t in right else 0.0 for t in question.teachers}
+        right = [r.name for r in question.rationales if r.truth is not None and r.truth.is_right]
+        weights[question.id] = {
+            r.name: 1.0 / len(right) if r.name in right else 0.0 for r in question.rationales
+        }
     return weights
 
 

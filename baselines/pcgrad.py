@@ -62,6 +62,7 @@ class PCGrad:
         reproduction="no reference",
         short="PCGrad",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

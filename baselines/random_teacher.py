@@ -26,8 +26,11 @@ class _Draw:
     seed: int
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """One name, by run, step, question and the teachers' names alone."""
-        return (draw_teacher([b.teacher for b in question.branches], self.seed, step, question.question_id),)
+        """One name, by run, step, question and names alone; of a teacher's rationales one is drawn."""
+        teachers = list(dict.fromkeys(branch.teacher for branch in question.branches))
+        teacher = draw_teacher(teachers, self.seed, step, question.question_id)
+        names = [branch.name for branch in question.branches if branch.teacher == teacher]
+        return (draw_teacher(names, self.seed, step, question.question_id),)
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,14 @@ class RandomTeacher:
         source="ours; drawing one of several teachers per batch or sample is common in distillation, but no "
         "source with chain-of-thought teachers was at hand",
         ours=(
-            "every teacher is as likely as the others, and draws are independent: a teacher may be drawn for "
-            "a question in every epoch or in none",
+            "every teacher that has a rationale is as likely as the others, and so is each of its rationales",
+            "draws are independent: a teacher may be drawn for a question in every epoch or in none",
             "the draw depends on the run's seed, the step, the question and the teachers' names only",
             "sees about 1/K of the tokens of uniform in the same number of steps",
         ),
         needs=("a rationale",),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

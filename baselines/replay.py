@@ -118,6 +118,7 @@ class Replay:
         ),
         reproduction="no reference",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -23,8 +23,8 @@ class _RightAnswer:
     """What states the gold answer after "The answer is"."""
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """The teachers whose answer is right."""
-        return [branch.teacher for branch in question.branches if branch.is_right]
+        """The rationales whose answer is right."""
+        return [branch.name for branch in question.branches if branch.is_right]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class RightFilter:
         uses_gold=True,
         needs=("a rationale", "the gold answer"),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -24,12 +24,12 @@ from compact_bench import (
     Student,
     SupervisedConfig,
     TrainSettings,
-    UnknownNameError,
     branch_losses,
     branch_rows,
     canonical_answer,
     encode_question,
     keep_teachers,
+    taught_by,
     train,
     unknown_finder,
 )
@@ -81,6 +81,7 @@ class SbsObjective:
                 replace(question, text=prefix + question.text),
                 rationales=texts,
                 max_length_tokens=self.train.max_length_tokens,
+                long_rows=self.train.long_rows,
             )
             for prefix, texts in ((config.label_prefix, [label]), (config.rationale_prefix, rationales))
         ]
@@ -90,30 +91,32 @@ class SbsObjective:
         """Mean of the questions' losses."""
         shares = [self.shares(question) for question in batch]
         seen = tuple(
-            keep_teachers(q, [teacher for teacher, share in of_question.items() if share > 0.0])
+            keep_teachers(q, [name for name, share in of_question.items() if share > 0.0])
             for q, of_question in zip(batch, shares, strict=True)
         )
         totals, rows = [], []
         losses = branch_losses(student, seen, self.train, self.config.sft_reduction)
         for question, computed, share, of_branches in zip(batch, seen, shares, losses, strict=True):
             stacked = torch.stack(of_branches)
-            totals.append((stacked * stacked.new_tensor([share[b.teacher] for b in computed.branches])).sum())
-            known = dict(zip((b.teacher for b in computed.branches), of_branches, strict=True))
+            totals.append((stacked * stacked.new_tensor([share[b.name] for b in computed.branches])).sum())
+            known = dict(zip((b.name for b in computed.branches), of_branches, strict=True))
             missing = stacked.new_tensor(math.nan)
-            rationales = keep_teachers(question, [teacher for teacher in share if teacher != LABEL])
+            rationales = keep_teachers(question, [name for name in share if name != LABEL])
             rows += branch_rows(
                 [rationales],
-                [[known.get(b.teacher, missing) for b in rationales.branches]],
-                [[share[b.teacher] for b in rationales.branches]],
-                label_loss=dict.fromkeys(share, float(known.get(LABEL, missing).detach())),
+                [[known.get(b.name, missing) for b in rationales.branches]],
+                [[share[b.name] for b in rationales.branches]],
+                label_loss=dict.fromkeys(
+                    [b.teacher for b in rationales.branches], float(known.get(LABEL, missing).detach())
+                ),
             )
         return StepLoss(torch.stack(totals).mean(), rows, seen=seen)
 
     def shares(self, question: EncodedQuestion) -> dict[str, float]:
-        """Teacher, or LABEL, -> share of its loss in the question's; a question's shares sum to 1."""
+        """Name of a rationale, or LABEL, -> share of its loss in the question's; they sum to 1."""
         alpha = self.config.label_share
         each = (1.0 - alpha) / (len(question.branches) - 1)
-        return {b.teacher: alpha if b.teacher == LABEL else each for b in question.branches}
+        return {b.name: alpha if b.teacher == LABEL else each for b in question.branches}
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,8 @@ class SbsKd:
             "learning rate, batch and steps are the suite's, as for every method (source: 5e-5, 64, 10,000)",
         ),
         ours=(
-            "several teachers: the mean of their rationale losses, which the source does not define; "
-            "teacher=NAME takes one teacher as the source does",
+            "several rationales: the mean of their losses, which the source does not define; teacher=NAME "
+            "takes one teacher as the source does, and the questions for which it has a rationale",
             "evaluation asks with the label's prefix only, so the student answers without a rationale: "
             "all benchmarks, retention included, and validation nats are read that way, so a fall in "
             "retention may be the prompt's; drift is measured on plain text",
@@ -157,6 +160,7 @@ class SbsKd:
                 "sbs_kd[vanilla]",
             ),
         ),
+        allows=("missing_teachers", "several_samples"),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "vanilla": {"label_share": 0.0, "label_prefix": "", "rationale_prefix": ""},
@@ -168,9 +172,8 @@ class SbsKd:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train both tasks; evaluation then asks with the label's prefix."""
         teacher = self.config.teacher
-        for question in questions:
-            if teacher is not None and teacher not in question.teachers:
-                raise UnknownNameError(f"teacher of question {question.id!r}", teacher, question.teachers)
+        if teacher is not None:
+            questions = taught_by(questions, teacher)
         _check_prefixes(student, self.config)
         report = train(student, questions, SbsObjective(self.config, context.settings.train), context)
         return replace(report, prompt_prefix=self.config.label_prefix)

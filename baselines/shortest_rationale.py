@@ -23,8 +23,8 @@ class _Shortest:
     """The fewest tokens in the student's own tokenizer."""
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """One name; of equally short rationales the teacher who is first by name."""
-        return (min((b.rationale_tokens, b.teacher) for b in question.branches)[1],)
+        """One name; of equally short rationales the first by name."""
+        return (min((b.rationale_tokens, b.name) for b in question.branches)[1],)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class ShortestRationale:
         ),
         needs=("a rationale",),
         reproduction="no reference",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

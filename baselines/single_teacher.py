@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compact_bench import (
     FitReport,
@@ -12,7 +12,7 @@ from compact_bench import (
     RunContext,
     Student,
     SupervisedConfig,
-    UnknownNameError,
+    taught_by,
     train,
 )
 
@@ -29,24 +29,30 @@ class SingleTeacherConfig(SupervisedConfig):
 
 @dataclass(frozen=True)
 class SingleTeacher:
-    """L = L_SFT of one teacher; questions, order and steps are those of the multi-teacher methods."""
+    """L = L_SFT of one teacher; questions, order and steps are every method's where it has all rationales."""
 
     config: SingleTeacherConfig
     config_type = SingleTeacherConfig
     card = MethodCard(
         title="Single-teacher distillation (vanilla CoT fine-tuning)",
         source="arXiv 2601.13992v1, section 4.1 and Eq. 8 with K = 1",
-        ours=("sees about 1/K of the tokens of a multi-teacher method in the same number of steps",),
+        ours=(
+            "sees about 1/K of the tokens of a multi-teacher method in the same number of steps",
+            "a question without a rationale of the teacher is left out, and the schedule has fewer steps; "
+            "`questions_taught` in the report says how many are left",
+        ),
         short="Single teacher",
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
-        """Train on one teacher's rationales, of which every question must have one."""
+        """Train on one teacher's rationales and the questions that have any."""
         teacher = self.config.teacher
-        for question in questions:
-            if teacher not in question.teachers:
-                raise UnknownNameError(f"teacher of question {question.id!r}", teacher, question.teachers)
-        return train(student, questions, self.config.objective(context, (teacher,)), context)
+        taught = taught_by(questions, teacher)
+        report = train(student, taught, self.config.objective(context, (teacher,)), context)
+        if len(taught) == len(questions):
+            return report
+        return replace(report, extra={**report.extra, "questions_taught": len(taught)})
 
 
 METHOD = SingleTeacher

@@ -106,6 +106,7 @@ class UncertaintyWeights:
         reproduction="no reference",
         short="Uncertainty weighting",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

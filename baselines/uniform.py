@@ -28,6 +28,7 @@ class Uniform:
             )
             for group in ("in_distribution", "out_of_distribution")
         ),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -75,6 +75,7 @@ class UPGrad:
         reproduction="no reference",
         short="UPGrad",
         needs=("rationales",),
+        allows=("missing_teachers", "several_samples"),
     )
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:

@@ -20,7 +20,9 @@ from .core.records import PeerReview as PeerReview
 from .core.records import Question as Question
 from .core.records import Rationale as Rationale
 from .core.records import RationalePair as RationalePair
+from .core.records import all_teachers as all_teachers
 from .core.records import fingerprint as fingerprint
+from .core.records import taught_by as taught_by
 from .core.records import without_truth as without_truth
 from .core.settings import NonNegative as NonNegative
 from .core.settings import Rate as Rate

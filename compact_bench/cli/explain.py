@@ -55,7 +55,7 @@ def _read_file(request: Request, file: str) -> Sequence[Question]:
     from compact_bench.data.validation.questions import validate_questions
 
     rows, faults = read_rows(Path(file).expanduser(), file)
-    return validate_questions(rows, file, teachers=request.teachers, read_faults=faults)[0]
+    return validate_questions(rows, file, teachers=request.teachers, read_faults=faults, ragged=True)[0]
 
 
 def _find(questions: Sequence[Question], question_id: str) -> Question:

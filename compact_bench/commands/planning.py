@@ -109,14 +109,27 @@ def row_keys(
     if row.kind == "best_teacher":
         return []
     of_row = (session.teachers if teachers is None else teachers) if row.kind == "each_teacher" else ("",)
-    factor = len(session.teachers) if row.epochs_times_teachers else 1
     return [
         (
             row.title.replace("{variant}", teacher),
-            run_key(session, row.method, teacher + row.suffix, seed, _changes(row, teacher), factor),
+            run_key(
+                session,
+                row.method,
+                teacher + row.suffix,
+                seed,
+                _changes(row, teacher),
+                _epochs_factor(session, teacher) if row.epochs_times_teachers else 1,
+            ),
         )
         for teacher in of_row
     ]
+
+
+def _epochs_factor(session: Session, teacher: str) -> int:
+    """How many epochs on one teacher's rationales read as many as one on all: K where none is missing."""
+    branches = session.suite_info.branches
+    own = branches.get(teacher, 0)
+    return max(1, round(sum(branches.values()) / own)) if own else len(session.teachers)
 
 
 def _changes(row: RowSpec, teacher: str) -> dict[str, dict[str, Any]]:

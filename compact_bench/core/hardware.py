@@ -41,15 +41,14 @@ def choose_device(device: str = "auto") -> torch.device:
     return chosen
 
 
-def choose_weight_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Type of a student's weights; "auto" is float32 on CPUs, bfloat16 on GPUs that have it.
+def choose_weight_dtype(dtype: str) -> torch.dtype:
+    """Type of a student's weights; "auto" is float32, on every device: a narrower one loses small updates.
 
     Raises:
         ConfigError: the name is unknown.
     """
     if dtype == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if native else torch.float32
+        return torch.float32
     if dtype not in _DTYPES:
         raise ConfigError(f"dtype: expected auto, {', '.join(_DTYPES)}, got {dtype!r}.")
     return _DTYPES[dtype]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
+
+from compact_bench.core.errors import UnknownNameError
 
 RunStatus = Literal["done", "untrained", "failed", "unsupported"]
 TRIAL = ":trial"
@@ -35,15 +37,27 @@ class Rationale:
     """One teacher's text for one question.
 
     Attributes:
-        teacher: the teacher's name, unique within a question.
+        teacher: the teacher's name.
         text: the text exactly as the source has it. Only `compact_released` reads it raw; every other
             method reads it through `branches.canonical_rationale`.
         truth: what is known of it beyond its text; None for the rationales of real teachers.
+        sample: which of its teacher's rationales for the question it is, from 1; 0 for the only one.
     """
 
     teacher: str
     text: str
     truth: RationaleTruth | None = None
+    sample: int = 0
+
+    @property
+    def name(self) -> str:
+        """What tells it from the question's other rationales; see `rationale_name`."""
+        return rationale_name(self.teacher, self.sample)
+
+
+def rationale_name(teacher: str, sample: int) -> str:
+    """Name of a rationale within its question: the teacher's, or "ada#2" for one of several by "ada"."""
+    return f"{teacher}#{sample}" if sample else teacher
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,8 @@ class Question:
         id: unique within a rationale set.
         text: the question as the student sees it in the user turn.
         gold_answer: the right answer as text ("145", "True", "B").
-        rationales: one per teacher, in the suite's teacher order; empty for test questions.
+        rationales: those that there are, in the suite's teacher order, one teacher's beside each other; most
+            sets have exactly one of every teacher. Empty for test questions.
         source: where it came from ("file, row 3"), for messages.
         family: kind of question, where a suite distinguishes kinds; "" elsewhere.
         pairs: right and wrong texts on similar paths, where a data set has them.
@@ -116,8 +131,26 @@ class Question:
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """Names of the teachers, in order."""
-        return tuple(r.teacher for r in self.rationales)
+        """Names of the teachers with a rationale, each once, in order."""
+        return tuple(dict.fromkeys(r.teacher for r in self.rationales))
+
+
+def all_teachers(questions: Iterable[Question]) -> tuple[str, ...]:
+    """The teachers of a rationale set, of whom a question may lack some, in the set's order."""
+    by_size = sorted(questions, key=lambda q: -len(q.teachers))
+    return tuple(dict.fromkeys(teacher for question in by_size for teacher in question.teachers))
+
+
+def taught_by(questions: Sequence[Question], teacher: str) -> tuple[Question, ...]:
+    """The questions for which a teacher has a rationale.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    taught = tuple(question for question in questions if teacher in question.teachers)
+    if not taught:
+        raise UnknownNameError("teacher", teacher, all_teachers(questions))
+    return taught
 
 
 def without_truth(questions: Sequence[Question]) -> tuple[Question, ...]:

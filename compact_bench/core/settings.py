@@ -28,6 +28,7 @@ Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+LongRows = Literal["fault", "truncate"]
 Group = Literal["in_distribution", "out_of_distribution", "retention"]
 
 
@@ -75,7 +76,9 @@ class TrainSettings(Strict):
         accumulation: forward passes per optimiser step.
         epochs: passes over the training questions.
         warmup_steps: optimiser steps of linear warm-up before the constant rate.
-        max_length_tokens: longest row; a longer rationale is a data fault.
+        max_length_tokens: longest row.
+        long_rows: what a longer row is: a data "fault", which stops or drops its question (--on-fault), or
+            something to "truncate" at max_length_tokens, as COMPACT's authors do.
         layout: "packed" puts a question's branches behind one shared prompt, "padded" uses one row per
             branch, "auto" packs where the student allows it.
         head: how logits at labels are computed: "single_pass" computes each label's gradient beside its loss
@@ -100,12 +103,19 @@ class TrainSettings(Strict):
     accumulation: Positive = 4
     gradient_checkpointing: bool = False
     max_length_tokens: Positive = 2560
+    long_rows: LongRows = "fault"
     layout: Literal["auto", "packed", "padded"] = "auto"
     head: Literal["auto", "single_pass", "recomputed", "at_once"] = "auto"
     logits_memory_mib: Count = 512
     kernels: Literal["auto", "plain", "lean", "liger"] = "auto"
     checkpoint_seconds: NonNegative = 60.0
     tracker: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that runs keep the hash that they had before long rows could be truncated.
+        data: dict[str, Any] = handler(self)
+        return {name: value for name, value in data.items() if (name, value) != ("long_rows", "fault")}
 
 
 class EvalSettings(Strict):

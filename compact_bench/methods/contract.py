@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from compact_bench.core.records import Question
@@ -29,6 +29,14 @@ SUITE_DATA: Mapping[SuiteData, str] = {
     "feedback": "the teachers' feedback on students' mistakes",
 }
 """What only some suites have, and how a refusal says that it is missing."""
+
+Gap = Literal["missing_teachers", "several_samples"]
+
+GAPS: Mapping[Gap, str] = {
+    "missing_teachers": "a rationale of every teacher for every question, and some questions lack one",
+    "several_samples": "no more than one rationale of a teacher for a question, and some have several",
+}
+"""How a rationale set may be uneven, and how the refusal of a method that does not allow it goes on."""
 
 
 class NoSettings(Strict):
@@ -67,6 +75,9 @@ class MethodCard:
         ours: choices made here because the source is silent.
         uses_gold: whether training reads gold answers; it then runs only on suites that have them.
         requires: what else a suite must have for it: "truth", "pairs", "reviews", "feedback".
+        allows: "missing_teachers" where it can train on questions for which some teachers have no rationale,
+            "several_samples" where a teacher may have several for one question. A method that allows neither
+            runs only where every question has exactly one rationale of every teacher.
         min_teachers: fewest teachers it works with; 0 for a method that does not train.
         reproduction: status against the source's own claims.
         short: name of its row in tables; "" for the title.
@@ -82,6 +93,7 @@ class MethodCard:
     ours: tuple[str, ...] = ()
     uses_gold: bool = False
     requires: tuple[SuiteData, ...] = ()
+    allows: tuple[Gap, ...] = ()
     min_teachers: int = 1
     reproduction: Reproduction = "untested"
     short: str = ""
@@ -102,6 +114,9 @@ class SuiteInfo:
         has_pairs: whether there are right and wrong rationales on similar paths.
         has_reviews: whether the teachers scored one another's rationales.
         has_feedback: whether the teachers wrote feedback on students' mistakes.
+        missing_teachers: whether there are training questions for which some teacher has no rationale.
+        several_samples: whether a teacher has several rationales for one training question.
+        branches: teacher -> number of its rationales for training questions; empty where not known.
     """
 
     name: str
@@ -111,6 +126,9 @@ class SuiteInfo:
     has_pairs: bool = False
     has_reviews: bool = False
     has_feedback: bool = False
+    missing_teachers: bool = False
+    several_samples: bool = False
+    branches: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -150,8 +168,8 @@ METHOD_PARTS = ("card", "config_type", "fit")
 def refusal(method: Method, suite: SuiteInfo) -> str | None:
     """Why a method cannot run on a suite, or None where it can; the table's cell shows the reason.
 
-    The card decides first (`min_teachers`, `uses_gold`, `requires`), then the configuration, whose field
-    `teacher` names a teacher of the suite where it is set, then `supports`, if the method has one.
+    The card decides first (`min_teachers`, `uses_gold`, `allows`, `requires`), then the configuration, whose
+    field `teacher` names a teacher of the suite where it is set, then `supports`, if the method has one.
 
     Args:
         method: with its configuration, as `make_method` makes it.
@@ -162,6 +180,9 @@ def refusal(method: Method, suite: SuiteInfo) -> str | None:
         return f"it needs at least {card.min_teachers} teachers, this suite has {count}"
     if card.uses_gold and not suite.has_gold:
         return "it needs gold answers, which this suite lacks"
+    for gap, rest in GAPS.items():
+        if getattr(suite, gap) and gap not in card.allows and card.min_teachers:
+            return f"it needs {rest}"
     for data in card.requires:
         if not getattr(suite, f"has_{data}"):
             return f"it needs {SUITE_DATA[data]}, which this suite lacks"

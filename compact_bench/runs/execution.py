@@ -207,6 +207,8 @@ def _show(sections: Sequence[PlanSection], work: _Work, console: Console) -> Non
                     duration(cost) if any(run.needed for run in same) else "",
                 )
     console.print(table)
+    if session.gaps:
+        console.print(session.gaps, markup=False)
     count = sum(len(section.runs) for section in sections)
     console.print(_summary(count, work, sum(seconds.values())), markup=False)
 

@@ -8,6 +8,7 @@ neither the student nor the data.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -164,6 +165,11 @@ class Session:
         return replace(self._suite_facts.info, teachers=self.teachers)
 
     @property
+    def gaps(self) -> str:
+        """In words, which teachers lack questions or have several rationales for one; "" for none."""
+        return self._suite_facts.gaps
+
+    @property
     def data_notes(self) -> Mapping[str, Any]:
         """The notes of the suite's data, as its records have them."""
         return self._suite_facts.notes
@@ -195,7 +201,7 @@ class Session:
                 "on_fault": request.on_fault,
                 "on_overlap": request.on_overlap,
                 "student": self.student_revision,
-                "max_length_tokens": self.settings.train.max_length_tokens,
+                "max_length_tokens": self._longest_row,
                 "rationales": file_mark(request.rationales),
                 "teachers": list(request.teachers),
                 "code": data_code_mark(),
@@ -225,7 +231,7 @@ class Session:
             self.spec,
             Sources(request.cache, request.mirror, request.offline),
             profile=request.profile,
-            max_length_tokens=self.settings.train.max_length_tokens,
+            max_length_tokens=self._longest_row,
             count_tokens=count_tokens,
             find_unknown=unknown_finder(tokenizer),
             on_fault=request.on_fault,
@@ -233,6 +239,12 @@ class Session:
             rationales=request.rationales,
             teachers=request.teachers,
         )
+
+    @property
+    def _longest_row(self) -> int:
+        """The longest row that the data may have, in tokens: any, where encoding cuts rows."""
+        train = self.settings.train
+        return sys.maxsize if train.long_rows == "truncate" else train.max_length_tokens
 
     @cached_property
     def neutral_passages(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from pydantic import TypeAdapter
 
 from compact_bench.core.files import read_bytes, read_json, write_json
 from compact_bench.core.paths import package_folder
-from compact_bench.core.records import plain
+from compact_bench.core.records import all_teachers, plain
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
+from compact_bench.data.validation.ragged import gaps, gaps_sentence
 from compact_bench.methods.contract import SuiteInfo
 
 if TYPE_CHECKING:
@@ -29,24 +31,30 @@ class SuiteFacts:
         fingerprint: of the data.
         info: what methods may know of it.
         notes: the data's notes, for cards and warnings.
+        gaps: in words, which teachers lack questions or have several rationales for one; "" for none.
     """
 
     fingerprint: str
     info: SuiteInfo
     notes: dict[str, Any]
+    gaps: str = ""
 
     @classmethod
     def of(cls, name: str, data: SuiteData) -> SuiteFacts:
         """The facts of the loaded data of a suite."""
+        uneven = gaps(data.training)
         info = SuiteInfo(
             name,
-            data.training[0].teachers,
+            all_teachers(data.training),
             has_truth=data.has_truth,
             has_pairs=some_have_pairs(data.training),
             has_reviews=all_reviewed(data.training),
             has_feedback=all_have_feedback(data.training),
+            missing_teachers=bool(uneven and uneven["lacking"]),
+            several_samples=bool(uneven and uneven["several"]),
+            branches=dict(Counter(r.teacher for question in data.training for r in question.rationales)),
         )
-        return cls(data.fingerprint, info, plain(data.notes))
+        return cls(data.fingerprint, info, plain(data.notes), gaps_sentence(uneven) if uneven else "")
 
     @classmethod
     def read(cls, path: Path) -> SuiteFacts | None:

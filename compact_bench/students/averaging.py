@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compact_bench.core.errors import StoreError
+from compact_bench.students.number_formats import widen_weights
 
 _MARK = "mark"
 
@@ -78,6 +79,8 @@ class BranchMean:
             restore(model, self._parameters)
             return
         restore(model, {name: total / self.count for name, total in self._parameters.items()})
+        # Beneath a narrow weight most of what the mean factors leave over would round to nothing.
+        widen_weights(model)
         rest = {name: self._updates[name] / self.count - update for name, update in _updates(model).items()}
         parameters = dict(model.named_parameters())
         with torch.no_grad():

@@ -19,8 +19,15 @@ from compact_bench.core.hardware import choose_device, choose_weight_dtype
 from compact_bench.core.paths import cache_dir, offline, package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import LoraSettings
-from compact_bench.students.chat import encode_row, freeze_dates
-from compact_bench.students.layout import StudentLayout, base_model, find_layout
+from compact_bench.students.chat import encode_row, first_line
+from compact_bench.students.layout import StudentLayout, base_model, check_projections, find_layout
+from compact_bench.students.loading import (
+    check_files,
+    check_vocabulary,
+    load_model,
+    load_tokenizer,
+)
+from compact_bench.students.number_formats import is_narrow, widen_weights
 
 PACKAGED_STUDENT = "smollm2-135m-instruct"
 """Name of the student that comes from the package index (SmolLM2-135M-Instruct, dequantised from Q4_1)."""
@@ -77,7 +84,10 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
     Raises:
         StudentError: nothing is there, with what was tried.
     """
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError as error:
+        raise StudentError(f"student {name!r}: no such folder: {error}") from None
     if (folder / "config.json").is_file():
         return folder
     if folder.exists():
@@ -153,13 +163,23 @@ def student_revision(folder: Path) -> str:
 
 
 def count_parameters(folder: Path) -> int | None:
-    """How many parameters a student's files hold, read from their headers; None where they have none."""
-    from safetensors import safe_open
+    """How many parameters a student's files hold, read from their headers; None where they have none.
+
+    Raises:
+        StudentError: a file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
 
     count = 0
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="numpy") as tensors:
-            count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+        try:
+            with safe_open(path, framework="numpy") as tensors:
+                count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+        except (OSError, ValueError, SafetensorError) as error:
+            raise StudentError(
+                f"{path}: expected a whole safetensors file, got: {first_line(error)}. Copy or download the "
+                "student again."
+            ) from None
     return count or None
 
 
@@ -169,34 +189,24 @@ def load_student(
     """Load a student and check that its layout is supported.
 
     Args:
-        dtype: type of the weights: "auto" (float32 on CPUs, bfloat16 on GPUs that have it), "float64",
-            "float32" or "bfloat16".
+        dtype: type of the weights: "auto" (float32), "float64", "float32" or "bfloat16". Training and
+            merging widen a narrower one to float32.
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
         StudentError: it cannot be found or loaded, has no chat template or no fast tokenizer, or its
             layout is unknown.
     """
-    from transformers import AutoModelForCausalLM
-
-    from compact_bench.core.progress import no_progress_bars
-
     place = choose_device(device)
     folder = resolve_student(name, revision)
-    tokenizer = _load_tokenizer(name, folder)
-    try:
-        with no_progress_bars():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=choose_weight_dtype(dtype, place), local_files_only=True, use_safetensors=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise StudentError(
-            f"student {name!r} could not be loaded as a causal LM from safetensors: {first}"
-        ) from None
+    check_files(name, folder)
+    tokenizer = load_tokenizer(name, folder)
+    model: Any = load_model(name, folder, choose_weight_dtype(dtype))
     model.to(place)
     model.eval()
     layout = find_layout(model)
+    check_vocabulary(name, model, tokenizer)
+    check_projections(model, layout)
     _stop_at_turn_end(model, tokenizer)
     return Student(model, tokenizer, name, student_revision(folder), layout)
 
@@ -210,33 +220,11 @@ def _stop_at_turn_end(model: Any, tokenizer: Any) -> None:
         model.generation_config.eos_token_id = [*stops, turn_end]
 
 
-def _load_tokenizer(name: str, folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise StudentError(f"the tokenizer of student {name!r} could not be loaded: {first}") from None
-    if not tokenizer.is_fast:
-        raise StudentError(
-            f"student {name!r} has no fast tokenizer (tokenizer.json), which maps tokens to characters."
-        )
-    if not isinstance(tokenizer.chat_template, str) or not tokenizer.chat_template.strip():
-        raise StudentError(
-            f"student {name!r} has no chat template: expected one in tokenizer_config.json or "
-            "chat_template.jinja. Use the instruction-tuned student, or add a template to the folder."
-        )
-    tokenizer.chat_template = freeze_dates(tokenizer.chat_template)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
 def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
     """Wrap the student with fresh adapters where enabled, in place; only they train. Leaves global RNG as it
-    was.
+    was. All weights are float32 or wider afterwards.
     """
+    widen_weights(student.model)
     if not settings.enabled:
         return
     from peft import LoraConfig, TaskType, get_peft_model
@@ -263,8 +251,25 @@ def attach_lora(student: Student, settings: LoraSettings, seed: int) -> None:
             raise StudentError(f"lora.targets={settings.targets!r}: {str(error).splitlines()[0]}") from None
 
 
+def number_formats(student: Student) -> dict[str, str]:
+    """In which number formats a student computes, as a run's record keeps them.
+
+    Returns:
+        "weights"; "hidden_states", which the decoder computes, and which consensus, adaptability and
+        difficulty are read from; "scores", the format of what is computed of them: projections, logits,
+        scores and losses.
+    """
+    weights = str(student.dtype).removeprefix("torch.")
+    hidden = student.compute if student.compute == "bfloat16" else weights
+    wide = "float32" if is_narrow(student.dtype) else weights
+    return {"weights": weights, "hidden_states": hidden, "scores": wide}
+
+
 def merge_adapters(student: Student) -> None:
-    """Fold the adapters into the weights, in place; the model is a plain one afterwards."""
+    """Fold the adapters into the weights, in place; the model is a plain one afterwards, in float32 or wider,
+    so that no update rounds to nothing.
+    """
+    widen_weights(student.model)
     merge = getattr(student.model, "merge_and_unload", None)
     if callable(merge):
         student.model = merge(safe_merge=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compact_bench.core.answers import (
@@ -15,7 +15,8 @@ from compact_bench.core.answers import (
     same_answer,
 )
 from compact_bench.core.errors import DataError, Fault
-from compact_bench.core.records import Question, Rationale
+from compact_bench.core.records import Question, Rationale, rationale_name
+from compact_bench.core.settings import LongRows
 from compact_bench.students.chat import encode_row, tokens_in_range
 from compact_bench.students.student import Student
 
@@ -31,6 +32,9 @@ class EncodedBranch:
         answer_positions: indices into `input_ids` of the answer span's tokens; empty without an answer.
         predicted_answer: the rationale's canonical answer, or None.
         is_right: whether that answer equals the gold answer.
+        sample: which of its teacher's rationales it is, from 1; 0 for the only one.
+        cut_tokens: how many tokens a row over the limit lost at its end. Its last token is then one of the
+            rationale and stands in the end of turn's place; a span that is not whole is left out.
     """
 
     teacher: str
@@ -40,6 +44,18 @@ class EncodedBranch:
     answer_positions: tuple[int, ...]
     predicted_answer: str | None
     is_right: bool
+    cut_tokens: int = 0
+    sample: int = 0
+
+    @property
+    def name(self) -> str:
+        """What tells it from the question's other branches: the teacher, or "ada#2" for one of several."""
+        return rationale_name(self.teacher, self.sample)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What names it in a row of the steps table: teacher, and sample where the teacher has several."""
+        return {"teacher": self.teacher, **({"sample": self.sample} if self.sample else {})}
 
     @property
     def supervised_tokens(self) -> int:
@@ -98,13 +114,18 @@ def encode_question(
     *,
     rationales: Sequence[Rationale] | None = None,
     max_length_tokens: int = 2560,
+    long_rows: LongRows = "fault",
 ) -> EncodedQuestion:
     """Tokens, borders and spans of the branches of a question, or of a selection of its rationales.
 
     Rationales are read in their canonical form (outer white space stripped, answer written canonically).
 
+    Args:
+        long_rows: whether a branch longer than `max_length_tokens` is refused, or cut there.
+
     Raises:
-        DataError: a rationale is empty or a branch is longer than allowed; every one is listed.
+        DataError: a rationale is empty, a branch is longer than allowed, or its prompt leaves no room for a
+            rationale; every one is listed.
     """
     chosen = question.rationales if rationales is None else tuple(rationales)
     faults: list[Fault] = []
@@ -112,7 +133,7 @@ def encode_question(
     for rationale in chosen:
         where = question.source or f"question {question.id!r}"
         if not rationale.text.strip():
-            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", "empty text", question.id))
+            faults.append(Fault(f"{where}, rationale of {rationale.name!r}", "empty text", question.id))
             continue
         branch = encode_branch(
             student,
@@ -120,17 +141,21 @@ def encode_question(
             rationale.text,
             teacher=rationale.teacher,
             gold_answer=question.gold_answer,
+            sample=rationale.sample,
         )
+        if long_rows == "truncate" and branch.prompt_tokens < max_length_tokens:
+            branch = _cut(branch, max_length_tokens)
         if len(branch.input_ids) > max_length_tokens:
             problem = f"{len(branch.input_ids)} tokens, expected at most {max_length_tokens}"
-            faults.append(Fault(f"{where}, rationale of {rationale.teacher!r}", problem, question.id))
+            faults.append(Fault(f"{where}, rationale of {rationale.name!r}", problem, question.id))
         branches.append(branch)
     if faults or not branches:
         raise DataError(
             f"question {question.id!r} cannot be trained on"
             + ("" if faults else ": it has no rationale, expected at least one"),
             faults,
-            mend="shorten or remove these rationales, raise train.max_length_tokens, or use --on-fault drop.",
+            mend="shorten or remove these rationales, raise train.max_length_tokens, use --on-fault drop, "
+            "or cut rows with --set train.long_rows=truncate.",
         )
     return EncodedQuestion(
         question_id=question.id,
@@ -140,8 +165,23 @@ def encode_question(
     )
 
 
+def _cut(branch: EncodedBranch, limit: int) -> EncodedBranch:
+    """A branch without the tokens from `limit` on."""
+    lost = len(branch.input_ids) - limit
+    if lost <= 0:
+        return branch
+    whole = all(position < limit for position in branch.answer_positions)
+    return replace(
+        branch,
+        input_ids=branch.input_ids[:limit],
+        rationale_tokens=limit - branch.prompt_tokens - 1,
+        answer_positions=branch.answer_positions if whole else (),
+        cut_tokens=lost,
+    )
+
+
 def encode_branch(
-    student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str
+    student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str, sample: int = 0
 ) -> EncodedBranch:
     """One branch of any prompt and target text; the target is read in its canonical form."""
     # All methods learn the same texts; only the released variant reads rationales as the files have them.
@@ -161,4 +201,5 @@ def encode_branch(
         answer_positions=positions,
         predicted_answer=answer,
         is_right=same_answer(answer, gold_answer),
+        sample=sample,
     )

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compact_bench.core.errors import StoreError
+from compact_bench.core.errors import StoreError, StudentError
 from compact_bench.training.protocol import FitReport
 
 if TYPE_CHECKING:
@@ -100,7 +100,10 @@ def _load_whole(student: Student, folder: Path) -> None:
     from compact_bench.students.student import load_student
 
     dtype = str(student.dtype).removeprefix("torch.")
-    loaded = load_student(str(folder / _STUDENT), dtype=dtype, device=str(student.device))
+    try:
+        loaded = load_student(str(folder / _STUDENT), dtype=dtype, device=str(student.device))
+    except StudentError as error:
+        raise _damaged(folder, error) from None
     student.model, student.layout = loaded.model, loaded.layout
 
 
@@ -126,5 +129,5 @@ def _rest_unchanged(model: nn.Module, base: nn.Module) -> bool:
     reference: Mapping[str, Any] = base.state_dict()
     rest = {_plain_name(n): t for n, t in model.state_dict().items() if "lora_" not in n}
     return rest.keys() == reference.keys() and all(
-        torch.equal(tensor, reference[name].to(tensor.device)) for name, tensor in rest.items()
+        torch.equal(tensor, reference[name].to(tensor)) for name, tensor in rest.items()
     )

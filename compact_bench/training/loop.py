@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from compact_bench.core.hardware import choose_compute_dtype
 from compact_bench.core.records import Question, fingerprint
 from compact_bench.core.settings import TrainSettings
 from compact_bench.students.compute.kernels import StepPath, fast_step
-from compact_bench.students.student import Student
+from compact_bench.students.number_formats import widen_weights
+from compact_bench.students.student import Student, number_formats
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.checkpoints import OWNED, LoopState, TrainingPart, load_latest, save_checkpoint
 from compact_bench.training.optimiser import build_optimiser, schedule_steps, scheduled_rate
@@ -73,6 +74,8 @@ def train(
             "training runs in one process here: start it without `accelerate launch`. "
             "Use several `compact-bench reproduce` processes on one store to share runs instead."
         )
+    # In a narrower type most steps of a small rate round to nothing.
+    widen_weights(student.model)
     student.compute = choose_compute_dtype(context.settings.train.dtype, student.device)
     devices = [student.device] if student.device.type == "cuda" else []
     tracker = open_tracker(context.settings.train.tracker, context.directory)
@@ -80,13 +83,14 @@ def train(
     # Training seeds the process's generator for dropout; the caller's random numbers must not move with it.
     with torch.random.fork_rng(devices=devices), step as path, tracker as report:
         loop = _prepare(student, encoded, objective, context, accelerator, part)
+        formats = number_formats(student)
         try:
             _run(loop, report, path)
         finally:
             student.compute = "float32"
             student.model.eval()
     pd.DataFrame(loop.state.rows).to_parquet(loop.directory / STEPS_FILE)
-    return _report(loop.state, path)
+    return _report(loop, path, formats)
 
 
 def _encode_all(
@@ -317,7 +321,10 @@ def _describe(metrics: dict[str, Any], path: StepPath) -> str:
     return f"{text}, padded rows ({path.layout_reason})" if path.layout_reason else text
 
 
-def _report(state: LoopState, path: StepPath) -> FitReport:
+def _report(loop: _Loop, path: StepPath, formats: Mapping[str, str]) -> FitReport:
+    state = loop.state
+    cut = [b.cut_tokens for q in loop.encoded for b in q.branches if b.cut_tokens]
+    truncated = {"truncated": {"rows": len(cut), "tokens": sum(cut)}} if cut else {}
     return FitReport(
         optimiser_steps=state.step - state.start,
         branches=state.branches,
@@ -327,7 +334,12 @@ def _report(state: LoopState, path: StepPath) -> FitReport:
         total_tokens=state.total_tokens,
         seconds=state.seconds,
         final_loss=state.final_loss,
-        extra={"mean_teacher_weights": _mean_by_teacher(state.rows), "step": path.facts()},
+        extra={
+            "mean_teacher_weights": _mean_by_teacher(state.rows),
+            "step": path.facts(),
+            "number_formats": dict(formats),
+            **truncated,
+        },
     )
 
 
@@ -358,6 +370,6 @@ def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport
         final_loss=sum(losses) / len(losses) if losses else None,
         extra={
             "mean_teacher_weights": {str(teacher): float(weight) for teacher, weight in weights.items()},
-            "step": reports[-1].extra["step"],
+            **{k: v for k, v in reports[-1].extra.items() if k in ("step", "number_formats", "truncated")},
         },
     )

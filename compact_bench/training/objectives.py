@@ -24,8 +24,9 @@ class SupervisedObjective:
         train: the loop's settings (layout, longest row).
         teachers: the teachers whose rationales are used, or None for all.
         reduction: "mean" or "sum" over a branch's tokens.
-        weights: question id -> teacher -> weight, for every selected branch; None weighs a question's
-            branches alike. Weights that are all 0 leave the question a step without a gradient of its own.
+        weights: question id -> name of a rationale -> weight, for every selected branch; None weighs a
+            question's branches alike. Weights that are all 0 leave the question a step without a gradient of
+            its own.
     """
 
     train: TrainSettings
@@ -37,7 +38,11 @@ class SupervisedObjective:
         """Branches of the selected teachers."""
         chosen = [r for r in question.rationales if self.teachers is None or r.teacher in self.teachers]
         return encode_question(
-            student, question, rationales=chosen, max_length_tokens=self.train.max_length_tokens
+            student,
+            question,
+            rationales=chosen,
+            max_length_tokens=self.train.max_length_tokens,
+            long_rows=self.train.long_rows,
         )
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
@@ -55,8 +60,8 @@ class SupervisedObjective:
     def _weights(self, question: EncodedQuestion) -> list[float]:
         if self.weights is None:
             return [1.0 / len(question.branches)] * len(question.branches)
-        by_teacher = self.weights[question.question_id]
-        return [by_teacher[branch.teacher] for branch in question.branches]
+        by_name = self.weights[question.question_id]
+        return [by_name[branch.name] for branch in question.branches]
 
 
 class SupervisedConfig(Strict):
@@ -95,7 +100,10 @@ class _Wraps(Protocol):
 
 def all_branches(objective: _Trains, student: Student, question: Question) -> EncodedQuestion:
     """Encode all teachers' rationales; an objective with a field `train` writes `encode = all_branches`."""
-    return encode_question(student, question, max_length_tokens=objective.train.max_length_tokens)
+    train = objective.train
+    return encode_question(
+        student, question, max_length_tokens=train.max_length_tokens, long_rows=train.long_rows
+    )
 
 
 def inner_branches(objective: _Wraps, student: Student, question: Question) -> EncodedQuestion:
@@ -107,7 +115,7 @@ class Chooser(Protocol):
     """Chooses whose branches a step trains on. A dataclass: its repr is part of a run's identity."""
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
-        """Names of teachers; empty where no branch of the question may be used.
+        """Names of branches, or of teachers for all of theirs; empty where no branch may be used.
 
         Args:
             question: with all of its branches.
@@ -117,9 +125,14 @@ class Chooser(Protocol):
         ...
 
 
-def keep_teachers(question: EncodedQuestion, teachers: Sequence[str]) -> EncodedQuestion:
-    """A question with the branches of some teachers, in the question's own order."""
-    return replace(question, branches=tuple(b for b in question.branches if b.teacher in teachers))
+def keep_teachers(question: EncodedQuestion, names: Sequence[str]) -> EncodedQuestion:
+    """A question with some branches, in its own order: those named, and all of the teachers named.
+
+    Args:
+        names: of branches ("ada", or "ada#2" for one of several by ada), or of teachers.
+    """
+    kept = tuple(b for b in question.branches if b.name in names or b.teacher in names)
+    return replace(question, branches=kept)
 
 
 def draw_teacher(options: Sequence[str], seed: int, step: int, question_id: str) -> str:
@@ -161,7 +174,7 @@ class SelectedBranches:
         """The inner loss of the chosen branches, times the share of questions that have any."""
         narrowed = [keep_teachers(q, self.chooser.choose(q, self._step, self._total)) for q in batch]
         usable = tuple(question for question in narrowed if question.branches)
-        seen = usable or (keep_teachers(batch[0], [batch[0].branches[0].teacher]),)
+        seen = usable or (keep_teachers(batch[0], [batch[0].branches[0].name]),)
         step_loss = self.inner.loss(student, seen)
         rows = step_loss.rows if usable else [{**row, "teacher_weight": 0.0} for row in step_loss.rows]
         used, offered = (sum(len(q.branches) for q in some) for some in (usable, batch))

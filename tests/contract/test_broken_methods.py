@@ -17,9 +17,10 @@ from compact_bench.methods.checks import CHECKS, check_method
 from compact_bench.methods.checks.watching import Watch, watching
 from tests.contract.broken_declarations import BROKEN_DECLARATIONS
 from tests.contract.broken_fits import BROKEN_FITS
+from tests.contract.ragged_methods import BROKEN_RAGGED, RaggedSound
 from tests.contract.sound_method import Sound
 
-BROKEN = {**BROKEN_DECLARATIONS, **BROKEN_FITS}
+BROKEN = {**BROKEN_DECLARATIONS, **BROKEN_FITS, **BROKEN_RAGGED}
 
 UNCHECKED = {"import", "card", "configuration", "trains", "supports", "determinism"}
 """Checks without which others are not made."""
@@ -49,6 +50,7 @@ def test_a_sound_method_passes_and_nothing_is_left_behind() -> None:
     before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index]
     state = (dict(os.environ), os.getcwd(), torch.get_num_threads(), torch.is_grad_enabled())
     told: list[str] = []
+    assert all(result.passed for result in check_method(RaggedSound))
     results = check_method(Sound, on_result=lambda result: told.append(result.name))
     assert [r for r in results if not r.passed or r.message] == []
     assert told == list(CHECKS)

@@ -147,7 +147,7 @@ def test_wrong_settings_are_refused(student_folder: Folders, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="label_share"):
         make_method("sbs_kd", {"label_share": 1.5})
     folder = student_folder("llama", "chatml")
-    with pytest.raises(UnknownNameError, match="sum-0"):
+    with pytest.raises(UnknownNameError, match="eve"):
         train_tiny(folder, tmp_path, tiny.questions(2), settings(), "sbs_kd", {"teacher": "eve"})
     with pytest.raises(DataError, match="no rationale"):
         bare = [replace(tiny.question("birds"), rationales=())]

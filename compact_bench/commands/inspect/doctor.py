@@ -137,7 +137,7 @@ def _compute(device: str) -> list[Check]:
 
     chosen = choose_device(device)
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else _cpu_name()
-    weights = str(choose_weight_dtype("auto", chosen)).removeprefix("torch.")
+    weights = str(choose_weight_dtype("auto")).removeprefix("torch.")
     compute = choose_compute_dtype("auto", chosen)
     if chosen.type == "cpu":
         native = cpu_has_native_bf16()

@@ -12,7 +12,7 @@ from typing import Any
 
 from compact_bench.core.answers import answer_problem, canonical_answer, parse_number
 from compact_bench.core.registry import Registry
-from compact_bench.data.files.rows import text_problem
+from compact_bench.data.files.rows import name_problem, text_problem
 
 Row = dict[str, Any]
 Format = Callable[[Mapping[str, Any]], Row]
@@ -165,10 +165,18 @@ def _winogrande(data: Mapping[str, Any]) -> Row:
     return {"question": question, "choices": filled, "label": _numbered_label(data, "Option", names)}
 
 
+def _row_id(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if problem := text_problem(value) or name_problem(value):
+        raise RowProblem("id", problem)
+    return str(value)
+
+
 def _rows(data: Mapping[str, Any]) -> Row:
     item: Row = {"question": row_text(data, "question")}
     if data.get("id") is not None:
-        item["id"] = str(data["id"])
+        item["id"] = _row_id(data["id"])
     if "choices" not in data:
         return {**item, "answer": _number_or_words(data, "answer")}
     choices, label = data["choices"], data.get("label")

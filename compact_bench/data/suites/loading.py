@@ -22,6 +22,7 @@ from compact_bench.data.suites.teacher_statistics import all_true, answer_counts
 from compact_bench.data.validation.limits import CountTokens, FindUnknown, check_words, length_faults
 from compact_bench.data.validation.near_copies import NearCopy, OnOverlap, copies_note, find_overlaps
 from compact_bench.data.validation.questions import enforce_fault_policy, validate_questions
+from compact_bench.data.validation.ragged import gaps
 from compact_bench.data.validation.splits import (
     NEAR_DUPLICATE_SHARE,
     check_no_overlap,
@@ -231,6 +232,7 @@ def _load_pool(
         max_length_tokens=max_length_tokens,
         on_fault=on_fault,
         read_faults=read_faults,
+        ragged=rationales is not None or spec.training.ragged,
     )
     if not faults:
         _check_count(spec, joined, teachers, len(questions))
@@ -366,13 +368,14 @@ def _without_long(
 
 def _notes(pool: _Pool, items: Mapping[str, Benchmark], training: int, validation: int) -> dict[str, Any]:
     questions = {task: [str(row["question"]) for row in b.rows] for task, b in items.items()}
-    facts = teacher_facts(pool.questions)
+    facts, uneven = teacher_facts(pool.questions), gaps(pool.questions)
     return {
         "questions": len(pool.questions),
         "training_questions": training,
         "validation_questions": validation,
         "teachers": answer_counts(pool.questions),
         **({"teacher_facts": facts} if facts else {}),
+        **({"ragged": uneven} if uneven else {}),
         "treated": list(pool.treated),
         "near_copies": copies_note(pool.copies),
         "near_duplicate_share": NEAR_DUPLICATE_SHARE,

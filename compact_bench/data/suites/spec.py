@@ -133,6 +133,8 @@ class TrainingSpec(Strict):
         validation_questions: how many are set aside; None for a seventh of them.
         max_rationale_tokens: a question with a longer rationale is left out and listed; None: no limit.
         expected_questions: how many questions all files share, where that is known.
+        ragged: whether a question of `file` or `hub` may lack teachers, and a teacher have several rationales
+            for one; else that is a fault.
     """
 
     gold: FileSpec | None = None
@@ -142,6 +144,7 @@ class TrainingSpec(Strict):
     validation_questions: Positive | None = None
     max_rationale_tokens: Positive | None = None
     expected_questions: Positive | None = None
+    ragged: bool = False
 
     @property
     def source(self) -> str:
@@ -154,6 +157,8 @@ class TrainingSpec(Strict):
         if len(given) != 1:
             known = f"{', '.join(TRAINING_SOURCES[:-1])} and {TRAINING_SOURCES[-1]}"
             raise ValueError(f"expected one of {known}, got {' and '.join(given) or 'none'}")
+        if self.ragged and given[0] not in ("file", "hub"):
+            raise ValueError(f"ragged: expected a training set with file or hub, got one with {given[0]}")
         return self
 
 

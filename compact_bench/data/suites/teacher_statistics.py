@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from compact_bench.core.answers import answer_span, canonical_answer, extract_answer, same_answer
-from compact_bench.core.records import Question, Rationale
+from compact_bench.core.records import Question, Rationale, all_teachers
 
 
 class TeacherFacts(TypedDict):
@@ -20,8 +20,9 @@ class TeacherFacts(TypedDict):
         teachers: name -> really_right (share: every step and the answer right), by_family (the same per
             family of questions), right_by_last_answer (share), mean_words, mean_steps (None where steps are
             not told apart) and mean_first_wrong_step (from 1, over wrong rationales; None without any).
-        disagreement: "first+second" -> share of questions where the two state different last answers.
-        majority_wrong: share of questions where some wrong answer is stated by more teachers than the right
+        disagreement: "first+second" -> share of questions where the two state different last answers, of
+            those that have both (of several rationales every pair counts); none where no question has both.
+        majority_wrong: share of questions where some wrong answer is stated by more rationales than the right
             one.
     """
 
@@ -56,19 +57,20 @@ def all_have_feedback(questions: Sequence[Question]) -> bool:
 
 
 def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
-    """Measure the teachers (the same of every question); None where some rationale's truth is not known."""
+    """Measure the teachers; None where some rationale's truth is not known."""
     if not questions or not all_true(questions):
         return None
-    names = questions[0].teachers
+    names = all_teachers(questions)
     answers = [[_answer(rationale) for rationale in question.rationales] for question in questions]
     disagreement = {
-        f"{names[i]}+{names[j]}": _share([not same_answer(row[i], row[j]) for row in answers])
-        for i, j in itertools.combinations(range(len(names)), 2)
+        f"{first}+{second}": _share(differ)
+        for first, second in itertools.combinations(names, 2)
+        if (differ := _differences(questions, answers, first, second))
     }
     wrong = [_majority_is_wrong(q, row) for q, row in zip(questions, answers, strict=True)]
     return TeacherFacts(
         questions=len(questions),
-        teachers={name: _one_teacher(questions, place) for place, name in enumerate(names)},
+        teachers={name: _one_teacher(questions, name) for name in names},
         disagreement=disagreement,
         majority_wrong=_share(wrong),
     )
@@ -91,6 +93,18 @@ def _answer(rationale: Rationale) -> str:
     return canonical_answer(extract_answer(rationale.text) or "").casefold()
 
 
+def _differences(
+    questions: Sequence[Question], answers: Sequence[Sequence[str]], first: str, second: str
+) -> list[bool]:
+    """Whether answers differ, of every pair of a rationale by the first and one by the second."""
+    differ = []
+    for question, of_question in zip(questions, answers, strict=True):
+        said = list(zip((r.teacher for r in question.rationales), of_question, strict=True))
+        of_first, of_second = ([a for teacher, a in said if teacher == name] for name in (first, second))
+        differ += [not same_answer(a, b) for a, b in itertools.product(of_first, of_second)]
+    return differ
+
+
 def _majority_is_wrong(question: Question, answers: Sequence[str]) -> bool:
     counts = Counter(answer for answer in answers if answer)
     right = {answer for answer in counts if same_answer(answer, question.gold_answer)}
@@ -98,8 +112,8 @@ def _majority_is_wrong(question: Question, answers: Sequence[str]) -> bool:
     return most_wrong > sum(counts[answer] for answer in right)
 
 
-def _one_teacher(questions: Sequence[Question], place: int) -> dict[str, Any]:
-    rows = [(question, question.rationales[place]) for question in questions]
+def _one_teacher(questions: Sequence[Question], teacher: str) -> dict[str, Any]:
+    rows = [(q, rationale) for q in questions for rationale in q.rationales if rationale.teacher == teacher]
     truths = [rationale.truth for _, rationale in rows if rationale.truth is not None]
     families: dict[str, list[bool]] = {}
     for (question, _), truth in zip(rows, truths, strict=True):

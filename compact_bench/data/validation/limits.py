@@ -51,7 +51,7 @@ def check_words(
     for question in questions:
         where = question.source or f"question {question.id!r}"
         texts = {"question": question.text, "gold answer": question.gold_answer}
-        texts |= {f"rationale of {r.teacher!r}": r.text for r in question.rationales}
+        texts |= {f"rationale of {r.name!r}": r.text for r in question.rationales}
         texts |= {f"pair of {p.teacher!r}": f"{p.chosen} {p.rejected}" for p in question.pairs}
         # What stands for the mistake is replaced before a student reads it.
         texts |= {f"feedback of {f.teacher!r}": f.text.replace("{mistake}", "") for f in question.feedback}
@@ -101,20 +101,20 @@ def length_faults(
     """
     faults = []
     # No token is shorter than a byte, so most rows need no tokenizer; the margin is for the end of turn.
-    texts = [(r.teacher, "rationale", r.text) for r in question.rationales]
-    texts += [(p.teacher, "chosen text", p.chosen) for p in question.pairs]
-    texts += [(p.teacher, "rejected text", p.rejected) for p in question.pairs]
-    longest = max((len(text.encode()) for _, _, text in texts), default=0) + 16
+    texts = [(r.name, r.teacher, "rationale", r.text) for r in question.rationales]
+    texts += [(p.teacher, p.teacher, "chosen text", p.chosen) for p in question.pairs]
+    texts += [(p.teacher, p.teacher, "rejected text", p.rejected) for p in question.pairs]
+    longest = max((len(text.encode()) for *_, text in texts), default=0) + 16
     if longest <= limit and not whole_row:
         return []
     prompt_tokens = count_tokens(question.text, "")
     if whole_row and prompt_tokens + longest <= limit:
         return []
-    for teacher, kind, text in texts:
+    for name, teacher, kind, text in texts:
         tokens = count_tokens(question.text, text) - (0 if whole_row else prompt_tokens)
         if tokens > limit:
             what = f"row (prompt and {kind})" if whole_row else kind
             problem = f"expected a {what} of at most {limit} tokens, got {tokens}"
             where = (places or {}).get(teacher, question.source)
-            faults.append(Fault(f"{where}, {kind} of {teacher!r}", problem, question.id))
+            faults.append(Fault(f"{where}, {kind} of {name!r}", problem, question.id))
     return faults

@@ -33,13 +33,14 @@ class StepsTable:
     """A steps table as arrays; a visit is one question in one epoch.
 
     Attributes:
-        ids, families, teachers: names.
-        present, right, answered: [questions, teachers], whether there is such a rationale, is right, and has
+        ids, families: names of the questions.
+        teachers: of every column, which is a teacher's only rationale, or one of several.
+        present, right, answered: [questions, columns], whether there is such a rationale, is right, and has
             the right answer (None where the table does not say).
-        read: [questions, teachers], whether the table has it.
+        read: [questions, columns], whether the table has it.
         question, step: [visits].
-        weights: [visits, teachers], 0 where the method did not read the rationale.
-        scores: score -> [visits, teachers], NaN where there is none.
+        weights: [visits, columns], 0 where the method did not read the rationale.
+        scores: score -> [visits, columns], NaN where there is none.
     """
 
     ids: list[str]
@@ -94,7 +95,7 @@ def read_steps(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable
     """Lay a steps table out beside the questions' truth.
 
     Args:
-        steps: a row per step, question and teacher.
+        steps: a row per step, question and rationale.
         questions: the training questions, every rationale with `truth`.
 
     Raises:
@@ -103,30 +104,34 @@ def read_steps(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable
     """
     _check(steps, questions)
     where = {question.id: n for n, question in enumerate(questions)}
-    teachers = list(dict.fromkeys(name for question in questions for name in question.teachers))
-    places = {name: k for k, name in enumerate(teachers)}
-    shape = (len(questions), len(teachers))
+    # By teacher, so that the columns of one lie side by side.
+    teacher_of = {r.name: r.teacher for question in questions for r in question.rationales}
+    order = {name: k for k, name in enumerate(dict.fromkeys(teacher_of.values()))}
+    columns = sorted(teacher_of, key=lambda name: order[teacher_of[name]])
+    places = {name: k for k, name in enumerate(columns)}
+    teachers = [teacher_of[name] for name in columns]
+    shape = (len(questions), len(columns))
     present, right, read = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
     for n, question in enumerate(questions):
         for rationale in question.rationales:
-            present[n, places[rationale.teacher]] = True
-            right[n, places[rationale.teacher]] = rationale.truth is not None and rationale.truth.is_right
+            present[n, places[rationale.name]] = True
+            right[n, places[rationale.name]] = rationale.truth is not None and rationale.truth.is_right
     row_question = steps["question_id"].map(where).to_numpy(dtype=np.int64)
-    row_teacher = steps["teacher"].map(places).to_numpy(dtype=np.int64)
+    row_column = rationale_names(steps).map(places).to_numpy(dtype=np.int64)
     visit = steps.groupby(["epoch", "question_id"], sort=False).ngroup().to_numpy(dtype=np.int64)
     count = int(visit.max()) + 1
     question_of, step_of = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     question_of[visit], step_of[visit] = row_question, steps["step"].to_numpy(dtype=np.int64)
-    read[row_question, row_teacher] = True
+    read[row_question, row_column] = True
     answered = None
     if "is_right" in steps:
         answered = np.zeros(shape, dtype=np.bool_)
-        answered[row_question, row_teacher] = steps["is_right"].to_numpy(dtype=np.bool_)
+        answered[row_question, row_column] = steps["is_right"].to_numpy(dtype=np.bool_)
 
     def column(name: str, missing: float) -> Floats:
-        values = np.full((count, len(teachers)), missing)
+        values = np.full((count, len(columns)), missing)
         if name in steps:
-            values[visit, row_teacher] = steps[name].to_numpy(dtype=np.float64)
+            values[visit, row_column] = steps[name].to_numpy(dtype=np.float64)
         return values
 
     weights = column("teacher_weight", 0.0)
@@ -139,8 +144,17 @@ def read_steps(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable
     )
 
 
+def rationale_names(steps: pd.DataFrame) -> pd.Series[str]:
+    """Name of the rationale of every row, by its columns "teacher" and, where there is one, "sample"."""
+    names: pd.Series[str] = steps["teacher"].astype(str)
+    if "sample" not in steps:
+        return names
+    samples = steps["sample"].fillna(0).astype(int)
+    return names.where(samples == 0, names + "#" + samples.astype(str))
+
+
 def _check(steps: pd.DataFrame, questions: Sequence[Question]) -> None:
-    unknown = [(q.id, r.teacher) for q in questions for r in q.rationales if r.truth is None]
+    unknown = [(q.id, r.name) for q in questions for r in q.rationales if r.truth is None]
     faults = [Fault(f"question {n}, teacher {t}", "expected its truth, got none", n) for n, t in unknown]
     needed = ("step", "epoch", "question_id", "teacher", "teacher_weight")
     missing = [name for name in needed if name not in steps]
@@ -148,14 +162,14 @@ def _check(steps: pd.DataFrame, questions: Sequence[Question]) -> None:
         got = f"no {', '.join(missing)}" if missing else "no row"
         faults.append(Fault("steps table", f"expected the columns {', '.join(needed)} and rows, got {got}"))
     if not faults:
-        named = set(zip(steps["question_id"], steps["teacher"], strict=True))
-        given = {(question.id, teacher) for question in questions for teacher in question.teachers}
+        named = steps.assign(rationale=rationale_names(steps))
+        given = {(question.id, r.name) for question in questions for r in question.rationales}
         faults += [
             Fault(f"question {n}, teacher {t}", "expected a training question's rationale", str(n))
-            for n, t in sorted(named - given)
+            for n, t in sorted(set(zip(named["question_id"], named["rationale"], strict=True)) - given)
         ]
-        for row in steps.loc[steps.duplicated(["epoch", "question_id", "teacher"])].itertuples():
-            place = f"question {row.question_id}, teacher {row.teacher}, epoch {row.epoch}"
+        for row in named.loc[named.duplicated(["epoch", "question_id", "rationale"])].itertuples():
+            place = f"question {row.question_id}, teacher {row.rationale}, epoch {row.epoch}"
             faults.append(Fault(place, "expected one row, got one more", str(row.question_id)))
     if faults:
         mend = "the run's steps table and its training questions must belong together: run it again."

@@ -73,7 +73,7 @@ class TeacherTruth(TypedDict):
     Keys:
         rationales: how many the teacher gave.
         right_share: how many of them are right, in [0, 1].
-        mean_weight: mean teacher weight; None where the method read none of the questions.
+        mean_weight: mean weight of its rationales; None where the method read none of the questions.
         weight_if_right, weight_if_wrong: the same over right and over wrong rationales; None where there
             are none.
     """
@@ -275,9 +275,10 @@ def _by_family(table: StepsTable, values: _QuestionValues) -> list[FamilyTruth]:
 
 def _by_teacher(table: StepsTable, every: Bools) -> dict[str, TeacherTruth]:
     truth: dict[str, TeacherTruth] = {}
-    for k, teacher in enumerate(table.teachers):
-        present, right = table.present[:, k], table.right[:, k]
-        weights = table.by_question(table.weights[:, k], every)
+    for teacher in dict.fromkeys(table.teachers):
+        columns = [k for k, name in enumerate(table.teachers) if name == teacher]
+        present, right = table.present[:, columns], table.right[:, columns]
+        weights = np.stack([table.by_question(table.weights[:, k], every) for k in columns], axis=1)
         truth[teacher] = TeacherTruth(
             rationales=int(present.sum()),
             right_share=float(right[present].mean()),

@@ -31,6 +31,7 @@ CHECKS: Mapping[str, str] = {
     "network": "the network is not used",
     "inputs": "questions, settings and tokenizer are not changed",
     "fewest teachers": "it trains with as few teachers as the card says",
+    "ragged": "what card.allows: it trains where teachers lack questions or have several rationales",
     "whole weights": "it trains a student without adapters, on rows of their own for every rationale",
     "teacher order": "the order in which a question names its teachers does not matter",
     "gold use": "without uses_gold on the card, gold answers change nothing",
@@ -157,6 +158,8 @@ def _check_fits(
     results.add("inputs", trained.inputs(first))
     few = world.of_teachers(max(card.min_teachers, 1))
     results.ask("fewest teachers", lambda: trains(one_fit(subject, few), few))
+    uneven = world.ragged(card.allows)
+    results.ask("ragged", lambda: [] if idle or not card.allows else _ragged(subject, uneven, first))
     results.add("whole weights", [failure] if whole is None else trains(whole, world))
     if not same:
         return "not checked, as two equal fits already differ"
@@ -171,6 +174,11 @@ def _check_fits(
         results.add(name, problems)
     results.ask("resume", lambda: repeated.resume(subject, world, first))
     return ""
+
+
+def _ragged(subject: Subject, uneven: World, first: Fit) -> list[str]:
+    fit = one_fit(subject, uneven)
+    return trained.trains(fit, uneven) or trained.ragged(fit, uneven, first)
 
 
 def _whole_weights(subject: Subject, world: World) -> tuple[Fit | None, str]:

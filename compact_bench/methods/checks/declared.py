@@ -14,7 +14,7 @@ from compact_bench.methods.checks.results import MethodError, guarded
 from compact_bench.methods.checks.subject import Subject
 from compact_bench.methods.checks.watching import GlobalState, Watch, generator_states, watching
 from compact_bench.methods.checks.world import World
-from compact_bench.methods.contract import SUITE_DATA, Claim, MethodCard, SuiteInfo, config_doc, refusal
+from compact_bench.methods.contract import GAPS, SUITE_DATA, Claim, MethodCard, SuiteInfo, config_doc, refusal
 
 UNKNOWN = "no_such_setting"
 
@@ -38,6 +38,8 @@ def card(subject: Subject) -> list[str]:
             problems.append(f"card.{name} must be a tuple of sentences, got {lines!r}")
     if any(data not in SUITE_DATA for data in card.requires):
         problems.append(f"card.requires must be a tuple of {', '.join(SUITE_DATA)}, got {card.requires!r}")
+    if any(gap not in GAPS for gap in card.allows):
+        problems.append(f"card.allows must be a tuple of {', '.join(GAPS)}, got {card.allows!r}")
     if card.min_teachers < 0:
         problems.append(f"card.min_teachers is {card.min_teachers}, expected 0 (untrained) or more")
     if not all(isinstance(claim, Claim) for claim in card.claims):

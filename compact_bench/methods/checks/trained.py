@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from compact_bench.evaluation.probes.steps_table import rationale_names
 from compact_bench.methods.checks.fits import Fit, logged_losses, moved
 from compact_bench.methods.checks.world import World, run_settings
 from compact_bench.methods.contract import MethodCard
@@ -98,6 +100,46 @@ def _table(table: pd.DataFrame, fit: Fit, world: World) -> list[str]:
                 f"in the steps table {mean}"
             )
     return problems
+
+
+def ragged(fit: Fit, uneven: World, complete: Fit) -> list[str]:
+    """Whether a fit on a ragged set reads what one on a complete set would.
+
+    Args:
+        complete: the fit where every question has one rationale of every teacher.
+    """
+    if fit.table is None or complete.table is None:
+        return []
+    given = {(q.id, r.name) for q in uneven.questions for r in q.rationales}
+    rows = fit.table.assign(rationale=rationale_names(fit.table))
+    read = set(zip(rows["question_id"], rows["rationale"], strict=True))
+    problems = []
+    if strangers := sorted(read - given):
+        problems.append(
+            f"the steps table names rationales that are not there: {_listed(strangers)}; a row of one of "
+            "several needs its `sample` (branch_rows and EncodedBranch.columns write it)"
+        )
+    of_complete = set(zip(complete.table["question_id"], complete.table["teacher"], strict=True))
+    reads_all = len(of_complete) == len(uneven.questions) * len(uneven.suite.teachers)
+    if reads_all and (left := sorted(given - read)):
+        problems.append(f"where nothing is missing it reads all, here it leaves out {_listed(left)}")
+    keys = ["step", "question_id"]
+    if (
+        rows.duplicated([*keys, "rationale"]).any()
+        and not complete.table.duplicated([*keys, "teacher"]).any()
+    ):
+        problems.append("the steps table has rationales twice in a step")
+    if _most_weight(complete.table) <= 1 + TOLERANCE < _most_weight(fit.table):
+        problems.append(f"the weights of a question sum to {_most_weight(fit.table):.3g}, expected 1 at most")
+    return problems
+
+
+def _listed(rationales: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} of question {question}" for question, name in rationales[:3])
+
+
+def _most_weight(table: pd.DataFrame) -> float:
+    return float(table.groupby(["epoch", "question_id"])["teacher_weight"].sum().max())
 
 
 def budget(fit: Fit, whole: Fit | None, card: MethodCard, world: World) -> list[str]:

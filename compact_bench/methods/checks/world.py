@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from compact_bench.core.settings import RunSettings
 from compact_bench.data.lab import training_questions
 from compact_bench.data.lab.student.tokenizer import lab_tokenizer
 from compact_bench.data.lab.world.settings import WorldSettings
-from compact_bench.methods.contract import SuiteInfo
+from compact_bench.methods.contract import GAPS, SuiteInfo
 from compact_bench.students.layout import find_layout
 from compact_bench.students.student import Student, attach_lora
 from compact_bench.training.protocol import derive_seed
@@ -50,6 +50,34 @@ class World:
             with_teachers(self.questions, names),
             with_teachers(self.validation, names),
         )
+
+    def ragged(self, allowed: Collection[str]) -> World:
+        """The same world where questions lack teachers and teachers have several rationales.
+
+        Args:
+            allowed: which of `GAPS` there may be.
+        """
+        names, questions = self.suite.teachers, []
+        for n, question in enumerate(self.questions):
+            kept = names
+            if "missing_teachers" in allowed and n < len(self.questions) - 1:
+                # One question has a single teacher, the last one all; of the others each lacks one.
+                kept = names[:1] if n == 1 else tuple(t for k, t in enumerate(names) if k != n % len(names))
+            (narrowed,) = with_teachers([question], kept)
+            questions.append(_with_second(narrowed) if "several_samples" in allowed else narrowed)
+        uneven: dict[str, Any] = {gap: gap in allowed for gap in GAPS}
+        return World(replace(self.suite, **uneven), tuple(questions), self.validation)
+
+
+def _with_second(question: Question) -> Question:
+    """The question with a second rationale of its first teacher: in its last teacher's words, and so right or
+    wrong as these are.
+    """
+    first, *others = question.rationales
+    if not others:
+        return question
+    second = replace(others[-1], teacher=first.teacher, sample=2)
+    return replace(question, rationales=(replace(first, sample=1), second, *others))
 
 
 def with_teachers(questions: Sequence[Question], names: Sequence[str]) -> tuple[Question, ...]:

@@ -22,11 +22,11 @@ from compact_bench.training.loss.forward import branch_hidden
 
 @dataclass(frozen=True)
 class ExplainReport:
-    """What one step computes of one question. Lists have one entry per teacher, in order.
+    """What one step computes of one question. Lists have one entry per rationale, in order.
 
     Attributes:
         variant: "paper" or "released".
-        teachers: names.
+        teachers: names; "ada#2" is the second of several rationales of ada.
         adaptability: S_MI in nats, before z-scoring.
         consensus: S_cons, weighted in-degree.
         difficulty: S_PPL, nats per token.
@@ -137,7 +137,7 @@ def _report(
             ids = list(branch.input_ids[branch.prompt_tokens :][: branch.rationale_tokens])
         tokens.append([student.tokenizer.decode([i]) for i in ids])
         gains.append(result.gains[k].detach().tolist()[: len(ids)])
-    names = [b.teacher for b in encoded.branches]
+    names = [b.name for b in encoded.branches]
     return ExplainReport(
         variant=variant,
         teachers=names,

@@ -42,11 +42,15 @@ _OURS = (
     "attention scale 1/sqrt(width of Q); the paper does not define d",
     "z-score with the unbiased standard deviation plus 1e-4; all ones for one teacher",
     "scores come from the training forward pass itself, dropout on",
+    "scores are computed in float32 of hidden states in the decoder's format; consensus is fragile in "
+    "bfloat16 (train.dtype=float32 is exact), and the record says which it was",
     "answer span: what follows the last 'The answer is', a separate space token excluded",
     "consistency: mean over the span's tokens, only branches whose answer equals the gold answer, zero with "
     "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
     "differ in length is left out",
     "several questions in a step: the mean of their losses",
+    "a question that lacks teachers, or has several rationales of one: K is the number of its rationales, "
+    "over which scores are z-scored and weights and the consistency term taken",
     "AdamW, weight decay 0.01, constant rate after a short warm-up, gradient norm clipped at 1.0",
     "beta1, beta2, beta3, tau, lambda and epsilon are the released code's; the paper does not state its own",
 )
@@ -100,6 +104,7 @@ class Compact:
         uses_gold=True,
         short="COMPACT (paper)",
         needs=("gold answers",),
+        allows=("missing_teachers", "several_samples"),
         claims=(*_MAIN_RESULTS, *_ABLATIONS, _FORGETTING),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS

@@ -73,7 +73,7 @@ class WeightingConfig(Strict):
 
 @dataclass
 class QuestionResult:
-    """Scores, weights and losses of one question; tensors over its K teachers unless said otherwise.
+    """Scores, weights and losses of one question; tensors over its K branches unless said otherwise.
 
     Attributes:
         adaptability, consensus, difficulty: scores before z-scoring, without gradient.
@@ -96,7 +96,7 @@ class QuestionResult:
     attention: Tensor
 
     def rows(self, question: EncodedQuestion) -> list[dict[str, Any]]:
-        """One row per teacher for the steps table."""
+        """One row per branch for the steps table."""
         columns = {
             "teacher_weight": self.weights,
             "supervised_loss": self.supervised,
@@ -107,7 +107,7 @@ class QuestionResult:
         values = {name: tensor.detach().tolist() for name, tensor in columns.items()}
         shared = {"question_id": question.question_id, "consistency_loss": float(self.consistency.detach())}
         return [
-            {**shared, "teacher": b.teacher, "is_right": b.is_right, **{n: v[k] for n, v in values.items()}}
+            {**shared, **b.columns, "is_right": b.is_right, **{n: v[k] for n, v in values.items()}}
             for k, b in enumerate(question.branches)
         ]
 

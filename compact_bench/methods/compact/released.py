@@ -7,7 +7,7 @@ logits for log-probabilities, keys repeated number by number, consistency over a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -103,6 +103,8 @@ class ReleasedObjective:
                 truncation=True,
                 max_length=self.train.max_length_tokens,
             )
+            full = encoded["input_ids"].shape[1] == self.train.max_length_tokens
+            lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]] if full else []
         finally:
             tokenizer.padding_side, tokenizer.truncation_side = side, cut
         marker = tokenizer(MARKER, add_special_tokens=False)["input_ids"]
@@ -118,6 +120,11 @@ class ReleasedObjective:
         branches = tuple(
             self._branch(rows, k, rationale, question) for k, rationale in enumerate(question.rationales)
         )
+        if lengths:
+            branches = tuple(
+                replace(b, cut_tokens=whole - len(b.input_ids))
+                for b, whole in zip(branches, lengths, strict=True)
+            )
         return EncodedQuestion(question.id, question.gold_answer, rows.gold_ids, branches, rows)
 
     @staticmethod
@@ -142,6 +149,7 @@ class ReleasedObjective:
             answer_positions=(),
             predicted_answer=answer,
             is_right=same_answer(answer, question.gold_answer),
+            sample=rationale.sample,
         )
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:

@@ -7,6 +7,7 @@ Here one function stands for each chain, with its derivative written out.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from torch.nn.functional import silu
 
 # Norms that are weight * x / sqrt(mean(x^2) + eps), computed in float32.
 _NORMS = {"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm"}
+_SILU = {"SiLU", "SiLUActivation"}
 _CHOICES = 2**16
 # A norm's output carries what it was made of here, for the layer that reads it.
 _MADE_OF = "_compact_bench_made_of"
@@ -274,12 +276,19 @@ def _lean_gated(module: Any) -> Any:
 
 
 def _is_gated(module: nn.Module) -> bool:
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
     parts = {name for name, _ in module.named_children()}
     activation = type(getattr(module, "act_fn", None)).__name__
-    return parts == {"gate_proj", "up_proj", "down_proj", "act_fn"} and activation in {
-        "SiLU",
-        "SiLUActivation",
-    }
+    if parts != {"gate_proj", "up_proj", "down_proj", "act_fn"} or activation not in _SILU:
+        return False
+    # The same parts may be put together otherwise: Falcon-H1 multiplies the gate and the result.
+    return _compiled(type(module)) == _compiled(LlamaMLP)
+
+
+def _compiled(layer: type[nn.Module]) -> tuple[bytes, tuple[str, ...]]:
+    code = inspect.unwrap(layer.forward).__code__
+    return code.co_code, code.co_names
 
 
 @contextmanager

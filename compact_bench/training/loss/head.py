@@ -174,6 +174,7 @@ class _SinglePass(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         inputs = hidden.to(weight.dtype)
         wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        rounds = weight.dtype != wide
         losses = torch.empty(len(labels), dtype=wide, device=weight.device)
         information = torch.empty_like(losses)
         gradient = torch.empty_like(inputs) if hidden.requires_grad else None
@@ -196,9 +197,16 @@ class _SinglePass(torch.autograd.Function):
             losses[piece] = (normaliser - at_label)[:, 0]
             information[piece] = gold_log_probability(at_gold - normaliser, gold[piece] >= 0)
             if gradient is not None:
+                if rounds:
+                    # A likely label's probability rounds to 1: subtracted afterwards, nothing is left of
+                    # its gradient but the rounding.
+                    probabilities.scatter_add_(
+                        1, labels[piece, None], probabilities.new_full((len(logits), 1), -1)
+                    )
                 torch.mm(probabilities.to(weight.dtype), weight, out=gradient[piece])
         if gradient is not None:
-            gradient -= weight.index_select(0, labels)
+            if not rounds:
+                gradient -= weight.index_select(0, labels)
             ctx.save_for_backward(gradient)
         ctx.dtype = hidden.dtype
         ctx.mark_non_differentiable(information)

@@ -44,7 +44,7 @@ def branch_rows(
     weights: Sequence[Sequence[float]] | None = None,
     **columns: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """Rows of the steps table, one per question and teacher. Without weights a question's branches count
+    """Rows of the steps table, one per branch. Without weights a question's branches count
     alike; `columns` adds columns, each with its value per teacher.
     """
     # One transfer from a GPU per question.
@@ -52,7 +52,7 @@ def branch_rows(
     return [
         {
             "question_id": question.question_id,
-            "teacher": branch.teacher,
+            **branch.columns,
             "is_right": branch.is_right,
             "teacher_weight": 1.0 / len(question.branches) if weights is None else weights[n][k],
             "supervised_loss": values[n][k],

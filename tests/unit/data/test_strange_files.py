@@ -208,3 +208,14 @@ def test_repeated_keys_of_benchmark_rows_are_faults(tmp_path: Path) -> None:
     parsed = parse_benchmark("rows", rows)
     assert [row["question"] for row in parsed.rows] == ["p"]
     assert "field 'answer'" in str(parsed.faults[0]) and "twice" in str(parsed.faults[0])
+
+
+@pytest.mark.parametrize("value", [[1], True, 1.5, float("nan"), "a\nb", "a\u202eb", " ", "\u200b"])
+def test_ids_of_benchmark_rows_are_names(tmp_path: Path, value: Any) -> None:
+    file = tmp_path / "items.jsonl"
+    rows = [{"id": value, "question": "q", "answer": "1"}, {"id": 7, "question": "p", "answer": "1"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parsed = parse_benchmark("rows", read_rows(file, "items")[0])
+    assert [row["id"] for row in parsed.rows] == ["7"]
+    (fault,) = parsed.faults
+    assert fault.where == "items, row 1, field 'id'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -332,3 +333,56 @@ def test_what_does_not_fit_is_refused_with_every_fault() -> None:
         "question q0, teacher ada",
         "question q0, teacher bob",
     ]
+
+
+def narrowed(steps: pd.DataFrame, questions: Sequence[Question]) -> tuple[pd.DataFrame, tuple[Question, ...]]:
+    """The run where every second question lacks a teacher, another one each time."""
+    kept = [
+        replace(q, rationales=tuple(r for k, r in enumerate(q.rationales) if n % 2 or k != n // 2 % 4))
+        for n, q in enumerate(questions)
+    ]
+    given = {(q.id, teacher) for q in kept for teacher in q.teachers}
+    rows = [key in given for key in zip(steps["question_id"], steps["teacher"], strict=True)]
+    return steps[rows], tuple(kept)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_question_counts_with_the_teachers_it_has(seed: int) -> None:
+    steps, questions = narrowed(*random_run(seed))
+    found = truth_scores(steps, questions)
+    assert_close(found, naive(steps, questions))
+    asked = {t: sum(t in q.teachers for q in questions) for t in TEACHERS}
+    assert {t: found["by_teacher"][t]["rationales"] for t in TEACHERS} == asked
+    assert min(asked.values()) < len(questions)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_rationales_of_a_teacher_are_told_apart(seed: int) -> None:
+    """Two teachers who become one with two samples: every score stays, and the teacher is both."""
+    steps, questions = random_run(seed)
+    before = truth_scores(steps, questions)
+    first, second = TEACHERS[:2]
+    renamed = tuple(
+        replace(
+            q,
+            rationales=tuple(
+                replace(r, teacher=first, sample=1 + (r.teacher == second))
+                if r.teacher in (first, second)
+                else r
+                for r in q.rationales
+            ),
+        )
+        for q in questions
+    )
+    sample = steps["teacher"].map({first: 1.0, second: 2.0})
+    changed = steps.assign(teacher=steps["teacher"].replace(second, first), sample=sample)
+    after = truth_scores(changed, renamed)
+    kept = ("questions", "weight_on_right", "relative_regret", "auc", "pooled_auc")
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    one, other, both = before["by_teacher"][first], before["by_teacher"][second], after["by_teacher"][first]
+    assert both["rationales"] == one["rationales"] + other["rationales"]
+    assert both["mean_weight"] == pytest.approx((one["mean_weight"] + other["mean_weight"]) / 2)  # type: ignore[operator]
+    assert second not in after["by_teacher"]
+    without = changed.drop(columns="sample")
+    with pytest.raises(DataError, match="expected a training question's rationale"):
+        truth_scores(without, renamed)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from compact_bench import FitReport, MethodCard, Question, RunContext, Strict, Student
-from compact_bench.methods.contract import SUITE_DATA, NoSettings, SuiteInfo, config_doc, refusal
+from compact_bench.methods.contract import GAPS, SUITE_DATA, NoSettings, SuiteInfo, config_doc, refusal
+from compact_bench.methods.registry import get_method, method_names
 from compact_bench.training.objectives import SupervisedConfig
 
 WHOLE = SuiteInfo("whole", ("ada", "bob"), True, True, True, True, True)
@@ -83,3 +84,26 @@ def test_supports_is_asked_after_the_card() -> None:
 def test_a_configuration_is_documented_with_what_it_extends() -> None:
     assert "teacher: a name" in config_doc(Named) and "sft_reduction" in config_doc(Named)
     assert config_doc(NoSettings) == NoSettings.__doc__
+
+
+@pytest.mark.parametrize(("gap", "reason"), GAPS.items())
+def test_a_ragged_set_is_refused_unless_the_card_allows_it(gap: str, reason: str) -> None:
+    uneven: dict[str, Any] = {gap: True}
+    suite = replace(WHOLE, **uneven)
+    assert refusal(with_card(), WHOLE) is None
+    assert refusal(with_card(), suite) == f"it needs {reason}"
+    assert refusal(with_card(allows=(gap,)), suite) is None
+    (other,) = set(GAPS) - {gap}
+    assert refusal(with_card(allows=(other,)), suite) == f"it needs {reason}"
+    # What does not train reads no rationale.
+    assert refusal(with_card(min_teachers=0), suite) is None
+
+
+def test_which_methods_refuse_a_ragged_set() -> None:
+    cards = {name: get_method(name).card for name in method_names()}
+    lacking = {name: set(GAPS) - set(card.allows) for name, card in cards.items() if card.min_teachers}
+    assert {name: missing for name, missing in lacking.items() if missing} == {
+        # They know a teacher's pairs, scores and reviews, and not of which of its rationales.
+        "edit": {"several_samples"},
+        "committee": {"several_samples"},
+    }

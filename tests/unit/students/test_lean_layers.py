@@ -12,6 +12,7 @@ from torch.nn.functional import silu
 
 from compact_bench.core.settings import LoraSettings
 from compact_bench.students.compute.lean_layers import (
+    _is_gated,
     _keep_mask,
     adapted_linear,
     gated_adapted_linear,
@@ -117,3 +118,13 @@ def test_layers_of_real_families(student_folder: Folders, kind: str, lora: bool)
         torch.testing.assert_close(gradient, theirs[name], msg=lambda m, n=name: f"{n}: {m}", **near)
     after = [dict(vars(module)) for module in student.model.modules()]
     assert [vars_.keys() for vars_ in after] == [vars_.keys() for vars_ in before]
+
+
+def test_a_gated_layer_that_is_put_together_otherwise_stays_as_it_is() -> None:
+    from transformers import FalconH1Config, Qwen2Config
+    from transformers.models.falcon_h1.modeling_falcon_h1 import FalconH1MLP
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
+
+    falcon = FalconH1Config(hidden_size=8, intermediate_size=12, mlp_multipliers=[0.5, 2.0])
+    assert not _is_gated(FalconH1MLP(falcon))
+    assert _is_gated(Qwen2MLP(Qwen2Config(hidden_size=8, intermediate_size=12)))
