@@ -142,6 +142,5 @@ class Engines:
                 max_gen_toks=self._settings.max_new_tokens,
                 trust_remote_code=False,
                 dtype=str(self._model.dtype).removeprefix("torch."),
-                trust_remote_code=False,
                 **self._thinking(),
             )
