@@ -6,11 +6,15 @@ Import inside a command, never at the head of a file: `--help` stays quick. Opti
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -18,6 +22,8 @@ import typer
 from compact_bench import __version__
 from compact_bench.cli import bench, inspect, keep, lab, methods, run, sweep
 from compact_bench.core.errors import CompactBenchError, ConfigError, StoreError
+from compact_bench.core.files import unusable
+from compact_bench.core.progress import say_warnings
 from compact_bench.core.written.names import shown, unreadable
 
 __all__ = ["app", "main"]
@@ -55,6 +61,33 @@ for commands in (run, sweep, inspect, keep, methods):
     commands.register(app)
 app.add_typer(lab.app, name="lab")
 app.add_typer(bench.app, name="bench")
+
+
+class _Stopping:
+    """While it is entered, SIGTERM ends a command as Ctrl-C does: workers stop, what is done is kept.
+
+    Attributes:
+        how: of the signal, for the message.
+        exit_code: 130, or 143 after SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self.how, self.exit_code = "", run.EXIT_INTERRUPTED
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        self.how, self.exit_code = " by SIGTERM", 128 + number
+        # A second one ends the process at once.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        # Only the main thread may; whoever runs the command line elsewhere keeps his own.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._terminated)
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _first_line(error: BaseException) -> str:
@@ -96,21 +129,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always, with the exit code: 0, that of the `CompactBenchError`, 7 for a file or
             folder that cannot be read or written, 70 for a fault of this package (both write their report to
-            a file that the message names), 130 when interrupted.
+            a file that the message names), 130 when interrupted, 143 by SIGTERM.
     """
+    say_warnings()
+    stopping = _Stopping()
     try:
         check_arguments(sys.argv[1:] if arguments is None else arguments)
-        app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
+        with stopping:
+            app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
     except CompactBenchError as error:
         print(f"Error: {shown(str(error), lines=True)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise SystemExit(run.EXIT_INTERRUPTED) from None
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # typer ends a command that is interrupted by itself.
+        if isinstance(ended, SystemExit) and ended.code != run.EXIT_INTERRUPTED:
+            raise
+        print(
+            f"Interrupted{stopping.how}. Finished runs are kept, unfinished ones as far as their last "
+            "checkpoint. The same command continues where it stopped.",
+            file=sys.stderr,
+        )
+        raise SystemExit(stopping.exit_code) from None
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except Exception as error:
+        if (place := unusable(error)) is not None:
+            print(f"Error: {place}", file=sys.stderr)
+            raise SystemExit(place.exit_code) from None
         log = _write_log(error)
         if isinstance(error, OSError) and error.filename:
             print(

@@ -1,19 +1,24 @@
-"""Commands that keep or clean what runs left: export, gc."""
+"""Commands that keep or clean what runs left: export, gc, rm."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compact_bench.cli import options as o
+
+if TYPE_CHECKING:
+    from compact_bench.runs.store.garbage import Leftover
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command(epilog="Example: compact-bench export compact@1 exported_compact")(export)
     app.command(epilog="Example: compact-bench gc --dry-run")(gc)
+    app.command(epilog="Example: compact-bench rm 3fa9c1 --dry-run")(rm)
 
 
 @o.takes(o.RequestOptions, "mirror store offline device")
@@ -53,6 +58,27 @@ def gc(
     from compact_bench.runs.store.store import Store
 
     gone = Store(store or paths.store_dir()).gc(dry_run=dry_run, keep=o.csv_names(keep))
+    _print_gone(gone, dry_run)
+
+
+def rm(
+    runs: Annotated[list[str], typer.Argument(help="Runs, as hash, compact@1 or lab/lite/compact@1.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    store: o.Store = None,
+) -> None:
+    """Remove whole runs, with record, weights and logs; cached evaluations stay until `gc`.
+
+    A run that another process is at is refused, and then nothing is removed.
+    """
+    from compact_bench.core import paths
+    from compact_bench.runs.store.store import Store
+
+    place = Store(store or paths.store_dir())
+    names = list(dict.fromkeys(place.find_folder(run) for run in runs))
+    _print_gone(place.remove(names, dry_run=dry_run), dry_run)
+
+
+def _print_gone(gone: Sequence[Leftover], dry_run: bool) -> None:
     out = o.out()
     for item in gone:
         out.print(f"{item.size_bytes / 1e6:10.1f} MB  {item.why}: {item.path}", markup=False, soft_wrap=True)

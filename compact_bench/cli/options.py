@@ -65,7 +65,8 @@ MethodNames = Annotated[
         "--methods",
         help="Only these methods, as a,b[variant],mine.py; a method without a row gets one. "
         "table: every method of the table; all: these and every other registered method; "
-        "claims: every method that a method's claims compare. Default: table.",
+        "claims: every method that a method's claims compare; "
+        "stored: a row, not run, for what else the store has. Default: table.",
     ),
 ]
 Tables = Annotated[
@@ -165,6 +166,15 @@ Device = Annotated[str, option(PLACE, "--device", help="auto, cpu, cuda or cuda:
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
+Rerun = Annotated[
+    bool,
+    option(
+        RUN,
+        "--rerun",
+        help="Run again what is done; its record stays until the new one is whole. Interrupted, the same "
+        "command goes on with what is left.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunName = Annotated[str, typer.Argument(help="Run, as hash, compact@1 or lab/lite/compact@1.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,15 +65,15 @@ def reproduce(
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,
+    rerun: o.Rerun = False,
 ) -> None:
     """Plan a table, run what the store lacks, write RESULTS.md, .csv and .tex; continue if interrupted."""
     request = options.request()
     from compact_bench.commands.reproduce import reproduce_tables
 
     tables = options.tables(request)
-    end_with(
-        reproduce_tables(request, tables, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers)
-    )
+    how: Any = {"quiet": quiet, "dry_run": dry_run, "workers": workers, "rerun": rerun}
+    end_with(reproduce_tables(request, tables, console=o.status(), **how))
 
 
 @o.takes(o.RequestOptions)
@@ -87,13 +87,14 @@ def run(
     ],
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
+    rerun: o.Rerun = False,
 ) -> None:
     """Run one method (single_teacher: each teacher, or the one of --set teacher=NAME) and show its scores."""
     request = replace(options.request(), method_files=o.method_files(method))
     from compact_bench.commands.reproduce import run_method
 
     (name,) = o.method_names(method) or ("",)
-    outcome = run_method(request, name, console=o.status(), quiet=quiet, workers=workers)
+    outcome = run_method(request, name, console=o.status(), quiet=quiet, workers=workers, rerun=rerun)
     if not quiet:
         from compact_bench.commands.inspect.listing import record_summary
 
@@ -126,7 +127,7 @@ def prefetch(options: o.RequestOptions, quiet: o.Quiet = False) -> None:
 def end_with(outcome: Outcome) -> None:
     """Leave with the exit code that says how the runs ended."""
     if outcome.interrupted:
-        typer.echo("Interrupted. The same command continues where it stopped.", err=True)
+        # `main` says what is kept.
         raise typer.Exit(EXIT_INTERRUPTED)
     if outcome.failed or outcome.broken:
         raise typer.Exit(1)

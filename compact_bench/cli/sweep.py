@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,6 +49,7 @@ def sweep(
     workers: o.Workers = 0,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,
+    rerun: o.Rerun = False,
 ) -> None:
     """Run methods at several values of one setting of the world and draw the results.
 
@@ -64,9 +65,8 @@ def sweep(
 
     swept = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
     folder = output or results_dir(request.store)
-    outcome = run_sweep(
-        swept, output=folder, console=o.status(), quiet=quiet, dry_run=dry_run, workers=workers
-    )
+    how: Any = {"quiet": quiet, "dry_run": dry_run, "workers": workers, "rerun": rerun}
+    outcome = run_sweep(swept, output=folder, console=o.status(), **how)
     end_with(outcome)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compact_bench.core.errors import ConfigError, StoreError
+from compact_bench.core.errors import ConfigError, DamageError, StoreError
 from compact_bench.core.files import write_atomic
 from compact_bench.core.records import RunRecord
 from compact_bench.core.settings import RunSettings
@@ -77,7 +77,11 @@ def _rebuild(session: Session, record: RunRecord) -> Student:
     directory = session.store.run_dir(record.key.hash)
     student = session.fresh_student()
     attach_lora(student, settings.lora, derive_seed(record.key.seed, "init"))
-    if load_final(student, directory) is None:
+    try:
+        report = load_final(student, directory, sealed=bool(record.files))
+    except DamageError as error:
+        raise DamageError(f"{error}. To mend: run it again with --rerun.") from None
+    if report is None:
         raise StoreError(
             f"{directory}: the run's final weights are gone. To mend: delete this folder and run it again."
         )

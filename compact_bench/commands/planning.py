@@ -27,11 +27,15 @@ USUAL_PROFILES = ("smoke", "lite", "full")
 """A table may name these for suites that have none of that name."""
 
 
-def plan_tables(session: Session, requests: Sequence[TableRequest], *, tune: bool = False) -> Plan:
+def plan_tables(
+    session: Session, requests: Sequence[TableRequest], *, tune: bool = False, stored: bool = False
+) -> Plan:
     """Resolve what a command runs and shows.
 
     Args:
         requests: the tables and which of their rows are run.
+        stored: whether a row is shown for whatever else the store has runs of; without it, what else is in
+            the store changes no row, no comparison and no command.
         tune: whether every row that trains first tries the same learning rates. Its runs count as missing
             until its trials are made. The first table only.
 
@@ -40,7 +44,7 @@ def plan_tables(session: Session, requests: Sequence[TableRequest], *, tune: boo
             is judged by.
     """
     if not tune:
-        requests = add_stored_rows(session, requests)
+        requests = add_unlisted_rows(session, requests, stored=stored)
         return Plan(session, tuple(plan_table(session, request) for request in requests))
     # Methods that were not selected get no rows from the store, as they were not tuned either.
     check_tunable(requests[0].spec)
@@ -161,14 +165,18 @@ def plan_tuning(session: Session, table: TablePlan) -> Tuning:
     return Tuning.of(table.request.spec, rates, session.seeds[0], rows)
 
 
-def add_stored_rows(session: Session, requests: Sequence[TableRequest]) -> list[TableRequest]:
-    """Tables with a row for every method and variant that the store has runs of under these settings.
+def add_unlisted_rows(
+    session: Session, requests: Sequence[TableRequest], *, stored: bool
+) -> list[TableRequest]:
+    """Tables in which a method that one of them gets by name has a row in the others too.
 
-    What a packaged table lists is left to that table; tables that show only selected methods get none. A
-    method that one of the tables gets by name has a row in the others too, as the store will have its runs.
+    What a packaged table lists is left to that table; tables that show only selected methods get none.
+
+    Args:
+        stored: whether every method and variant that the store has runs of under these settings gets a row.
     """
-    records = session.store.records()
-    stored = {record.key.hash for record in records}
+    records = session.store.records() if stored else []
+    hashes = {record.key.hash for record in records}
     selected = {row.selector for request in requests for row in request.unlisted_rows}
     names = selected.union(*(_selectors_of(session, record.key) for record in records))
     names -= {row.selector for table in table_names() for row in load_table_spec(table).rows}
@@ -179,7 +187,7 @@ def add_stored_rows(session: Session, requests: Sequence[TableRequest]) -> list[
         for row in map(row_for_method, sorted(missing) if request.spec.unlisted_rows == "stored" else ()):
             with suppress(ConfigError):
                 keys = [key for seed in session.seeds for _, key in row_keys(session, row, seed)]
-                if row.selector in selected or any(key.hash in stored for key in keys):
+                if row.selector in selected or any(key.hash in hashes for key in keys):
                     rows.append(row)
         extended.append(request.with_rows(rows, selected=False))
     return extended

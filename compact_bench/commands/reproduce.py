@@ -11,7 +11,7 @@ from rich.console import Console
 
 from compact_bench.commands.data_card import data_card, data_warnings
 from compact_bench.commands.planning import plan_method, plan_tables
-from compact_bench.commands.row_selection import request_tables
+from compact_bench.commands.row_selection import STORED, request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
@@ -20,6 +20,7 @@ from compact_bench.results.claims import judge_claims
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
+from compact_bench.runs.plan import run_again
 from compact_bench.runs.session import Request, Session
 from compact_bench.runs.suite_settings import check_reach
 
@@ -57,6 +58,7 @@ def reproduce_tables(
     quiet: bool = False,
     dry_run: bool = False,
     workers: int = 0,
+    rerun: bool = False,
 ) -> Outcome:
     """Plan tables, run what is missing, and write their files.
 
@@ -67,6 +69,7 @@ def reproduce_tables(
         quiet: whether to print nothing but warnings.
         dry_run: show the plan only.
         workers: runs at a time; 0 chooses by student and machine.
+        rerun: whether what is done runs again.
 
     Returns:
         The records of the tables' runs; an interruption is part of the outcome, not an exception.
@@ -75,17 +78,22 @@ def reproduce_tables(
         CompactBenchError: a name, setting, data file, student or folder is wrong.
     """
     plan = _plan(request, report, console, quiet)
+    sections = [plan.trials(), plan.section()] if report.tune else [plan.section()]
+    if rerun:
+        sections = run_again(sections, dry_run=dry_run)
     if dry_run:
-        sections = [plan.trials(), plan.section()] if report.tune else [plan.section()]
         return show_plan(sections, console, workers=workers)
     if report.tune:
-        outcome = execute_plan([plan.trials()], console, quiet=quiet, workers=workers, later=[plan.section()])
+        outcome = execute_plan(sections[:1], console, quiet=quiet, workers=workers, later=sections[1:])
         plan = plan.with_trials(outcome.records)
         if outcome.interrupted:
-            write_plan(plan, report, console, quiet)
+            _write_if_new(plan, report, console, quiet)
             return outcome
-    outcome = execute_plan([plan.section()], console, quiet=quiet, workers=workers)
-    write_plan(plan.with_records(outcome.records), report, console, quiet)
+        # At the chosen rates; of what was done before, what was to run again says so in its folder.
+        sections = run_again([plan.section()]) if rerun else [plan.section()]
+    outcome = execute_plan(sections[-1:], console, quiet=quiet, workers=workers)
+    write = _write_if_new if outcome.interrupted else write_plan
+    write(plan.with_records(outcome.records), report, console, quiet)
     return replace(outcome, broken=plan.broken)
 
 
@@ -95,7 +103,13 @@ def report_tables(request: Request, report: ReportRequest, *, console: Console, 
 
 
 def run_method(
-    request: Request, name: str, *, console: Console, quiet: bool = False, workers: int = 0
+    request: Request,
+    name: str,
+    *,
+    console: Console,
+    quiet: bool = False,
+    workers: int = 0,
+    rerun: bool = False,
 ) -> Outcome:
     """Run one method, or registered variant ("compact[no-consensus]"), on every seed (and each teacher).
 
@@ -108,9 +122,9 @@ def run_method(
     session = Session(request, [method])
     check_reach(request.overrides, [method])
     _announce(session, console, quiet)
-    section = plan_method(session, name)
+    sections = [plan_method(session, name)]
     _warn(session, console)
-    return execute_plan([section], console, quiet=quiet, workers=workers)
+    return execute_plan(run_again(sections) if rerun else sections, console, quiet=quiet, workers=workers)
 
 
 def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool) -> Plan:
@@ -121,6 +135,9 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
         raise ConfigError(
             f"--tune: expected one table, got {', '.join(report.tables)}; tune each with its own --output."
         )
+    stored = STORED in report.methods
+    if report.tune and stored:
+        raise ConfigError(f"--methods {STORED}: expected no --tune: the stored rows were not tuned with it.")
     # Names may be of files that the command brings.
     use_method_files(request.method_files)
     tables = request_tables(specs, report.methods)
@@ -128,7 +145,7 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
     session = Session(request, methods)
     check_reach(request.overrides, methods)
     _announce(session, console, quiet)
-    plan = plan_tables(session, tables, tune=report.tune)
+    plan = plan_tables(session, tables, tune=report.tune, stored=stored)
     _warn(session, console)
     for problem in plan.broken:
         console.print(f"Warning: its row stays empty, as it {problem}", markup=False, soft_wrap=True)
@@ -139,6 +156,16 @@ def _announce(session: Session, console: Console, quiet: bool) -> None:
     """Say what the first lines will wait for."""
     if session.fetches_student and not quiet:
         console.print(f"Fetching student {session.student_name} (once, a few minutes at most) ...")
+
+
+def _write_if_new(plan: Plan, report: ReportRequest, console: Console, quiet: bool) -> None:
+    """Write what there is when a command was interrupted, but never over a page that may show more."""
+    page = report.output / "RESULTS.md"
+    if not page.exists():
+        write_plan(plan, report, console, quiet)
+    elif not quiet:
+        text = f"{page} stays as it was; `compact-bench report` writes it from what there is now."
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _warn(session: Session, console: Console) -> None:

@@ -24,9 +24,9 @@ from compact_bench.methods.registry import (
 from compact_bench.results.claims import selector
 from compact_bench.results.tables.spec import RowSpec, TableSpec
 
-ALL, LISTED, CLAIMS = "all", "table", "claims"
-"""Words of `--methods`: a table's rows and all registered methods, a table's rows, and all rows that methods'
-claims are about."""
+ALL, LISTED, CLAIMS, STORED = "all", "table", "claims", "stored"
+"""Words of `--methods`: a table's rows and all registered methods, a table's rows, all rows that methods'
+claims are about, and a row that is shown for whatever else the store has runs of."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ def request_tables(specs: Sequence[TableSpec], methods: Sequence[str] = ()) -> t
     Args:
         specs: the tables. Methods that none of them lists go to the first that shows every method's runs.
         methods: names of methods or registered variants, `ALL`, `LISTED`, `CLAIMS`; empty for every row of
-            the tables.
+            the tables. `STORED`, which runs nothing, is left to the plan.
 
     Raises:
         UnknownNameError: a method or variant is not registered; near matches are suggested.
     """
-    names = {*methods, *(claimed_rows() if CLAIMS in methods else ())}
+    names = {*methods, *(claimed_rows() if CLAIMS in methods else ())} - {STORED}
     whole = not names or bool(names & {ALL, LISTED})
     requests = []
     for spec in specs:

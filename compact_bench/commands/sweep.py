@@ -18,6 +18,7 @@ from compact_bench.methods.registry import get_method
 from compact_bench.results.sweeps.results import measure_sweep
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
+from compact_bench.runs.plan import run_again
 from compact_bench.runs.session import Request, Session
 from compact_bench.runs.suite_settings import check_reach
 
@@ -78,6 +79,7 @@ def run_sweep(
     quiet: bool = False,
     dry_run: bool = False,
     workers: int = 0,
+    rerun: bool = False,
 ) -> Outcome:
     """Run what is missing of a sweep and write its files, even if some runs have no record.
 
@@ -93,9 +95,14 @@ def run_sweep(
     check_reach(sweep.request.overrides, methods)
     plans = {value: _plan(spec, Session(_at(sweep, value), methods)) for value in spec.axis.values}
     sections = [plan.section(f"{spec.axis.setting} {number_text(value)}") for value, plan in plans.items()]
+    if rerun:
+        sections = run_again(sections, dry_run=dry_run)
     if dry_run:
         return show_plan(sections, console, workers=workers)
     outcome = execute_plan(sections, console, quiet=quiet, workers=workers)
+    if outcome.interrupted and (output / "SWEEP.md").exists():
+        # It may show more than there is now.
+        return outcome
     session = next(iter(plans.values())).session
     results = measure_sweep(
         spec,

@@ -8,6 +8,9 @@
     |-- StudentError             a student cannot be loaded, or its layout is not one we know
     |-- NumericalError           a loss or gradient is not finite
     `-- StoreError               a run directory is damaged, locked or of another version
+        |-- DamageError          a stored file is not what was written
+        |-- RunHeldError         another process is at the run
+        `-- UnusableStoreError   a folder cannot be read or written, a full disk for example
 
 Every message says what was expected, what was found, where, and how to mend it. `exit_code` is what the
 command line returns:
@@ -16,7 +19,7 @@ command line returns:
     1    a run failed or a method is broken,      5    NumericalError
          or any other CompactBenchError           7    StoreError; a file that cannot be read or written
     2    ConfigError; wrong use of an option      70   a fault of this package
-    3    DataError                                130  interrupted
+    3    DataError                                130  interrupted, 143 by SIGTERM
 """
 
 from __future__ import annotations
@@ -109,3 +112,15 @@ class StoreError(CompactBenchError):
     """A run directory is damaged, locked by another process, or was written by another version."""
 
     exit_code = 7
+
+
+class DamageError(StoreError):
+    """A stored file is not what was written; what it held can be made again."""
+
+
+class RunHeldError(StoreError):
+    """Another process is at the run. Nothing else, a full disk say, may be taken for this."""
+
+
+class UnusableStoreError(StoreError):
+    """A folder cannot be read or written: no run can go on, and none of them is at fault."""

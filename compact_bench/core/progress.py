@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +41,23 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+class _ToStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        # Asked for at every message: a live display replaces it meanwhile.
+        print(f"Warning: {record.getMessage()}", file=sys.stderr)
+
+
+def say_warnings(handler: logging.Handler | None = None) -> None:
+    """Have this package's warnings said once, whatever the libraries underneath do to logging.
+
+    Args:
+        handler: where they go; None for a line each on standard error.
+    """
+    log = logging.getLogger("compact_bench")
+    log.handlers, log.propagate = [handler or _ToStandardError()], False
+    log.setLevel(logging.WARNING)
 
 
 class Display(Protocol):

@@ -254,6 +254,7 @@ class RunRecord:
             "item_ids", "cache_key"}.
         probes: probe name -> plain data ("drift_nats_per_token", "weight_change", "validation_nats", ...).
         provenance: code commit, package versions, hardware, dtype, threads, data fingerprint, times.
+        files: name -> sha256 of what training left in the run's folder (final weights, steps table).
     """
 
     key: RunKey
@@ -264,6 +265,7 @@ class RunRecord:
     evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     probes: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import filelock
 
 from compact_bench.core.errors import ConfigError, NumericalError
+from compact_bench.core.files import usable_place
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.cache import CacheEntry
@@ -75,6 +76,7 @@ def evaluate(
     *,
     weights_hash: str,
     cache_dir: Path,
+    since: float = 0.0,
     on_progress: Callable[[EvalProgress], None] = _ignore,
 ) -> dict[str, TaskResult]:
     """Accuracy of a student on tasks, as the `lm_eval` command line gives it with the same task folder.
@@ -88,6 +90,7 @@ def evaluate(
             "choices", "label"} for choice tasks.
         settings: items per task, longest generation (tokens), batch size (rows).
         weights_hash: hash of the student's merged weights; names the cache folder.
+        since: what was evaluated before this time, in seconds since the epoch, is evaluated again.
         on_progress: called before and after every task.
 
     Returns:
@@ -111,18 +114,23 @@ def evaluate(
             entry = CacheEntry(cache_dir, weights_hash, task_key(depends_on))
             job = _Job(task, rows, path, entry, depends_on)
             report = _reporter(on_progress, job, index, len(benchmarks))
-            results[task] = _cached_or_evaluated(student, job, settings, engines, report)
+            results[task] = _cached_or_evaluated(student, job, settings, engines, report, since)
     return results
 
 
 def _cached_or_evaluated(
-    student: Evaluable, job: _Job, settings: EvalSettings, engines: Engines, report: Callable[..., None]
+    student: Evaluable,
+    job: _Job,
+    settings: EvalSettings,
+    engines: Engines,
+    report: Callable[..., None],
+    since: float,
 ) -> TaskResult:
-    result, state = job.entry.load(), "cached"
+    result, state = job.entry.load(since), "cached"
     if result is None:
         with _locked(job.entry.lock_file, partial(report, "waiting", None)):
             # Another process may have made it while this one waited.
-            result = job.entry.load()
+            result = job.entry.load(since)
             if result is None:
                 report("running", None)
                 harness = engines.get(job.path, partial(report, "running", None))
@@ -226,13 +234,14 @@ def _reporter(
 @contextmanager
 def _locked(lock_file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold a file lock; the system frees it when the process that holds it dies."""
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        on_wait()
-        lock.acquire()
+    with usable_place(lock_file):
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            on_wait()
+            lock.acquire()
     try:
         yield
     finally:

@@ -3,22 +3,23 @@
     cache_dir/<weights hash>/<task key>/       one evaluation
         tasks/                                 the task folder it was made with
         items.jsonl                            one line an item: prompt, generation, prediction, score
-        result.json                            written last; carries the checksum of items.jsonl
+        result.json                            written last; carries its own checksum and that of items.jsonl
     cache_dir/<weights hash>/<task key>.lock   held while the evaluation is made
 
-A folder without a whole result.json counts as none: the task is evaluated again.
+A folder without a result.json counts as none. What is damaged is said, and evaluated again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compact_bench.core.errors import StoreError
-from compact_bench.core.files import read_json, write_atomic
+from compact_bench.core.errors import DamageError, StoreError
+from compact_bench.core.files import read_bytes, read_sealed, say_made_again, write_atomic, write_sealed
 from compact_bench.evaluation.task_results import TaskResult
 
 
@@ -44,16 +45,37 @@ class CacheEntry:
         """The result; there is none until everything else is on disk."""
         return self.folder / "result.json"
 
-    def load(self) -> TaskResult | None:
-        """The stored result, or None where there is none or it does not match its items."""
-        data = read_json(self.result_file)
+    def load(self, since: float = 0.0) -> TaskResult | None:
+        """The stored result, or None where there is none or it is damaged, which is said.
+
+        Args:
+            since: what was evaluated before this time, in seconds since the epoch, counts as not there.
+        """
         try:
-            items = self.items_file.read_bytes()
-            result = TaskResult.from_plain(data["result"])
-            whole = data["items_sha256"] == hashlib.sha256(items).hexdigest()
-        except (OSError, ValueError, KeyError, TypeError):
+            return self.read(since)
+        except DamageError as error:
+            say_made_again(error)
+            # Whoever looks next finds none, and says nothing again.
+            with contextlib.suppress(OSError):
+                self.result_file.unlink()
             return None
-        return result if whole and result.cache_key == self.key else None
+
+    def read(self, since: float = 0.0) -> TaskResult | None:
+        """`load`, for those who cannot evaluate again.
+
+        Raises:
+            DamageError: it is damaged.
+        """
+        data = read_sealed(self.result_file, since)
+        if data is None:
+            return None
+        items = read_bytes(self.items_file)
+        if items is None or data["items_sha256"] != hashlib.sha256(items).hexdigest():
+            raise DamageError(f"{self.items_file} is {'missing' if items is None else 'damaged'}")
+        result = TaskResult.from_plain(data["result"])
+        if result.cache_key != self.key:
+            raise DamageError(f"{self.result_file} belongs to evaluation {result.cache_key}")
+        return result
 
     def save(
         self, result: TaskResult, items: Sequence[Mapping[str, Any]], depends_on: Mapping[str, Any]
@@ -67,19 +89,21 @@ class CacheEntry:
         }
         # In this order: a result on disk vouches for the items it was made of.
         write_atomic(self.items_file, text.encode())
-        write_atomic(self.result_file, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+        write_sealed(self.result_file, data)
 
 
 def read_items(cache_dir: Path, weights_hash: str, cache_key: str) -> list[dict[str, Any]]:
     """The stored items of a finished evaluation: prompt, generation or log-likelihoods, prediction, score.
 
     Raises:
-        StoreError: the evaluation is not there or damaged.
+        StoreError: the evaluation is not there or damaged, or of before results version 3.
     """
     entry = CacheEntry(cache_dir, weights_hash, cache_key)
-    if entry.load() is None:
-        raise StoreError(
-            f"expected a finished evaluation in {entry.folder}, found none or a damaged one; evaluate again"
-        )
+    try:
+        found = entry.read()
+    except DamageError as error:
+        raise DamageError(f"{error}. To mend: run it again with --rerun.") from None
+    if found is None:
+        raise StoreError(f"expected a finished evaluation in {entry.folder}, found none; use run --rerun.")
     lines = entry.items_file.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line]

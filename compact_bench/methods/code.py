@@ -58,7 +58,12 @@ def method_code(source: MethodSource, config: Strict) -> str:
         ConfigError: a file that a setting names, or the method's own, cannot be read.
     """
     inputs = {name: _content(path, f"setting {name}") for name, path in named_files(config)}
-    return fingerprint({"code": dict(code_files(source)), "inputs": inputs})
+    return f"{code_mark(source)}.{fingerprint(inputs)}" if inputs else code_mark(source)
+
+
+def code_mark(source: MethodSource) -> str:
+    """The part of `method_code` before a point: that of the code alone, for which no settings are needed."""
+    return fingerprint(dict(code_files(source)))
 
 
 def named_files(value: Any, place: str = "") -> Iterator[tuple[str, Path]]:

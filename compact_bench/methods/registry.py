@@ -34,7 +34,7 @@ LONGEST_NAME = 40
 OF_FILE = "file"
 """Origin of a method whose file a command names."""
 _PREFIX = "compact_bench_methods."
-_RESERVED = ("settings", "all", "table", "claims")
+_RESERVED = ("settings", "all", "table", "claims", "stored")
 """Words that mean something else where methods are named."""
 
 

@@ -22,6 +22,7 @@ from compact_bench.students.student import count_parameters, resolve_student
 
 STATE_STYLES = {
     "done": "green",
+    "again": "cyan",
     "missing": "cyan",
     "failed": "red",
     "unsupported": "yellow",
@@ -44,17 +45,19 @@ class Outcome:
         executed: how many runs this process or another executed meanwhile.
         interrupted: whether the user stopped it.
         broken: what is wrong with methods that could not even be planned.
+        failed_again: records of runs that failed when they were made anew; the store keeps the old ones.
     """
 
     records: tuple[RunRecord, ...]
     executed: int
     interrupted: bool = False
     broken: tuple[str, ...] = ()
+    failed_again: tuple[RunRecord, ...] = ()
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
         """Records of failed runs."""
-        return tuple(r for r in self.records if r.status == "failed")
+        return (*(r for r in self.records if r.status == "failed"), *self.failed_again)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def execute_plan(
     if not quiet:
         shown = [*sections, *later] if work.jobs else sections
         _show(shown, _Work.of(shown, workers) if later else work, console)
-    executed, interrupted = 0, False
+    executed: list[RunRecord] = []
+    interrupted = False
     if work.jobs:
         keys_ahead = [job.key for job in _needed_jobs(later)]
         if not quiet:
@@ -115,13 +119,16 @@ def execute_plan(
         try:
             with open_display(console, quiet=quiet) as display:
                 staff = asdict(work.staff)
-                executed = len(execute(work.jobs, display, work.estimator, later=keys_ahead, **staff))
+                executed = execute(work.jobs, display, work.estimator, later=keys_ahead, **staff)
         except KeyboardInterrupt:
             interrupted = True
     # What an interruption left is in the store too; a record read back is the one that later commands see.
     runs = [(section.session.store, run) for section in sections for run in section.runs]
-    records = (store.load(run.key) if run.needed else run.record for store, run in runs)
-    return Outcome(tuple(filter(None, records)), executed, interrupted)
+    records = [store.load(run.key) if run.needed else run.record for store, run in runs]
+    found = tuple(record for record in records if record is not None)
+    kept = {record.key.hash for record in found if record.status != "failed"}
+    lost = tuple(r for r in executed if r.status == "failed" and r.key.hash in kept)
+    return Outcome(found, len(executed), interrupted, failed_again=lost)
 
 
 def _usable_rationales(session: Session) -> str:
@@ -143,7 +150,7 @@ def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int
 
 def _needed_jobs(sections: Sequence[PlanSection]) -> list[Job]:
     return [
-        Job(section.session, run.key, "the base student" if untrained(run.key.method) else "")
+        Job(section.session, run.key, "the base student" if untrained(run.key.method) else "", run.again)
         for section in sections
         for run in section.runs
         if run.needed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -14,8 +14,9 @@ from compact_bench.core.settings import describe_validation_error, merged
 from compact_bench.methods.code import method_code
 from compact_bench.methods.registry import get_method, method_sources
 from compact_bench.runs.session import Session
+from compact_bench.runs.store.again import ask_again, asked_at
 
-State = Literal["done", "untrained", "unsupported", "missing", "failed"]
+State = Literal["done", "untrained", "unsupported", "missing", "failed", "again"]
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,26 @@ class PlannedRun:
         title: what it is, for the plan's display.
         record: what the store has of it, or None.
         retried: whether it runs again when it failed the last time.
+        again: whether it runs again although it is done.
     """
 
     key: RunKey
     title: str
     record: RunRecord | None = None
     retried: bool = True
+    again: bool = False
 
     @property
     def state(self) -> State:
         """What is known of it."""
+        if self.again:
+            return "again"
         return "missing" if self.record is None else self.record.status
 
     @property
     def needed(self) -> bool:
-        """Whether it must run: it is missing, or it failed the last time and is tried again."""
-        return self.state == "missing" or (self.state == "failed" and self.retried)
+        """Whether it must run: it is missing, is to run again, or failed the last time and is tried again."""
+        return self.state in ("missing", "again") or (self.state == "failed" and self.retried)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,30 @@ class PlanSection:
     session: Session
     runs: Sequence[PlannedRun]
     title: str = ""
+
+
+def run_again(sections: Sequence[PlanSection], *, dry_run: bool = False) -> list[PlanSection]:
+    """Sections with what is done to be made anew; where an earlier command was asked that and did not finish,
+    only what it left.
+
+    Args:
+        dry_run: whether nothing is written; else the runs' folders say that they are to be made anew.
+    """
+    folders = {
+        run.key.hash: section.session.store.run_dir(run.key)
+        for section in sections
+        for run in section.runs
+        if run.state in ("done", "untrained", "unsupported")
+    }
+    chosen = {name for name, folder in folders.items() if asked_at(folder) is not None}
+    if not chosen:
+        chosen = set(folders)
+        for name in () if dry_run else chosen:
+            ask_again(folders[name])
+    return [
+        replace(section, runs=[replace(run, again=run.key.hash in chosen) for run in section.runs])
+        for section in sections
+    ]
 
 
 def run_key(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compact_bench.core.errors import PluginError
-from compact_bench.core.files import read_json, write_json
+from compact_bench.core.files import remembered, write_sealed
 from compact_bench.core.records import RESULTS_VERSION, fingerprint, plain
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.probes.registry import PROBES, Probe, ProbeInputs
@@ -29,6 +29,7 @@ def run_probes(
     prompt_prefix: str = "",
     steps_file: Path | None = None,
     trial: bool = False,
+    since: float = 0.0,
 ) -> dict[str, Any]:
     """What a record keeps of its probes.
 
@@ -38,6 +39,7 @@ def run_probes(
         prompt_prefix: what stands before every question that the student is asked.
         steps_file: the run's steps table, which a method may not have left; None where nothing was trained.
         trial: whether only the probes that judge trials are wanted.
+        since: what was measured before this time, in seconds since the epoch, is measured again.
 
     Raises:
         CompactBenchError: a probe of this package fails. One of another package leaves why as its `reasons`.
@@ -58,7 +60,7 @@ def run_probes(
     def entries(name: str, probe: Probe) -> Mapping[str, Any]:
         if (trial and not probe.in_trials) or any(missing[need] for need in probe.needs):
             return {}
-        result = _measured(session, name, probe, given, weights_hash, steps_file)
+        result = _measured(session, name, probe, given, weights_hash, steps_file, since)
         return {name: result} if probe.recorded is None else probe.recorded(result)
 
     for number, name in enumerate(names):
@@ -72,7 +74,13 @@ def run_probes(
 
 
 def _measured(
-    session: Session, name: str, probe: Probe, given: ProbeInputs, weights_hash: str, steps_file: Path | None
+    session: Session,
+    name: str,
+    probe: Probe,
+    given: ProbeInputs,
+    weights_hash: str,
+    steps_file: Path | None,
+    since: float,
 ) -> Any:
     """A probe's result, computed unless an earlier run of the same weights and inputs left it."""
     given = replace(
@@ -94,7 +102,7 @@ def _measured(
     code = PROBES.code_mark(name)
     mark = [name, weights_hash, session.base_hash, read, RESULTS_VERSION, *([code] if code else [])]
     path = session.store.root / "probes" / f"{fingerprint(mark)}.json"
-    if (value := read_json(path)) is None:
+    if (value := remembered(path, since)) is None:
         value = plain(probe.measure(given))
-        write_json(path, value)
+        write_sealed(path, value)
     return value

@@ -20,8 +20,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import ValidationError
 
-from compact_bench.core.errors import CompactBenchError, ConfigError, NumericalError, StoreError
-from compact_bench.core.files import write_atomic
+from compact_bench.core.errors import (
+    CompactBenchError,
+    ConfigError,
+    DamageError,
+    NumericalError,
+    StoreError,
+    UnusableStoreError,
+)
+from compact_bench.core.files import say_made_again, unusable, usable_place, write_atomic
 from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
 from compact_bench.core.records import RunKey, RunRecord, RunStatus, plain
@@ -32,7 +39,8 @@ from compact_bench.methods.contract import Method, refusal
 from compact_bench.methods.registry import get_method, make_method, method_sources
 from compact_bench.runs.probing import run_probes
 from compact_bench.runs.session import Session
-from compact_bench.training.final_weights import load_final, save_final
+from compact_bench.runs.store.again import FOLDER, asked_at, clear_training, settle
+from compact_bench.training.final_weights import STEPS_FILE, kept_files, load_final, save_final
 from compact_bench.training.protocol import FitReport, RunContext, derive_seed
 
 if TYPE_CHECKING:
@@ -58,22 +66,35 @@ class _Trained:
     changed: bool
 
 
-def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
+@dataclass(frozen=True)
+class _Place:
+    """Where a run works, and from when on (seconds since the epoch) what is cached counts."""
+
+    directory: Path
+    since: float = 0.0
+
+
+def execute_run(session: Session, key: RunKey, ticker: Ticker, *, again: bool = False) -> RunRecord:
     """Execute one run, or what is left of it, and store its record. The caller holds the run's lock.
 
     Args:
         session: the suite, data and base student that runs share.
+        again: whether the run has a record and is made anew, as `again.ask_again` asked; the old record stays
+            until the new one is whole, and for good if the run fails.
 
     Returns:
-        The stored record: "done", "untrained", "unsupported", or "failed" with the error's first line.
+        The record, stored but for that case: "done", "untrained", "unsupported", or "failed" with the error's
+        first line.
 
     Raises:
         DataError, StudentError: the data or the base student, which every run needs, cannot be loaded.
         StoreError: the record cannot be stored, or the method's code is no longer what the key says.
     """
     started = time.time()
-    directory = session.store.run_dir(key)
-    directory.mkdir(parents=True, exist_ok=True)
+    run = session.store.run_dir(key)
+    place = _Place(run / FOLDER, asked_at(run) or 0.0) if again else _Place(run)
+    with usable_place(place.directory):
+        place.directory.mkdir(parents=True, exist_ok=True)
     session.load_shared()
     _expect_code(key)
     try:
@@ -81,16 +102,21 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker) -> RunRecord:
             method = make_method(key.method, dict(key.settings["method"]))
             reason = refusal(method, session.suite_info)
             if reason is None:
-                record = _measured(session, key, method, directory, ticker, started)
+                record = _measured(session, key, method, place, ticker, started)
             else:
                 record = _record(session, key, "unsupported", started, reason=reason)
+    except UnusableStoreError:
+        raise
     except CompactBenchError as error:
         log = "".join(traceback.format_exception(error))
-        write_atomic(directory / ERROR_LOG, log.encode())
+        write_atomic(place.directory / ERROR_LOG, log.encode())
         # That a run diverged is known for good; anything else may go better another time.
         diverged = {"diverged": True} if isinstance(error, NumericalError) else {}
         record = _record(session, key, "failed", started, reason=_first_line(error), training=diverged)
+    if again and record.status == "failed":
+        return record
     session.store.save(key, record)
+    settle(run)
     return record
 
 
@@ -113,22 +139,34 @@ def _expect_code(key: RunKey) -> None:
 
 @contextlib.contextmanager
 def _as_own_errors() -> Iterator[None]:
-    """Any exception as a `CompactBenchError`: whatever a method raises ends its run and no other."""
+    """Any exception as a `CompactBenchError`: whatever a method raises ends its run and no other.
+
+    Raises:
+        UnusableStoreError: nothing can be written any more, which is no fault of the run.
+    """
     try:
         yield
     except CompactBenchError:
         raise
     except Exception as error:
+        if (place := unusable(error)) is not None:
+            raise place from error
         raise CompactBenchError(f"{type(error).__name__}: {_first_line(error)}") from error
 
 
 def _measured(
-    session: Session, key: RunKey, method: Method, directory: Path, ticker: Ticker, started: float
+    session: Session, key: RunKey, method: Method, place: _Place, ticker: Ticker, started: float
 ) -> RunRecord:
-    from compact_bench.training.loop import STEPS_FILE
-
+    directory = place.directory
     settings = RunSettings.model_validate(key.settings)
-    trained = _train(session, key, settings, method, directory, ticker)
+    try:
+        trained = _train(session, key, settings, method, directory, ticker)
+    except DamageError as error:
+        say_made_again(error)
+        clear_training(directory)
+        trained = _train(session, key, settings, method, directory, ticker)
+    # So that what is drawn from here on does not depend on whether this process trained.
+    seed_everything(key.seed)
     report = trained.report
     training = {
         **{k: v for k, v in asdict(report).items() if k not in ("extra", "supervised_tokens")},
@@ -143,7 +181,7 @@ def _measured(
         parts = {"training": {**training, **peak_memory()}, "weights": weights}
         return _record(session, key, "untrained", started, reason=reason, **parts)
     # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
-    evaluations = {} if key.is_trial else _evaluate(session, trained, settings, ticker)
+    evaluations = {} if key.is_trial else _evaluate(session, trained, settings, ticker, place.since)
     probes = run_probes(
         session,
         trained.student,
@@ -153,6 +191,7 @@ def _measured(
         prompt_prefix=report.prompt_prefix,
         steps_file=directory / STEPS_FILE if report.optimiser_steps else None,
         trial=key.is_trial,
+        since=place.since,
     )
     return _record(
         session,
@@ -163,6 +202,7 @@ def _measured(
         weights=weights,
         evaluations={task: result.plain() for task, result in evaluations.items()},
         probes=probes,
+        files=kept_files(directory),
     )
 
 
@@ -244,7 +284,7 @@ def seed_everything(seed: int) -> None:
 
 
 def _evaluate(
-    session: Session, trained: _Trained, settings: RunSettings, ticker: Ticker
+    session: Session, trained: _Trained, settings: RunSettings, ticker: Ticker, since: float
 ) -> Mapping[str, TaskResult]:
     from compact_bench.evaluation.bridge import evaluate
     from compact_bench.evaluation.task_files import asked_with
@@ -266,6 +306,7 @@ def _evaluate(
         settings.eval,
         weights_hash=trained.weights_hash,
         cache_dir=session.store.evaluations_dir,
+        since=since,
         on_progress=on_progress,
     )
 

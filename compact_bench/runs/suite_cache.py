@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from compact_bench.core.files import read_bytes, read_json, write_json
+from compact_bench.core.errors import StoreError
+from compact_bench.core.files import read_bytes, remembered, write_sealed
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import all_teachers, plain
 from compact_bench.data.suites.teacher_statistics import all_have_feedback, all_reviewed, some_have_pairs
@@ -60,13 +61,13 @@ class SuiteFacts:
     def read(cls, path: Path) -> SuiteFacts | None:
         """The facts that an earlier command wrote, or None."""
         try:
-            return TypeAdapter(cls).validate_python(read_json(path))
+            return TypeAdapter(cls).validate_python(remembered(path))
         except ValueError:
             return None
 
     def write(self, path: Path) -> None:
         """Keep the facts for the next command."""
-        write_json(path, asdict(self))
+        write_sealed(path, asdict(self))
 
 
 def file_mark(path: str | None) -> str | None:
@@ -75,8 +76,11 @@ def file_mark(path: str | None) -> str | None:
         return None
     # Never the mark of no file, under which the suite's own questions are remembered.
     file = Path(path).expanduser()
-    # A pipe would be empty, or never end, when it is read.
-    data = read_bytes(file) if file.is_file() else None
+    try:
+        # A pipe would be empty, or never end, when it is read.
+        data = read_bytes(file) if file.is_file() else None
+    except (StoreError, OSError):
+        data = None
     return "" if data is None else hashlib.sha256(data).hexdigest()
 
 

@@ -168,7 +168,16 @@ def _foreign(what: str) -> Iterator[None]:
         raise
     # A panic of the tokenizers library is no Exception.
     except BaseException as error:
-        raise StudentError(f"{what}: {first_line(error)}") from None
+        if "trust_remote_code" in str(error):
+            why = "it brings code of its own, which is never run"
+            mend = "give a student of a type that transformers knows by itself."
+        else:
+            why = first_line(error)
+            mend = (
+                "a file of the folder is damaged, or does not fit the others or this transformers: "
+                "copy the folder again from where it came, or write it again with `save_pretrained`."
+            )
+        raise StudentError(f"{what}: {why}. To mend: {mend}") from None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compact_bench.core.errors import StudentError
-from compact_bench.core.files import read_json, write_json
+from compact_bench.core.files import remembered, write_sealed
 from compact_bench.core.hardware import choose_device, choose_weight_dtype
 from compact_bench.core.paths import cache_dir, offline, package_folder
 from compact_bench.core.records import fingerprint
@@ -149,7 +149,7 @@ def student_revision(folder: Path) -> str:
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     key = fingerprint([str(folder.resolve()), stats])
     memory = cache_dir() / "fingerprints" / f"{key}.json"
-    known = read_json(memory)
+    known = remembered(memory)
     if isinstance(known, str):
         return known
     digest = hashlib.sha256()
@@ -158,7 +158,7 @@ def student_revision(folder: Path) -> str:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     result = digest.hexdigest()[:16]
-    write_json(memory, result)
+    write_sealed(memory, result)
     return result
 
 
@@ -203,12 +203,24 @@ def load_student(
     tokenizer = load_tokenizer(name, folder)
     model: Any = load_model(name, folder, choose_weight_dtype(dtype))
     model.to(place)
+    if place.type == "cpu":
+        _own_memory(model)
     model.eval()
     layout = find_layout(model)
     check_vocabulary(name, model, tokenizer)
     check_projections(model, layout)
     _stop_at_turn_end(model, tokenizer)
     return Student(model, tokenizer, name, student_revision(folder), layout)
+
+
+def _own_memory(model: nn.Module) -> None:
+    """Give every tensor memory of its own, as training leaves it.
+
+    Tensors of a mapped file start where the file has them, and sums over memory that is aligned otherwise end
+    in other last bits: a run that was continued would differ from one that was not.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _stop_at_turn_end(model: Any, tokenizer: Any) -> None:

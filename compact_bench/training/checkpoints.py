@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from compact_bench.core.errors import StoreError
+from compact_bench.core.errors import DamageError, StoreError
+from compact_bench.core.files import check_folder, seal_folder
 
 _PREFIX = "checkpoint-"
 PARTS = "parts"
@@ -110,9 +111,7 @@ def save_checkpoint(
     pd.DataFrame(rows).to_parquet(draft / "rows.parquet")
     (draft / "state.json").write_text(json.dumps(plain))
     # On disk before the rename: after a power cut a complete name must not stand on incomplete files.
-    for path in draft.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
+    seal_folder(draft)
     if final.exists():
         shutil.rmtree(final)
     os.replace(draft, final)
@@ -138,12 +137,14 @@ def load_latest(
             the same training left, everything is restored but the parameters: these are the caller's.
 
     Raises:
-        StoreError: the newest checkpoint is of another run, or unreadable.
+        DamageError: the newest checkpoint is damaged.
+        StoreError: it is of another run.
     """
     checkpoints = sorted(directory.glob(f"{_PREFIX}*"))
     if not checkpoints:
         return LoopState(fingerprint, step=start, start=start)
     path = checkpoints[-1]
+    check_folder(path)
     try:
         plain = json.loads((path / "state.json").read_text())
         table = pd.read_parquet(path / "rows.parquet")
@@ -151,7 +152,7 @@ def load_latest(
         tensors = load_file(path / "tensors.safetensors")
         state = LoopState(**plain, rows=rows)
     except (OSError, TypeError, ValueError, SafetensorError) as error:
-        raise StoreError(f"{path}: this checkpoint cannot be read ({error}); delete the folder.") from None
+        raise DamageError(f"{path}: this checkpoint cannot be read ({error})") from None
     if state.fingerprint != fingerprint:
         raise StoreError(
             f"{path}: expected a checkpoint of run {fingerprint}, got one of {state.fingerprint}; "

@@ -1,7 +1,7 @@
 """What training left, kept in the run folder: the adapters, or every weight where adapters are not all.
 
-`final/` is written whole or not at all. With it a run whose evaluation was interrupted never trains
-again, and `export` rebuilds the merged student.
+`final/` is written whole or not at all, and names the sha256 of its files and of the steps table. With it a
+run whose evaluation was interrupted never trains again, and `export` rebuilds the merged student.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compact_bench.core.errors import StoreError, StudentError
+from compact_bench.core.errors import DamageError, StudentError
+from compact_bench.core.files import check_folder, seal_folder
 from compact_bench.training.protocol import FitReport
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
 FINAL = "final"
+STEPS_FILE = "steps.parquet"
+"""The steps table, beside the final weights: one row per step, question and teacher."""
 _ADAPTERS, _STUDENT, _REPORT = "adapters.safetensors", "student", "report.json"
 
 
@@ -52,23 +55,29 @@ def save_final(student: Student, base: nn.Module, report: FitReport, directory: 
         save_student(student, draft / _STUDENT)
     text = json.dumps({"kind": kind, "report": asdict(report)}, allow_nan=False)
     (draft / _REPORT).write_text(text, encoding="utf-8")
+    seal_folder(draft, directory / STEPS_FILE)
     target = directory / FINAL
     shutil.rmtree(target, ignore_errors=True)
     draft.replace(target)
 
 
-def load_final(student: Student, directory: Path) -> FitReport | None:
+def load_final(student: Student, directory: Path, *, sealed: bool = True) -> FitReport | None:
     """Give a fresh student, with fresh adapters where the run has them, what `save_final` kept, in place.
+
+    Args:
+        sealed: whether the files must carry their sha256; those of before results version 3 do not.
 
     Returns:
         What training did, or None when there is nothing kept (the student is then untouched).
 
     Raises:
-        StoreError: the files are damaged or belong to another student.
+        DamageError: the files, or the steps table, are damaged or belong to another student.
     """
     folder = directory / FINAL
-    if not (folder / _REPORT).is_file():
+    if not folder.exists():
         return None
+    if sealed:
+        check_folder(folder)
     try:
         kept = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
         report, kind = FitReport(**kept["report"]), kept["kind"]
@@ -107,11 +116,18 @@ def _load_whole(student: Student, folder: Path) -> None:
     student.model, student.layout = loaded.model, loaded.layout
 
 
-def _damaged(folder: Path, error: Exception) -> StoreError:
-    return StoreError(
-        f"{folder}: expected the weights that training left, got: {error}. To mend: delete this folder, "
-        "and the run trains again."
-    )
+def kept_files(directory: Path) -> dict[str, str]:
+    """Name -> sha256 of what training left in a run's folder; names are relative to that.
+
+    Raises:
+        DamageError: one of them is damaged.
+    """
+    hashes = check_folder(directory / FINAL)
+    return {os.path.normpath(f"{FINAL}/{name}"): value for name, value in hashes.items()}
+
+
+def _damaged(folder: Path, error: Exception) -> DamageError:
+    return DamageError(f"{folder}: expected the weights that training left, got: {error}")
 
 
 def _adapters(model: nn.Module) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from compact_bench.students.number_formats import widen_weights
 from compact_bench.students.student import Student, number_formats
 from compact_bench.training.branches import EncodedQuestion
 from compact_bench.training.checkpoints import OWNED, LoopState, TrainingPart, load_latest, save_checkpoint
+from compact_bench.training.final_weights import STEPS_FILE
 from compact_bench.training.optimiser import build_optimiser, schedule_steps, scheduled_rate
 from compact_bench.training.protocol import (
     CombinesGradients,
@@ -36,9 +37,6 @@ from compact_bench.training.protocol import (
     derive_seed,
 )
 from compact_bench.training.trackers import open_tracker
-
-STEPS_FILE = "steps.parquet"
-"""The steps table: one row per step, question and teacher."""
 
 
 def train(

@@ -77,9 +77,12 @@ def prepare(case: Case, folder: Path) -> None:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises `Hang` in whatever still runs after `seconds`."""
+    """Raises `Hang` in whatever still runs after `seconds`, and afterwards too where that was swallowed."""
+    rang = False
 
     def ring(_signal: int, _frame: Any) -> None:
+        nonlocal rang
+        rang = True
         raise Hang
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -89,6 +92,8 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if rang:
+            raise Hang
 
 
 @contextlib.contextmanager

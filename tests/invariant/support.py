@@ -15,7 +15,7 @@ from compact_bench.core.records import Question
 from compact_bench.core.settings import RunSettings
 from compact_bench.methods.registry import make_method
 from compact_bench.students.student import Student, attach_lora, load_student
-from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.final_weights import STEPS_FILE
 from compact_bench.training.protocol import FitReport, RunContext
 
 Log = Callable[[Mapping[str, Any]], None]

@@ -14,7 +14,7 @@ from compact_bench.core.errors import ConfigError
 from compact_bench.evaluation.probes.answer_nats import answer_nats
 from compact_bench.methods.registry import make_method
 from compact_bench.students.student import attach_lora, load_student
-from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.final_weights import STEPS_FILE
 from compact_bench.training.protocol import RunContext
 from tests import tiny
 from tests.invariant.support import settings, train_tiny

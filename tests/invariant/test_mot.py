@@ -16,7 +16,7 @@ from compact_bench.core.errors import StoreError
 from compact_bench.core.records import Rationale
 from compact_bench.students.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
 from compact_bench.students.student import Student, attach_lora, load_student, merge_adapters
-from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.final_weights import STEPS_FILE
 from compact_bench.training.objectives import SupervisedObjective
 from tests import tiny
 from tests.invariant.support import Trained, settings, train_tiny

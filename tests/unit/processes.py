@@ -16,6 +16,8 @@ __all__ = ["World", "ended"]
 ROOT = Path(__file__).parents[2]
 CHANGES = ("epochs=4", "accumulation=1", "checkpoint_seconds=0", "lora.dropout=0.2", "learning_rate=0.01")
 
+METHODS = "zero_shot,single_teacher,uniform,compact,compact_released"
+
 
 class World:
     """A tiny suite, and processes that reproduce it into stores of this folder."""
@@ -27,7 +29,8 @@ class World:
     def start(self, store: str, *more: str, workers: int = 1) -> subprocess.Popen[str]:
         place = str(self.folder / store)
         words = ["reproduce", "--suite", str(self.suite), "--profile", "smoke", "--threads", "1", "--offline"]
-        words += ["--store", place, "--output", place, "--workers", str(workers), *more]
+        words += ["--store", place, "--output", place, "--workers", str(workers)]
+        words += ["--methods", METHODS, *more]
         for change in CHANGES:
             words += ["--set", change]
         environment = {

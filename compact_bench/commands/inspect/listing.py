@@ -13,7 +13,7 @@ from rich.text import Text
 from compact_bench.commands.inspect.methods import field_pairs, method_card, methods_table, pairs_table
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import duration
-from compact_bench.core.records import RunRecord, number_at
+from compact_bench.core.records import RESULTS_VERSION, RunRecord, number_at
 from compact_bench.core.registry import Source, load_all
 from compact_bench.core.settings import SECTIONS
 from compact_bench.data.files.formats import FORMATS
@@ -22,7 +22,8 @@ from compact_bench.data.suites.reading import suite_sources
 from compact_bench.evaluation.answer_formats import ANSWERS
 from compact_bench.evaluation.probes.registry import PROBES, measure_columns
 from compact_bench.evaluation.task_files import answer_format, task_sources
-from compact_bench.methods.registry import get_method, method_names
+from compact_bench.methods.code import code_mark
+from compact_bench.methods.registry import get_method, method_names, method_sources
 from compact_bench.results.report.sections.figures import FIGURES
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
@@ -118,10 +119,23 @@ def _runs(store: Path) -> Table:
     rows = []
     for record in scan.records:
         state = record.status + (f": {record.reason}" if record.reason else "")
+        # Nothing of today's commands takes such a run; `rm` removes it.
+        state = "; ".join(filter(None, (state, _outdated(record))))
         rows.append((record.key.hash, record.key.name, record.key.student, state))
     rows += [(damaged.hash, "", "", f"damaged: {damaged.problem}") for damaged in scan.damaged]
     rows += [(name, "", "", "unfinished") for name in scan.unfinished]
     return _titled(f"runs in {store}", ("hash", "run", "student", "state"), rows)
+
+
+def _outdated(record: RunRecord) -> str:
+    """Why today's commands make another run of this one; "" where they do not."""
+    key = record.key
+    if key.results_version != RESULTS_VERSION:
+        return f"results version {key.results_version}, now {RESULTS_VERSION}"
+    source = method_sources().get(key.method)
+    if source is None:
+        return "its method is not here"
+    return "" if key.code.partition(".")[0] == code_mark(source) else "code changed"
 
 
 def _titled(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

@@ -22,7 +22,8 @@ URL_FORM = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
 DataProgress = Callable[[int, int, str], None]
 """Called with (bytes done, bytes in all, text)."""
 
-_BLOCK_BYTES = 1 << 20
+SLOWEST_BYTES_PER_SECOND = 4096
+"""A server that is slower than this is given up, whatever it keeps sending."""
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MEND = (
     "pass --mirror FOLDER or set COMPACT_BENCH_MIRROR to a folder laid out as owner/repo/commit/path, "
@@ -97,6 +98,7 @@ class Sources:
         url_form: web address with the fields {repo}, {commit} and {path}.
         retries: further attempts after a connection failure or a server's "try again".
         pause_seconds: wait before the first retry; doubled every time.
+        least_seconds: what a file may take beside the time that the slowest accepted server needs for it.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Sources:
         on_progress: DataProgress = silent,
         retries: int = 3,
         pause_seconds: float = 1.0,
+        least_seconds: float = 60.0,
     ) -> None:
         self.cache = cache.expanduser().absolute()
         self.mirror = mirror.expanduser().absolute() if mirror is not None else None
@@ -117,6 +120,7 @@ class Sources:
         self._url_form = url_form
         self._retries = retries
         self._pause_seconds = pause_seconds
+        self._least_seconds = least_seconds
 
     def url(self, ref: FileRef) -> str:
         """Web address of a file."""
@@ -237,12 +241,17 @@ class Sources:
                 if last or status not in _RETRY_STATUS:
                     text = f"expected the file, got HTTP status {status}"
                     raise _FetchProblem(self.url(ref), text) from None
-            except (httpx.TransportError, httpx.InvalidURL) as error:
-                if last or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+            except (httpx.RequestError, httpx.InvalidURL) as error:
+                for_good = httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.TooManyRedirects
+                if last or isinstance(error, for_good):
                     cause = str(error) or type(error).__name__
                     text = f"expected {ref.bytes} bytes, but the connection failed: {cause}"
                     unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                     raise _FetchProblem(self.url(ref), text, unreachable) from None
+            except (ValueError, ImportError) as error:
+                # Of the environment's proxies: an address that is none, or a kind that needs another package.
+                text = f"the network cannot be used as HTTP_PROXY, HTTPS_PROXY or ALL_PROXY say: {error}"
+                raise _FetchProblem(self.url(ref), text, unreachable=True) from None
             time.sleep(pause)
             pause *= 2
         if problem := checksum_problem(part, ref.sha256, ref.bytes):
@@ -254,14 +263,19 @@ class Sources:
         import httpx
 
         timeout, done = httpx.Timeout(30.0, connect=15.0), 0
+        # Each block may take the time-out's seconds; without an end to the whole a slow server never ends.
+        end = time.monotonic() + self._least_seconds + ref.bytes / SLOWEST_BYTES_PER_SECOND
         request = httpx.stream("GET", self.url(ref), timeout=timeout, follow_redirects=True)
         with request as response:
             response.raise_for_status()
             with part.open("wb") as stream:
-                for block in response.iter_bytes(_BLOCK_BYTES):
+                for block in response.iter_bytes():
                     stream.write(block)
                     done += len(block)
                     self.on_progress(done, ref.bytes, ref.path)
+                    if time.monotonic() > end:
+                        slow = f"slower than {SLOWEST_BYTES_PER_SECOND} a second"
+                        raise _FetchProblem(self.url(ref), f"got {done} of {ref.bytes} bytes, {slow}")
                     if done > ref.bytes:
                         # The size check reports it; the rest of a wrong file need not be read.
                         break

@@ -29,7 +29,7 @@ from compact_bench.methods.checks.watching import (
 from compact_bench.methods.checks.world import SEED, World, base_student, fresh_student, run_settings
 from compact_bench.students.layout import base_model
 from compact_bench.students.student import Student, merge_adapters
-from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.final_weights import STEPS_FILE
 from compact_bench.training.protocol import FitReport, RunContext
 
 

@@ -222,8 +222,9 @@ class TableSpec(Strict):
         reference: method that the other rows are compared with.
         selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
         selection_text: the same in words.
-        unlisted_rows: which methods that the table does not list get rows: those with runs in the store
-            ("stored"), or only those requested by name ("requested").
+        unlisted_rows: which methods that the table does not list get rows: those that another table of the
+            command gets by name, and with `--methods stored` those with runs in the store ("stored"), or only
+            those requested by name ("requested").
     """
 
     number: Name

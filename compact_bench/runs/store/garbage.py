@@ -50,7 +50,7 @@ def find_leftovers(
         old = [p for pattern in TEMPORARIES for p in root.rglob(pattern) if _changed_at(p) <= newest]
         # What lies inside something that goes anyway is not listed on its own.
         why |= {path: "temporary file" for path in old if why.keys().isdisjoint(path.parents)}
-    return tuple(Leftover(path, reason, _size(path)) for path, reason in sorted(why.items()))
+    return tuple(Leftover(path, reason, folder_size(path)) for path, reason in sorted(why.items()))
 
 
 def _unused(folder: Path, used: Collection[str], newest: float) -> Iterator[Path]:
@@ -68,7 +68,8 @@ def _changed_at(path: Path) -> float:
         return float("inf")
 
 
-def _size(path: Path) -> int:
+def folder_size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else (path,)
     return sum(p.stat().st_size for p in files if p.is_file())
 

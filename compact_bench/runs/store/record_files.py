@@ -46,7 +46,7 @@ def decode_record(name: str, data: bytes) -> RunRecord | DamagedRun:
         record = RunRecord(**{**value, "key": RunKey(**value["key"])})
         if record.status not in get_args(RunStatus):
             return DamagedRun(name, f"record.json has the unknown status {record.status!r}")
-        for part in ("training", "weights", "evaluations", "probes", "provenance"):
+        for part in ("training", "weights", "evaluations", "probes", "provenance", "files"):
             if not isinstance(value.get(part, {}), dict):
                 return DamagedRun(name, f"record.json: expected an object as {part}, got {value[part]!r}")
         run_hash = record.key.hash

@@ -1,6 +1,6 @@
 """The store: one folder per run, named by the hash of its key; `done` is written last.
 
-    root/runs/<hash>/key.json        what the run depends on
+    root/runs/<hash>/key.json        what the run depends on, for people to read
                      record.json     what it left behind
                      done            sha256 of record.json: without it, or with another one, there is no run
                      ...             whatever the run itself writes (log, step table, checkpoints)
@@ -26,10 +26,10 @@ from pathlib import Path
 
 import filelock
 
-from compact_bench.core.errors import StoreError, UnknownNameError
-from compact_bench.core.files import encode_json, read_json, write_atomic, write_json
+from compact_bench.core.errors import RunHeldError, StoreError, UnknownNameError
+from compact_bench.core.files import encode_json, read_json, usable_place, write_atomic, write_json
 from compact_bench.core.records import RunKey, RunRecord
-from compact_bench.runs.store.garbage import Leftover, find_leftovers, remove_leftovers
+from compact_bench.runs.store.garbage import Leftover, find_leftovers, folder_size, remove_leftovers
 from compact_bench.runs.store.record_files import (
     PREVIOUS,
     RECORD_FORMAT,
@@ -64,6 +64,7 @@ class Store:
         self.root = Path(root)
         self.runs_dir, self.locks_dir = self.root / "runs", self.root / "locks"
         self.evaluations_dir = self.root / "evaluations"
+        self._said: set[DamagedRun] = set()
 
     def run_dir(self, key: RunKey | str) -> Path:
         """Folder of one run, given by its key or hash (not created)."""
@@ -73,7 +74,7 @@ class Store:
         """A run's record, or None when it is missing, unfinished or damaged (which is noted in the log)."""
         run = self._read(_hash_of(key))
         if isinstance(run, DamagedRun):
-            _note.warning("run %s counts as missing: %s", run.hash, run.problem)
+            self._say(run)
             return None
         return run
 
@@ -107,7 +108,7 @@ class Store:
             if run is None:
                 unfinished.append(name)
             elif isinstance(run, DamagedRun):
-                _note.warning("run %s counts as missing: %s", run.hash, run.problem)
+                self._say(run)
                 damaged.append(run)
             else:
                 records.append(run)
@@ -155,22 +156,26 @@ class Store:
         """Hold a run, given by its key or hash. The system frees the lock of a process that dies.
 
         Raises:
-            StoreError: another process holds it, which is named ("process 12 on alpha").
+            RunHeldError: another process holds it, which is named ("process 12 on alpha").
+            UnusableStoreError: the lock file cannot be written.
         """
         name = _hash_of(key)
         lock, holder = self._lock_files(name)
-        lock.parent.mkdir(parents=True, exist_ok=True)
         handle = filelock.FileLock(lock)
         try:
-            handle.acquire(timeout=0)
+            with usable_place(lock):
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                handle.acquire(timeout=0)
         except filelock.Timeout:
-            raise StoreError(f"run {name} is held by {_holder_text(holder)}.") from None
+            raise RunHeldError(f"run {name} is held by {_holder_text(holder)}.") from None
         try:
             mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             write_json(holder, mine)
             yield
         finally:
-            holder.unlink(missing_ok=True)
+            # Who holds it is only told; that it cannot be removed is no reason to keep the lock.
+            with contextlib.suppress(OSError):
+                holder.unlink(missing_ok=True)
             handle.release()
 
     def is_locked(self, key: RunKey | str) -> bool:
@@ -180,11 +185,57 @@ class Store:
             return False
         handle = filelock.FileLock(lock)
         try:
-            handle.acquire(timeout=0)
+            with usable_place(lock):
+                handle.acquire(timeout=0)
         except filelock.Timeout:
             return True
         handle.release()
         return False
+
+    def find_folder(self, text: str) -> str:
+        """Hash of the one run that `text` names, also of one that is unfinished or damaged; see `find_one`.
+
+        Raises:
+            UnknownNameError: nothing matches.
+            StoreError: several match; they are listed.
+        """
+        names = [
+            p.name for p in _children(self.runs_dir) if _HASH.fullmatch(text) and p.name.startswith(text)
+        ]
+        return names[0] if len(names) == 1 else self.find_one(text).key.hash
+
+    def remove(self, names: Sequence[str], *, dry_run: bool = False) -> tuple[Leftover, ...]:
+        """Remove whole runs, all or, while another process is at one of them, none.
+
+        Args:
+            names: hashes of runs.
+            dry_run: only list what would go.
+
+        Returns:
+            What was, or would be, removed.
+
+        Raises:
+            RunHeldError: another process is at one of the runs.
+            StoreError: a file cannot be removed.
+        """
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(self.lock(name))
+            gone = tuple(
+                Leftover(self.run_dir(name), self._title(name), folder_size(self.run_dir(name)))
+                for name in names
+            )
+            if not dry_run:
+                for name in names:
+                    # First of all: half a folder must not be a run.
+                    with usable_place(self.run_dir(name)):
+                        (self.run_dir(name) / "done").unlink(missing_ok=True)
+                remove_leftovers(gone)
+        return gone
+
+    def _title(self, name: str) -> str:
+        run = self._read(name)
+        return f"{run.key.name} ({run.status})" if isinstance(run, RunRecord) else "unfinished or damaged run"
 
     def gc(
         self, *, dry_run: bool = False, keep: Collection[str] = (), min_age_seconds: float = 3600.0
@@ -224,6 +275,11 @@ class Store:
         if not dry_run:
             remove_leftovers(leftovers)
         return leftovers
+
+    def _say(self, run: DamagedRun) -> None:
+        if run not in self._said:
+            self._said.add(run)
+            _note.warning("run %s counts as missing and is made again: %s", run.hash, run.problem)
 
     def _lock_files(self, name: str) -> tuple[Path, Path]:
         return self.locks_dir / f"{name}.lock", self.locks_dir / f"{name}.holder"

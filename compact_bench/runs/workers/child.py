@@ -1,14 +1,16 @@
 """Executes runs for another process: `python -m compact_bench.runs.workers.child`, started by `launch`.
 
-It reads one JSON object a line from standard input: {"request", "key", "began"}. It answers on standard
-output, one object a line: {"event": "ready"} once; then, for every run, "held" (another process has it), or
-"started", "step" now and then, and "ended". When standard input ends, so does this process, in the middle of
-a run too; what the run has done so far is kept by its own checkpoints.
+It reads one JSON object a line from standard input: {"request", "key", "began", "again"}. It answers on
+standard output, one object a line: {"event": "ready"} once; then, for every run, "held" (another process has
+it), or "started", "step" and "note" now and then, and "ended", with why it failed or "". When standard input
+ends, so does this process, in the middle of a run too; what the run has done so far is kept by its own
+checkpoints.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import signal
 import sys
@@ -19,11 +21,24 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from compact_bench.core.processes import claim_output
+from compact_bench.core.progress import say_warnings
 
 if TYPE_CHECKING:
     from compact_bench.runs.session import Session
 
 STEP_INTERVAL_SECONDS = 0.25
+
+
+class _ToParent(logging.Handler):
+    """What is to be said, of damaged files for example, is said by the parent."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one message."""
+        self._send({"event": "note", "text": record.getMessage()})
 
 
 class _PipeDisplay:
@@ -51,6 +66,7 @@ def main() -> None:
     """Execute runs until standard input ends."""
     signal.signal(signal.SIGTERM, _interrupt)
     send = claim_output()
+    say_warnings(_ToParent(send))
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_read, args=(lines, busy), daemon=True).start()
@@ -98,8 +114,19 @@ def _serve(
         if name not in sessions:
             request = TypeAdapter(Request).validate_python(message["request"])
             sessions[name] = Session(request, [key.method])
-        done = attempt(sessions[name], key, message["began"], ticker, lambda: send({"event": "started"}))
-        send({"event": "held"} if done is None else {"event": "ended", "executed": done.executed})
+        done = attempt(
+            sessions[name],
+            key,
+            message["began"],
+            ticker,
+            lambda: send({"event": "started"}),
+            again=message["again"],
+        )
+        if done is None:
+            send({"event": "held"})
+        else:
+            failed = done.record.reason if done.record.status == "failed" else ""
+            send({"event": "ended", "executed": done.executed, "failed": failed})
         busy.clear()
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from compact_bench.core.errors import StoreError
 from compact_bench.core.progress import Display, Ticker
@@ -105,7 +106,7 @@ class WorkerPool:
             def begin(job: Job = job) -> None:
                 self._begin(job, ticker)
 
-            done = attempt(job.session, job.key, self.began, ticker, begin)
+            done = attempt(job.session, job.key, self.began, ticker, begin, again=job.again)
             if done is None:
                 self._put_off(job)
             else:
@@ -155,6 +156,8 @@ class WorkerPool:
                 self._begin(job, ticker)
             elif event["event"] == "step":
                 ticker.progress(event["done"], event["total"], event["text"])
+            elif event["event"] == "note":
+                ticker.display.note(event["text"])
             elif event["event"] == "held":
                 self._put_off(job)
             elif event["event"] == "ended":
@@ -164,6 +167,9 @@ class WorkerPool:
                         f"run {job.key.hash}: expected the record that worker {worker.number} wrote, found "
                         "none. Give the same command again."
                     )
+                if event["failed"]:
+                    # A run that was made anew and failed leaves its old record in the store.
+                    record = replace(record, status="failed", reason=event["failed"])
                 self._finish(job, record, event["executed"], ticker)
 
     def _begin(self, job: Job, ticker: Ticker) -> None:

@@ -56,6 +56,7 @@ class WorkerProcess:
             "request": TypeAdapter(Request).dump_python(request, mode="json"),
             "key": asdict(job.key),
             "began": began,
+            "again": job.again,
         }
         try:
             self._child.send(message)

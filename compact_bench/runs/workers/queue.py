@@ -22,11 +22,13 @@ class Job:
     Attributes:
         shares: jobs with the same text evaluate the same student, so that a second one would only wait for
             the first; "" where there is no other.
+        again: whether the run is made anew although it is done.
     """
 
     session: Session
     key: RunKey
     shares: str = ""
+    again: bool = False
 
 
 class JobQueue:

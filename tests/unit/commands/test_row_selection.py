@@ -125,11 +125,14 @@ def test_other_packages_in_a_table_and_in_the_report(
     assert "unlucky-package" in text.split("### What has no result")[1]
     page = (tmp_path / "results" / "comparisons_table_2.md").read_text()
     assert "COMPACT (paper) and Twice" in page
-    # The report shows what has runs; a name that is asked for shows what is wrong with the others.
+    # What else is in the store changes no table; asked for, what has runs is shown; by name, what has none.
     assert command(capsys, suite, "report").code == 0
+    assert not {"twice", "twice[summed]", "told[ada]"} & set(rows(tmp_path))
+    assert "twice" not in (tmp_path / "RESULTS.md").read_text().lower()
+    assert command(capsys, suite, "report", "--methods", "stored").code == 0
     alone = rows(tmp_path)
     assert alone == {name: row for name, row in made.items() if name not in ("unlucky", "unwilling")}
-    assert command(capsys, suite, "report", "--methods", "unlucky,unwilling").code == 0
+    assert command(capsys, suite, "report", "--methods", "unlucky,unwilling,stored").code == 0
     assert rows(tmp_path) == made
 
 
@@ -137,7 +140,7 @@ def test_the_command_of_a_report_makes_the_same_rows(
     packages: None, suite: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     assert command(capsys, suite, "run", "twice[summed]").code == 0
-    assert command(capsys, suite, "report").code == 0
+    assert command(capsys, suite, "report", "--methods", "stored").code == 0
     shown = list(rows(tmp_path))
     assert "twice[summed]" in shown and "twice" not in shown
     (line,) = re.findall(

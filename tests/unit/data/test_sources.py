@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from compact_bench.core.errors import DataError
+from compact_bench.data.files import sources as sources_module
 from compact_bench.data.files.sources import FileRef, Sources, default_sources
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -35,6 +37,7 @@ class Upstream:
         self.declared: int | None = None
         self.asked: list[str] = []
         self.pause_seconds = 0.0
+        self.drip_seconds = 0.0
         upstream = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -46,7 +49,15 @@ class Upstream:
                 body = upstream.content if status == 200 else b"no"
                 size = len(body) if upstream.declared is None else upstream.declared
                 self.send_header("Content-Length", str(size))
+                if status == 302:
+                    self.send_header("Location", self.path)
                 self.end_headers()
+                if upstream.drip_seconds:
+                    with contextlib.suppress(OSError):
+                        for place in range(0, len(body), 1000):
+                            self.wfile.write(body[place : place + 1000])
+                            time.sleep(upstream.drip_seconds)
+                    return
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
@@ -100,6 +111,33 @@ def test_a_download_is_cached_and_reported(sources: Callable[..., Sources], upst
 def test_the_address_is_that_of_the_pinned_commit(tmp_path: Path) -> None:
     expected = f"https://raw.githubusercontent.com/some/repo/{COMMIT}/data/a.json"
     assert Sources(tmp_path).url(REF) == expected
+
+
+def test_a_loop_of_redirects_is_told(sources: Callable[..., Sources], upstream: Upstream) -> None:
+    upstream.statuses = [302] * 1000
+    assert "redirects" in message(lambda: sources().fetch(REF))
+    assert len(upstream.asked) < 50, "and not tried again"
+
+
+def test_a_server_that_only_drips_is_given_up(
+    sources: Callable[..., Sources], upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.drip_seconds = 0.1
+    monkeypatch.setattr(sources_module, "SLOWEST_BYTES_PER_SECOND", 1_000_000)
+    started = time.monotonic()
+    text = message(lambda: sources(least_seconds=0.3).fetch(REF))
+    assert "slower than 1000000 a second" in text and time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://127.0.0.1:1", "http://[", "socks5://127.0.0.1:9"])
+def test_a_proxy_that_is_none_is_told(
+    sources: Callable[..., Sources], monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy)
+    message(lambda: sources(retries=0).fetch(REF))
 
 
 def test_a_wrong_checksum_is_refused_and_not_kept(

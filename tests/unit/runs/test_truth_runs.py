@@ -12,7 +12,7 @@ from compact_bench.core.records import RunRecord
 from compact_bench.evaluation.probes.truth import truth_scores
 from compact_bench.runs.session import Request, Session
 from compact_bench.runs.store.store import Store
-from compact_bench.training.loop import STEPS_FILE
+from compact_bench.training.final_weights import STEPS_FILE
 from tests.unit.command import run_command
 
 Capture = pytest.CaptureFixture[str]
