@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
