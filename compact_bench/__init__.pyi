@@ -106,6 +106,7 @@ from .training.protocol import CombinesGradients as CombinesGradients
 from .training.protocol import FitReport as FitReport
 from .training.protocol import MakesOptimiser as MakesOptimiser
 from .training.protocol import Objective as Objective
+from .training.protocol import OrdersQuestions as OrdersQuestions
 from .training.protocol import OwnsParameters as OwnsParameters
 from .training.protocol import RunContext as RunContext
 from .training.protocol import SchedulesRate as SchedulesRate

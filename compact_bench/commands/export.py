@@ -46,6 +46,7 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
         ConfigError: the folder holds something.
         StoreError: the run is not done, or its weights are no longer what was evaluated.
     """
+    from compact_bench.evaluation.own_tasks import own_task
     from compact_bench.evaluation.task_files import asked_with, lm_eval_command, write_task_folder
     from compact_bench.students.student import save_student
 
@@ -57,7 +58,9 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     settings = RunSettings.model_validate(record.key.settings)
     save_student(student, folder / "student")
     prefix = str(record.training.get("prompt_prefix", ""))
-    tasks = asked_with(prefix, {task: session.data.benchmarks[task] for task in record.evaluations})
+    rows = {task: session.data.benchmarks[task] for task in record.evaluations}
+    # A user's own task is a file of the user's already.
+    tasks = asked_with(prefix, {task: found for task, found in rows.items() if own_task(found) is None})
     task_folder = write_task_folder(folder / "tasks", tasks, settings.eval)
     dtype = str(student.dtype).removeprefix("torch.")
     command = lm_eval_command(

@@ -21,6 +21,8 @@ from compact_bench.core.errors import ConfigError, NumericalError
 from compact_bench.core.files import usable_place
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import EvalSettings
+from compact_bench.data.files.benchmarks import USES
+from compact_bench.data.files.task_yaml import OWN
 from compact_bench.evaluation.cache import CacheEntry
 from compact_bench.evaluation.engines.choosing import EnginePath, Engines, choose_path
 from compact_bench.evaluation.guards import (
@@ -29,6 +31,7 @@ from compact_bench.evaluation.guards import (
     unchanged_generators,
     unchanged_tokenizer,
 )
+from compact_bench.evaluation.own_tasks import OwnTask, own_task, run_harness
 from compact_bench.evaluation.task_files import (
     answer_format,
     check_rows,
@@ -36,6 +39,7 @@ from compact_bench.evaluation.task_files import (
     is_generation,
     limited,
     task_texts,
+    used_task,
     write_task_folder,
 )
 from compact_bench.evaluation.task_results import EvalProgress, TaskResult
@@ -109,7 +113,7 @@ def evaluate(
         vocabulary = _tokenizer_hash(student.tokenizer)
         for index, (task, all_rows) in enumerate(benchmarks.items(), 1):
             rows = limited(all_rows, settings)
-            path = task_path(student, task, settings)
+            path = task_path(student, task, settings, rows)
             depends_on = task_dependencies(student, task, rows, settings, vocabulary, path)
             entry = CacheEntry(cache_dir, weights_hash, task_key(depends_on))
             job = _Job(task, rows, path, entry, depends_on)
@@ -139,12 +143,18 @@ def _cached_or_evaluated(
     return result
 
 
-def task_path(student: Evaluable, task: str, settings: EvalSettings) -> EnginePath:
+def task_path(student: Evaluable, task: str, settings: EvalSettings, rows: Rows = ()) -> EnginePath:
     """What evaluates a task: the requested engine, or the plain harness with the reason."""
-    options = generation_options(task, settings)
+    generation, options = _decoding_of(task, rows, settings)
     return choose_path(
-        student.model, student.tokenizer, settings.engine, generation=is_generation(task), options=options
+        student.model, student.tokenizer, settings.engine, generation=generation, options=options
     )
+
+
+def _decoding_of(task: str, rows: Rows, settings: EvalSettings) -> tuple[bool, dict[str, Any]]:
+    """Whether the student writes the answers, and how if it does."""
+    own, used = own_task(rows), used_task(task, rows)
+    return own.decoding(settings) if own else (is_generation(used), generation_options(used, settings))
 
 
 def task_dependencies(
@@ -165,18 +175,23 @@ def task_dependencies(
     """
     model, tokenizer = student.model, student.tokenizer
     parameter = next(model.parameters())
+    own = own_task(rows)
+    texts = {} if own else task_texts(used_task(task, rows), settings)
+    generation, options = _decoding_of(task, rows, settings)
     rule = (resources.files("compact_bench") / "core" / "answers.py").read_text(encoding="utf-8")
     return {
-        "task": {name: _sha(text) for name, text in sorted(task_texts(task, settings).items())},
+        "task": own.mark() if own else {name: _sha(text) for name, text in sorted(texts.items())},
+        # A packaged task's are in its texts.
+        **({"options": options} if own else {}),
         # The whole text of core/answers.py: any edit of it may score an answer otherwise.
         "answer_rule": _sha(rule),
-        "items": fingerprint([dict(row) for row in rows], 32),
+        "items": fingerprint([{n: v for n, v in row.items() if n not in (OWN, USES)} for row in rows], 32),
         # Other rows in a batch mean other padding and other kernels, which can move a last bit.
         "batch_size": settings.batch_size,
-        "engine": _engine_mark(path or task_path(student, task, settings)),
+        "engine": _engine_mark(path or task_path(student, task, settings, rows)),
         "chat_template": _sha(str(tokenizer.chat_template)),
         "tokenizer": tokenizer_hash or _tokenizer_hash(tokenizer),
-        "decoding": _decoding(model) if is_generation(task) else {},
+        "decoding": _decoding(model) if generation else {},
         "dtype": str(parameter.dtype),
         "device": parameter.device.type,
         "versions": {name: importlib.metadata.version(name) for name in ("lm_eval", "torch", "transformers")},
@@ -248,28 +263,33 @@ def _locked(lock_file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
+def _evaluate_own(
+    student: Evaluable, own: OwnTask, job: _Job, settings: EvalSettings, harness: Any
+) -> TaskResult:
+    started = time.monotonic()
+
+    def run(tasks: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
+        with quiet_harness(), read_only(student.model):
+            return run_harness(harness, tasks, limit)
+
+    items, others = own.scores(job.rows, settings, harness, run)
+    return _stored(job, items, own.metric, others, time.monotonic() - started)
+
+
 def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harness: Any) -> TaskResult:
-    from lm_eval import evaluate as run_harness
     from lm_eval.tasks import TaskManager
 
+    if own := own_task(job.rows):
+        return _evaluate_own(student, own, job, settings, harness)
     _check_room(student, job, settings, harness.max_length)
     started = time.monotonic()
     # The item limit is already applied to the rows.
     unlimited = settings.model_copy(update={"items_per_task": None})
     folder = write_task_folder(job.entry.folder / "tasks", {job.task: job.rows}, unlimited)
     with quiet_harness(), read_only(student.model):
-        # `simple_evaluate` would seed this process's generators and call pip, git and the compiler for
-        # its report; the numbers come from here either way.
         loaded = TaskManager(include_path=str(folder), include_defaults=False).load([job.task])
-        output = run_harness(
-            lm=harness,
-            task_dict=loaded,
-            bootstrap_iters=0,
-            log_samples=True,
-            apply_chat_template=True,
-            fewshot_as_multiturn=True,
-        )
-    _, answers = answer_format(job.task)
+        output = run_harness(harness, loaded["tasks"])
+    _, answers = answer_format(used_task(job.task, job.rows))
     generation = answers.generation
     metric, *other_metrics = ("exact_match", "states_answer") if generation else ("acc_norm", "acc")
     samples = sorted(output["samples"][job.task], key=lambda sample: int(sample["doc_id"]))
@@ -278,16 +298,31 @@ def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harnes
     if [item["id"] for item in items] != [row["id"] for row in job.rows]:
         raise AssertionError("the harness gave other items than the rows it was given")
     scores = output["results"][job.task]
+    others = {name: float(scores[f"{name},none"]) for name in other_metrics}
+    stated = float(scores[f"{metric},none"])
+    return _stored(job, items, metric, others, time.monotonic() - started, stated)
+
+
+def _stored(
+    job: _Job,
+    items: Sequence[Mapping[str, Any]],
+    metric: str,
+    others: Mapping[str, float],
+    seconds: float,
+    value: float | None = None,
+) -> TaskResult:
+    """Keep a finished evaluation; `value` is the items' mean as the harness states it."""
+    mean = math.fsum(item["score"] for item in items) / len(items)
     result = TaskResult(
         task=job.task,
         metric=metric,
-        value=float(scores[f"{metric},none"]),
+        value=mean if value is None else value,
         n=len(items),
         items=tuple(item["score"] for item in items),
         item_ids=tuple(item["id"] for item in items),
         cache_key=job.entry.key,
-        seconds=time.monotonic() - started,
-        others={name: float(scores[f"{name},none"]) for name in other_metrics},
+        seconds=seconds,
+        others=others,
         engine=job.path.engine,
         engine_reason=job.path.reason,
     )

@@ -15,6 +15,9 @@ from compact_bench.core.errors import ConfigError, DataError, Fault
 from compact_bench.core.files import write_atomic
 from compact_bench.core.registry import Source, file_sources, load_named
 from compact_bench.core.settings import EvalSettings
+from compact_bench.data.files.benchmarks import USES
+from compact_bench.data.files.task_yaml import OWN
+from compact_bench.data.suites.spec import BenchmarkSpec
 from compact_bench.evaluation.answer_formats import ANSWERS, AnswerFormat, derived_files
 
 _TASKS = Path(__file__).with_name("tasks")
@@ -46,6 +49,11 @@ def answer_format(task: str) -> tuple[str, AnswerFormat]:
     return include[1], ANSWERS.get(include[1])
 
 
+def used_task(task: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The packaged task that asks and scores a benchmark: that of its name, unless its rows say another."""
+    return str(rows[0].get(USES, task)) if rows else task
+
+
 def is_generation(task: str) -> bool:
     """Whether the student writes the answer (True) or options are scored (False).
 
@@ -53,19 +61,6 @@ def is_generation(task: str) -> bool:
         UnknownNameError, ConfigError: see `answer_format`.
     """
     return answer_format(task)[1].generation
-
-
-def check_metric(task: str, metric: str) -> None:
-    """Refuse a metric that a task does not measure.
-
-    Raises:
-        UnknownNameError: there is no such task, or no such format.
-        ConfigError: the task measures others.
-    """
-    measured = ("exact_match",) if is_generation(task) else ("acc_norm", "acc")
-    if metric not in measured:
-        expected = " or ".join(map(repr, measured))
-        raise ConfigError(f"benchmark {task!r}: expected metric = {expected}, got {metric!r}.")
 
 
 def task_texts(task: str, settings: EvalSettings) -> dict[str, str]:
@@ -116,9 +111,12 @@ def check_rows(benchmarks: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """
     faults: list[Fault] = []
     for task, rows in benchmarks.items():
-        _, answers = answer_format(task)
         if not rows:
             faults.append(Fault(f"task {task}", "expected at least one row, got none"))
+        # Those of a user's own task were checked with it.
+        if not rows or OWN in rows[0]:
+            continue
+        _, answers = answer_format(used_task(task, rows))
         seen: set[str] = set()
         for number, row in enumerate(rows, 1):
             where = f"task {task}, row {number}"
@@ -138,7 +136,14 @@ def asked_with(
     if not prefix:
         return benchmarks
     return {
-        task: [{**row, "question": f"{prefix}{row['question']}"} for row in rows]
+        task: [
+            {
+                **row,
+                "question": f"{prefix}{row['question']}",
+                **({OWN: {**row[OWN], "prefix": prefix}} if OWN in row else {}),
+            }
+            for row in rows
+        ]
         for task, rows in benchmarks.items()
     }
 
@@ -160,13 +165,51 @@ def write_task_folder(
         UnknownNameError, DataError: see `check_rows`.
     """
     check_rows(benchmarks)
+    for task, rows in benchmarks.items():
+        if OWN in rows[0]:
+            raise ConfigError(
+                f"task {task}: it is of a file of yours, {rows[0][OWN]['file']}: give lm_eval that."
+            )
     folder = folder.expanduser().resolve()
     for task, rows in benchmarks.items():
         lines = [json.dumps(_columns(row), ensure_ascii=False) for row in limited(rows, settings)]
         write_atomic(folder / f"{task}.jsonl", ("\n".join(lines) + "\n").encode())
-        for name, text in task_texts(task, settings).items():
-            write_atomic(folder / name, text.encode())
+        used = used_task(task, rows)
+        for name, text in task_texts(used, settings).items():
+            own_name = name == f"{used}.yaml"
+            write_atomic(
+                folder / (f"{task}.yaml" if own_name else name),
+                (_renamed(text, used, task) if own_name else text).encode(),
+            )
     return folder
+
+
+def _renamed(text: str, used: str, task: str) -> str:
+    """A task's definition under a benchmark's own name, as two benchmarks may use one task."""
+    return re.sub(rf"(?m)^(task: |  rows_file: ){re.escape(used)}\b", rf"\g<1>{task}", text)
+
+
+def check_names(benchmarks: Iterable[BenchmarkSpec]) -> None:
+    """Check that every benchmark's packaged task exists and reports its metric.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        ConfigError: the metric is none of the task's, or a user's own task has the name of a packaged one.
+    """
+    for benchmark in benchmarks:
+        if benchmark.task_file is not None:
+            if benchmark.task in task_sources():
+                raise ConfigError(
+                    f"benchmark {benchmark.task!r}: expected a name that no packaged task has beside "
+                    "task_file. Name it otherwise; the YAML's own name may stay."
+                )
+            continue
+        metrics = ("exact_match",) if is_generation(benchmark.uses or benchmark.task) else ("acc_norm", "acc")
+        if benchmark.metric not in metrics:
+            raise ConfigError(
+                f"benchmark {benchmark.task!r}, metric: expected {' or '.join(metrics)}, got "
+                f"{benchmark.metric!r}."
+            )
 
 
 def limited(rows: Sequence[Mapping[str, Any]], settings: EvalSettings) -> Sequence[Mapping[str, Any]]:

@@ -22,11 +22,13 @@ from compact_bench.core.settings import RunSettings, apply_overrides, merged
 from compact_bench.core.written.names import checked_name
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, with_world
+from compact_bench.data.suites.fingerprint import own_tasks_mark
+from compact_bench.evaluation.task_files import check_names
 from compact_bench.methods.contract import SuiteInfo
 from compact_bench.methods.registry import use_method_files
 from compact_bench.runs.store.store import Store
 from compact_bench.runs.suite_cache import SuiteFacts, data_code_mark, file_mark
-from compact_bench.runs.suite_settings import check_benchmarks, check_method_settings, settable_fields
+from compact_bench.runs.suite_settings import check_groups, check_method_settings, settable_fields
 
 if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
@@ -112,7 +114,8 @@ class Session:
             of_profile, request.overrides, settable_fields(methods, request.overrides)
         )
         check_method_settings(self.spec, methods)
-        check_benchmarks(self.spec, self.settings.eval.groups)
+        check_names(self.spec.benchmarks)
+        check_groups(self.spec, self.settings.eval.groups)
 
     # ------------------------------------------------------------------------------- known without loading
 
@@ -206,6 +209,7 @@ class Session:
                 "teachers": list(request.teachers),
                 "code": data_code_mark(),
                 "formats": [FORMATS.code_mark(b.layout) for b in self.spec.benchmarks if b.layout],
+                "own tasks": own_tasks_mark(self.spec),
             }
         )
         return request.cache / "fingerprints" / f"suite-{mark}.json"

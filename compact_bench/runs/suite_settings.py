@@ -13,7 +13,6 @@ from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import describe_validation_error, setting_names
 from compact_bench.core.written.names import shown
 from compact_bench.data.suites import SuiteSpec
-from compact_bench.evaluation.task_files import check_metric
 from compact_bench.methods.registry import get_method, method_names, method_sources
 
 
@@ -101,26 +100,16 @@ def check_method_settings(spec: SuiteSpec, planned: Iterable[str]) -> None:
                 raise ConfigError(describe_validation_error(error, place)) from None
 
 
-def check_benchmarks(spec: SuiteSpec, groups: Sequence[str] | None) -> None:
-    """Refuse a suite whose benchmarks could not be evaluated, before anything is trained.
+def check_groups(spec: SuiteSpec, groups: Sequence[str] | None) -> None:
+    """Refuse groups of benchmarks of which the suite has none, before anything is trained.
 
     Args:
-        groups: the groups of benchmarks that are evaluated; None for all.
+        groups: the groups that are evaluated; None for all.
 
     Raises:
-        ConfigError: a task or its metric is unknown, or no benchmark is of a group; every fault is listed.
+        UnknownNameError: no benchmark is of a group.
     """
-    problems = []
-    for benchmark in spec.benchmarks:
-        try:
-            check_metric(benchmark.task, benchmark.metric)
-        except ConfigError as error:
-            problems.append(str(error))
-    there = sorted({benchmark.group for benchmark in spec.benchmarks})
-    problems += [
-        f"eval.groups: no benchmark is of group {group!r}; there are {', '.join(there)}"
-        for group in groups or ()
-        if group not in there
-    ]
-    if problems:
-        raise ConfigError("\n  - ".join([f"suite {spec.name} cannot be evaluated", *problems]))
+    there = {benchmark.group for benchmark in spec.benchmarks}
+    for group in groups or ():
+        if group not in there:
+            raise UnknownNameError(f"group of benchmarks of suite {spec.name}", group, there)

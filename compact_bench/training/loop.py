@@ -29,6 +29,7 @@ from compact_bench.training.protocol import (
     CombinesGradients,
     FitReport,
     Objective,
+    OrdersQuestions,
     OwnsParameters,
     RunContext,
     SchedulesRate,
@@ -145,11 +146,23 @@ class _Loop:
         """Questions of every optimiser step that is still to be done."""
         seed = self.context.seed_for("data")
         for epoch in range(self.settings.epochs):
-            order = epoch_order(len(self.encoded), seed, epoch)
+            order = self._order(seed, epoch)
             for i in range(self.steps_per_epoch):
                 if self.state.step <= epoch * self.steps_per_epoch + i < self.end_step:
                     chosen = order[i * self.group_size : (i + 1) * self.group_size]
                     yield [self.encoded[j] for j in chosen]
+
+    def _order(self, seed: int, epoch: int) -> list[int]:
+        if not isinstance(self.objective, OrdersQuestions):
+            return epoch_order(len(self.encoded), seed, epoch)
+        ids, places = [q.question_id for q in self.encoded], range(len(self.encoded))
+        order = list(self.objective.question_order(ids, epoch, seed))
+        if len(order) != len(ids) or any(place not in places for place in order):
+            raise ConfigError(
+                f"question_order of {type(self.objective).__name__}, epoch {epoch}: expected {len(ids)} "
+                f"places from 0 to {len(ids) - 1}, as every method takes the same steps, got {order[:20]}."
+            )
+        return order
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

@@ -123,6 +123,23 @@ class SchedulesRate(Protocol):
         ...
 
 
+@runtime_checkable
+class OrdersQuestions(Protocol):
+    """An objective that says itself which questions an epoch trains on, in which order."""
+
+    def question_order(self, question_ids: Sequence[str], epoch: int, seed: int) -> Sequence[int]:
+        """Places of an epoch's questions, as many as there are: some may come twice and others not at all.
+
+        A function of these alone, for a resume; the number of steps stays the schedule's.
+
+        Args:
+            question_ids: of every training question, in the loop's order.
+            epoch: from 0.
+            seed: of the axis "data" of the run.
+        """
+        ...
+
+
 def derive_seed(seed: int, axis: str) -> int:
     """Seed of one named axis ("data", "init", "dropout"), so that methods share draws.
 

@@ -24,6 +24,9 @@ from compact_bench.core.errors import Fault
 from compact_bench.data.files.formats import FORMATS, Format, Row, RowProblem
 from compact_bench.data.files.rows import SourceRow, content_id, normalised, repeated_keys
 
+USES = "uses"
+"""Column of a row whose benchmark has a name of its own: the packaged task that asks and scores it."""
+
 
 @dataclass(frozen=True)
 class Benchmark:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from compact_bench.core.records import Question, fingerprint
 from compact_bench.data.files.formats import FORMATS
+from compact_bench.data.files.task_yaml import OWN, task_code, task_rows
 from compact_bench.data.suites import BenchmarkSpec, SuiteSpec
 from compact_bench.data.suites.generated import generated_benchmark
 
@@ -49,9 +51,22 @@ def _contents(question: Question) -> list[Any]:
 
 
 def _benchmark_contents(spec: SuiteSpec, benchmark: BenchmarkSpec) -> list[Any]:
+    if benchmark.task_file is not None:
+        return _own_task_contents(benchmark, Path(benchmark.task_file.path))
     if benchmark.file is None:
         return [benchmark.task, fingerprint(list(generated_benchmark(spec, benchmark).rows))]
     excluding = benchmark.excluding and benchmark.excluding.sha256
     # What a format of another package makes of the file is known by the format's code alone.
     code = FORMATS.code_mark(benchmark.layout) if benchmark.layout else ""
-    return [benchmark.task, benchmark.layout, benchmark.file.sha256, excluding, *([code] if code else [])]
+    marks = [mark for mark in (code, benchmark.uses) if mark]
+    return [benchmark.task, benchmark.layout, benchmark.file.sha256, excluding, *marks]
+
+
+def own_tasks_mark(spec: SuiteSpec) -> list[list[Any]]:
+    """What tells a suite's own tasks from others: their definitions and items, which their YAMLs lead to."""
+    return [_own_task_contents(b, Path(b.task_file.path)) for b in spec.benchmarks if b.task_file]
+
+
+def _own_task_contents(benchmark: BenchmarkSpec, path: Path) -> list[Any]:
+    rows = [{**row, OWN: ""} for row in task_rows(path, benchmark.metric)]
+    return [benchmark.task, benchmark.metric, task_code(path), fingerprint(rows)]

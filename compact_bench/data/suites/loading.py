@@ -9,10 +9,11 @@ from typing import Any
 
 from compact_bench.core.errors import DataError, Fault, UnknownNameError
 from compact_bench.core.records import Question
-from compact_bench.data.files.benchmarks import Benchmark, benchmark_notes, parse_benchmark
+from compact_bench.data.files.benchmarks import USES, Benchmark, benchmark_notes, parse_benchmark
 from compact_bench.data.files.readers import read_hub_rows, read_rows
 from compact_bench.data.files.rows import OnFault, SourceRow, normalised
 from compact_bench.data.files.sources import FileRef, Sources, checksum_problem
+from compact_bench.data.files.task_yaml import task_rows
 from compact_bench.data.files.upstream import Joined, UpstreamFile, UpstreamRules, join_upstream
 from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec
 from compact_bench.data.suites.fingerprint import data_fingerprint
@@ -181,6 +182,8 @@ def _load_benchmarks(
     for task in tasks:
         benchmark = known[task]
         parsed = _read_benchmark(benchmark, sources) or generated_benchmark(spec, benchmark)
+        if not parsed.rows and not parsed.faults:
+            raise DataError(f"benchmark {task}: expected at least one item, got none")
         enforce_fault_policy(parsed.faults, on_fault, f"benchmark {task}", len(parsed.rows))
         loaded[task] = parsed
     return loaded
@@ -188,11 +191,16 @@ def _load_benchmarks(
 
 def _read_benchmark(benchmark: BenchmarkSpec, sources: Sources) -> Benchmark | None:
     """The items of a benchmark's file, or None where it has none."""
+    if benchmark.task_file is not None:
+        return Benchmark(tuple(task_rows(Path(benchmark.task_file.path), benchmark.metric)), (), 0)
     if benchmark.file is None or benchmark.layout is None:
         return None
     excluding = _questions_of(benchmark.excluding, sources) if benchmark.excluding else frozenset()
     rows, bad_lines = read_rows(_path(benchmark.file, sources), benchmark.file.name)
     parsed = parse_benchmark(benchmark.layout, rows, excluding)
+    if benchmark.uses:
+        used = tuple({**row, USES: benchmark.uses} for row in parsed.rows)
+        parsed = replace(parsed, rows=used)
     return Benchmark(parsed.rows, (*bad_lines, *parsed.faults), parsed.repeats)
 
 

@@ -30,7 +30,7 @@ from compact_bench.data.suites.spec import (
 
 _NOT_INHERITED = ("teachers", "training", "known_faults")
 _GROUPS = ("in_distribution", "out_of_distribution", "retention")
-_FILE_FIELDS = ("file", "gold", "excluding")
+_FILE_FIELDS = ("file", "gold", "excluding", "task_file")
 
 
 def suite_names() -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from compact_bench.data.lab import LAB_TASKS, TEACHERS, WorldSettings
 from compact_bench.data.suites.profiles import ProfileSpec
 
 Text = Annotated[Title, StringConstraints(min_length=1, strip_whitespace=True)]
-Metric = Literal["exact_match", "acc", "acc_norm"]
+METRICS = ("exact_match", "acc", "acc_norm")
+"""Metrics of the packaged tasks."""
 _REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
 FaultKind = Literal[
     "missing_question",
@@ -191,6 +192,10 @@ class BenchmarkSpec(Strict):
     """A benchmark.
 
     Attributes:
+        task: its name in tables and records; a packaged task's, unless `task_file` or `uses` is given.
+        uses: packaged task that asks and scores it, where it has a name of its own; or "".
+        task_file: a YAML of lm-evaluation-harness of the user's own that defines it, or None.
+        metric: what is reported; of a `task_file`, one of its metrics ("NAME" or "NAME,FILTER").
         layout: how the file is laid out, a name of `compact_bench.data.files.formats.FORMATS`; None for
             generated items.
         items: how many items the suite's world generates; None where a file holds them.
@@ -201,7 +206,9 @@ class BenchmarkSpec(Strict):
     task: Name
     title: Text
     group: Group
-    metric: Metric
+    metric: Text
+    uses: Name | None = None
+    task_file: FileSpec | None = None
     layout: str | None = None
     file: FileSpec | None = None
     items: Positive | None = None
@@ -218,6 +225,10 @@ class BenchmarkSpec(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> BenchmarkSpec:
+        if self.task_file is not None:
+            return self._whole_task()
+        if self.metric not in METRICS:
+            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {self.metric!r}")
         if (self.file is None) == (self.items is None):
             got = "none" if self.file is None else "both"
             raise ValueError(f"expected file, or items (a number of generated ones), got {got}")
@@ -225,6 +236,18 @@ class BenchmarkSpec(Strict):
             raise ValueError('layout: expected how the file is laid out ("rows" for one of your own)')
         if self.items is not None and (self.layout or self.excluding):
             raise ValueError("expected neither layout nor excluding beside items, which are generated")
+        if self.items is not None and self.uses:
+            raise ValueError("expected no `uses` beside items, which are generated for their own task")
+        return self
+
+    def _whole_task(self) -> BenchmarkSpec:
+        beside = ("uses", "layout", "file", "items", "excluding")
+        if given := [name for name in beside if getattr(self, name) is not None]:
+            raise ValueError(
+                f"expected nothing of it beside task_file, which says all, got {', '.join(given)}"
+            )
+        if self.task_file is not None and self.task_file.repo is not None:
+            raise ValueError("task_file: expected a local file, as it runs Python")
         return self
 
 

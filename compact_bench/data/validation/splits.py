@@ -14,6 +14,7 @@ from typing import Any
 from compact_bench.core.errors import Fault, OverlapError
 from compact_bench.core.records import Question
 from compact_bench.data.files.rows import normalised, question_hash, visible, words
+from compact_bench.data.files.task_yaml import texts_of
 
 NEAR_DUPLICATE_SHARE = 0.9
 """Two questions are near duplicates when they share more than this of their distinct words."""
@@ -48,7 +49,8 @@ def overlap_faults(
     items: dict[str, list[str]] = {}
     for task, rows in benchmarks.items():
         for row in rows:
-            items.setdefault(_key(row["question"]), []).append(f"{task} item {row['id']}")
+            for key in {_key(text) for text in texts_of(row)}:
+                items.setdefault(key, []).append(f"{task} item {row['id']}")
     return [
         Fault(
             question.source or "training questions",

@@ -49,7 +49,7 @@ def examples() -> list[Example]:
         name, *rest = head.split("; ")
         places = dict(part.split(": ") for part in rest)
         listed.append(Example(name, places.get("checkout", ""), places.get("registry", ""), text))
-    assert len(listed) == document.count("<!-- file:") == 11
+    assert len(listed) == document.count("<!-- file:") == 16
     return listed
 
 
@@ -120,7 +120,7 @@ def student(suite: Path, student_folder: Callable[..., Path]) -> str:
 
 def check_results(folder: Path) -> None:
     text = (folder / "RESULTS.md").read_text(encoding="utf-8")
-    assert "- Runs: 3 done" in text, text
+    assert "- Runs: 4 done" in text, text
     assert "Uniform weights, SGD" in text
     page = (folder / "results" / "table_riddles.md").read_text(encoding="utf-8")
     assert "Uniform weights, SGD | 1" in page and "Entropy, nats" in page
@@ -130,8 +130,10 @@ def check_results(folder: Path) -> None:
     assert {record["probes"]["entropy"]["value"] > 0.0 for record in records} == {True}
     for record in records:
         assert record["evaluations"]["riddles"]["n"] == 2
+        units = record["evaluations"]["units"]
+        assert (units["metric"], units["n"], set(units["others"])) == ("right_unit", 2, {"right_amount"})
     by_method = {r["key"]["method"]: r["weights"]["final"] for r in records}
-    assert len(set(by_method.values())) == 3
+    assert len(set(by_method.values())) == 4
 
 
 def test_the_examples_work_as_a_package(
@@ -186,8 +188,9 @@ def test_the_examples_work_as_a_package(
     assert "benchmark format 'mangled' (of broken) cannot be imported" in " ".join(shown.out.split())
 
 
-def test_the_examples_method_keeps_the_contract_and_resumes(package: Path) -> None:
-    failed = [f"{r.name}: {r.message}" for r in check_method("cosine_sgd") if not r.passed]
+@pytest.mark.parametrize("method", ["cosine_sgd", "short_first"])
+def test_the_examples_methods_keep_the_contract_and_resume(method: str, package: Path) -> None:
+    failed = [f"{r.name}: {r.message}" for r in check_method(method) if not r.passed]
     assert not failed, "\n".join(failed)
 
 

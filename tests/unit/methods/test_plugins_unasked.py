@@ -103,8 +103,8 @@ def test_wrong_words_are_refused_before_anything_is_done(
     ("old", "new", "said"),
     [
         ('task = "svamp"', 'task = "svmap"', "Did you mean 'svamp'"),
-        ('metric = "exact_match"', 'metric = "acc"', "expected metric = 'exact_match'"),
-        ('metric = "acc"', 'metric = "exact_match"', "expected metric = 'acc_norm'"),
+        ('metric = "exact_match"', 'metric = "acc"', "exact_match"),
+        ('metric = "acc"', 'metric = "exact_match"', "acc_norm"),
         ("drift_passages", "groups = ['retention']\ndrift_pasages", "drift_pasages"),
     ],
 )
