@@ -36,6 +36,7 @@ NEEDED = (
     "pyarrow",
 )
 OPTIONAL = ("tensorboard", "trackio", "wandb")
+INSTALL_TRACKERS = "pip install -c constraints.txt '.[trackers]'"
 MEMORY_NEEDED_BYTES = 7 * 2**30
 DISK_NEEDED_BYTES = 3 * 2**30
 _GIB = 2**30
@@ -128,7 +129,7 @@ def _packages() -> Iterable[Check]:
             if name in NEEDED:
                 yield Check(name, "missing", "not installed", f"install it: pip install {name}")
             else:
-                consequence = f"tracker={name} will not work; `pip install compact-bench[trackers]`"
+                consequence = f"tracker={name} will not work; in the checkout: `{INSTALL_TRACKERS}`"
                 yield Check(name, "warning", "not installed", consequence)
 
 

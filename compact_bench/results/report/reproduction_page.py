@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from compact_bench.methods.contract import Reproduction
+from compact_bench.methods.contract import Claim, Reproduction
 from compact_bench.results.claims import JudgedClaim
 from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
 from compact_bench.results.stats import ALPHA
@@ -66,12 +66,14 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         "**This is not the setting of the papers.** Their students, teachers, data and benchmarks differ: a "
         "claim that fails here may hold there, and one that holds here may fail there. What is tested is the "
         "direction of a difference on this suite, not its size. Differences are of mean accuracy, in "
-        "percentage points, over the same seeds and items, with 95 % intervals.",
+        "percentage points, over the same seeds and items, with 95 % intervals; of spreads over seeds, the "
+        "ratios of their standard deviations.",
         "",
         *(f"- **{status}**: {MEANINGS[status]}" for status in get_args(Reproduction)),
         "",
-        f"The test is a paired permutation test at {ALPHA * 100:.0f} %, Holm-corrected over the {family} "
-        "comparisons on this page. RESULTS.md has the rows themselves.",
+        f"The test is a paired permutation test at {ALPHA * 100:.0f} % (of spreads an F test, of weights on "
+        f"a teacher a paired t test over seeds), Holm-corrected over the {family} comparisons on this page. "
+        "RESULTS.md has the rows themselves.",
     ]
     if facts.smoke:
         lines += ["", SMOKE_NOTE]
@@ -96,6 +98,11 @@ def _overview(judged: Sequence[JudgedClaim]) -> list[str]:
     return grid(["Method", "Claims", *statuses], rows)
 
 
+def _of_what(claim: Claim) -> str:
+    group, statistic = (text.replace("_", " ") for text in (claim.group, claim.statistic))
+    return {"mean": group, "seed_spread": f"spread over seeds, {group}"}.get(claim.statistic, statistic)
+
+
 def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str]:
     commands: dict[str, int] = {}
     rows = []
@@ -110,7 +117,7 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
             [
                 one.title,
                 f"{one.claim.text} ({one.claim.place})",
-                f"{row} {one.claim.expected} {one.claim.against}, {one.claim.group.replace('_', ' ')}",
+                f"{row} {one.claim.expected} {one.claim.against}, {_of_what(one.claim)}",
                 one.status,
                 one.comparison.measure if one.comparison else one.reason,
                 "" if p_holm is None else f"{p_holm:.4f}",
