@@ -30,6 +30,9 @@ class CompactReleased:
         source="CAG-Research/COMPACT-Multi-teacher-CoT-Distillation at f279471",
         deviations=(
             "learning rate, epochs, accumulation and dtype are the suite's, as for every method",
+            "the suite's linear warm-up comes before the constant rate; the released loop has none",
+            "rows are computed packed: a question's rows share their prompt and so its dropout, where the "
+            "code draws a mask for every row (train.layout=padded draws them so)",
             "attention at padding follows SDPA; with the flash attention of the authors it is zero there",
             "rows over the limit are cut as in the code; the suite's data checks refuse or drop their "
             "questions before, unless train.long_rows=truncate",

@@ -220,6 +220,8 @@ class Edit:
             "one alignment of chosen and rejected text marks both; the released code aligns each direction "
             "by itself, and the two can disagree",
             "texts are aligned without padding",
+            "no cut-off at 20 nats for the tokens of rejected texts: the source's code reads one that it "
+            "never sets, so that its stage 2 stops there",
         ),
         ours=(
             "with several teachers every teacher's texts count the same within a question, and questions "

@@ -157,7 +157,8 @@ class SbsKd:
             Claim(
                 "label and rationale as two tasks beat the answer at the end of the rationale",
                 "arXiv 2305.02301, ablation, as third parties summarise it",
-                "sbs_kd[vanilla]",
+                # What variant vanilla without a teacher is; under two names it would be tested twice.
+                "uniform",
             ),
         ),
         allows=("missing_teachers", "several_samples"),

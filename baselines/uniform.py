@@ -16,8 +16,12 @@ class Uniform:
     config_type = SupervisedConfig
     card = MethodCard(
         title="Uniform multi-teacher distillation (Direct Avg.)",
-        source="arXiv 2601.13992v1, section 4.5 (Direct Avg.): COMPACT with equal weights, no consistency",
-        ours=("supervised tokens and reduction are COMPACT's, so that only the weights differ",),
+        source="arXiv 2601.13992v1, section 4.5 (Direct Avg.): COMPACT with equal weights",
+        ours=(
+            "no consistency term: the paper does not say whether Direct Avg. keeps it. The other reading is "
+            "compact[equal-weights]; claims about Direct Avg. are held against both",
+            "supervised tokens and reduction are COMPACT's, so that only the weights differ",
+        ),
         short="Uniform weights",
         claims=tuple(
             Claim(

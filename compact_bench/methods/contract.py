@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
 Reproduction = Literal["reproduced", "not reproduced", "untested", "no reference"]
+Statistic = Literal["mean", "seed_spread", "weight_on_easiest_teacher"]
 SuiteData = Literal["truth", "pairs", "reviews", "feedback"]
 
 SUITE_DATA: Mapping[SuiteData, str] = {
@@ -54,6 +55,9 @@ class Claim:
         group: column group whose mean is compared.
         expected: on which side of `against` the claim places the method.
         row: the row the claim is about; "" for the method's own.
+        statistic: what is compared: the group's "mean"; its "seed_spread", the standard deviation of the mean
+            over training seeds; or, whatever the group, "weight_on_easiest_teacher", the mean weight on the
+            teacher whose rationales cost the student the fewest nats per token during training.
     """
 
     text: str
@@ -62,6 +66,7 @@ class Claim:
     group: str = "in_distribution"
     expected: Literal["above", "below"] = "above"
     row: str = ""
+    statistic: Statistic = "mean"
 
 
 @dataclass(frozen=True)

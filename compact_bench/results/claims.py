@@ -16,7 +16,13 @@ from compact_bench.methods.registry import (
     split_name,
 )
 from compact_bench.results.tables.build import Table
-from compact_bench.results.tables.comparisons import Comparison, compare, corrected
+from compact_bench.results.tables.comparisons import (
+    Comparison,
+    compare,
+    compare_easiest_weight,
+    compare_spread,
+    corrected,
+)
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
 
 
@@ -97,7 +103,11 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
     if claim.group not in table.compared:
         return replace(judged, reason=f"the suite has no benchmarks of group {claim.group!r}")
     group, benchmarks = table.compared[claim.group]
-    comparison = compare(rows[names[0]], rows[names[1]], group.short or group.title, benchmarks)
+    pair, title = (rows[names[0]], rows[names[1]]), group.short or group.title
+    if claim.statistic == "weight_on_easiest_teacher":
+        comparison = compare_easiest_weight(*pair)
+    else:
+        comparison = (compare if claim.statistic == "mean" else compare_spread)(*pair, title, benchmarks)
     if comparison.effect is None:
         return replace(judged, reason=comparison.reason)
     return replace(judged, comparison=comparison)

@@ -278,7 +278,7 @@ def _one_step(loop: _Loop, group: Sequence[EncodedQuestion]) -> dict[str, Any]:
     loop.optimiser.step()
     loop.optimiser.zero_grad(set_to_none=True)
     _count(loop, seen, loss_sum, rows)
-    weights = _mean_by_teacher(rows)
+    weights = _mean_by_teacher(rows, "teacher_weight")
     return {
         **_mean_metrics(metrics),
         "loss": loss_sum,
@@ -319,10 +319,12 @@ def _count(loop: _Loop, seen: Sequence[EncodedQuestion], loss: float, rows: list
         state.epoch_losses = []
 
 
-def _mean_by_teacher(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _mean_by_teacher(rows: Sequence[dict[str, Any]], column: str) -> dict[str, float]:
     sums: dict[str, list[float]] = {}
     for row in rows:
-        sums.setdefault(str(row["teacher"]), []).append(float(row["teacher_weight"]))
+        value = float(row.get(column, math.nan))
+        if math.isfinite(value):
+            sums.setdefault(str(row["teacher"]), []).append(value)
     return {teacher: sum(values) / len(values) for teacher, values in sums.items()}
 
 
@@ -346,7 +348,8 @@ def _report(loop: _Loop, path: StepPath, formats: Mapping[str, str]) -> FitRepor
         seconds=state.seconds,
         final_loss=state.final_loss,
         extra={
-            "mean_teacher_weights": _mean_by_teacher(state.rows),
+            "mean_teacher_weights": _mean_by_teacher(state.rows, "teacher_weight"),
+            "mean_teacher_losses": _mean_by_teacher(state.rows, "supervised_loss"),
             "step": path.facts(),
             "number_formats": dict(formats),
             **truncated,

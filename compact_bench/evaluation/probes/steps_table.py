@@ -38,6 +38,7 @@ class StepsTable:
         present, right, answered: [questions, columns], whether there is such a rationale, is right, and has
             the right answer (None where the table does not say).
         read: [questions, columns], whether the table has it.
+        words: [questions, columns], number of words; NaN where there is no such rationale.
         question, step: [visits].
         weights: [visits, columns], 0 where the method did not read the rationale.
         scores: score -> [visits, columns], NaN where there is none.
@@ -50,6 +51,7 @@ class StepsTable:
     right: Bools
     answered: Bools | None
     read: Bools
+    words: Floats
     question: Ints
     step: Ints
     weights: Floats
@@ -84,6 +86,19 @@ class StepsTable:
         above = (values[:, :, None] > values[:, None, :]) + 0.5 * (values[:, :, None] == values[:, None, :])
         return _ratio((above * pairs).sum(axis=(1, 2)), pairs.sum(axis=(1, 2)))
 
+    def z_scores(self, score: str) -> Floats:
+        """A score within its question, averaged over epochs, [questions, teachers]; NaN where none is."""
+        scores = np.ma.masked_invalid(self.scores[score])
+        # All scores of a question alike: no difference, whatever the rounding of their mean says.
+        alike = (scores.max(axis=1) == scores.min(axis=1)).filled(True)
+        spread = np.where(alike, 1.0, scores.std(axis=1).filled(1.0))
+        away = (scores - scores.mean(axis=1, keepdims=True)) * ~alike[:, None]
+        z = (away / spread[:, None]).filled(np.nan)
+        every = np.ones(len(z), dtype=np.bool_)
+        columns = [self.by_question(z[:, k], every) for k in range(len(self.teachers))]
+        # Rounded, so that equal scores in two questions stay ties whatever the order of their sums.
+        return np.asarray(np.round(np.stack(columns, axis=1), 9), dtype=np.float64)
+
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     """above / below, NaN where below is 0."""
@@ -112,9 +127,11 @@ def read_steps(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable
     teachers = [teacher_of[name] for name in columns]
     shape = (len(questions), len(columns))
     present, right, read = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
+    words = np.full(shape, np.nan)
     for n, question in enumerate(questions):
         for rationale in question.rationales:
             present[n, places[rationale.name]] = True
+            words[n, places[rationale.name]] = len(rationale.text.split())
             right[n, places[rationale.name]] = rationale.truth is not None and rationale.truth.is_right
     row_question = steps["question_id"].map(where).to_numpy(dtype=np.int64)
     row_column = rationale_names(steps).map(places).to_numpy(dtype=np.int64)
@@ -140,7 +157,7 @@ def read_steps(steps: pd.DataFrame, questions: Sequence[Question]) -> StepsTable
     scores["fused"] = np.where(present[question_of], weights, np.nan)
     ids, families = list(where), [question.family for question in questions]
     return StepsTable(
-        ids, families, teachers, present, right, answered, read, question_of, step_of, weights, scores
+        ids, families, teachers, present, right, answered, read, words, question_of, step_of, weights, scores
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from compact_bench.core.records import Question
+from compact_bench.evaluation.probes.confounds import Confounds, confounds
 from compact_bench.evaluation.probes.registry import Measure, Probe, ProbeInputs
 from compact_bench.evaluation.probes.steps_table import SCORES, Bools, Floats, StepsTable, read_steps
 
@@ -121,8 +122,8 @@ class TruthItems(TypedDict):
     auc: dict[str, list[float | None]]
 
 
-class TruthScores(TruthSummary):
-    """Truth scores of one run.
+class TruthScores(TruthSummary, Confounds):
+    """Truth scores of one run, and what is left of the rankings with teacher or length held.
 
     Keys:
         pooled_auc: score -> the same probability over all rationales of all questions at once, with scores
@@ -163,6 +164,7 @@ def truth_scores(steps: pd.DataFrame, questions: Sequence[Question]) -> TruthSco
         summary["reasons"][f"pooled_auc_{score}"] = _why_no_area(table, score, any_mixed=False)
     return {
         **summary,
+        **confounds(table),
         "pooled_auc": pooled,
         "items": _items(table, values),
         "by_family": _by_family(table, values),
@@ -228,16 +230,7 @@ def _why_no_area(table: StepsTable, score: str, *, any_mixed: bool) -> str:
 def _pooled(table: StepsTable, score: str) -> float | None:
     from scipy.stats import mannwhitneyu
 
-    scores = np.ma.masked_invalid(table.scores[score])
-    # All scores of a question alike: no difference, whatever the rounding of their mean says.
-    alike = (scores.max(axis=1) == scores.min(axis=1)).filled(True)
-    spread = np.where(alike, 1.0, scores.std(axis=1).filled(1.0))
-    away = (scores - scores.mean(axis=1, keepdims=True)) * ~alike[:, None]
-    z = (away / spread[:, None]).filled(np.nan)
-    every = np.ones(len(z), dtype=np.bool_)
-    columns = [table.by_question(z[:, k], every) for k in range(len(table.teachers))]
-    # Rounded, so that equal scores in two questions stay ties whatever the order of their sums.
-    averaged = np.round(np.stack(columns, axis=1), 9)
+    averaged = table.z_scores(score)
     scored = ~np.isnan(averaged)
     right, wrong = averaged[scored & table.right], averaged[scored & table.present & ~table.right]
     if not right.size or not wrong.size:

@@ -13,7 +13,8 @@ from compact_bench.students.student import Student
 from compact_bench.training.loop import train
 from compact_bench.training.protocol import FitReport, RunContext
 
-# The paper's ablation leaves scores out (section 4.5); the rest are this project's.
+# The paper's ablation leaves scores out (section 4.5); the rest are this project's. Epsilon 0 and 1 and the
+# mean per token ask what adaptability is made of: thinking tokens, all tokens, or their number.
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "no-consensus": {"beta_consensus": 0.0},
     "no-adaptability": {"beta_adaptability": 0.0},
@@ -23,6 +24,9 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "only-difficulty": {"beta_adaptability": 0.0, "beta_consensus": 0.0},
     "no-consistency": {"lambda_consistency": 0.0},
     "equal-weights": {"beta_adaptability": 0.0, "beta_consensus": 0.0, "beta_difficulty": 0.0},
+    "epsilon-0": {"epsilon": 0.0},
+    "epsilon-1": {"epsilon": 1.0},
+    "per-token-adaptability": {"adaptability_reduction": "mean"},
     **{f"temperature-{value:g}": {"temperature": value} for value in (0.25, 0.5, 2.0, 4.0)},
     **{f"beta-adaptability-{value:g}": {"beta_adaptability": value} for value in (0.5, 2.0)},
     **{f"beta-consensus-{value:g}": {"beta_consensus": value} for value in (0.5, 2.0)},
@@ -41,6 +45,11 @@ _OURS = (
     "grouped keys: each key head is repeated for its group of query heads",
     "attention scale 1/sqrt(width of Q); the paper does not define d",
     "z-score with the unbiased standard deviation plus 1e-4; all ones for one teacher",
+    "with two teachers a z-score is about +0.71 or -0.71, whatever the difference: the weight is a vote of "
+    "three signs with eight outcomes, and says nothing of how much better a rationale is",
+    "adaptability is a sum over tokens (Eq. 3), so that it follows a rationale's length: see its correlation "
+    "with length among the truth scores, and variants per-token-adaptability, epsilon-0 and epsilon-1",
+    "the thinking words are the released code's and 'Because', which the paper names; it gives no whole list",
     "scores come from the training forward pass itself, dropout on",
     "scores are computed in float32 of hidden states in the decoder's format; consensus is fragile in "
     "bfloat16 (train.dtype=float32 is exact), and the record says which it was",
@@ -62,7 +71,8 @@ _MAIN_RESULTS = tuple(
     Claim(f"COMPACT is above {name} {where}", f"{_PAPER}, section 4.2 (main results)", row, group)
     for row, name in {
         "zero_shot": "zero-shot",
-        "sbs_kd[vanilla]": "SbS-KD (vanilla CoT distillation)",
+        # One teacher, which the paper does not name: without prefixes that is a single teacher's row.
+        "single_teacher[best]": "SbS-KD (vanilla CoT distillation; here from the best teacher)",
         "mcc_kd": "MCC-KD",
         "edit": "EDIT",
         "mot": "MoT",
@@ -78,11 +88,40 @@ _ABLATIONS = tuple(
         ("without adaptability COMPACT loses 9.65 %", "compact[no-adaptability]", "out_of_distribution"),
         ("without difficulty COMPACT loses 2.80 %", "compact[no-difficulty]", "in_distribution"),
         ("without difficulty COMPACT loses 8.60 %", "compact[no-difficulty]", "out_of_distribution"),
-        ("COMPACT is above equal weights (Direct Avg.)", "uniform", "in_distribution"),
-        ("COMPACT is above equal weights (Direct Avg.)", "uniform", "out_of_distribution"),
+        *(
+            (f"COMPACT is above equal weights (Direct Avg., read as {reading} consistency)", row, group)
+            for row, reading in (("uniform", "without"), ("compact[equal-weights]", "with"))
+            for group in _BOTH
+        ),
     )
 )
-"""A loss is relative to the full method; what the paper does not state is no claim here."""
+"""A loss is relative to the full method; what the paper does not state is no claim here. It does not say
+whether Direct Avg. keeps the consistency term, so both readings are tested.
+"""
+_STABILITY = tuple(
+    Claim(
+        f"without {part} the standard error of the mean is {ratio} times as large {_BOTH[group]}",
+        _ABLATION,
+        "compact",
+        group,
+        row=f"compact[no-{part}]",
+        statistic="seed_spread",
+    )
+    for part, ratio, group in (
+        ("consensus", 2.08, "in_distribution"),
+        ("consensus", 1.19, "out_of_distribution"),
+        ("adaptability", 1.11, "in_distribution"),
+        ("difficulty", 1.95, "in_distribution"),
+        ("difficulty", 1.39, "out_of_distribution"),
+    )
+)
+_COLLAPSE = Claim(
+    "without adaptability the weights collapse onto the low-entropy generalist teachers",
+    f"{_PAPER}, section 4.5, Figure 6 (a)",
+    "compact",
+    row="compact[no-adaptability]",
+    statistic="weight_on_easiest_teacher",
+)
 _FORGETTING = Claim(
     "without difficulty the student forgets",
     f"{_PAPER}, section 4.5, Figure 6 (b)",
@@ -105,7 +144,7 @@ class Compact:
         short="COMPACT (paper)",
         needs=("gold answers",),
         allows=("missing_teachers", "several_samples"),
-        claims=(*_MAIN_RESULTS, *_ABLATIONS, _FORGETTING),
+        claims=(*_MAIN_RESULTS, *_ABLATIONS, *_STABILITY, _COLLAPSE, _FORGETTING),
     )
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = _VARIANTS
 

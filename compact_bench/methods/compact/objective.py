@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compact_bench.core.settings import Strict, TrainSettings
 from compact_bench.methods.compact.scores import (
+    PAPER_THINKING_WORDS,
     adaptability,
     compatibility_scores,
     consensus,
@@ -39,7 +40,10 @@ class WeightingConfig(Strict):
         temperature: tau of Eq. 7.
         lambda_consistency: lambda of Eq. 10.
         epsilon: weight of tokens that are no thinking tokens.
-        thinking_words: words whose single-token forms are thinking tokens; None keeps the released list.
+        adaptability_reduction: Eq. 3's "sum" over tokens, or the "mean" per token, which is ours; the
+            released variant always sums.
+        thinking_words: words whose single-token forms are thinking tokens; None keeps the variant's list: the
+            released one, to which the paper variant adds "Because".
     """
 
     sft_reduction: Literal["mean", "sum"] = "mean"
@@ -49,6 +53,7 @@ class WeightingConfig(Strict):
     temperature: float = 1.0
     lambda_consistency: float = 0.1
     epsilon: float = 0.1
+    adaptability_reduction: Literal["sum", "mean"] = "sum"
     thinking_words: tuple[str, ...] | None = None
 
     def weights(self, adaptability: Tensor, consensus: Tensor, difficulty: Tensor) -> Tensor:
@@ -131,9 +136,8 @@ class PaperObjective:
     @classmethod
     def for_student(cls, student: Student, config: WeightingConfig, train: TrainSettings) -> PaperObjective:
         """The objective with this student's thinking tokens looked up."""
-        words = config.thinking_words
-        ids = thinking_token_ids(student.tokenizer, *(() if words is None else (words,)))
-        return cls(config, train, ids)
+        words = PAPER_THINKING_WORDS if config.thinking_words is None else config.thinking_words
+        return cls(config, train, thinking_token_ids(student.tokenizer, words))
 
     def loss(self, student: Student, batch: Sequence[EncodedQuestion]) -> StepLoss:
         """Mean of the questions' losses."""
@@ -190,4 +194,4 @@ class PaperObjective:
         # The end-of-turn token ends the rationale and is no part of it.
         ids = branch.input_ids[branch.prompt_tokens : branch.prompt_tokens + branch.rationale_tokens]
         mask = token_mask(torch.tensor(ids, device=gain.device), self.thinking_ids, self.config.epsilon)
-        return adaptability(gain[: len(ids)], mask)
+        return adaptability(gain[: len(ids)], mask, self.config.adaptability_reduction)

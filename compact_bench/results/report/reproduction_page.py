@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from compact_bench.methods.contract import Reproduction
+from compact_bench.methods.contract import Claim, Reproduction
 from compact_bench.results.claims import JudgedClaim
-from compact_bench.results.report.markdown import escaped, grid
+from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
 from compact_bench.results.stats import ALPHA
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
@@ -53,25 +53,27 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         "This page is generated from run records and methods' cards; do not edit it. The first command makes "
         "its runs, the second writes it:",
         "",
-        "```",
-        facts.command,
-        f"{facts.command.replace(' reproduce ', ' report ', 1)} --reproduction reproduction.md",
-        "```",
+        *code_block(
+            facts.command,
+            f"{facts.command.replace(' reproduce ', ' report ', 1)} --reproduction reproduction.md",
+        ),
         "",
-        f"- Suite: {facts.suite}",
-        f"- Profile: {facts.profile}",
-        f"- Student: {facts.student}",
+        f"- Suite: {escaped(facts.suite)}",
+        f"- Profile: {escaped(facts.profile)}",
+        f"- Student: {escaped(facts.student)}",
         f"- Seeds: {', '.join(map(str, facts.seeds))}",
         "",
         "**This is not the setting of the papers.** Their students, teachers, data and benchmarks differ: a "
         "claim that fails here may hold there, and one that holds here may fail there. What is tested is the "
         "direction of a difference on this suite, not its size. Differences are of mean accuracy, in "
-        "percentage points, over the same seeds and items, with 95 % intervals.",
+        "percentage points, over the same seeds and items, with 95 % intervals; of spreads over seeds, the "
+        "ratios of their standard deviations.",
         "",
         *(f"- **{status}**: {MEANINGS[status]}" for status in get_args(Reproduction)),
         "",
-        f"The test is a paired permutation test at {ALPHA * 100:.0f} %, Holm-corrected over the {family} "
-        "comparisons on this page. RESULTS.md has the rows themselves.",
+        f"The test is a paired permutation test at {ALPHA * 100:.0f} % (of spreads an F test, of weights on "
+        f"a teacher a paired t test over seeds), Holm-corrected over the {family} comparisons on this page. "
+        "RESULTS.md has the rows themselves.",
     ]
     if facts.smoke:
         lines += ["", SMOKE_NOTE]
@@ -79,8 +81,10 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
     without = [claim for claim in judged if claim.claim is None]
     if without:
         lines += ["", "## Methods without a claim", ""]
-        lines += [f"- {escaped(c.title)} (`{c.method}`): {c.status}; {escaped(c.reason)}." for c in without]
-    return "\n".join(lines).rstrip() + "\n"
+        lines += [
+            f"- {escaped(c.title)} ({code(c.method)}): {c.status}; {escaped(c.reason)}." for c in without
+        ]
+    return document(lines)
 
 
 def _overview(judged: Sequence[JudgedClaim]) -> list[str]:
@@ -92,6 +96,11 @@ def _overview(judged: Sequence[JudgedClaim]) -> list[str]:
         claims = sum(claim.claim is not None for claim in same)
         rows.append([same[0].title, str(claims), *(str(count) if count else "" for count in counts)])
     return grid(["Method", "Claims", *statuses], rows)
+
+
+def _of_what(claim: Claim) -> str:
+    group, statistic = (text.replace("_", " ") for text in (claim.group, claim.statistic))
+    return {"mean": group, "seed_spread": f"spread over seeds, {group}"}.get(claim.statistic, statistic)
 
 
 def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str]:
@@ -108,7 +117,7 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
             [
                 one.title,
                 f"{one.claim.text} ({one.claim.place})",
-                f"{row} {one.claim.expected} {one.claim.against}, {one.claim.group.replace('_', ' ')}",
+                f"{row} {one.claim.expected} {one.claim.against}, {_of_what(one.claim)}",
                 one.status,
                 one.comparison.measure if one.comparison else one.reason,
                 "" if p_holm is None else f"{p_holm:.4f}",
@@ -118,6 +127,6 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
     if not rows:
         return ["No method has a claim."]
     head = ["Method", "Claim", "As rows", "Status", "Measured here", "p (Holm)", "Command"]
-    listed = [f"{number}. `{command}`" for command, number in commands.items()]
+    listed = [f"{number}. {code(command)}" for command, number in commands.items()]
     note = "Each command makes the runs that its claims need, and this page:"
     return [*grid(head, rows, words=5), "", note, "", *listed]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
-from compact_bench.core.records import RunRecord, number_at
+from compact_bench.core.records import RunRecord, number_at, value_at
 from compact_bench.results.stats import (
     ALPHA,
     POWER,
+    Floats,
     Precision,
     Sample,
     holm,
@@ -43,6 +46,7 @@ class Comparison:
         measured: names of the rows whose runs are compared: not "best" but the teacher that was chosen.
         in_words: whether the report tells it in a sentence.
         tells_detectable: whether it also tells the smallest detectable difference.
+        is_ratio: whether effect and interval are natural logarithms of a ratio.
     """
 
     row: str
@@ -64,6 +68,7 @@ class Comparison:
     measured: tuple[str, str] = ("", "")
     in_words: bool = False
     tells_detectable: bool = False
+    is_ratio: bool = False
 
     @property
     def shown(self) -> bool:
@@ -103,6 +108,9 @@ class Comparison:
         """Effect, interval and counts: "+2.1 pp [+0.4, +3.9], n = 5 seeds, 1,200 items"."""
         if self.effect is None:
             return "none"
+        if self.is_ratio:
+            low, high = (f"{math.exp(value or 0.0):.2f}" for value in (self.low, self.high))
+            return f"{math.exp(self.effect):.2f} times [{low}, {high}], {self.counts}"
         interval = "" if self.low is None or self.high is None else f" [{_pp(self.low)}, {_pp(self.high)}]"
         return f"{_pp(self.effect)} pp{interval}, {self.counts}"
 
@@ -249,6 +257,72 @@ def compare_measure(row: RowRuns, against: RowRuns, measure: MeasureSpec) -> Com
         return Sample({measure.name: values[:, :1] - values[:, 1:]}, items_resampled=False)
 
     return _compared(row, against, measure.title, difference)[0]
+
+
+def compare_spread(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) -> Comparison:
+    """How many times as much one row's group mean varies over training seeds as another's.
+
+    The ratio of the standard deviations over seeds, which is that of the standard errors of the mean, with
+    the interval and two-sided p value of the F test; it takes the two rows' seeds as independent.
+    """
+    title = f"{group}, spread over seeds"
+    compared, sample = _compared(row, against, title, lambda: _seed_values(row, against, benchmarks))
+    if sample is None:
+        return compared
+    if sample.seeds < 2:
+        return replace(compared, effect=None, reason="one seed has no spread")
+    ours, theirs = (float(values.std(ddof=1)) for values in sample.tasks[""].T)
+    if not ours or not theirs:
+        return replace(compared, effect=None, reason="a row is the same under every seed")
+    of_f, ratio = stats.f(sample.seeds - 1, sample.seeds - 1), (ours / theirs) ** 2
+    low, high = (0.5 * math.log(ratio / of_f.ppf(share)) for share in (1 - ALPHA / 2, ALPHA / 2))
+    p_value = float(min(1.0, 2 * min(of_f.cdf(ratio), of_f.sf(ratio))))
+    return replace(
+        compared,
+        effect=0.5 * math.log(ratio),
+        low=low,
+        high=high,
+        p_value=p_value,
+        seed_sd=None,
+        is_ratio=True,
+    )
+
+
+def _seed_values(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> Sample | str:
+    """Both rows' group means, [seeds, 2]."""
+    pair = paired_samples(row, against, benchmarks)
+    return pair if isinstance(pair, str) else _of_seeds(*(sample.seed_means for sample in pair))
+
+
+def _of_seeds(ours: Sequence[float] | Floats, theirs: Sequence[float] | Floats) -> Sample:
+    return Sample({"": np.stack([ours, theirs], axis=1)}, items_resampled=False)
+
+
+def compare_easiest_weight(row: RowRuns, against: RowRuns) -> Comparison:
+    """One row's weight on its easiest teacher minus another's, with a paired t test over seeds."""
+
+    def values() -> Sample | str:
+        pairs = [tuple(map(_easiest_weight, pair)) for pair in zip(*_paired_runs(row, against), strict=True)]
+        known = [pair for pair in pairs if None not in pair]
+        return _of_seeds(*np.array(known, np.float64).T) if known else "not recorded in both rows"
+
+    compared, sample = _compared(row, against, "weight on the easiest teacher", values)
+    if sample is None:
+        return compared
+    difference = np.subtract(*sample.tasks[""].T)
+    if len(difference) < 2 or not difference.std():
+        return replace(compared, effect=None, reason="fewer than two seeds that differ")
+    test = stats.ttest_1samp(difference, 0.0)
+    low, high = test.confidence_interval(1 - ALPHA)
+    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
+    p_value = float(test.pvalue)
+    return replace(compared, effect=mean, low=float(low), high=float(high), seed_sd=spread, p_value=p_value)
+
+
+def _easiest_weight(run: RunRecord) -> float | None:
+    """Mean weight on the teacher whose rationales cost the fewest nats per token; None where not recorded."""
+    losses, weights = (value_at(run, f"training.extra.mean_teacher_{name}") for name in ("losses", "weights"))
+    return weights[min(losses, key=losses.__getitem__)] if losses and weights else None
 
 
 def _compared(

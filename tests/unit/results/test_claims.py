@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import f as f_distribution
 
 from compact_bench.core.records import RunRecord
 from compact_bench.methods.contract import Claim, MethodCard
@@ -105,6 +108,66 @@ def test_a_variants_claim_is_shown_by_the_table_that_has_both_rows(monkeypatch: 
     assert found.selector == ("compact", "compact[no-consensus]")
     best = judged(Claim("so", "section 1", "single_teacher[best]"), records, monkeypatch)
     assert (best.table, best.selector) == ("2", ("compact", "single_teacher"))
+
+
+def spread_runs(variant: str, rates: list[float]) -> list[RunRecord]:
+    return [
+        record("compact", variant, seed, rate=rate, items=400) for seed, rate in enumerate(rates, start=1)
+    ]
+
+
+def test_a_spread_over_seeds_is_a_ratio_with_an_f_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = Claim(
+        "the error doubles", "Figure 5", "compact", row="compact[no-consensus]", statistic="seed_spread"
+    )
+    wide = [0.1, 0.3, 0.5, 0.7, 0.9]
+    records = [*spread_runs("no-consensus", wide), *spread_runs("", [0.49, 0.5, 0.5, 0.5, 0.51])]
+    found = judged(claim, records, monkeypatch)
+    assert found.status == "reproduced" and found.comparison is not None
+    means = [[r.evaluations["svamp"]["value"] for r in some] for some in (records[:5], records[5:])]
+    one, other = (float(np.std(values, ddof=1)) for values in means)
+    assert math.exp(found.comparison.effect or 0.0) == pytest.approx(one / other)
+    assert found.comparison.p_value == pytest.approx(2 * f_distribution.sf((one / other) ** 2, 4, 4))
+    assert " times [" in found.comparison.measure
+    page = reproduction_markdown([found], FACTS)
+    assert "spread over seeds, in distribution" in page and "F test" in page
+    same = [*spread_runs("no-consensus", wide), *spread_runs("", wide)]
+    assert judged(claim, same, monkeypatch).status == "not reproduced"
+    alone = judged(claim, [r for r in records if r.key.seed == 1], monkeypatch)
+    assert (alone.status, alone.reason) == ("untested", "one seed has no spread")
+
+
+def weighing(variant: str, seed: int, easiest: float) -> RunRecord:
+    """A run whose second teacher is the easier one."""
+    extra = {
+        "mean_teacher_weights": {"alpha": 1 - easiest, "beta": easiest},
+        "mean_teacher_losses": {"alpha": 2.0, "beta": 1.0},
+    }
+    made = record("compact", variant, seed)
+    return replace(made, training={**made.training, "extra": extra})
+
+
+def test_a_collapse_onto_the_easiest_teacher_is_measured_in_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = Claim(
+        "the weights collapse",
+        "Figure 6 (a)",
+        "compact",
+        row="compact[no-adaptability]",
+        statistic="weight_on_easiest_teacher",
+    )
+    full = [weighing("", seed, 0.5 + 0.01 * seed) for seed in (1, 2, 3)]
+    collapsed = [weighing("no-adaptability", seed, 0.9 - 0.01 * seed) for seed in (1, 2, 3)]
+    found = judged(claim, [*full, *collapsed], monkeypatch)
+    assert found.status == "reproduced" and found.comparison is not None
+    assert found.comparison.effect == pytest.approx(0.36)
+    other = judged(
+        claim, [*full, *(weighing("no-adaptability", s, 0.4 + 0.02 * s) for s in (1, 2, 3))], monkeypatch
+    )
+    assert other.status == "not reproduced"
+    silent = judged(
+        claim, [*full, *(record("compact", "no-adaptability", s) for s in (1, 2, 3))], monkeypatch
+    )
+    assert (silent.status, silent.reason) == ("untested", "not recorded in both rows")
 
 
 def test_a_claim_about_the_best_teacher_never_means_a_teacher_called_so(

@@ -1,6 +1,7 @@
 """The three scores of COMPACT and their fusion, as pure functions of tensors."""
 
 from compact_bench.methods.compact.scores.adaptability import (
+    PAPER_THINKING_WORDS,
     THINKING_WORDS,
     adaptability,
     gold_mean_logit,
@@ -19,6 +20,7 @@ from compact_bench.methods.compact.scores.difficulty import difficulty
 from compact_bench.methods.compact.scores.fusion import compatibility_scores, teacher_weights, z_score
 
 __all__ = [
+    "PAPER_THINKING_WORDS",
     "THINKING_WORDS",
     "adaptability",
     "centralities",

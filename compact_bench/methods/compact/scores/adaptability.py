@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +14,12 @@ THINKING_WORDS: tuple[str, ...] = (
     "Second", "Finally", "Specifically", "In summary", "Basically", "Let", "Assuming", "Suppose", "Hmm",
     "Okay", "Note",
 )  # fmt: skip
-"""The thinking words of the released code; the paper names only some of them."""
+"""The thinking words of the released code."""
+
+PAPER_THINKING_WORDS: tuple[str, ...] = (*THINKING_WORDS, "Because")
+"""Ours: the paper gives examples only ("Therefore, Because, Wait", section 3.2), of which the released list
+lacks "Because".
+"""
 
 
 def thinking_token_ids(tokenizer: Any, words: Sequence[str] = THINKING_WORDS) -> tuple[int, ...]:
@@ -82,17 +87,23 @@ def token_mask(
 
 
 def adaptability(
-    gain: Float[Tensor, "*branches tokens"], mask: Float[Tensor, "*branches tokens"]
+    gain: Float[Tensor, "*branches tokens"],
+    mask: Float[Tensor, "*branches tokens"],
+    reduction: Literal["sum", "mean"] = "sum",
 ) -> Float[Tensor, "*branches"]:
     """S_MI = sum over tokens of relu(dI) * M.
+
+    A sum over more tokens is larger, so that within a question it follows a rationale's length closely.
 
     Args:
         gain: Float[Tensor, "... tokens"], nats.
         mask: Float[Tensor, "... tokens"].
+        reduction: Eq. 3's sum, or the mean per token, which is ours, to tell it from length.
 
     Returns:
         Float[Tensor, "..."], nats.
 
     Source: Eq. 3.
     """
-    return (torch.relu(gain) * mask.to(gain.dtype)).sum(dim=-1)
+    reduce = torch.sum if reduction == "sum" else torch.mean
+    return reduce(torch.relu(gain) * mask.to(gain.dtype), dim=-1)

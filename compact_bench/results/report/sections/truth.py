@@ -96,7 +96,7 @@ def truth_sections(
     if len(rows) > LONG_ROWS:
         ranked = folded(f"Truth scores, {len(rows)} rows", ranked)
         shares = folded("Weight on each teacher", shares)
-    shown = [*ranked, "", *shares]
+    shown = [*ranked, "", *_confounds(rows, reasons), "", *shares]
     if weighting:
         shown += ["", *_families(weighting, reasons), "", *_windows(records, weighting, reasons)]
     for text in reasons.listing:
@@ -178,8 +178,25 @@ def _sentences(row: _Row) -> list[str]:
     ):
         if ranking[group]:
             sentences.append(f"{row.title}: what {words}: {', '.join(ranking[group])}.")
+    sentences += _length_sentence(row)
     return sentences + [
         f"{row.title}: no ranking by {', '.join(names)}: {reason}." for reason, names in missing.items()
+    ]
+
+
+def _length_sentence(row: _Row) -> list[str]:
+    """What adaptability's AUC is worth beside the length that it follows; none where it is not recorded."""
+    known = {
+        name: seed_mean(row.runs, f"{name}.adaptability").mean
+        for name in ("length_correlation", "auc_within_teacher", "auc_within_length")
+    }
+    if known["length_correlation"] is None:
+        return []
+    correlation, teacher, length = ("none" if v is None else _number(v) for v in known.values())
+    return [
+        f"{row.title}: adaptability is a sum over tokens; within a question its rank correlation with the "
+        f"number of words is {correlation}. Its AUC is {teacher} within a teacher and {length} among "
+        "rationales of like length."
     ]
 
 
@@ -214,6 +231,29 @@ def _methods(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
         texts.insert(1, _mean_text(row.runs, "uniform_share", reasons))
         lines.append([row.title, str(len(row.runs)), str(row.questions), *texts])
     return grid(head, lines)
+
+
+def _confounds(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
+    """Whether the scores see what is right, or the teacher and the length."""
+    kinds = {
+        "length_correlation": "correlation with length",
+        "auc_within_teacher": "AUC within teacher",
+        "auc_within_length": "AUC within length",
+    }
+    shown = [row for row in rows if row.runs[0].get("length_correlation", {}).get("adaptability") is not None]
+    if not shown:
+        return []
+    lines = [
+        [row.title, SCORES[score], *(_mean_text(row.runs, f"{kind}.{score}", reasons) for kind in kinds)]
+        for row in shown
+        for score in SCORES
+    ]
+    text = (
+        "Right, or long? Spearman's correlation of a score with the number of words within a question; and "
+        "the AUC over pairs of one teacher's rationales (of different questions), and over pairs of like "
+        "length (a fifth of all rationales by words). Means over seeds. Adaptability is a sum over tokens."
+    )
+    return [text, "", *grid(["Row", "Score", *kinds.values()], lines)]
 
 
 def _teachers(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
