@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -21,9 +20,10 @@ import typer
 
 from compact_bench import __version__
 from compact_bench.cli import bench, inspect, keep, lab, methods, run, sweep
-from compact_bench.core.errors import CompactBenchError, StoreError
+from compact_bench.core.errors import CompactBenchError, ConfigError, StoreError
 from compact_bench.core.files import unusable
 from compact_bench.core.progress import say_warnings
+from compact_bench.core.written.names import shown, unreadable
 
 __all__ = ["app", "main"]
 
@@ -94,12 +94,29 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else "no message"
 
 
-def _write_log(error: BaseException) -> Path:
-    name = f"compact_bench_error_{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}.log"
-    path = Path(tempfile.gettempdir()) / name
+def _write_log(error: BaseException) -> str:
+    """Where the report of an error lies; nobody else can foresee the name, put a link there, or read it."""
     head = f"compact-bench {__version__}, Python {sys.version}\n{sys.argv}\n"
-    path.write_text(head + "".join(traceback.format_exception(error)), encoding="utf-8")
-    return path
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f"compact_bench_error_{time.strftime('%Y%m%d_%H%M%S')}_", suffix=".log"
+        )
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(head + "".join(traceback.format_exception(error)))
+    except OSError as problem:
+        return f"nowhere, as no temporary file could be written ({problem.strerror or problem})"
+    return name
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse bytes that are no UTF-8 and characters that hide: no record and no page could show them.
+
+    Raises:
+        ConfigError: an argument has some.
+    """
+    for argument in arguments:
+        if problem := unreadable(argument, lines=True):
+            raise ConfigError(f"expected printable arguments in UTF-8, got {problem} in {shown(argument)!r}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,10 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say_warnings()
     stopping = _Stopping()
     try:
+        check_arguments(sys.argv[1:] if arguments is None else arguments)
         with stopping:
             app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
     except CompactBenchError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {shown(str(error), lines=True)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, SystemExit) as ended:
         # typer ends a command that is interrupted by itself.
@@ -142,13 +160,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log = _write_log(error)
         if isinstance(error, OSError) and error.filename:
             print(
-                f"Error: cannot use {error.filename}: {error.strerror}. To mend: name a place that can be "
-                f"read and written and has room left. The full report is in {log}",
+                f"Error: cannot use {shown(str(error.filename))}: {error.strerror}. To mend: name a place "
+                f"that can be read and written and has room left. The full report is in {log}",
                 file=sys.stderr,
             )
             raise SystemExit(StoreError.exit_code) from None
         print(
-            f"Error: something unexpected happened ({type(error).__name__}: {_first_line(error)}).\n"
+            f"Error: something unexpected happened ({type(error).__name__}: {shown(_first_line(error))}).\n"
             f"This is a fault of compact-bench, not yours. The full report is in {log}",
             file=sys.stderr,
         )

@@ -288,8 +288,12 @@ def evaluation(
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     from compact_bench.core.errors import ConfigError
+    from compact_bench.core.written.values import LARGEST_COUNT, read_whole
 
-    parts = o.csv_names(text)
-    if not parts or not all(part.isdecimal() and int(part) for part in parts):
+    try:
+        numbers = [read_whole(part, LARGEST_COUNT) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or 0 in numbers:
         raise ConfigError(f"{option}: expected whole numbers of at least 1 as 8,16,32, got {text!r}.")
-    return tuple(dict.fromkeys(int(part) for part in parts))
+    return tuple(dict.fromkeys(numbers))

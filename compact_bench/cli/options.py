@@ -15,6 +15,9 @@ import typer
 from rich.console import Console
 
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.written.names import checked_name, shown
+from compact_bench.core.written.terminal import open_console
+from compact_bench.core.written.values import LARGEST_SEED, read_whole
 
 if TYPE_CHECKING:
     from compact_bench.runs.session import Request
@@ -188,7 +191,7 @@ def status() -> Console:
 
 
 def _console(stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False)
+    console = open_console(stderr=stderr)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         # A file or a pipe has no width of its own; the usual 80 columns would cut names.
         console.width = PLAIN_WIDTH
@@ -196,8 +199,18 @@ def _console(stderr: bool) -> Console:
 
 
 def csv_names(text: str) -> tuple[str, ...]:
-    """The names in "a,b, c"; empty for ""."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """The names in "a,b, c"; empty for "".
+
+    Raises:
+        ConfigError: there is nothing between two commas, before the first or behind the last, or a name holds
+            a character that cannot be shown.
+    """
+    if not text:
+        return ()
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise ConfigError(f"expected names as a,b,c, got {shown(text)!r}, where one is empty.")
+    return tuple(checked_name("name", name, longest=len(name)) for name in names)
 
 
 def method_names(text: str) -> tuple[str, ...]:
@@ -220,19 +233,34 @@ def all_names(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for text in texts for name in csv_names(text)))
 
 
+MOST_SEEDS = 1000
+"""More seeds than anybody runs are a slip of the keyboard."""
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds written as "1,2,3" or "1-3", each once, in the order given.
+    """Seeds written as "1,2,3" or "1-3", in the order given.
 
     Raises:
-        ConfigError: a part is neither a whole number nor a range.
+        ConfigError: a part is neither a whole number nor a range, a seed is given twice or is larger than
+            numpy takes, or there are more than anybody runs.
     """
+    expected = f"--seeds: expected whole numbers as 1,2,3 or 1-5, got {shown(text)!r}"
     seeds: list[int] = []
-    for part in csv_names(text):
-        low, dash, high = part.partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()) or (dash and int(high) < int(low)):
-            raise ConfigError(f"--seeds: expected whole numbers as 1,2,3 or 1-5, got {part!r} in {text!r}.")
-        seeds.extend(range(int(low), int(high or low) + 1))
-    return tuple(dict.fromkeys(seeds))
+    for part in text.split(",") if text else ():
+        low, dash, high = (piece.strip() for piece in part.partition("-"))
+        try:
+            first = read_whole(low, LARGEST_SEED)
+            last = read_whole(high, LARGEST_SEED) if dash else first
+        except ValueError as error:
+            raise ConfigError(f"{expected}: {error}.") from None
+        if last < first:
+            raise ConfigError(f"{expected}: {shown(part)!r} ends before it begins.")
+        if len(seeds) + last - first >= MOST_SEEDS:
+            raise ConfigError(f"{expected}: more than {MOST_SEEDS} seeds.")
+        seeds.extend(range(first, last + 1))
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ConfigError(f"{expected}: {', '.join(map(str, twice[:5]))} is given twice.")
+    return tuple(seeds)
 
 
 def prepare_libraries(offline: bool = False, threads: int = 0, mirror: Path | None = None) -> None:
@@ -248,9 +276,18 @@ def prepare_libraries(offline: bool = False, threads: int = 0, mirror: Path | No
     if mirror is not None:
         os.environ["COMPACT_BENCH_MIRROR"] = str(mirror)
     if offline or paths.offline():
-        os.environ["COMPACT_BENCH_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
+        for name in (
+            "COMPACT_BENCH_OFFLINE",
+            "HF_HUB_OFFLINE",
+            "HF_DATASETS_OFFLINE",
+            "TRANSFORMERS_OFFLINE",
+        ):
+            os.environ[name] = "1"
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Nothing is told to anybody, and no repository's code is run, whatever the user's shell says elsewhere.
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["HF_DATASETS_TRUST_REMOTE_CODE"] = "0"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("LOGLEVEL", "ERROR")

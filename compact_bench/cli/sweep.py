@@ -10,6 +10,8 @@ import typer
 from compact_bench.cli import options as o
 from compact_bench.cli.run import end_with
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.written.names import shown
+from compact_bench.core.written.values import read_number
 
 SweepName = Annotated[str, typer.Argument(help="Sweep: a name (error_rate) or a TOML file.")]
 
@@ -75,9 +77,10 @@ def parse_values(text: str) -> tuple[float, ...]:
         ConfigError: a part is no number.
     """
     numbers = []
-    for part in o.csv_names(text):
+    for part in text.split(",") if text else ():
         try:
-            numbers.append(float(part))
-        except ValueError:
-            raise ConfigError(f"--values: expected numbers as 0,0.2,0.4, got {part!r} in {text!r}.") from None
+            numbers.append(read_number(part))
+        except ValueError as error:
+            got = f"{shown(part)!r} in {shown(text)!r}"
+            raise ConfigError(f"--values: expected numbers as 0,0.2,0.4, got {got}: {error}.") from None
     return tuple(numbers)

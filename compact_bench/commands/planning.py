@@ -23,6 +23,9 @@ from compact_bench.runs.estimate import untrained
 from compact_bench.runs.plan import PlannedRun, PlanSection, run_key
 from compact_bench.runs.session import Session
 
+USUAL_PROFILES = ("smoke", "lite", "full")
+"""A table may name these for suites that have none of that name."""
+
 
 def plan_tables(
     session: Session, requests: Sequence[TableRequest], *, tune: bool = False, stored: bool = False
@@ -51,6 +54,10 @@ def plan_tables(
 
 def plan_table(session: Session, request: TableRequest, *, tune: bool = False) -> TablePlan:
     """Resolve the rows and runs of one table; arguments and errors as of `plan_tables`."""
+    profiles = {*USUAL_PROFILES, *session.spec.profiles}
+    for name in (name for row in request.spec.rows for name in row.profiles):
+        if name not in profiles:
+            raise UnknownNameError(f"profile in a row of table {request.spec.number}", name, profiles)
     rows = [
         _plan_row(session, request, spec, is_listed=number < request.listed, tune=tune)
         for number, spec in enumerate(request.spec.rows)

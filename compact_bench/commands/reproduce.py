@@ -15,13 +15,14 @@ from compact_bench.commands.row_selection import STORED, request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
-from compact_bench.methods.registry import get_method, split_name, variant_config
+from compact_bench.methods.registry import get_method, split_name, use_method_files, variant_config
 from compact_bench.results.claims import judge_claims
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
 from compact_bench.runs.plan import run_again
 from compact_bench.runs.session import Request, Session
+from compact_bench.runs.suite_settings import check_reach
 
 if TYPE_CHECKING:
     from compact_bench.results.report import ReportFacts
@@ -114,9 +115,12 @@ def run_method(
 
     Other arguments, and errors, as of `reproduce_tables`.
     """
-    session = Session(request)
+    use_method_files(request.method_files)
     # A mistyped name must not be answered by a download first.
-    variant_config(*split_name(name))
+    method, variant = split_name(name)
+    variant_config(method, variant)
+    session = Session(request, [method])
+    check_reach(request.overrides, [method])
     _announce(session, console, quiet)
     sections = [plan_method(session, name)]
     _warn(session, console)
@@ -131,11 +135,15 @@ def _plan(request: Request, report: ReportRequest, console: Console, quiet: bool
         raise ConfigError(
             f"--tune: expected one table, got {', '.join(report.tables)}; tune each with its own --output."
         )
-    session = Session(request)
     stored = STORED in report.methods
     if report.tune and stored:
         raise ConfigError(f"--methods {STORED}: expected no --tune: the stored rows were not tuned with it.")
+    # Names may be of files that the command brings.
+    use_method_files(request.method_files)
     tables = request_tables(specs, report.methods)
+    methods = {row.method for table in tables for row in table.spec.rows}
+    session = Session(request, methods)
+    check_reach(request.overrides, methods)
     _announce(session, console, quiet)
     plan = plan_tables(session, tables, tune=report.tune, stored=stored)
     _warn(session, console)

@@ -13,12 +13,14 @@ from compact_bench.commands.planning import plan_table
 from compact_bench.commands.row_selection import request_tables
 from compact_bench.commands.table_plan import Plan
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.written.values import number_text
 from compact_bench.methods.registry import get_method
 from compact_bench.results.sweeps.results import measure_sweep
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
 from compact_bench.runs.plan import run_again
 from compact_bench.runs.session import Request, Session
+from compact_bench.runs.suite_settings import check_reach
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def sweep_request(
         seeds=request.seeds or spec.seeds,
     )
     chosen = spec.model_copy(update={"axis": axis, "seeds": complete.seeds})
-    world = Session(complete).spec.training.world
+    methods = {row.method for row in spec.rows}
+    world = Session(complete, methods).spec.training.world
     if world is None or spec.axis.setting not in type(world).model_fields:
         known = "its questions are not generated" if world is None else ", ".join(type(world).model_fields)
         raise ConfigError(
@@ -88,8 +91,10 @@ def run_sweep(
     from compact_bench.results.report.sweep_page import write_sweep
 
     spec = sweep.spec
-    plans = {value: _plan(spec, Session(_at(sweep, value))) for value in spec.axis.values}
-    sections = [plan.section(f"{spec.axis.setting} {value:g}") for value, plan in plans.items()]
+    methods = {row.method for row in spec.rows}
+    check_reach(sweep.request.overrides, methods)
+    plans = {value: _plan(spec, Session(_at(sweep, value), methods)) for value in spec.axis.values}
+    sections = [plan.section(f"{spec.axis.setting} {number_text(value)}") for value, plan in plans.items()]
     if rerun:
         sections = run_again(sections, dry_run=dry_run)
     if dry_run:
@@ -125,7 +130,7 @@ def _at(sweep: SweepRequest, value: float) -> Request:
     groups = f"eval.groups=[{', '.join(spec.groups)}]"
     return replace(
         request,
-        world=(*request.world, f"{spec.axis.setting}={value:g}"),
+        world=(*request.world, f"{spec.axis.setting}={number_text(value)}"),
         overrides=(*((groups,) if spec.groups else ()), *request.overrides),
     )
 
@@ -141,7 +146,7 @@ def _plan(spec: SweepSpec, session: Session) -> Plan:
 def _command(name: str, spec: SweepSpec, request: Request, rows: Sequence[str]) -> str:
     """The command that makes these results, without the folders, which results do not depend on."""
     words = ["compact-bench", "sweep", name, "--suite", request.suite, "--profile", request.profile]
-    words += ["--values", ",".join(f"{value:g}" for value in spec.axis.values)]
+    words += ["--values", ",".join(map(number_text, spec.axis.values))]
     words += ["--seeds", ",".join(map(str, spec.seeds))]
     words += ["--methods", ",".join(rows)] if rows else []
     words += ["--student", request.student] if request.student else []

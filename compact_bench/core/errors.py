@@ -13,7 +13,13 @@
         `-- UnusableStoreError   a folder cannot be read or written, a full disk for example
 
 Every message says what was expected, what was found, where, and how to mend it. `exit_code` is what the
-command line returns.
+command line returns:
+
+    0    all is done                              4    StudentError
+    1    a run failed or a method is broken,      5    NumericalError
+         or any other CompactBenchError           7    StoreError; a file that cannot be read or written
+    2    ConfigError; wrong use of an option      70   a fault of this package
+    3    DataError                                130  interrupted, 143 by SIGTERM
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ class Child:
         self._errors = tempfile.TemporaryFile() if log is None else log.open("w+b")  # noqa: SIM115
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            # -P: a `json.py` in the working folder is none of ours; `child_environment` says where we are.
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -147,11 +148,17 @@ def child_environment(threads: int) -> dict[str, str]:
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     if package not in installed:
         # A checkout is found as this process found it; installed packages must not come before Python's own.
-        before = os.environ.get("PYTHONPATH", "")
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(package), before]))
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(package), *_absolute(os.environ.get("PYTHONPATH", ""))]
+        )
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     return environment
+
+
+def _absolute(python_path: str) -> list[str]:
+    """The folders of a PYTHONPATH; an empty entry, which would mean the working folder, is left out."""
+    return [str(Path(entry).absolute()) for entry in python_path.split(os.pathsep) if entry]
 
 
 def claim_output() -> Callable[[Mapping[str, Any]], None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -20,9 +21,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from compact_bench.core.errors import CompactBenchError, ConfigError, PluginError, UnknownNameError
+from compact_bench.core.written.names import shown
 
 PACKAGED = "compact_bench"
 DATA_FILES = "compact_bench.data_files"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -55,14 +58,37 @@ def installed_entry_points(group: str) -> tuple[EntryPoint, ...]:
 def plugins(group: str) -> list[Source]:
     """What other packages' entry points of a group bring, without importing it."""
     return [
-        Source(point.name, _origin(point), point.load, module=point.module, version=_version(point))
+        Source(
+            point.name,
+            _origin(point),
+            partial(_load_once, point),
+            module=point.module,
+            version=_version(point),
+        )
         for point in installed_entry_points(group)
     ]
 
 
+_OUTCOMES: dict[int, tuple[EntryPoint, Any, BaseException | None]] = {}
+"""Identity of an entry point -> the point (so that no other gets its identity), and what its import gave."""
+
+
+def _load_once(point: EntryPoint) -> Any:
+    """Import what an entry point names; a failure is remembered too, so that its code is not run again."""
+    if id(point) not in _OUTCOMES:
+        try:
+            _OUTCOMES[id(point)] = (point, point.load(), None)
+        except (Exception, SystemExit) as error:
+            _OUTCOMES[id(point)] = (point, None, error)
+    _, loaded, failure = _OUTCOMES[id(point)]
+    if failure is not None:
+        raise failure
+    return loaded
+
+
 def _origin(point: EntryPoint) -> str:
     # A distribution without metadata has no name.
-    return (point.dist.name if point.dist is not None else "") or point.value
+    return shown((point.dist.name if point.dist is not None else "") or point.value)
 
 
 def _version(point: EntryPoint) -> str:
@@ -90,11 +116,12 @@ def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> di
     What else claims a name is kept under "NAME@PACKAGE" with the problem, so that it harms only itself.
     """
     sources_of = dict(packaged)
+    claims = [_named_well(kind, source) for source in claims]
     by_name: dict[str, list[S]] = {}
     for source in claims:
         by_name.setdefault(source.name, []).append(source)
     for name, sources in sorted(by_name.items()):
-        if name not in packaged and len(sources) == 1:
+        if (name not in packaged and len(sources) == 1) or any(source.problem for source in sources):
             sources_of[name] = sources[0]
             continue
         owners = [packaged[name].origin] if name in packaged else sorted(s.origin for s in sources)
@@ -107,6 +134,14 @@ def with_claims(kind: str, packaged: Mapping[str, S], claims: Iterable[S]) -> di
             )
             sources_of[refused] = replace(source, name=refused, problem=problem)
     return sources_of
+
+
+def _named_well(kind: str, source: S) -> S:
+    """The source; under a name that can be shown, and with the problem, where its own could not."""
+    if _NAME.fullmatch(source.name):
+        return source
+    problem = f"expected a name of letters, digits and '._+-', got {shown(source.name)!r}. Rename the {kind}."
+    return replace(source, name=f"{shown(source.name)}@{source.origin}", problem=problem)
 
 
 def load_source(kind: str, source: Source, where: str, load: Callable[[], Any]) -> Any:

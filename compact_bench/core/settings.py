@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_serializer,
 )
 
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.written.names import shown
+from compact_bench.core.written.toml_files import read_toml_file
+from compact_bench.core.written.values import LARGEST_COUNT, LARGEST_SEED, not_as_written, read_value
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 LongRows = Literal["fault", "truncate"]
@@ -28,9 +33,19 @@ Group = Literal["in_distribution", "out_of_distribution", "retention"]
 
 
 class Strict(BaseModel):
-    """Frozen model that refuses unknown fields and NaN; base of every settings class."""
+    """Frozen model that refuses unknown fields, NaN, and every value that it could only take for another
+    (true for 1, "5" for 5); base of every settings class.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _as_written(cls, given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        taken = handler(given)
+        if problem := not_as_written(given, taken):
+            raise ValueError(problem)
+        return taken
 
 
 Model = TypeVar("Model", bound=Strict)
@@ -46,7 +61,10 @@ class LoraSettings(Strict):
     rank: Positive = 16
     alpha: Rate = 32.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    targets: (
+        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+        | Literal["all-linear"]
+    ) = "all-linear"
 
 
 class TrainSettings(Strict):
@@ -79,7 +97,7 @@ class TrainSettings(Strict):
     epochs: Positive = 2
     learning_rate: Rate = 2e-4
     weight_decay: NonNegative = 0.01
-    warmup_steps: Annotated[int, Field(ge=0)] = 2
+    warmup_steps: Count = 2
     clip_norm: Rate = 1.0
     questions_per_step: Positive = 1
     accumulation: Positive = 4
@@ -88,7 +106,7 @@ class TrainSettings(Strict):
     long_rows: LongRows = "fault"
     layout: Literal["auto", "packed", "padded"] = "auto"
     head: Literal["auto", "single_pass", "recomputed", "at_once"] = "auto"
-    logits_memory_mib: Annotated[int, Field(ge=0)] = 512
+    logits_memory_mib: Count = 512
     kernels: Literal["auto", "plain", "lean", "liger"] = "auto"
     checkpoint_seconds: NonNegative = 60.0
     tracker: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
@@ -120,7 +138,14 @@ class EvalSettings(Strict):
     engine: Literal["fast", "harness", "vllm"] = "fast"
     drift_passages: Positive | None = None
     validation_questions: Positive | None = None
-    groups: tuple[Group, ...] | None = None
+    groups: Annotated[tuple[Group, ...], Field(min_length=1)] | None = None
+
+    @field_validator("groups")
+    @classmethod
+    def _once_each(cls, value: tuple[Group, ...] | None) -> tuple[Group, ...] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("expected every group once")
+        return value
 
     @model_serializer(mode="wrap")
     def _unsaid_where_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -156,24 +181,26 @@ def read_toml(path: Path, model: type[Model]) -> Model:
     Raises:
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: expected TOML: {error}.") from None
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, path.name)) from None
+    return validated(model, read_toml_file(path, path.name), path.name)
 
 
 def describe_validation_error(error: ValidationError, where: str) -> str:
     """All faults of a pydantic error of `where` ("--set", a file), a line each, without pydantic's links."""
     lines = [f"{where}: {error.error_count()} value(s) not as expected"]
     for item in error.errors():
-        path = ".".join(str(p) for p in item["loc"])
-        got = repr(item["input"])
+        path = shown(".".join(str(p) for p in item["loc"]))
+        got = _got(item["input"])
         # A whole table or a long text says less than the place does.
-        shown = "" if isinstance(item["input"], dict | list) or len(got) > 200 else f" (got {got})"
-        lines.append(f"  - {path or 'as a whole'}: {item['msg']}{shown}")
-    return "\n".join(lines)
+        what = "" if isinstance(item["input"], dict | list) or len(got) > 200 else f" (got {got})"
+        lines.append(f"  - {path or 'as a whole'}: {item['msg']}{what}")
+    return shown("\n".join(lines), lines=True)
+
+
+def _got(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:
+        return "a whole number of thousands of digits"
 
 
 def validated(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
@@ -189,53 +216,43 @@ def validated(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
 
 
 def apply_overrides(
-    base: RunSettings, overrides: Sequence[str], method_fields: Sequence[str] = ()
+    base: RunSettings, overrides: Sequence[str], method_fields: Mapping[str, Any] | None = None
 ) -> RunSettings:
     """Apply `key=value` overrides; a bare key works where it names one setting only.
 
     Args:
         overrides: texts such as "train.learning_rate=1e-4", "dtype=float32", "temperature=0.5". Values
-            are read as YAML scalars or lists.
-        method_fields: fields of all known methods' configurations, for bare keys and spelling.
+            are read by `read_value`.
+        method_fields: fields of the methods' configurations, each with its type.
 
     Raises:
         ConfigError: an override is malformed, names nothing, names several things, or has a wrong value;
             every fault is listed.
     """
     data = base.model_dump()
-    names = list(dict.fromkeys(setting_names(method_fields)))
+    types = {f"method.{name}": annotation for name, annotation in (method_fields or {}).items()}
+    for section, model in SECTIONS.items():
+        types |= {f"{section}.{name}": field.annotation for name, field in model.model_fields.items()}
+    names = list(setting_names(tuple(method_fields or ())))
     problems: list[str] = []
     for text in overrides:
         key, sign, raw = text.partition("=")
         if not sign or not key.strip():
-            problems.append(f"{text!r}: expected key=value")
+            problems.append(f"{shown(text)!r}: expected key=value")
             continue
         full = _resolve(key.strip(), names, problems)
         if full is None:
             continue
         section, _, field = full.partition(".")
         try:
-            data[section][field] = parse_value(raw)
-        except yaml.YAMLError:
-            problems.append(f"{text!r}: the value is not a number, text, true/false, null or [list]")
+            data[section][field] = read_value(raw, types[full])
+        except ValueError as error:
+            problems.append(f"{full}: {error}")
     if problems:
         raise ConfigError(
             "--set: " + "; ".join(problems) + ". `compact-bench show settings` lists every setting."
         )
     return validated(RunSettings, data, "--set")
-
-
-def parse_value(raw: str) -> Any:
-    """A value given on the command line, read as a YAML scalar or list.
-
-    Raises:
-        yaml.YAMLError: it is neither.
-    """
-    try:
-        # YAML 1.1 reads "1e-4", which has no point, as text.
-        return float(raw) if "e" in raw.lower() else yaml.safe_load(raw)
-    except ValueError:
-        return yaml.safe_load(raw)
 
 
 def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
@@ -248,21 +265,21 @@ def with_changes(model: Model, overrides: Sequence[str], option: str) -> Model:
     Raises:
         ConfigError: an override is malformed, names nothing or has a wrong value; every fault is listed.
     """
-    names = list(type(model).model_fields)
+    fields = type(model).model_fields
     problems: list[str] = []
     changes: dict[str, Any] = {}
     for text in overrides:
         key, sign, raw = (part.strip() for part in text.partition("="))
         if not sign or not key or not raw:
-            problems.append(f"{text!r}: expected key=value")
-        elif key not in names:
-            hint = _near(key, {name: name for name in names}) or "."
-            problems.append(f"{key!r} names no setting{hint} Known: {', '.join(names)}")
+            problems.append(f"{shown(text)!r}: expected key=value")
+        elif key not in fields:
+            hint = _near(key, {name: name for name in fields}) or "."
+            problems.append(f"{shown(key)!r} names no setting{hint} Known: {', '.join(fields)}")
         else:
             try:
-                changes[key] = parse_value(raw)
-            except yaml.YAMLError:
-                problems.append(f"{text!r}: expected a number")
+                changes[key] = read_value(raw, fields[key].annotation)
+            except ValueError as error:
+                problems.append(f"{key}: {error}")
     if problems:
         raise ConfigError(f"{option}: {'; '.join(problems)}.")
     return validated(type(model), {**model.model_dump(), **changes}, option)
@@ -275,10 +292,10 @@ def _resolve(key: str, names: Sequence[str], problems: list[str]) -> str | None:
     if len(hits) == 1:
         return hits[0]
     if hits:
-        problems.append(f"{key!r} names several settings: {', '.join(hits)}")
+        problems.append(f"{shown(key)!r} names several settings: {', '.join(hits)}")
         return None
     hint = _near(key.split(".")[-1], {name.split(".", 1)[1]: name for name in names})
-    problems.append(f"{key!r} names no setting{hint}")
+    problems.append(f"{shown(key)!r} names no setting{hint}")
     return None
 
 

@@ -25,6 +25,9 @@ from compact_bench.core.records import fingerprint
 from compact_bench.core.registry import PACKAGED, Source
 from compact_bench.core.settings import Strict
 
+BASELINES = "baselines"
+"""Origin of the methods in the folder of that name."""
+
 
 @dataclass(frozen=True)
 class MethodSource(Source):
@@ -35,6 +38,11 @@ class MethodSource(Source):
     """
 
     path: Path | None = None
+
+    @property
+    def packaged(self) -> bool:
+        """Whether it comes with compact_bench."""
+        return self.origin in (PACKAGED, BASELINES)
 
 
 def method_code(source: MethodSource, config: Strict) -> str:

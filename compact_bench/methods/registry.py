@@ -25,8 +25,8 @@ from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.registry import PACKAGED, load_source, plugins, with_claims
 from compact_bench.core.settings import Strict, describe_validation_error
+from compact_bench.methods.code import BASELINES, code_files
 from compact_bench.methods.code import MethodSource as MethodSource
-from compact_bench.methods.code import code_files
 from compact_bench.methods.contract import METHOD_PARTS, Method, MethodCard
 
 ENTRY_POINT_GROUP = "compact_bench.baselines"
@@ -149,7 +149,7 @@ def method_sources() -> Mapping[str, MethodSource]:
     for path in sorted(folder.glob("*.py")) if folder else ():
         # `compact` is taken; a file of that name would never be found.
         if not path.name.startswith("_") and path.stem not in packaged:
-            packaged[path.stem] = MethodSource(path.stem, "baselines", path=path)
+            packaged[path.stem] = MethodSource(path.stem, BASELINES, path=path)
     claims = [MethodSource(**vars(source)) for source in plugins(ENTRY_POINT_GROUP)]
     return dict(sorted((with_claims("method", packaged, claims) | _FILES).items()))
 
@@ -219,7 +219,7 @@ def _import(source: MethodSource) -> Any:
     # folder has another name in a wheel than in a checkout, so that they cannot say an absolute one.
     # A folder of a user's is a package of its own: its methods and helpers may have the names of ours.
     folder = str(source.path.parent)
-    file = "" if source.origin == "baselines" else f"file_{fingerprint(folder, 8)}."
+    file = "" if source.origin == BASELINES else f"file_{fingerprint(folder, 8)}."
     package_name = (_PREFIX + file)[:-1]
     module_name = f"{package_name}.{source.name}"
     if module_name in sys.modules:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from compact_bench.core.written.names import shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -33,6 +35,8 @@ DASHES: tuple[Any, ...] = (
 )
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
+    # A dollar sign in a title is a dollar sign.
+    "text.parse_math": False,
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.labelsize": 11,
@@ -134,7 +138,7 @@ def draw(title: str, panels: Sequence[Panel]) -> Drawing:
         _share_heights(axes, panels)
         top = height / (height + HEAD_INCHES)
         figure.tight_layout(rect=(0.0, 0.0, 1.0, top))
-        figure.suptitle(title, fontsize=13, x=0.012, y=0.985, ha="left", va="top", fontweight="bold")
+        figure.suptitle(shown(title), fontsize=13, x=0.012, y=0.985, ha="left", va="top", fontweight="bold")
         for place, panel in zip(axes, panels, strict=True):
             _label_lines(place, panel)
         return Drawing(_written(figure, "png"), _written(figure, "svg"))
@@ -149,9 +153,9 @@ def _written(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     scale = 100.0 if panel.percent else 1.0
-    axes.set_title(panel.title, loc="left")
-    axes.set_xlabel(panel.x_title)
-    axes.set_ylabel(panel.y_title)
+    axes.set_title(shown(panel.title), loc="left")
+    axes.set_xlabel(shown(panel.x_title))
+    axes.set_ylabel(shown(panel.y_title))
     if panel.level is not None:
         axes.axhline(panel.level.y * scale, color="#777777", linewidth=1.0, zorder=1)
     for line in (line for line in panel.lines if line.points):
@@ -233,7 +237,7 @@ def _label_lines(axes: Axes, panel: Panel) -> None:
     for line, height, place in zip(lines, heights, places, strict=False):
         colour = COLOURS[line.style % len(COLOURS)]
         axes.annotate(
-            line.label,
+            shown(line.label),
             xy=((line.points[-1].x - low) / (high - low) + 0.008, height),
             xytext=(text_x, place),
             xycoords="axes fraction",

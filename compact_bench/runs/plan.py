@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from compact_bench.core.errors import ConfigError
+from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord
 from compact_bench.core.settings import describe_validation_error, merged
 from compact_bench.methods.code import method_code
@@ -115,6 +115,12 @@ def run_key(
         train = settings.train.model_copy(update={"epochs": settings.train.epochs * epochs_factor})
         settings = settings.model_copy(update={"train": train})
     config_type = get_method(method).config_type
+    for name in (changes or {}).get("method", {}):
+        # A misspelt one would leave the row as the method is, under a title that says otherwise.
+        if name not in config_type.model_fields:
+            raise UnknownNameError(
+                f"setting of method {method!r} in a table row", name, config_type.model_fields
+            )
     given = {name: value for name, value in settings.method.items() if name in config_type.model_fields}
     try:
         config = config_type.model_validate({**session.spec.method_settings.get(method, {}), **given})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 from compact_bench.core.errors import StoreError, UnknownNameError
 from compact_bench.core.records import RunRecord, fingerprint
 from compact_bench.core.settings import RunSettings, apply_overrides, merged
+from compact_bench.core.written.names import checked_name
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.suites import SuiteSpec, load_spec, with_world
 from compact_bench.data.suites.fingerprint import own_tasks_mark
@@ -27,12 +28,14 @@ from compact_bench.methods.contract import SuiteInfo
 from compact_bench.methods.registry import use_method_files
 from compact_bench.runs.store.store import Store
 from compact_bench.runs.suite_cache import SuiteFacts, data_code_mark, file_mark
-from compact_bench.runs.suite_settings import all_method_fields, check_method_settings
+from compact_bench.runs.suite_settings import check_groups, check_method_settings, settable_fields
 
 if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
     from compact_bench.students.student import Student
 
+LONGEST_STUDENT = 4096
+"""A student may be named by its folder."""
 _BASES: WeakValueDictionary[tuple[str, str, str], Student] = WeakValueDictionary()
 """Untrained students that some session of this process holds: (name, revision, device) -> student."""
 
@@ -86,11 +89,15 @@ class Request:
 class Session:
     """Suite, settings, data and base student of one command.
 
+    Args:
+        methods: names of those that the command runs or shows; no other package's code is imported.
+
     Raises:
         ConfigError: the suite, the profile or an override is wrong.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, methods: Iterable[str] = ()) -> None:
+        methods = tuple(methods)
         self.request = request
         use_method_files(request.method_files)
         self.store = Store(request.store)
@@ -100,11 +107,15 @@ class Session:
         self.profile = self.spec.profiles[request.profile]
         self.seeds: tuple[int, ...] = request.seeds or tuple(self.profile.seeds)
         self.student_name: str = request.student or self.spec.student
+        checked_name("student", self.student_name, longest=LONGEST_STUDENT)
         place = f"suite {self.spec.name}, profile {request.profile}"
         of_profile = merged(RunSettings(), self.profile.settings, place)
-        self.settings: RunSettings = apply_overrides(of_profile, request.overrides, all_method_fields())
-        check_method_settings(self.spec)
+        self.settings: RunSettings = apply_overrides(
+            of_profile, request.overrides, settable_fields(methods, request.overrides)
+        )
+        check_method_settings(self.spec, methods)
         check_names(self.spec.benchmarks)
+        check_groups(self.spec, self.settings.eval.groups)
 
     # ------------------------------------------------------------------------------- known without loading
 
@@ -305,7 +316,7 @@ def session_of_record(record: RunRecord, request: Request) -> Session:
         kept[name] = tuple(kept.get(name, ()))
     # A run's student and data do not need its method; a file that is gone must not stand in their way.
     kept["method_files"] = tuple(path for path in map(Path, kept.get("method_files", ())) if path.is_file())
-    session = Session(replace(request, **kept))
+    session = Session(replace(request, **kept), [record.key.method])
     for name in ("student_revision", "suite_fingerprint"):
         now, then = getattr(session, name), getattr(record.key, name)
         if now != then:

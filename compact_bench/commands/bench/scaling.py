@@ -30,6 +30,7 @@ from compact_bench.commands.bench.step import (
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import Display
 from compact_bench.core.settings import Strict
+from compact_bench.core.written.values import LARGEST_COUNT, read_whole
 from compact_bench.students.student import Student
 
 AXES: dict[str, tuple[int, ...]] = {
@@ -92,10 +93,11 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         name, sign, values = text.partition("=")
         if name not in AXES:
             raise UnknownNameError("axis", name, AXES)
-        parts = [part.strip() for part in values.split(",")] if sign else []
-        numbers = [int(part) for part in parts if part.isdecimal()]
-        bad = len(numbers) != len(parts) or min(numbers, default=1) < 1
-        if sign and (bad or len(numbers) < 2 or numbers != sorted(set(numbers))):
+        try:
+            numbers = [read_whole(part, LARGEST_COUNT) for part in values.split(",")] if sign else []
+        except ValueError:
+            numbers = []
+        if sign and (len(numbers) < 2 or 0 in numbers or numbers != sorted(set(numbers))):
             raise ConfigError(
                 f"--axis: expected at least two ascending whole numbers as {name}=2,4,8, got {text!r}."
             )

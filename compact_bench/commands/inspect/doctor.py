@@ -235,7 +235,7 @@ def _hub(offline: bool) -> Check:
 
 
 def _pip() -> Check:
-    command = [sys.executable, "-m", "pip", "--version"]
+    command = [sys.executable, "-P", "-m", "pip", "--version"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -95,15 +95,22 @@ def _definitions(
     ]
 
 
-def _extensions() -> Table:
-    """Probes, formats, figures and tasks, with the package of each and why it cannot be used."""
+def _extensions(*, imported: bool = False) -> Table:
+    """Probes, formats, figures and tasks, with the package of each and why it cannot be used.
+
+    Args:
+        imported: whether other packages' code is imported to see whether that succeeds.
+    """
     tasks: tuple[str, Mapping[str, Source], Callable[[str], object]] = "task", task_sources(), answer_format
     registries = [(one.kind, one.sources(), one.get) for one in (PROBES, FORMATS, ANSWERS, FIGURES)]
     rows = []
     for kind, sources, load in (*registries, tasks):
-        for name, loaded in load_all(sources, load).items():
-            problem = str(loaded) if isinstance(loaded, ConfigError) else ""
-            rows.append((kind, name, sources[name].origin, problem))
+        failures = load_all(sources, load) if imported else {}
+        for name, source in sorted(sources.items()):
+            got = failures.get(name)
+            rows.append(
+                (kind, name, source.origin, str(got) if isinstance(got, ConfigError) else source.problem)
+            )
     return _titled("extensions", ("kind", "name", "from", "problem"), rows)
 
 
@@ -143,7 +150,8 @@ def show_name(name: str, store: Path) -> RenderableType:
     """The card of whatever has this name.
 
     Args:
-        name: "settings", or a method, a variant of one ("compact[no-consensus]"), a suite, table or run.
+        name: "settings", "extensions", or a method, a variant of one ("compact[no-consensus]"), a suite,
+            table or run.
         store: the store's folder, for runs.
 
     Raises:
@@ -151,6 +159,8 @@ def show_name(name: str, store: Path) -> RenderableType:
     """
     if name == "settings":
         return _settings_table()
+    if name == "extensions":
+        return _extensions(imported=True)
     if name.partition("[")[0] in method_names():
         return method_card(name)
     if name in suite_names() or name.endswith(".toml"):
@@ -164,7 +174,7 @@ def show_name(name: str, store: Path) -> RenderableType:
     except UnknownNameError:
         runs = [record.key.name for record in place.records()]
         named = [f"table_{table}" for table in tables]
-        known = ["settings", *method_names(), *suite_names(), *named, *runs]
+        known = ["settings", "extensions", *method_names(), *suite_names(), *named, *runs]
         raise UnknownNameError("name", name, known) from None
 
 

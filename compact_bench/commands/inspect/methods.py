@@ -29,7 +29,17 @@ def methods_table() -> Table:
     """Every method: where it comes from, what it needs and is, its variants, or why it cannot be used."""
     table = Table("method", "from", "what it is", "needs", "variants", title="methods", title_justify="left")
     for name in method_names():
-        origin = method_sources()[name].origin
+        source = method_sources()[name]
+        origin = source.origin
+        if not source.packaged:
+            # Nobody asked for it: its code is not imported.
+            what = (
+                f"cannot be used: {source.problem}"
+                if source.problem
+                else f"see show {name}, which imports it"
+            )
+            table.add_row(name, origin, Text(what), "", "")
+            continue
         try:
             card: MethodCard = get_method(name).card
             variants = method_variants(name)

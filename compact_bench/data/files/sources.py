@@ -51,6 +51,13 @@ class FileRef:
         return PurePosixPath(self.repo) / self.commit / self.path
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path of a suite file names something below the folder that it is put behind."""
+    # Backslashes and drives count on Windows; nobody's repository needs them.
+    parts = path.split("/")
+    return not any(part in ("", ".", "..") for part in parts) and not set(path) & set("\\:\0")
+
+
 def silent(done: int, total: int, text: str) -> None:
     """The progress callback that shows nothing."""
 
@@ -123,6 +130,24 @@ class Sources:
         """Where the cache keeps a file, whether it is there or not."""
         return self.cache / "files" / ref.relative
 
+    def _place(self, root: Path, ref: FileRef) -> Path:
+        """Where a file lies below a folder.
+
+        Raises:
+            _FetchProblem: its name or a link on the way leads out of the folder.
+        """
+        place = root / ref.relative
+        way = "path" if not is_inside(f"{ref.repo}/{ref.path}") else ""
+        try:
+            way = way or ("" if place.resolve().is_relative_to(root.resolve()) else "link")
+        except RuntimeError:
+            way = "link in a circle"
+        if way:
+            raise _FetchProblem(
+                str(place), f"expected a place inside {root}, got a {way} that leads out of it"
+            )
+        return place
+
     def at_hand(self, ref: FileRef) -> bool:
         """Whether a file of the right size is in the mirror or the cache (its sum is checked on use)."""
         places = [self.cached(ref)] + ([self.mirror / ref.relative] if self.mirror else [])
@@ -164,7 +189,8 @@ class Sources:
     def _fetch(self, ref: FileRef, no_network: str) -> Path:
         cached = self.cached(ref)
         try:
-            if self.mirror is not None and (copy := self.mirror / ref.relative).is_file():
+            self._place(self.cache / "files", ref)
+            if self.mirror is not None and (copy := self._place(self.mirror, ref)).is_file():
                 if problem := checksum_problem(copy, ref.sha256, ref.bytes):
                     raise _FetchProblem(str(copy), problem)
                 return self._keep(copy, ref)

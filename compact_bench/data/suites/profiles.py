@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.settings import Rate, RunSettings, Strict, merged
-
-Positive = Annotated[int, Field(ge=1)]
+from compact_bench.core.settings import Positive, Rate, RunSettings, Seed, Strict, merged
+from compact_bench.core.written.names import Prose
 
 
 class TuneSpec(Strict):
@@ -36,10 +35,10 @@ class ProfileSpec(Strict):
     """
 
     questions: Positive | None = None
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     tune: TuneSpec | None = None
-    note: str = ""
+    note: Prose = ""
 
     @field_validator("settings")
     @classmethod

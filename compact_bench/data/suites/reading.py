@@ -10,8 +10,8 @@ a method settings of its own, such as words that the suite's student knows.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from pydantic import ValidationError
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.registry import Source, file_sources, load_named, usable
 from compact_bench.core.settings import describe_validation_error, with_changes
+from compact_bench.core.written.names import shown
+from compact_bench.core.written.toml_files import read_toml_file, user_path
 from compact_bench.data.suites.spec import (
     TRAINING_SOURCES,
     SuiteSpec,
@@ -71,28 +73,17 @@ def load_spec(name_or_path: str | Path) -> SuiteSpec:
 
 def _read(name: str) -> tuple[str, dict[str, Any], Path | None]:
     if name.endswith(".toml"):
-        path = Path(name).expanduser()
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"suite file {name}: expected a TOML file in UTF-8, got: {error}") from None
-        return name, _parsed(text, name), path.absolute().parent
+        path = user_path(name)
+        return shown(name), read_toml_file(path, f"suite file {shown(name)}"), path.absolute().parent
     file: Path = load_named("suite (or path ending in .toml)", name, suite_sources())
-    return f"suite {name}", _parsed(file.read_text(encoding="utf-8"), name), file.parent
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not TOML: {error}") from None
+    return f"suite {name}", read_toml_file(file, f"suite {name}"), file.parent
 
 
 def _inherited(raw: dict[str, Any], where: str) -> dict[str, Any]:
     base_name = raw.pop("extends", None)
     if base_name is None:
         return raw
-    if base_name not in suite_sources():
+    if not isinstance(base_name, str) or base_name not in suite_sources():
         raise UnknownNameError(f"suite in {where}, field 'extends'", str(base_name), suite_names())
     base = _inherited(_read(base_name)[1], base_name)
     kept = {key: value for key, value in base.items() if key not in _NOT_INHERITED}
@@ -139,17 +130,21 @@ def _grouped(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
         return data
     benchmarks = data.get("benchmarks")
     listed = benchmarks if isinstance(benchmarks, list) else []
-    by_task = {b.get("task"): b for b in listed if isinstance(b, dict)}
+    by_task = {str(b.get("task")): b for b in listed if isinstance(b, dict)}
     chosen = []
+    if not isinstance(groups, dict):
+        problems.append(f"groups: expected a list of tasks for each of {', '.join(_GROUPS)}, got {groups!r}")
     for group, tasks in groups.items() if isinstance(groups, dict) else ():
         if group not in _GROUPS or not isinstance(tasks, list):
             problems.append(f"groups.{group}: expected a list of tasks under one of {', '.join(_GROUPS)}")
             continue
         for task in tasks:
-            if task in by_task:
+            if isinstance(task, str) and task in by_task:
                 chosen.append({**by_task[task], "group": group})
             else:
-                problems.append(f"groups.{group}: no benchmark has the task {task!r}")
+                near = difflib.get_close_matches(str(task), by_task, n=1, cutoff=0.5)
+                hint = f". Did you mean {near[0]!r}?" if near else ""
+                problems.append(f"groups.{group}: no benchmark has the task {task!r}{hint}")
     return {**data, "benchmarks": chosen}
 
 
@@ -188,11 +183,13 @@ def _with_origin(
 
 
 def _local_file(text: str, folder: Path | None, problems: list[str], place: str) -> dict[str, Any]:
-    path = (folder or Path.cwd()) / Path(text).expanduser()
+    path = (folder or Path.cwd()) / user_path(text)
     try:
         content = path.read_bytes()
-    except OSError as error:
-        problems.append(f"{place}: expected a file, got {text!r} ({error.strerror or error})")
+    # A zero byte in the path is a ValueError.
+    except (OSError, ValueError) as error:
+        cause = (error.strerror if isinstance(error, OSError) else None) or error
+        problems.append(f"{place}: expected a file, got {text!r} ({cause})")
         # Stands in so that only this one fault is reported for the field; the spec is refused all the same.
         content = b""
     return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

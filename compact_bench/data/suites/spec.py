@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
-from compact_bench.core.settings import Group, Strict
+from compact_bench.core.settings import Group, Positive, Strict
+from compact_bench.core.written.names import LONGEST_NAME, Name, Prose, Title
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.files.readers import HubSet
-from compact_bench.data.files.sources import FileRef
+from compact_bench.data.files.sources import FileRef, is_inside
 from compact_bench.data.lab import LAB_TASKS, TEACHERS, WorldSettings
 from compact_bench.data.suites.profiles import ProfileSpec
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-Positive = Annotated[int, Field(ge=1)]
+Text = Annotated[Title, StringConstraints(min_length=1, strip_whitespace=True)]
 METRICS = ("exact_match", "acc", "acc_norm")
 """Metrics of the packaged tasks."""
+_REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
 FaultKind = Literal[
     "missing_question",
     "extra_question",
@@ -56,7 +56,7 @@ class FileSpec(Strict):
     """
 
     path: Text
-    repo: str | None = None
+    repo: Annotated[str, StringConstraints(pattern=_REPOSITORY)] | None = None
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
@@ -77,8 +77,8 @@ class FileSpec(Strict):
     def _whole(self) -> FileSpec:
         if (self.repo is None) != (self.commit is None):
             raise ValueError("expected both repo and commit, or neither for a local file")
-        if self.repo is not None and (".." in Path(self.path).parts or Path(self.path).is_absolute()):
-            raise ValueError("expected a path inside the repository")
+        if self.repo is not None and not is_inside(self.path):
+            raise ValueError('expected a path inside the repository, as "data/train.json"')
         return self
 
 
@@ -92,9 +92,9 @@ class TeacherSpec(Strict):
     """
 
     name: Name
-    title: str = ""
-    license: str = ""
-    level: str = ""
+    title: Title = ""
+    license: Prose = ""
+    level: Annotated[Title, Field(max_length=LONGEST_NAME)] = ""
     files: dict[str, FileSpec] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -102,7 +102,7 @@ class TeacherSpec(Strict):
     def _one_file(cls, data: Any) -> Any:
         if isinstance(data, dict) and "file" in data and "files" not in data:
             rest = {key: value for key, value in data.items() if key != "file"}
-            return {**rest, "files": {rest.get("level", ""): data["file"]}}
+            return {**rest, "files": {str(rest.get("level", "")): data["file"]}}
         return data
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ class KnownFault(Strict):
     treatment: str
     teachers: tuple[str, ...] = ()
     text: str = ""
-    note: str = ""
+    note: Prose = ""
 
     @model_validator(mode="after")
     def _treatment_fits(self) -> KnownFault:
@@ -214,7 +214,7 @@ class BenchmarkSpec(Strict):
     items: Positive | None = None
     excluding: FileSpec | None = None
     chance: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
-    note: str = ""
+    note: Prose = ""
 
     @field_validator("layout")
     @classmethod
@@ -269,10 +269,10 @@ class SuiteSpec(Strict):
     name: Name
     version: Positive
     title: Text
-    card: str = ""
-    student_card: str = ""
+    card: Prose = ""
+    student_card: Prose = ""
     student: Text
-    student_title: str = ""
+    student_title: Title = ""
     system_prompt: str = ""
     training: TrainingSpec
     teachers: tuple[TeacherSpec, ...] = ()

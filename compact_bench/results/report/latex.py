@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
+from compact_bench.core.written.names import shown
 from compact_bench.results.report.formatting import (
     COUNTED,
     Reasons,
@@ -60,14 +61,19 @@ _SPECIAL = {
 
 def latex_escaped(text: str) -> str:
     """Text that LaTeX prints as it is, on one line."""
-    return "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
+    return "".join(_SPECIAL.get(sign, sign) for sign in shown(" ".join(text.split())))
+
+
+def _row_head(text: str) -> str:
+    """The first cell of a row; what follows a row's end in brackets, or a star, would be its option."""
+    return ("{}" if text.lstrip().startswith(("[", "*")) else "") + latex_escaped(text)
 
 
 def tables_latex(tables: Sequence[Table]) -> str:
     """All tables: for each a float with its summary, then one per column group, or several for a wide one."""
     lines = [HEAD]
     for table in tables:
-        lines += ["", f"% Table {table.number}. {' '.join(table.numbering.split())}"]
+        lines += ["", f"% Table {table.number}. {latex_escaped(table.numbering)}"]
         parts = [("summary", "Summary", summary_columns(table))]
         parts += [(group.name, group.title, list(table.columns_of(group.name))) for group in table.groups]
         for name, title, columns in parts:
@@ -150,7 +156,7 @@ def _float(table: Table, title: str, label: str, columns: Sequence[Column]) -> l
         body.append(rf"\multicolumn{{{1 + sum(spans)}}}{{@{{}}l}}{{\itshape {latex_escaped(block)}}} \\")
         for row in members:
             cells = (_cell(table, row, column, seeds, reasons) for column in columns)
-            body.append(" & ".join([latex_escaped(row.title), *cells]) + r" \\")
+            body.append(" & ".join([_row_head(row.title), *cells]) + r" \\")
     layout = "".join(r"r@{\,}l" if span > 1 else "r" for span in spans)
     return [
         r"\begin{table}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from compact_bench.core.written.names import shown
 from compact_bench.results.report.formatting import (
     COUNTED,
     Reasons,
@@ -43,9 +45,56 @@ LEGEND = {
 }
 
 
+_INLINE = (
+    # What would be read as another sign, a link, an image, bold, struck out; `<` behind `&`, which it makes.
+    (re.compile(r"\\"), r"\\\\"),
+    (re.compile(r"&(?=#?\w+;)"), "&amp;"),
+    (re.compile("<"), "&lt;"),
+    (re.compile(r"\|"), r"\|"),
+    (re.compile("`"), r"\`"),
+    (re.compile(r"\]\("), r"]\("),
+    (re.compile(r"\](?=[\[:])"), r"\]"),
+    (re.compile(r"(?<=\S)[*~]|[*~](?=\S)"), r"\\\g<0>"),
+    (re.compile(r"(?<![A-Za-z0-9])_(?=\S)"), r"\_"),
+)
+_BLOCK = re.compile(r"(#{1,6}(?=\s|$)|>|[-+](?=\s|$)|=+\s*$|-+\s*$)")
+_NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
+
+
+def inline(text: str) -> str:
+    """Text that may stand in a table cell or within a line: it is shown as it is, on one line."""
+    text = shown(" ".join(text.split()))
+    for found, instead in _INLINE:
+        text = found.sub(instead, text)
+    return text
+
+
 def escaped(text: str) -> str:
-    """Text that may stand in a Markdown table cell."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """Text that may also begin a line, a list item or a heading."""
+    text = inline(text)
+    if _BLOCK.match(text):
+        return f"\\{text}"
+    return _NUMBERED.sub(r"\1\\\2", text, count=1) if _NUMBERED.match(text) else text
+
+
+def code_block(*lines: str) -> list[str]:
+    """Lines of a block of code, whatever they hold."""
+    text = [shown(line) for line in lines]
+    fence = "`" * max(3, 1 + max((len(run) for line in text for run in re.findall("`+", line)), default=0))
+    return [fence, *text, fence]
+
+
+def code(text: str) -> str:
+    """Text as code within a line, whatever it holds."""
+    text = shown(" ".join(text.split()))
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{ticks}{space}{text}{space}{ticks}"
+
+
+def document(lines: Iterable[str]) -> str:
+    """The text of a page: every one of `lines` stays one line, in which nothing hides."""
+    return "\n".join(map(shown, lines)).rstrip() + "\n"
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> list[str]:
@@ -56,9 +105,9 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) 
         rows: cells as text; they are escaped here.
         words: how many columns are left-aligned.
     """
-    lines = ["| " + " | ".join(escaped(text) for text in head) + " |"]
+    lines = ["| " + " | ".join(map(inline, head)) + " |"]
     lines.append("|" + "|".join(["---"] * words + ["---:"] * (len(head) - words)) + "|")
-    lines += ["| " + " | ".join(escaped(text) for text in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(map(inline, row)) + " |" for row in rows]
     return lines
 
 
@@ -83,11 +132,11 @@ def summary_markdown(table: Table) -> list[str]:
 
 def table_markdown(table: Table) -> list[str]:
     """Notes and a table for every column group, below the heading of the table's page."""
-    lines = [table.numbering, "", *(f"- {escaped(note)}" for note in table.notes)]
+    lines = [escaped(table.numbering), "", *(f"- {escaped(note)}" for note in table.notes)]
     for group in table.groups:
         columns = table.columns_of(group.name)
-        lines += ["", f"## {group.title}", ""]
-        lines += [*([group.note, ""] if group.note else []), *_columns_markdown(table, columns)]
+        lines += ["", f"## {escaped(group.title)}", ""]
+        lines += [*([escaped(group.note), ""] if group.note else []), *_columns_markdown(table, columns)]
         if table.cost_notes and any(column.unit == "steps" for column in columns):
             lines += ["", "Rows whose budget is not the reference's, in means over seeds:", ""]
             lines += [f"- {escaped(text)}" for text in table.cost_notes]

@@ -8,7 +8,7 @@ from typing import get_args
 
 from compact_bench.methods.contract import Claim, Reproduction
 from compact_bench.results.claims import JudgedClaim
-from compact_bench.results.report.markdown import escaped, grid
+from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
 from compact_bench.results.stats import ALPHA
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
@@ -53,14 +53,14 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         "This page is generated from run records and methods' cards; do not edit it. The first command makes "
         "its runs, the second writes it:",
         "",
-        "```",
-        facts.command,
-        f"{facts.command.replace(' reproduce ', ' report ', 1)} --reproduction reproduction.md",
-        "```",
+        *code_block(
+            facts.command,
+            f"{facts.command.replace(' reproduce ', ' report ', 1)} --reproduction reproduction.md",
+        ),
         "",
-        f"- Suite: {facts.suite}",
-        f"- Profile: {facts.profile}",
-        f"- Student: {facts.student}",
+        f"- Suite: {escaped(facts.suite)}",
+        f"- Profile: {escaped(facts.profile)}",
+        f"- Student: {escaped(facts.student)}",
         f"- Seeds: {', '.join(map(str, facts.seeds))}",
         "",
         "**This is not the setting of the papers.** Their students, teachers, data and benchmarks differ: a "
@@ -81,8 +81,10 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
     without = [claim for claim in judged if claim.claim is None]
     if without:
         lines += ["", "## Methods without a claim", ""]
-        lines += [f"- {escaped(c.title)} (`{c.method}`): {c.status}; {escaped(c.reason)}." for c in without]
-    return "\n".join(lines).rstrip() + "\n"
+        lines += [
+            f"- {escaped(c.title)} ({code(c.method)}): {c.status}; {escaped(c.reason)}." for c in without
+        ]
+    return document(lines)
 
 
 def _overview(judged: Sequence[JudgedClaim]) -> list[str]:
@@ -125,6 +127,6 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
     if not rows:
         return ["No method has a claim."]
     head = ["Method", "Claim", "As rows", "Status", "Measured here", "p (Holm)", "Command"]
-    listed = [f"{number}. `{command}`" for command, number in commands.items()]
+    listed = [f"{number}. {code(command)}" for command, number in commands.items()]
     note = "Each command makes the runs that its claims need, and this page:"
     return [*grid(head, rows, words=5), "", note, "", *listed]

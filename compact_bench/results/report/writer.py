@@ -14,7 +14,9 @@ from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.report.markdown import (
     VERDICT_LEGEND,
+    code_block,
     comparisons_markdown,
+    document,
     escaped,
     summary_markdown,
     table_markdown,
@@ -173,15 +175,15 @@ def _main_page(
         lines += ["", "## Figures", *others]
     lines += _caveats(tables, facts)
     lines += ["", "## Details", "", *(f"- {facts.link(title, name)}" for name, title in pages.items())]
-    return "\n".join(lines).rstrip() + "\n"
+    return document(lines)
 
 
 def _page_texts(pages: Mapping[str, tuple[str, list[str]]], facts: ReportFacts) -> dict[str, str]:
     results = (PurePosixPath(_seen_from_details("", facts)) / "RESULTS.md").as_posix()
     back = f"Details of [RESULTS.md]({results}), generated from run records by"
-    command = [back, "", "```", facts.command, "```", ""]
+    command = [back, "", *code_block(facts.command), ""]
     return {
-        name: "\n".join([GENERATED, "", f"# {title}", "", *command, *lines]).rstrip() + "\n"
+        name: document([GENERATED, "", f"# {title}", "", *command, *lines])
         for name, (title, lines) in pages.items()
     }
 
@@ -252,25 +254,24 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     seeds = ", ".join(str(seed) for seed in sorted({r.key.seed for r in runs}))
     counts = {s: sum(r.status == s for r in runs) for s in get_args(RunStatus)}
     states = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "none"
+    note = f" ({escaped(facts.profile_note)})" if facts.profile_note else ""
     lines = [
         GENERATED,
         "",
-        f"# Results: {suite}",
+        f"# Results: {escaped(suite)}",
         "",
         "Generated from run records; do not edit. The command that makes this file:",
         "",
-        "```",
-        facts.command,
-        "```",
+        *code_block(facts.command),
         "",
-        f"- Profile: {profiles or 'unknown'}{f' ({facts.profile_note})' if facts.profile_note else ''}",
-        f"- Student: {students or 'unknown'}",
+        f"- Profile: {escaped(profiles or 'unknown')}{note}",
+        f"- Student: {escaped(students or 'unknown')}",
         f"- Seeds: {seeds or 'none'}",
         f"- Runs: {states}",
     ]
     if facts.teachers:
         named = [f"{name} ({title})" if title else name for name, title in facts.teachers.items()]
-        lines.append(f"- Teachers: {', '.join(named)}")
+        lines.append(f"- Teachers: {escaped(', '.join(named))}")
     if facts.tuning:
         page = facts.link("Tuning", "tuning.md")
         lines.append(f"- Learning rate: chosen for every row on the validation split, see {page}")
@@ -280,7 +281,7 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
 def _overview(table: Table, facts: ReportFacts) -> list[str]:
     """A table's summary, its comparisons as grids with what they can detect, its controls."""
     details = facts.link("Every benchmark and measure", f"table_{table.number}.md")
-    lines = [f"## Table {table.number}. {table.title}", ""]
+    lines = [f"## Table {table.number}. {escaped(table.title)}", ""]
     lines += [*summary_markdown(table), f"{details}, with notes on the table."]
     if table.comparisons:
         page = facts.link("Every comparison", f"comparisons_table_{table.number}.md")
@@ -310,7 +311,8 @@ def _caveats(tables: Sequence[Table], facts: ReportFacts) -> list[str]:
 def _unwrapped(text: str) -> list[str]:
     """Markdown with each paragraph and list item on one line; text that holds more than these, as it is."""
     lines: list[str] = []
-    given = [line.rstrip() for line in text.strip().splitlines()]
+    # Markdown is welcome, HTML is not.
+    given = [line.rstrip().replace("<", "&lt;") for line in text.strip().split("\n")]
     if any(line.lstrip().startswith(BLOCKS) for line in given):
         return given
     for line in given:

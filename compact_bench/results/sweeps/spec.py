@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from compact_bench.core.errors import UnknownNameError
+from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import row_label
-from compact_bench.core.settings import Group, Strict, read_toml
+from compact_bench.core.settings import Group, Seed, Strict, describe_validation_error, read_toml
+from compact_bench.core.written.names import LONGEST_NAME, Title
 from compact_bench.results.tables.spec import (
     GroupSpec,
     MeasureSpec,
@@ -18,9 +19,9 @@ from compact_bench.results.tables.spec import (
     load_table_spec,
 )
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST_NAME)]
 Values = Annotated[tuple[float, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
 class AxisSpec(Strict):
@@ -32,8 +33,8 @@ class AxisSpec(Strict):
         values: those that are run unless others are requested.
     """
 
-    setting: str
-    title: str
+    setting: Title
+    title: Title
     values: Values
 
 
@@ -48,8 +49,8 @@ class SweepRow(Strict):
     """
 
     name: Name
-    method: str
-    title: str
+    method: Title
+    title: Title
     style: Annotated[int, Field(ge=0)]
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     optional: bool = False
@@ -76,12 +77,12 @@ class PanelSpec(Strict):
     """
 
     name: Name
-    title: str
-    y_title: str
+    title: Title
+    y_title: Title
     group: Group | None = None
-    measure: str = ""
+    measure: Title = ""
     one_minus: bool = False
-    note: str = ""
+    note: Title = ""
 
     @model_validator(mode="after")
     def _one_kind(self) -> PanelSpec:
@@ -106,16 +107,16 @@ class SweepSpec(Strict):
     """
 
     name: Name
-    title: str
-    suite: str
-    profile: str
+    title: Title
+    suite: Title
+    profile: Title
     seeds: Seeds
-    table: str = "2"
+    table: Title = "2"
     axis: AxisSpec
-    reference: str
+    reference: Title
     rows: Annotated[tuple[SweepRow, ...], Field(min_length=1)]
     panels: Annotated[tuple[PanelSpec, ...], Field(min_length=1)]
-    note: str = ""
+    note: Title = ""
 
     @model_validator(mode="after")
     def _fits_together(self) -> SweepSpec:
@@ -124,6 +125,10 @@ class SweepSpec(Strict):
             twice = sorted({name for name in given if given.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} given twice: {', '.join(twice)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: expected every seed once")
+        if len(set(self.axis.values)) < len(self.axis.values):
+            raise ValueError("axis.values: expected every value once")
         if self.reference not in names:
             raise ValueError(f"reference: expected one of the rows {', '.join(names)}")
         return self
@@ -191,7 +196,11 @@ def load_sweep_spec(name: str) -> SweepSpec:
         UnknownNameError: there is no such sweep, or its table has no such measure.
         ConfigError: the file is no TOML or has wrong fields; all of them are listed.
     """
-    spec = read_toml(definition_file("sweep", name), SweepSpec)
-    # A wrong measure is named now, not when runs are planned.
-    spec.as_table()
+    file = definition_file("sweep", name)
+    spec = read_toml(file, SweepSpec)
+    try:
+        # A wrong measure, or two rows with the same runs, is named now, not when runs are planned.
+        spec.as_table()
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, file.name)) from None
     return spec

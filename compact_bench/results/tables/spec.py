@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from compact_bench.core.errors import ConfigError
+from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.paths import package_folder
+from compact_bench.core.records import RunRecord
 from compact_bench.core.registry import Source, file_sources, load_named, usable
-from compact_bench.core.settings import Strict, read_toml
+from compact_bench.core.settings import (
+    Group,
+    RunSettings,
+    Strict,
+    merged,
+    read_toml,
+)
+from compact_bench.core.written.names import Name, Title, shown
+from compact_bench.core.written.toml_files import user_path
 from compact_bench.evaluation.probes.registry import measure_column
+
+
+def record_path(path: str) -> str:
+    """A path in a record ("probes.weight_change").
+
+    Raises:
+        ValueError: records have no such part; near matches are suggested.
+    """
+    part, known = path.partition(".")[0], [field.name for field in fields(RunRecord)]
+    if part not in known:
+        raise ValueError(str(UnknownNameError("part of a record", part, known)))
+    return path
 
 
 class RowSpec(Strict):
@@ -30,11 +52,11 @@ class RowSpec(Strict):
         requires: "truth" leaves it out where that is not known.
     """
 
-    method: str
-    title: str
+    method: Title
+    title: Title
     kind: Literal["method", "each_teacher", "best_teacher"] = "method"
-    variant: str = ""
-    variant_suffix: str = ""
+    variant: Title = ""
+    variant_suffix: Title = ""
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     epochs_times_teachers: bool = False
     profiles: tuple[str, ...] = ()
@@ -45,6 +67,11 @@ class RowSpec(Strict):
     def _one_suffix(self) -> RowSpec:
         if self.variant and self.variant_suffix:
             raise ValueError("expected either variant or variant_suffix")
+        others = {section: values for section, values in self.settings.items() if section != "method"}
+        try:
+            merged(RunSettings(), others, "settings")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @property
@@ -80,14 +107,14 @@ class MeasureSpec(Strict):
             digits are shown.
     """
 
-    name: str
-    probe: str = ""
-    title: str
-    source: str
-    items_source: str = ""
-    weights_source: str = ""
-    ids_source: str = ""
-    unit: str
+    name: Annotated[Title, Field(min_length=1)]
+    probe: Title = ""
+    title: Title
+    source: Title
+    items_source: Title = ""
+    weights_source: Title = ""
+    ids_source: Title = ""
+    unit: Title
 
     @model_validator(mode="before")
     @classmethod
@@ -95,6 +122,11 @@ class MeasureSpec(Strict):
         if not isinstance(data, dict) or not data.get("probe"):
             return data
         return measure_column(str(data["probe"]), str(data.get("name"))) | data
+
+    @field_validator("source", "items_source", "weights_source", "ids_source")
+    @classmethod
+    def _is_of_a_record(cls, path: str) -> str:
+        return path and record_path(path)
 
 
 class GroupSpec(Strict):
@@ -112,16 +144,24 @@ class GroupSpec(Strict):
         requires: "truth" leaves the group out where it is not known which rationales are right.
     """
 
-    name: str
-    title: str
-    short: str = ""
+    name: Name
+    title: Title
+    short: Title = ""
     kind: Literal["benchmarks", "measures", "changes"]
     mean: bool = False
     compared: bool = False
     columns: tuple[MeasureSpec, ...] = ()
     summary: bool = False
-    note: str = ""
+    note: Title = ""
     requires: Literal["", "truth"] = ""
+
+    @model_validator(mode="after")
+    def _a_group_of_benchmarks_is_known(self) -> GroupSpec:
+        if self.kind == "benchmarks" and self.name not in (known := get_args(Group)):
+            raise ValueError(str(UnknownNameError("group of benchmarks", self.name, known)))
+        if (self.kind == "measures") != bool(self.columns):
+            raise ValueError("columns: expected them for kind 'measures', and for no other")
+        return self
 
 
 class ComparisonSpec(Strict):
@@ -154,8 +194,8 @@ class ControlSpec(Strict):
     row: str
     against: str
     expected: Literal["above", "below"] = "above"
-    group: str
-    reason: str = ""
+    group: Title
+    reason: Title = ""
 
 
 class PaperSpec(Strict):
@@ -167,9 +207,9 @@ class PaperSpec(Strict):
         groups: names of the column groups that show the row; empty for all.
     """
 
-    title: str
-    version: str
-    place: str
+    title: Title
+    version: Title
+    place: Title
     values: dict[str, float] = Field(default_factory=dict)
     groups: tuple[str, ...] = ()
 
@@ -187,18 +227,23 @@ class TableSpec(Strict):
             those requested by name ("requested").
     """
 
-    number: str
-    title: str
-    numbering: str
-    reference: str
-    selection: tuple[str, ...] = ()
-    selection_text: str = ""
+    number: Name
+    title: Title
+    numbering: Title
+    reference: Title
+    selection: tuple[Title, ...] = ()
+    selection_text: Title = ""
     unlisted_rows: Literal["stored", "requested"] = "stored"
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
     comparisons: tuple[ComparisonSpec, ...] = ()
     controls: tuple[ControlSpec, ...] = ()
     paper: tuple[PaperSpec, ...] = ()
+
+    @field_validator("selection")
+    @classmethod
+    def _is_of_a_record(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(record_path, paths))
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> TableSpec:
@@ -209,6 +254,13 @@ class TableSpec(Strict):
             twice = sorted({str(name) for name in names if names.count(name) > 1})  # type: ignore[arg-type]
             if twice:
                 raise ValueError(f"{what} given twice: {', '.join(twice)}")
+        known = {"", *(row.selector for row in self.rows), *(row.method for row in self.rows)}
+        known |= {f"{row.method}[{row.variant_suffix}]" for row in self.rows}
+        if self.reference.partition("[")[0] not in known and self.reference not in known:
+            raise ValueError(str(UnknownNameError("row as reference", self.reference, known - {""})))
+        strange = sorted({name for paper in self.paper for name in paper.groups} - set(groups))
+        if strange:
+            raise ValueError(f"paper: no group is called {', '.join(strange)}; there are {', '.join(groups)}")
         if any(row.kind == "best_teacher" for row in self.rows) and not self.selection:
             raise ValueError("a best_teacher row needs `selection`")
         return self
@@ -263,9 +315,9 @@ def definition_file(kind: str, name: str) -> Path:
         ConfigError: there is no such file, or two packages bring one of this name.
     """
     if name.endswith(".toml"):
-        path = Path(name)
+        path = user_path(name)
         if not path.is_file():
-            raise ConfigError(f"expected a definition of a {kind} in {path}, found no such file.")
+            raise ConfigError(f"expected a definition of a {kind} in {shown(name)}, found no such file.")
         return path
     file: Path = load_named(kind, name.removeprefix(f"{kind}_"), _sources(kind))
     return file

@@ -110,9 +110,10 @@ def _serve(
         busy.set()
         message = json.loads(line)
         name = json.dumps(message["request"])
-        if name not in sessions:
-            sessions[name] = Session(TypeAdapter(Request).validate_python(message["request"]))
         key = RunKey(**message["key"])
+        if name not in sessions:
+            request = TypeAdapter(Request).validate_python(message["request"])
+            sessions[name] = Session(request, [key.method])
         done = attempt(
             sessions[name],
             key,

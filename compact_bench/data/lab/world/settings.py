@@ -9,6 +9,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from compact_bench.core.settings import Strict
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+MOST_QUESTIONS = 100_000
+"""More than any student here could be trained on; a slip of the keyboard must not fill the memory."""
 Length = Annotated[int, Field(ge=1, le=7)]
 
 _UNSAID = {"review_error_rate", "review_invalid_rate"}
@@ -33,7 +35,7 @@ class WorldSettings(Strict):
     """
 
     seed: Annotated[int, Field(ge=0)] = 1
-    questions: Annotated[int, Field(ge=8)] = 320
+    questions: Annotated[int, Field(ge=8, le=MOST_QUESTIONS)] = 320
     shortest_steps: Length = 2
     longest_steps: Length = 4
     shortest_long_steps: Length = 5

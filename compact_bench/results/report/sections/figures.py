@@ -11,6 +11,7 @@ from compact_bench.core.files import write_atomic
 from compact_bench.core.records import RunRecord
 from compact_bench.core.registry import Registry
 from compact_bench.results.figures import Drawing
+from compact_bench.results.report.markdown import escaped
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ def figures_markdown(figures: Iterable[DrawnFigure], folder: str) -> list[str]:
     lines: list[str] = []
     for figure in figures:
         place = (PurePosixPath(folder) / figure.name).as_posix()
-        shown = [figure.text, "", f"![{figure.heading}]({place}.png)"]
-        lines += ["", f"### {figure.heading}", ""]
-        lines += [f"Not drawn: {figure.problem}"] if figure.problem else shown
+        shown = [figure.text, "", f"![{escaped(figure.heading)}]({place}.png)"]
+        lines += ["", f"### {escaped(figure.heading)}", ""]
+        lines += [f"Not drawn: {escaped(figure.problem)}"] if figure.problem else shown
     return lines
 
 

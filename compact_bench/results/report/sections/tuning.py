@@ -18,8 +18,9 @@ def tuning_markdown(tuning: Tuning) -> list[str]:
         "evaluates no benchmark. Rows that train nothing are not tuned.",
         "",
         "The numbers are nats per gold-answer token on the validation split, the mean of "
-        f"{' and '.join(tuning.judged_by) or 'what was measured'}; the best single teacher is chosen by the "
-        "same values. The rate with the lowest value is chosen; of equal values, the smaller rate.",
+        f"{escaped(' and '.join(tuning.judged_by)) or 'what was measured'}; the best single teacher is "
+        "chosen by the same values. The rate with the lowest value is chosen; of equal values, the smaller "
+        "rate.",
         "",
     ]
     reasons = Reasons()
