@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,11 +151,11 @@ def test_an_interrupted_tuning_writes_no_row_that_has_not_chosen(
 
     execute, seen = attempts.execute_run, []
 
-    def stop_at_the_second(*args: object) -> object:
+    def stop_at_the_second(*args: Any, **options: Any) -> object:
         seen.append(args)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return execute(*args)  # type: ignore[arg-type]
+        return execute(*args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(attempts, "execute_run", stop_at_the_second)
