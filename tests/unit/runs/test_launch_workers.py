@@ -153,7 +153,7 @@ class Remote:
         made: Any = job.session
         made.recorded[job.key.hash] = record(job)
         time.sleep(0.02)
-        yield {"event": "ended", "executed": True}
+        yield {"event": "ended", "executed": True, "failed": False}
 
     def hang_up(self) -> None:
         self.stopped = True
