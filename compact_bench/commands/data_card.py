@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from compact_bench.core.written.names import shown
@@ -53,7 +52,8 @@ class DataCard:
 def data_card(session: Session) -> DataCard:
     """The card of a session's data."""
     spec, file = session.spec, session.own_file
-    copies, gaps = _copies_sentence(session), _gaps_sentence(session)
+    copies = _copies_sentence(session)
+    always = (_gaps_sentence(session), _own_metrics_sentence(session))
     if session.request.rationales is None:
         titles = {teacher.name: teacher.title for teacher in spec.teachers}
         return DataCard(
@@ -61,7 +61,7 @@ def data_card(session: Session) -> DataCard:
             "\n".join(_suite_lines(session)),
             "" if _differences(session) or session.seeds != session.profile.seeds else session.profile.note,
             {name: titles.get(name, "") for name in session.teachers},
-            tuple(filter(None, (copies if _is_users(session) else "", gaps))),
+            tuple(filter(None, (copies if _is_users(session) else "", *always))),
             f"Suite {spec.name}",
         )
     assert file is not None
@@ -75,7 +75,7 @@ def data_card(session: Session) -> DataCard:
         "\n".join(_own_lines(session)),
         "",
         dict.fromkeys(session.teachers, ""),
-        tuple(filter(None, (groups, copies, gaps))),
+        tuple(filter(None, (groups, copies, *always))),
         f"Training data {shown(file.name)}, benchmarks of suite {spec.name}",
     )
 
@@ -117,10 +117,19 @@ def _gaps_sentence(session: Session) -> str:
     if not session.gaps:
         return ""
     return (
-        f"Of the questions that are trained on, {session.gaps.removeprefix('teachers: ')}. A row of one teacher "
-        "alone is trained on the questions for which that teacher has a rationale, so such rows may differ in "
-        "their questions and steps."
+        f"Of the questions that are trained on, {session.gaps.removeprefix('teachers: ')}. A row of one "
+        "teacher alone is trained on the questions for which that teacher has a rationale, so such rows may "
+        "differ in their questions and steps."
     )
+
+
+def _own_metrics_sentence(session: Session) -> str:
+    """What "accuracy" is where a benchmark is a task of the user's own; "" where none is."""
+    own = [b for b in session.spec.benchmarks if b.task_file is not None]
+    if not own:
+        return ""
+    metrics = ", ".join(f"{b.title} is the mean of {b.metric}" for b in own)
+    return f"Of tasks of the user's own, accuracy is what their files score, in [0, 1] per item: {metrics}."
 
 
 def _pair(pair: list[Any]) -> str:

@@ -136,7 +136,7 @@ def near_copies(
     nearest: dict[int, NearCopy] = {}
     for task, rows in benchmarks.items():
         for row in rows:
-            # In a prompt of the user's own, what is asked may be a small part; the item's fields have it alone.
+            # In a prompt of the user's own, what is asked may be a small part; the fields have it alone.
             for test in map(_Text.of, dict.fromkeys(texts_of(row))):
                 for place, measured in _copies_of(test, texts, places, share):
                     if place not in nearest or measured > nearest[place].share:

@@ -11,8 +11,8 @@ from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import TableSpec
 
 SMOKE_NOTE = (
-    "Profile smoke only proves that the pipe works: a few questions, a few items. **The numbers are "
-    "meaningless** and must not be quoted."
+    "Profile smoke only proves that the pipe works: a few questions, a few items. The numbers are "
+    "meaningless and must not be quoted."
 )
 CELL_NOTE = (
     "A cell is the mean over seeds and items with a 95 % percentile interval of a crossed bootstrap: seeds "

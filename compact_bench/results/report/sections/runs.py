@@ -69,8 +69,8 @@ def weights_markdown(runs: Sequence[RunRecord]) -> list[str]:
         for label, same in weights.items()
     ]
     text = (
-        "Mean weight of a teacher's rationales over all training steps that read one: mean ± standard deviation "
-        "over seeds. Where teachers lack questions, the means of a row need not sum to 1."
+        "Mean weight of a teacher's rationales over all training steps that read one: mean ± standard "
+        "deviation over seeds. Where teachers lack questions, the means of a row need not sum to 1."
     )
     return [text, "", *grid(["Run", "Seeds", *teachers], rows)]
 
