@@ -1,19 +1,16 @@
-"""What a method works out before training: measured of every question, or read where a killed run kept it."""
+"""What a method works out before training, of every question or on held-out ones."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from compact_bench import (
     ConfigError,
     DataError,
     Question,
     RunContext,
-    StoreError,
     Student,
     read_only,
     without_truth,
@@ -62,21 +59,3 @@ def measured(
             with suppress(DataError):
                 by_question[question.id] = measure(question)
     return by_question
-
-
-def read_kept(path: Path, what: str, parse: Callable[[Any], T]) -> T | None:
-    """What an earlier process of the run kept in a JSON file; None where there is no such file.
-
-    Args:
-        what: names the content in the error ("these replies").
-        parse: from the file's value to what the method uses.
-
-    Raises:
-        StoreError: the file is damaged.
-    """
-    if not path.exists():
-        return None
-    try:
-        return parse(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path}: {what} cannot be read ({error}); delete the file.") from None

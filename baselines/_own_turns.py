@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,15 @@ import torch
 from compact_bench import (
     DataError,
     EncodedQuestion,
-    StoreError,
     Student,
     StudentError,
     chat_text,
     derive_seed,
     encode_branch,
     fingerprint,
+    made_once,
     prompt_ids,
-    write_atomic,
 )
-
-from ._before_training import read_kept
 
 AUTHOR = "student"
 """Whose the turns are, where branches have a teacher."""
@@ -94,26 +90,12 @@ def own_turns(
 
     Raises:
         DataError: too few turns could be had.
-        StoreError: the file is damaged or of another run.
+        StoreError: the file is of another run.
     """
     mark = {"seed": seed, **vars(settings)}
-    texts = _read(path, mark)
-    if texts is None:
-        texts = _write(student, settings, seed, max_length_tokens)
-        write_atomic(
-            path, json.dumps({"made_with": mark, "turns": texts}, ensure_ascii=False, indent=1).encode()
-        )
+    texts = made_once(path, mark, lambda: _write(student, settings, seed, max_length_tokens))
     encoded = [_encoded(student, n, question, answer) for n, (question, answer) in enumerate(texts)]
     return Turns(tuple(encoded), fingerprint(texts))
-
-
-def _read(path: Path, mark: dict[str, Any]) -> list[list[str]] | None:
-    kept = read_kept(
-        path, "these turns", lambda f: (f.get("made_with"), [[str(q), str(a)] for q, a in f["turns"]])
-    )
-    if kept is not None and kept[0] != mark:
-        raise StoreError(f"{path}: expected turns made with {mark}, got {kept[0]}; delete the run's folder.")
-    return kept[1] if kept else None
 
 
 def _encoded(student: Student, number: int, question: str, answer: str) -> EncodedQuestion:

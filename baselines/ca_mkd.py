@@ -80,7 +80,7 @@ def _weights(student: Student, question: Question, limit: int) -> dict[str, floa
     gold = canonical_answer(question.gold_answer)
     # By name, so that the order of a question's rationales does not move a bit.
     in_order = sorted(question.rationales, key=lambda r: r.name)
-    up_to_gold = [replace(r, text=_up_to_the_answer(r.text) + gold) for r in in_order]
+    up_to_gold = [replace(r, text=_up_to_the_answer(r.text, gold)) for r in in_order]
     encoded = encode_question(student, question, rationales=up_to_gold, max_length_tokens=limit)
     pairs = zip(span_nats(student, encoded), encoded.branches, strict=True)
     nats = torch.tensor([n * len(b.answer_ids) for n, b in pairs], dtype=torch.float64)
@@ -93,10 +93,14 @@ def _weights(student: Student, question: Question, limit: int) -> dict[str, floa
     return dict(zip((b.name for b in encoded.branches), weights, strict=True))
 
 
-def _up_to_the_answer(text: str) -> str:
+def _up_to_the_answer(text: str, gold: str) -> str:
     text = canonical_text(text)
     span = answer_span(text)
-    return text[: span[0]] if span is not None else f"{text} {ANSWER_PHRASE} "
+    if span is None:
+        return f"{text} {ANSWER_PHRASE} {gold}"
+    cut = text[: span[0]] + gold
+    # A box states nothing before it is closed; what follows the answer does not move its loss.
+    return cut if answer_span(cut) else cut + text[span[1] :]
 
 
 METHOD = CAMKD

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, ClassVar
 
@@ -24,7 +22,6 @@ from compact_bench import (
     Rationale,
     RunContext,
     StepLoss,
-    StoreError,
     Strict,
     Student,
     TrainingPart,
@@ -38,14 +35,13 @@ from compact_bench import (
     extract_answer,
     fingerprint,
     joined_report,
+    made_once,
     same_answer,
     schedule_steps,
     train,
     unknown_finder,
-    write_atomic,
 )
 
-from ._before_training import read_kept
 from ._replies import sampled_replies
 
 REPLIES_FILE = "replies.json"
@@ -208,11 +204,10 @@ class Committee:
         unanswered = [question for question in questions if not question.mistake]
         prompts = sorted([q.id, q.text] for q in unanswered)
         mark = fingerprint([context.seed, config.reply_temperature, config.reply_top_p, most, prompts])
-        path = context.directory / REPLIES_FILE
-        replies = _replies_of(path, mark)
-        if replies is None:
+
+        def made() -> dict[str, str]:
             context.on_progress(0, 1, f"the student replies to {len(unanswered)} questions")
-            replies = sampled_replies(
+            return sampled_replies(
                 student,
                 unanswered,
                 temperature=config.reply_temperature,
@@ -221,19 +216,9 @@ class Committee:
                 batch_size=context.settings.eval.batch_size,
                 seed=context.seed,
             )
-            context.directory.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps({"mark": mark, "replies": replies}).encode())
+
+        replies = made_once(context.directory / REPLIES_FILE, mark, made)
         return {question.id: question.mistake or replies[question.id] for question in questions}
-
-
-def _replies_of(path: Path, mark: str) -> dict[str, str] | None:
-    """The replies that an earlier process of the run left, or None."""
-    kept = read_kept(
-        path, "these replies", lambda f: (f["mark"], {k: str(v) for k, v in f["replies"].items()})
-    )
-    if kept is not None and kept[0] != mark:
-        raise StoreError(f"{path}: expected replies of run {mark}, got those of {kept[0]}; delete the file.")
-    return kept[1] if kept else None
 
 
 def lessons_for(

@@ -228,7 +228,7 @@ class Edit:
             "count the same",
             "pairs are those of one teacher; one teacher's right rationale is never paired with another's "
             "wrong one, which is no similar path",
-            "right means: states the gold answer after the last 'The answer is'",
+            "right means: the last stated answer is the gold one (docs/answers.md)",
             "stage 2 starts with a new optimiser",
             "a question without a text for a stage counts with loss 0 there; a set without any pair is "
             "trained by stage 1 alone",

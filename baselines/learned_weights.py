@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,14 +28,14 @@ from compact_bench import (
     derive_seed,
     inner_branches,
     label_values,
+    made_once,
     restore,
     schedule_steps,
     train,
     trained_weights,
-    write_atomic,
 )
 
-from ._before_training import held_out, read_kept
+from ._before_training import held_out
 from ._teacher_gradients import TeacherGradients, inner_products
 from ._weighing import moved, parameter_per_teacher
 
@@ -221,12 +220,7 @@ class LearnedWeights:
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Learn the weights in a pilot, unless the run's folder has them; then train from the start."""
         path = context.directory / WEIGHTS_FILE
-        learned = read_kept(path, "the pilot's result", _parsed)
-        if learned is None:
-            start = trained_weights(student.model)
-            learned = self._pilot(student, questions, context)
-            restore(student.model, start)
-            write_atomic(path, json.dumps(learned, indent=1).encode())
+        learned = made_once(path, context.seed, lambda: self._pilot(student, questions, context))
         weights = {q.id: _shares(learned["weights"], q) for q in questions}
         objective = self.config.objective(context, weights=weights)
         report = train(student, questions, objective, context)
@@ -239,14 +233,16 @@ class LearnedWeights:
     def _pilot(
         self, student: Student, questions: Sequence[Question], context: RunContext
     ) -> dict[str, dict[str, Any]]:
-        """The weights, and what they cost."""
+        """The weights, and what they cost; the student is then as it was."""
         config, validation = self.config, held_out(context, "learned_weights", "to learn weights on")
         parameters = parameter_per_teacher(questions, student)
+        start = trained_weights(student.model)
         inner = TeacherGradients.of("learned weights", GivenWeights(torch.empty(0)), config, context)
         pilot = PilotObjective(inner, validation, config.weight_rate, config.validation_batch, parameters)
         steps = max(1, round(config.pilot_share * schedule_steps(context.settings.train, len(questions))))
         named = context.labelled("pilot", pilot=True)
         report = train(student, questions, pilot, named, TrainingPart("pilot", 0, steps))
+        restore(student.model, start)
         weights = torch.softmax(pilot.phi(list(parameters)), dim=0).tolist()
         counts = {name: getattr(report, name) for name in _COUNTS}
         return {"weights": dict(zip(parameters, weights, strict=True)), "pilot": counts}
@@ -257,13 +253,6 @@ def _shares(weights: Mapping[str, float], question: Question) -> dict[str, float
     several = Counter(rationale.teacher for rationale in question.rationales)
     total = sum(weights[teacher] for teacher in several)
     return {r.name: weights[r.teacher] / total / several[r.teacher] for r in question.rationales}
-
-
-def _parsed(kept: Any) -> dict[str, dict[str, Any]]:
-    return {
-        "weights": {str(teacher): float(weight) for teacher, weight in kept["weights"].items()},
-        "pilot": {name: kept["pilot"][name] for name in _COUNTS},
-    }
 
 
 METHOD = LearnedWeights

@@ -39,9 +39,14 @@ class _Majority:
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
         """The rationales that are in the majority."""
         answers = {b.name: b.predicted_answer for b in question.branches if b.predicted_answer is not None}
-        votes = {name: sum(same_answer(b, a) for b in answers.values()) for name, a in answers.items()}
-        most = max(votes.values(), default=0)
-        chosen = [name for name, count in votes.items() if count == most]
+        # "B", "bank" and "B) bank": who agrees with the most frequent answer need not agree with the others.
+        alike = {
+            name: {n for n, b in answers.items() if same_answer(b, a, by_rules=True)}
+            for name, a in answers.items()
+        }
+        most = max(map(len, alike.values()), default=0)
+        winners = set().union(*(names for names in alike.values() if len(names) == most))
+        chosen = [name for name in answers if name in winners]
         return chosen if len(chosen) == most or self.ties == "keep" else []
 
 
@@ -67,6 +72,7 @@ class MajorityFilter:
             "every rationale of a question has one vote, also where one teacher has several, as the source's "
             "samples of one model have",
             "rationales that state no answer do not vote and are left out",
+            "numbers are one answer by value, expressions only where they are written alike",
             "equal weights over what is left of a question; what is left out is not computed",
             "two teachers who differ are a tie, so with K = 2 and ties=keep it is uniform where both answer",
         ),

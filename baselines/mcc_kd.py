@@ -141,7 +141,7 @@ class MccKd:
             "a question with one right rationale is trained on that one alone, without KL; one without any "
             "stays in its step with loss 0",
             "a pair whose answer spans differ in tokens has no KL, as in COMPACT's consistency",
-            "right is a rationale that states the gold answer after the last 'The answer is'",
+            "right is a rationale whose last stated answer is the gold one (docs/answers.md)",
             "alpha 0.01 and temperature 1.3 as in the script for GSM8K; other data sets' are not known",
         ),
         uses_gold=True,

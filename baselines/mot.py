@@ -114,7 +114,7 @@ class Mot:
 
         folder = context.directory / PARTS
         mark = {"seed": context.seed, "rounds": rounds, "steps": max(totals), "teachers": teachers}
-        done = len(list(folder.glob("average-*.safetensors")))
+        done = len(list(folder.glob("average-*")))
         if done:
             load_weights(folder / _average(done), student.model, {**mark, "round": done})
         for number in range(done, rounds):
@@ -134,8 +134,8 @@ class Mot:
 
 
 def _average(number: int) -> str:
-    """File of the average after a round, counted from 1."""
-    return f"average-{number:04d}.safetensors"
+    """Folder of the average after a round, counted from 1."""
+    return f"average-{number:04d}"
 
 
 METHOD = Mot

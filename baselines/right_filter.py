@@ -20,7 +20,7 @@ from compact_bench import (
 
 @dataclass(frozen=True)
 class _RightAnswer:
-    """What states the gold answer after "The answer is"."""
+    """What states the gold answer."""
 
     def choose(self, question: EncodedQuestion, step: int, total: int) -> Sequence[str]:
         """The rationales whose answer is right."""
@@ -44,7 +44,7 @@ class RightFilter:
         ),
         ours=(
             "equal weights over what is left of a question, so that every question counts the same",
-            "the answer is what follows the last 'The answer is'; a rationale that states none is left out",
+            "the answer is the last one stated (docs/answers.md); a rationale that states none is left out",
             "a rationale that is left out is not computed: fewer tokens than uniform in as many steps",
         ),
         uses_gold=True,

@@ -8,12 +8,14 @@ from .core.answers import extract_answer as extract_answer
 from .core.answers import same_answer as same_answer
 from .core.errors import CompactBenchError as CompactBenchError
 from .core.errors import ConfigError as ConfigError
+from .core.errors import DamageError as DamageError
 from .core.errors import DataError as DataError
 from .core.errors import Fault as Fault
 from .core.errors import NumericalError as NumericalError
 from .core.errors import StoreError as StoreError
 from .core.errors import StudentError as StudentError
 from .core.errors import UnknownNameError as UnknownNameError
+from .core.files import made_once as made_once
 from .core.files import write_atomic as write_atomic
 from .core.records import Feedback as Feedback
 from .core.records import PeerReview as PeerReview

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compact_bench.cli import options as o
-from compact_bench.core.errors import UnknownNameError
+from compact_bench.core.errors import ConfigError, DamageError, UnknownNameError
 
 KINDS = ("methods", "suites", "students", "tables", "sweeps", "extensions", "runs")
 STATE_STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
@@ -39,16 +39,40 @@ def register(app: typer.Typer) -> None:
 def list_names(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all without it.")] = "",
     store: o.Store = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Of runs: read every file that a record names; exit 7 at damage.")
+    ] = False,
 ) -> None:
     """List the known names; extensions are probes, formats, figures and tasks, and where they come from."""
     if kind and kind not in KINDS:
         raise UnknownNameError("kind of name", kind, KINDS)
+    if check and kind != "runs":
+        raise ConfigError("--check reads the files of runs; give it with `list runs`.")
     o.prepare_libraries()
     from compact_bench.commands.inspect import listing
     from compact_bench.core import paths
 
     for one in [kind] if kind else KINDS:
         o.out().print(listing.names_table(one, store or paths.store_dir()))
+    if check:
+        _check_runs(store or paths.store_dir())
+
+
+def _check_runs(folder: Path) -> None:
+    from compact_bench.commands.inspect.damage import check_store
+    from compact_bench.runs.store.store import Store
+
+    found, out = check_store(Store(folder)), o.out()
+    for name, why in found.unchecked.items():
+        out.print(f"{name}: not checked, {why}", markup=False, soft_wrap=True)
+    if found.damaged:
+        faults = [f"  - {name}: {fault}" for name, of in found.damaged.items() for fault in of]
+        raise DamageError(
+            f"of {found.checked} run(s) checked, {len(found.damaged)} have damaged files:\n"
+            + "\n".join(faults)
+            + "\nTo mend: give the command that made them again, with --rerun."
+        )
+    out.print(f"{found.checked} run(s) checked: every file that they name is what was written.", markup=False)
 
 
 def show(

@@ -86,13 +86,14 @@ def _rebuild(session: Session, record: RunRecord) -> Student:
         raise DamageError(f"{error}. To mend: run it again with --rerun.") from None
     if report is None:
         raise StoreError(
-            f"{directory}: the run's final weights are gone. To mend: delete this folder and run it again."
+            f"{directory}: the run's final weights are gone. To mend: run it again with --rerun."
         )
     merge_adapters(student)
     rebuilt = weights_hash(student.model)
     if rebuilt != wanted:
         raise StoreError(
             f"{directory}: expected merged weights {wanted}, as evaluated, got {rebuilt}. The kept weights "
-            f"or student {session.student_name} changed, or another device or torch version merged them."
+            f"or student {session.student_name} changed, or another device or torch version merged them. To "
+            "mend: export where the run was made, or run it again with --rerun."
         )
     return student

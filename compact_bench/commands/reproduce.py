@@ -15,7 +15,14 @@ from compact_bench.commands.row_selection import STORED, request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.files import write_atomic
-from compact_bench.methods.registry import get_method, split_name, use_method_files, variant_config
+from compact_bench.core.registry import PACKAGED
+from compact_bench.methods.registry import (
+    get_method,
+    method_sources,
+    split_name,
+    use_method_files,
+    variant_config,
+)
 from compact_bench.results.claims import judge_claims
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
@@ -190,7 +197,7 @@ def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool)
         card=card.text,
         student=session.student_title,
         teachers=card.teachers,
-        caveats=card.caveats,
+        caveats=(*card.caveats, *_methods_left_out(plan)),
         tuning=plan.tuning,
         figures=report.figures,
     )
@@ -205,6 +212,16 @@ def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool)
             markup=False,
             soft_wrap=True,
         )
+
+
+def _methods_left_out(plan: Plan) -> list[str]:
+    """Packaged methods that no table has a row of: a reader must not take the tables for the whole field."""
+    shown = {row.spec.method for table in plan.tables for row in table.rows}
+    packaged = [name for name, source in method_sources().items() if source.origin in (PACKAGED, "baselines")]
+    absent = [name for name in packaged if name not in shown]
+    if not absent:
+        return []
+    return [f"Methods without a row here: {', '.join(absent)}. `--methods all` runs every method."]
 
 
 def _build(session: Session, table: TablePlan) -> Table:

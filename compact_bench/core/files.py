@@ -14,8 +14,9 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,30 @@ def remembered(path: Path, since: float = 0.0) -> Any:
         return None
 
 
+def made_once(path: Path, mark: Any, make: Callable[[], Any]) -> Any:
+    """Plain data that is made once in a run: what an earlier process kept in `path`, else made now and kept.
+
+    Args:
+        mark: plain data that says what it was made of; what was kept for another mark is refused.
+        make: makes it, the same whenever it is called; damage is said, and then it is made again.
+
+    Returns:
+        What JSON makes of it (lists for tuples): whoever made it has what one that reads it has.
+
+    Raises:
+        StoreError: the file is another run's.
+    """
+    mark = json.loads(json.dumps(mark))
+    if (kept := remembered(path)) is None:
+        write_sealed(path, kept := json.loads(json.dumps({"mark": mark, "value": make()})))
+    if kept["mark"] != mark:
+        raise StoreError(
+            f"{path}: expected what was kept for {mark}, got that of {kept['mark']}. To mend: delete this "
+            "file, or use another store."
+        )
+    return kept["value"]
+
+
 def say_made_again(error: DamageError) -> None:
     """Say in one line what is damaged and made again."""
     _note.warning("%s; it is made again.", error)
@@ -200,6 +225,35 @@ def seal_folder(folder: Path, *beside: Path) -> None:
     write_sealed(folder / SEAL, {name: sha256_of(path) for name, path in sorted(hashes.items())})
 
 
+@contextlib.contextmanager
+def sealed_folder(target: Path) -> Iterator[Path]:
+    """A draft to write files into; when the block ends it is sealed and takes the place of `target`."""
+    draft = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    yield draft
+    # On disk before the rename: after a power cut a complete name must not stand on incomplete files.
+    seal_folder(draft)
+    shutil.rmtree(target, ignore_errors=True)
+    draft.replace(target)
+
+
+def check_file(path: Path, wanted: str) -> None:
+    """That a file has this sha256.
+
+    Raises:
+        DamageError: it has another, or is missing.
+        UnusableStoreError: it cannot be read.
+    """
+    try:
+        with usable_place(path):
+            found = sha256_of(path)
+    except OSError:
+        raise DamageError(f"{path} is missing") from None
+    if found != wanted:
+        raise DamageError(f"{path} is damaged (its sha256 is another one)")
+
+
 def check_folder(folder: Path) -> Mapping[str, str]:
     """That the files of a sealed folder are what was written.
 
@@ -213,14 +267,7 @@ def check_folder(folder: Path) -> Mapping[str, str]:
     if not isinstance(hashes, dict):
         raise DamageError(f"{folder} is damaged ({SEAL} is missing)")
     for name, wanted in hashes.items():
-        path = folder / name
-        try:
-            with usable_place(path):
-                found = sha256_of(path)
-        except OSError:
-            raise DamageError(f"{path} is missing") from None
-        if found != wanted:
-            raise DamageError(f"{path} is damaged (its sha256 is another one)")
+        check_file(folder / name, wanted)
     return hashes
 
 

@@ -32,7 +32,7 @@ class AnswerFormat:
 
 
 NUMBER_OR_WORDS = AnswerFormat()
-"""What follows the last "The answer is", else the last number; the rule of `core.answers`."""
+"""The last answer stated, else the last number; the rule of `core.answers` and docs/answers.md."""
 CHOICE = AnswerFormat(generation=False)
 ANSWERS: Registry[AnswerFormat] = Registry(
     "answer format",

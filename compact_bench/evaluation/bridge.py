@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import filelock
 
+from compact_bench.core.answers import needs_math
 from compact_bench.core.errors import ConfigError, NumericalError
 from compact_bench.core.files import usable_place
+from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import EvalSettings
 from compact_bench.data.files.benchmarks import USES
@@ -178,13 +179,13 @@ def task_dependencies(
     own = own_task(rows)
     texts = {} if own else task_texts(used_task(task, rows), settings)
     generation, options = _decoding_of(task, rows, settings)
-    rule = (resources.files("compact_bench") / "core" / "answers.py").read_text(encoding="utf-8")
+    rule = sorted((package_folder() / "core" / "answers").glob("*.py"))
     return {
         "task": own.mark() if own else {name: _sha(text) for name, text in sorted(texts.items())},
         # A packaged task's are in its texts.
         **({"options": options} if own else {}),
-        # The whole text of core/answers.py: any edit of it may score an answer otherwise.
-        "answer_rule": _sha(rule),
+        # The whole text of core/answers: any edit of it may score an answer otherwise.
+        "answer_rule": _sha("".join(path.read_text(encoding="utf-8") for path in rule)),
         "items": fingerprint([{n: v for n, v in row.items() if n not in (OWN, USES)} for row in rows], 32),
         # Other rows in a batch mean other padding and other kernels, which can move a last bit.
         "batch_size": settings.batch_size,
@@ -194,8 +195,14 @@ def task_dependencies(
         "decoding": _decoding(model) if generation else {},
         "dtype": str(parameter.dtype),
         "device": parameter.device.type,
-        "versions": {name: importlib.metadata.version(name) for name in ("lm_eval", "torch", "transformers")},
+        "versions": {name: importlib.metadata.version(name) for name in _libraries(rows)},
     }
+
+
+def _libraries(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Distributions whose version may move a result of these rows."""
+    expressions = any(needs_math(str(row.get("answer", ""))) for row in rows)
+    return ("lm_eval", "torch", "transformers", *(("math-verify", "sympy") if expressions else ()))
 
 
 def _engine_mark(path: EnginePath) -> str:

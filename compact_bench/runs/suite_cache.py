@@ -21,7 +21,7 @@ from compact_bench.methods.contract import SuiteInfo
 if TYPE_CHECKING:
     from compact_bench.data.suites.loading import SuiteData
 
-_DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers.py")
+_DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers/*.py")
 
 
 @dataclass(frozen=True)

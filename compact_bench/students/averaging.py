@@ -8,7 +8,6 @@ the frozen weight beneath them: the averaged student computes with exactly the m
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from compact_bench.core.errors import StoreError
+from compact_bench.core.errors import DamageError, StoreError
+from compact_bench.core.files import check_folder, sealed_folder
 from compact_bench.students.number_formats import widen_weights
 
-_MARK = "mark"
+_FILE, _MARK = "weights.safetensors", "mark"
 
 
 def adapted_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -90,35 +90,33 @@ class BranchMean:
 
 def save_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
     """Keep a student's trained parameters, the weights beneath its adapters, and a mark that `load_weights`
-    compares; whole or not at all.
+    compares, in a folder; whole or not at all.
     """
     parameters = dict(model.named_parameters())
     beneath = {
         n: parameters[n].detach() for n in (f"{name}.base_layer.weight" for name, _ in adapted_layers(model))
     }
     tensors = {n: t.cpu().contiguous() for n, t in {**trained_weights(model), **beneath}.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, draft, metadata={_MARK: json.dumps(dict(mark), sort_keys=True)})
-    with draft.open("rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(draft, path)
+    with sealed_folder(path) as draft:
+        save_file(tensors, draft / _FILE, metadata={_MARK: json.dumps(dict(mark), sort_keys=True)})
 
 
 def load_weights(path: Path, model: nn.Module, mark: Mapping[str, Any]) -> None:
     """Load into a student, in place, what `save_weights` kept with the same mark.
 
     Raises:
-        StoreError: the file is damaged or of another run.
+        DamageError: they are damaged; where a run's `fit` raises it, the run trains from its start.
+        StoreError: they are of another run.
     """
     from safetensors import safe_open
 
+    check_folder(path)
     try:
-        tensors = load_file(path)
-        with safe_open(path, framework="pt") as stream:
+        tensors = load_file(path / _FILE)
+        with safe_open(path / _FILE, framework="pt") as stream:
             got = json.loads((stream.metadata() or {}).get(_MARK, "{}"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise StoreError(f"{path}: these weights cannot be read ({error}); delete the file.") from None
+        raise DamageError(f"{path}: these weights cannot be read ({error})") from None
     parameters = dict(model.named_parameters())
     fits = all(
         name in parameters and parameters[name].shape == value.shape for name, value in tensors.items()

@@ -7,7 +7,6 @@ Tensors are safetensors, the rest JSON and parquet; nothing is pickled.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compact_bench.core.errors import DamageError, StoreError
-from compact_bench.core.files import check_folder, seal_folder
+from compact_bench.core.files import check_folder, sealed_folder
 
 _PREFIX = "checkpoint-"
 PARTS = "parts"
@@ -100,21 +99,13 @@ def save_checkpoint(
     directory: Path, state: LoopState, parameters: Parameters, optimiser: torch.optim.Optimizer
 ) -> None:
     """Write a checkpoint after an optimiser step, then remove the older ones."""
-    directory.mkdir(parents=True, exist_ok=True)
     final = directory / f"{_PREFIX}{state.step:09d}"
-    draft = directory / f".{final.name}.{os.getpid()}.tmp"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    save_file(_tensors(parameters, optimiser), draft / "tensors.safetensors")
     plain = asdict(state)
     rows = plain.pop("rows")
-    pd.DataFrame(rows).to_parquet(draft / "rows.parquet")
-    (draft / "state.json").write_text(json.dumps(plain))
-    # On disk before the rename: after a power cut a complete name must not stand on incomplete files.
-    seal_folder(draft)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(draft, final)
+    with sealed_folder(final) as draft:
+        save_file(_tensors(parameters, optimiser), draft / "tensors.safetensors")
+        pd.DataFrame(rows).to_parquet(draft / "rows.parquet")
+        (draft / "state.json").write_text(json.dumps(plain))
     for old in directory.glob(f"{_PREFIX}*"):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
@@ -137,7 +128,7 @@ def load_latest(
             the same training left, everything is restored but the parameters: these are the caller's.
 
     Raises:
-        DamageError: the newest checkpoint is damaged.
+        DamageError: the newest checkpoint is damaged, or a later one is gone.
         StoreError: it is of another run.
     """
     checkpoints = sorted(directory.glob(f"{_PREFIX}*"))
@@ -159,7 +150,7 @@ def load_latest(
             "delete the folder or use another store."
         )
     if state.step < start:
-        raise StoreError(f"{path}: expected a checkpoint of step {start} or later; delete the folder.")
+        raise DamageError(f"{path}: expected a checkpoint of step {start} or later")
     kept: dict[str, dict[str, Tensor]] = {}
     for key in (key for key in tensors if key.startswith("optimiser/")):
         _, part, name = key.split("/", 2)

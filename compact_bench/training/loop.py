@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from compact_bench.core.errors import ConfigError, DataError, Fault, NumericalError, StoreError
+from compact_bench.core.errors import ConfigError, DamageError, DataError, Fault, NumericalError
 from compact_bench.core.hardware import choose_compute_dtype
 from compact_bench.core.records import Question, fingerprint
 from compact_bench.core.settings import TrainSettings
@@ -208,7 +208,8 @@ def _prepare(
     prepared = accelerator.prepare_optimizer(optimiser)
     end = part.end_step if part else schedule_steps(settings, len(encoded))
     if not start <= state.step <= end:
-        raise StoreError(f"{directory}: expected a checkpoint of steps {start} to {end}, got {state.step}.")
+        # It is this run's: what stood between this checkpoint and the caller's weights is gone.
+        raise DamageError(f"{directory}: expected a checkpoint of steps {start} to {end}, got {state.step}")
     return _Loop(
         student, encoded, objective, context, accelerator, prepared, state, parameters, directory, end
     )

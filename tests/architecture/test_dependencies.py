@@ -18,7 +18,7 @@ NEEDED_UNSEEN = {
     "jinja2": "transformers renders chat templates with it",
     "pyarrow": "pandas writes the steps table with it",
 }
-OPTIONAL = {"liger_kernel", "trackio", "wandb", "tensorboard"}
+OPTIONAL = {"liger_kernel", "math_verify", "trackio", "wandb", "tensorboard"}
 
 
 def declared() -> dict[str, Requirement]:

@@ -161,7 +161,7 @@ def test_the_student_replies_once_and_a_resumed_run_reads_its_replies(
     folder, questions = student_folder("llama", "chatml"), asked(4, (False, True))
     config = {"reply_tokens": 6}
     one = train_tiny(folder, tmp_path / "a", questions, settings(), "committee", config)
-    kept = json.loads((tmp_path / "a" / REPLIES_FILE).read_text())["replies"]
+    kept = json.loads((tmp_path / "a" / REPLIES_FILE).read_text())["value"]["value"]
     # A mistake that the data brings is not asked for.
     assert sorted(kept) == [q.id for q in questions if not q.mistake]
     (tmp_path / "b").mkdir()
@@ -171,11 +171,14 @@ def test_the_student_replies_once_and_a_resumed_run_reads_its_replies(
     monkeypatch.setitem(module, "sampled_replies", None)
     again = train_tiny(folder, tmp_path / "b", questions, settings(), "committee", config)
     same_training(one, again)
-    with pytest.raises(StoreError, match="expected replies of run"):
+    with pytest.raises(StoreError, match="expected what was kept for"):
         train_tiny(folder, tmp_path / "b", questions, settings(), "committee", {"reply_tokens": 7})
-    (tmp_path / "b" / REPLIES_FILE).write_text("[]")
-    with pytest.raises(StoreError, match="cannot be read"):
-        train_tiny(folder, tmp_path / "b", questions, settings(), "committee", config)
+    # What is damaged is asked again.
+    monkeypatch.undo()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / REPLIES_FILE).write_text("[]")
+    same_training(one, train_tiny(folder, tmp_path / "c", questions, settings(), "committee", config))
+    assert json.loads((tmp_path / "c" / REPLIES_FILE).read_text())["value"]["value"] == kept
 
 
 def replies(student: Student, questions: tuple[Question, ...], size: int, **changes: float) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from compact_bench.core.errors import ConfigError, StoreError
+from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import Question, Rationale
 from compact_bench.evaluation.probes.answer_nats import answer_nats
 from compact_bench.methods.contract import SuiteInfo, refusal
@@ -196,6 +195,3 @@ def test_what_cannot_be_had_is_said(student_folder: Folders, tmp_path: Path) -> 
     reason = refusal(make_method("learned_weights"), SuiteInfo("bare", ("ada",), has_gold=False))
     assert reason is not None
     assert "gold answers" in reason
-    (tmp_path / FILE).write_text(json.dumps({"weights": {"ada": 1.0}}))
-    with pytest.raises(StoreError, match="cannot be read"):
-        train_with(folder, tmp_path, questions, questions)

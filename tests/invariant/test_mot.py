@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compact_bench.core.errors import StoreError
+from compact_bench.core.errors import DamageError, StoreError
 from compact_bench.core.records import Rationale
 from compact_bench.students.averaging import BranchMean, load_weights, restore, save_weights, trained_weights
 from compact_bench.students.student import Student, attach_lora, load_student, merge_adapters
@@ -159,10 +159,10 @@ def test_more_rounds_than_steps_are_as_many_as_there_are_steps(
 def test_another_runs_average_is_refused(student_folder: Folders, tmp_path: Path) -> None:
     student = load_student(str(student_folder("llama", "chatml")), dtype="float32", device="cpu")
     attach_lora(student, settings().lora, seed=5)
-    save_weights(tmp_path / "a.safetensors", student.model, {"round": 1})
-    load_weights(tmp_path / "a.safetensors", student.model, {"round": 1})
+    save_weights(tmp_path / "a", student.model, {"round": 1})
+    load_weights(tmp_path / "a", student.model, {"round": 1})
     with pytest.raises(StoreError, match="round"):
-        load_weights(tmp_path / "a.safetensors", student.model, {"round": 2})
-    (tmp_path / "a.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(StoreError, match="cannot be read"):
-        load_weights(tmp_path / "a.safetensors", student.model, {"round": 1})
+        load_weights(tmp_path / "a", student.model, {"round": 2})
+    (tmp_path / "a" / "weights.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(DamageError, match="sha256"):
+        load_weights(tmp_path / "a", student.model, {"round": 1})

@@ -101,7 +101,7 @@ def _differences(
     for question, of_question in zip(questions, answers, strict=True):
         said = list(zip((r.teacher for r in question.rationales), of_question, strict=True))
         of_first, of_second = ([a for teacher, a in said if teacher == name] for name in (first, second))
-        differ += [not same_answer(a, b) for a, b in itertools.product(of_first, of_second)]
+        differ += [not same_answer(a, b, by_rules=True) for a, b in itertools.product(of_first, of_second)]
     return differ
 
 

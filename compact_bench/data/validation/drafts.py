@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from compact_bench.core.answers import canonical_answer, parse_number
+from compact_bench.core.answers import answer_problem, canonical_answer
 from compact_bench.core.errors import Fault
 from compact_bench.data.files.rows import (
     SourceRow,
@@ -120,12 +120,10 @@ def _gold_field(draft: Draft, name: str) -> str | None:
     text = _text_field(draft, name)
     if text is None:
         return None
-    number = parse_number(text)
-    if text.strip().casefold() in _NO_NUMBERS or (number is not None and not math.isfinite(number)):
-        what = "a number that is too large" if number is not None else f"{text.strip()[:20]!r}"
-        draft.fault(f"expected an answer, got {what} as text", name)
+    if text.strip().casefold() in _NO_NUMBERS:
+        draft.fault(f"expected an answer, got {text.strip()[:20]!r} as text", name)
         return None
-    if problem := unseen_problem(text):
+    if problem := unseen_problem(text) or answer_problem(text):
         draft.fault(problem, name)
         return None
     return text

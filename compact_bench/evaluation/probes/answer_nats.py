@@ -106,7 +106,10 @@ def answer_branches(student: Student, question: Question) -> EncodedQuestion:
         text = canonical_text(rationale.text)
         span = answer_span(text)
         if span is not None and _is_right(rationale, text[slice(*span)], question):
-            texts.append(Rationale(teacher=rationale.teacher, text=text[: span[0]] + gold))
+            cut = text[: span[0]] + gold
+            # A box states nothing before it is closed; what follows the answer does not move its nats.
+            cut = cut if answer_span(cut) else cut + text[span[1] :]
+            texts.append(Rationale(teacher=rationale.teacher, text=cut))
     return encode_question(student, question, rationales=texts, max_length_tokens=_NO_LIMIT)
 
 

@@ -31,8 +31,8 @@ def score_generation(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str
         results: the generation, alone in a list.
 
     Returns:
-        exact_match: 1 when the extracted answer is the gold one, as numbers or as words; states_answer: 1
-        when the generation says "The answer is" (the rule otherwise falls back on its last number).
+        exact_match: 1 when the extracted answer is the gold one; states_answer: 1 when the generation states
+        one (the rule otherwise falls back on its last number).
     """
     generation = results[0]
     return {

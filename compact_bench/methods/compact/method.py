@@ -53,7 +53,7 @@ _OURS = (
     "scores come from the training forward pass itself, dropout on",
     "scores are computed in float32 of hidden states in the decoder's format; consensus is fragile in "
     "bfloat16 (train.dtype=float32 is exact), and the record says which it was",
-    "answer span: what follows the last 'The answer is', a separate space token excluded",
+    "answer span: the last answer stated (docs/answers.md), a separate space token excluded",
     "consistency: mean over the span's tokens, only branches whose answer equals the gold answer, zero with "
     "fewer than two of them, weights not renormalised, gradient through both sides; a pair whose spans "
     "differ in length is left out",

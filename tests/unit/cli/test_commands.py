@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from compact_bench.cli import main
+from compact_bench.core.files import SEAL, seal_folder
 from compact_bench.runs.store.store import Store
 from tests.tiny_suite import write_tiny_suite
 from tests.unit.command import run_command
@@ -98,23 +99,69 @@ def test_export_gives_the_evaluated_weights(world: Path, tmp_path: Path, capsys:
     assert again.code == 2 and "empty" in again.err
 
 
-def test_export_refuses_weights_that_changed(world: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_export_refuses_other_weights(world: Path, tmp_path: Path, capsys: Capture) -> None:
     from safetensors.torch import load_file, save_file
 
     store = Store(world / "store")
-    file = store.run_dir(store.find_one("compact@1").key.hash) / "final" / "adapters.safetensors"
-    kept = file.read_bytes()
+    run = store.run_dir(store.find_one("compact@1").key.hash)
+    file, seal = run / "final" / "adapters.safetensors", run / "final" / SEAL
+    kept, kept_seal = file.read_bytes(), seal.read_bytes()
     tensors = load_file(file)
     name = next(name for name in tensors if "lora_B" in name)
     save_file({**tensors, name: tensors[name] + 1}, file)
     try:
-        done = run_command(capsys, "export", "compact@1", tmp_path / "changed")
-        assert done.code == 7 and "expected merged weights" in done.err
-        file.write_bytes(kept[:100])
         damaged = run_command(capsys, "export", "compact@1", tmp_path / "damaged")
-        assert damaged.code == 7 and "delete this folder" in damaged.err
+        assert damaged.code == 7 and "is damaged" in damaged.err and "--rerun" in damaged.err
+        # Whole files, but those of another student.
+        seal_folder(run / "final", run / "steps.parquet")
+        done = run_command(capsys, "export", "compact@1", tmp_path / "changed")
+        assert done.code == 7 and "expected merged weights" in done.err and "--rerun" in done.err
     finally:
         file.write_bytes(kept)
+        seal.write_bytes(kept_seal)
+
+
+def test_list_checks_every_file_that_a_record_names(world: Path, capsys: Capture) -> None:
+    store = Store(world / "store")
+    whole = run_command(capsys, "list", "runs", "--check")
+    assert whole.code == 0 and "2 run(s) checked: every file" in whole.out, whole.err
+    record = store.find_one("compact@1")
+    run = store.run_dir(record.key)
+    task = next(iter(record.evaluations.values()))
+    evaluation = store.evaluations_dir / record.weights["final"] / task["cache_key"]
+    files = [run / name for name in record.files]
+    assert {"adapters.safetensors", "report.json", "steps.parquet"} <= {path.name for path in files}
+    files += [run / "final" / SEAL, evaluation / "result.json", evaluation / "items.jsonl", run / "done"]
+    for file in files:
+        kept = file.read_bytes()
+        for damaged in (kept[:-1], b"", None):
+            try:
+                file.unlink() if damaged is None else file.write_bytes(damaged)
+                done = run_command(capsys, "list", "runs", "--check")
+            finally:
+                file.write_bytes(kept)
+            if file.name == "done" and damaged is None:
+                # Without it the run is unfinished, which the list says; no record names anything.
+                assert done.code == 0 and "1 run(s) checked" in done.out and "unfinished" in done.out
+                continue
+            assert done.code == 7 and "1 have damaged files" in done.err and "--rerun" in done.err, file
+            assert record.key.hash in done.err
+            assert file.name in done.err or file.name == "done"
+    assert run_command(capsys, "list", "methods", "--check").code == 2
+
+
+def test_the_check_leaves_out_what_another_process_is_at(world: Path, capsys: Capture) -> None:
+    store = Store(world / "store")
+    record = store.find_one("compact@1")
+    file = store.run_dir(record.key) / "final" / "report.json"
+    kept = file.read_bytes()
+    try:
+        file.write_bytes(b"{}")
+        with store.lock(record.key):
+            done = run_command(capsys, "list", "runs", "--check")
+    finally:
+        file.write_bytes(kept)
+    assert done.code == 0 and "not checked, another process is at it" in done.out
 
 
 @pytest.mark.parametrize("variant", ["paper", "released"])

@@ -77,7 +77,8 @@ def test_svamp_teachers_are_wrong_7_7_1_and_0_times(load: Load) -> None:
     assert wrong == {"gpt-4o": 7, "gemini-1.5-flash": 7, "llama-3-70b": 1}
     notes = load("svamp").notes["teachers"]
     assert {name: n["wrong_by_last_answer"] for name, n in notes.items()} == {**wrong, "human": 0}
-    assert {name: n["no_answer"] for name, n in notes.items() if n["no_answer"]} == {"gpt-4o": 1}
+    # One says "the answer should be 5", and no "The answer is".
+    assert {name: n["no_answer"] for name, n in notes.items() if n["no_answer"]} == {}
 
 
 def test_the_humans_answers_are_written_as_floats(load: Load) -> None:

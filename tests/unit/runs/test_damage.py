@@ -43,14 +43,16 @@ DAMAGES = (flipped, cut, emptied, nulled)
 
 
 class Place:
-    """One run of `uniform` and the files that it leaves."""
+    """One run of a method and the files that it leaves."""
 
-    def __init__(self, folder: Path, suite: Path, capsys: Capture, *changes: str) -> None:
-        self.folder, self._suite, self._capsys = folder, suite, capsys
+    def __init__(
+        self, folder: Path, suite: Path, capsys: Capture, *changes: str, method: str = "uniform"
+    ) -> None:
+        self.folder, self._suite, self._capsys, self._method = folder, suite, capsys, method
         self._changes = [word for change in (*SETTINGS, *changes) for word in ("--set", change)]
 
     def run(self, *more: str) -> Done:
-        words = ("run", "uniform", "--suite", self._suite, "--profile", "smoke", "--threads", "1")
+        words = ("run", self._method, "--suite", self._suite, "--profile", "smoke", "--threads", "1")
         return run_command(self._capsys, *words, "--workers", "1", *self._changes, *more)
 
     @property
@@ -63,15 +65,22 @@ class Place:
         return sorted(path for path in self.folder.glob(pattern) if path.is_file())
 
 
+def timeless(value: Any) -> Any:
+    """Plain data without what differs from one time to the next."""
+    if not isinstance(value, dict):
+        return value
+    return {k: timeless(v) for k, v in value.items() if k not in ("seconds", "peak_memory_bytes")}
+
+
 def numbers(record: RunRecord) -> Any:
-    training = {k: v for k, v in record.training.items() if k not in ("seconds", "peak_memory_bytes")}
+    training = timeless(record.training)
     values = {task: (e["value"], e["items"]) for task, e in record.evaluations.items()}
     return json.loads(json.dumps([record.weights, training, values, record.probes]))
 
 
 @pytest.fixture
 def place(tmp_path: Path, suite: Path, capsys: Capture) -> Callable[..., Place]:
-    return lambda *changes: Place(tmp_path, suite, capsys, *changes)
+    return lambda *changes, **method: Place(tmp_path, suite, capsys, *changes, **method)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -138,6 +147,45 @@ def test_a_checkpoint_is_made_again(place: Callable[..., Place], monkeypatch: py
     wanted = whole_then_stopped(one, monkeypatch, "save_final")
     names = ["state.json", "rows.parquet", "tensors.safetensors", "sha256.json"]
     damaged_in_every_way(one, [f"store/runs/*/checkpoint-*/{name}" for name in names], wanted)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "files"),
+    [
+        (
+            "replay",
+            ("method.turns=5", "method.question_tokens=6", "method.answer_tokens=8"),
+            "own_turns.json",
+        ),
+        ("learned_weights", (), "learned_weights.json"),
+        ("mot", ("method.rounds=1",), "parts/average-0001/weights.safetensors"),
+        ("mot", ("method.rounds=1",), "parts/average-0001/sha256.json"),
+    ],
+)
+def test_what_a_method_keeps_is_made_again(
+    place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    changes: tuple[str, ...],
+    files: str,
+) -> None:
+    one = place(*changes, method=method)
+    wanted = whole_then_stopped(one, monkeypatch, "save_final")
+    damaged_in_every_way(one, [f"store/runs/*/{files}"], wanted)
+
+
+@pytest.mark.parametrize("gone", [(1, 2), (2, 3)])
+def test_averages_that_are_gone_are_made_again(
+    place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, gone: tuple[int, ...]
+) -> None:
+    """The branches' checkpoints are then further than the average that is left."""
+    one = place("method.rounds=3", method="mot")
+    wanted = whole_then_stopped(one, monkeypatch, "save_final")
+    for number in gone:
+        shutil.rmtree(one.files(f"store/runs/*/parts/average-{number:04d}/*")[0].parent)
+    done = one.run()
+    assert done.code == 0 and "made again" in done.err
+    assert numbers(one.record) == wanted
 
 
 def test_what_is_kept_between_commands_is_made_again(place: Callable[..., Place]) -> None:
