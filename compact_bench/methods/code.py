@@ -2,10 +2,10 @@
 
 Read from the files as they are, without importing the method. Covered are the method's module and the modules
 of its own package or folder that it imports, from one to the next (imports inside functions too); COMPACT's
-folder where a name of it is used; a checkout's methods that are imported as `baselines.NAME`; the distribution
-of an installed method; and every file or folder that a setting of type `pathlib.Path` names. Not covered:
-modules that are imported by a computed name, files that the code opens by a name of its own, and other
-distributions.
+folder where a name of it is used; a checkout's methods that are imported as `baselines.NAME`; the
+distribution of an installed method; and every file or folder that a setting of type `pathlib.Path` names.
+Not covered: modules that are imported by a computed name, files that the code opens by a name of its own, and
+other distributions.
 """
 
 from __future__ import annotations
