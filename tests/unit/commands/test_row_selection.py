@@ -70,7 +70,7 @@ def test_names_choose_rows_and_add_those_that_are_missing(packages: None) -> Non
 def test_claims_are_the_rows_that_claims_are_about(packages: None) -> None:
     (request,) = request_tables([load_table_spec(2)], ("all", "claims"))
     unlisted = {row.selector for row in request.unlisted_rows}
-    assert {"sbs_kd[vanilla]", "compact[no-difficulty]", "twice"} <= unlisted
+    assert {"sbs_kd[label-only]", "compact[no-difficulty]", "twice"} <= unlisted
     assert request.selected == {row.selector for row in (*request.listed_rows, *request.unlisted_rows)}
     (only,) = request_tables([load_table_spec(2)], ("claims",))
     assert "twice" not in only.selected
@@ -224,7 +224,7 @@ def test_a_long_plan_lists_only_what_is_to_do(
     assert command(capsys, suite, "run", "zero_shot").code == 0
     plan = command(capsys, suite, "reproduce", "--table", "5,2", "--dry-run")
     assert plan.code == 0 and "1 row(s) that have all their runs" in plan.err
-    assert "Zero-shot" not in plan.err and "30 of 31 runs to do" in plan.err
+    assert "Zero-shot" not in plan.err and "33 of 34 runs to do" in plan.err
     short = command(capsys, suite, "reproduce", "--table", "2", "--dry-run")
     assert "Zero-shot" in short.err
 

@@ -207,6 +207,19 @@ def test_export_refuses_damaged_weights(place: Callable[..., Place], capsys: Cap
     assert done.code == 7 and "damaged" in done.err and "--rerun" in done.err, done.err
 
 
+def test_what_the_check_names_is_mended_by_rerun(place: Callable[..., Place], capsys: Capture) -> None:
+    one = place()
+    assert one.run().code == 0
+    wanted = numbers(one.record)
+    for name in ("runs/*/final/adapters.safetensors", "runs/*/done", "evaluations/*/*/items.jsonl"):
+        flipped(one.files(f"store/{name}")[0])
+        assert run_command(capsys, "list", "runs", "--check").code == 7, name
+        assert one.run("--rerun").code == 0, name
+        checked = run_command(capsys, "list", "runs", "--check")
+        assert checked.code == 0, (name, checked.err)
+        assert numbers(one.record) == wanted, name
+
+
 def test_a_part_that_went_on_from_a_damaged_checkpoint_trains_from_the_start(
     place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:

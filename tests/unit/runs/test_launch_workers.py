@@ -153,7 +153,7 @@ class Remote:
         made: Any = job.session
         made.recorded[job.key.hash] = record(job)
         time.sleep(0.02)
-        yield {"event": "ended", "executed": True}
+        yield {"event": "ended", "executed": True, "failed": False}
 
     def hang_up(self) -> None:
         self.stopped = True
@@ -168,7 +168,12 @@ def work(
     """Execute `count` runs with two workers; returns the records and what was shown."""
 
     def attempt(
-        session: FakeSession, key: RunKey, began: float, ticker: Any, on_start: Callable[[], None]
+        session: FakeSession,
+        key: RunKey,
+        began: float,
+        ticker: Any,
+        on_start: Callable[[], None],
+        again: bool = False,
     ) -> Attempt:
         on_start()
         time.sleep(0.02)
