@@ -7,7 +7,8 @@ import re
 import unicodedata
 
 NUMBER_TOLERANCE = 1e-4
-"""Two numbers are one answer when they differ by at most this, absolutely or relative to the gold one."""
+"""Two numbers that are not both whole are one answer when they differ by at most this, absolutely or relative
+to the gold one; whole ones when they are equal."""
 LONGEST_NUMBER = 310
 """Characters; no float can hold a whole number that is longer, and it is compared as text."""
 

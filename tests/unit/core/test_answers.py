@@ -20,6 +20,7 @@ from compact_bench.core.answers import (
     expressions,
     extract_answer,
     needs_math,
+    numeric_match,
     same_answer,
 )
 from compact_bench.core.errors import ConfigError
@@ -288,3 +289,17 @@ def test_the_span_is_what_is_read(parts: list[str]) -> None:
         # What is glued to a point or a letter may be another answer when it is written otherwise.
         if text[span[0] - 1] in " {$\n":
             assert same_answer(extract_answer(canonical_text(text)), read or "", by_rules=True)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "same"),
+    [
+        ("70001", "70000", False),
+        ("1,000,001", "1000000", False),
+        ("70000.0", "70,000", True),
+        ("0.6667", "0.66666666", True),
+        ("33333.33", "33333.333", True),
+    ],
+)
+def test_whole_numbers_are_the_same_only_where_they_are_equal(predicted: str, gold: str, same: bool) -> None:
+    assert same_answer(predicted, gold) is numeric_match(predicted, gold) is same
