@@ -45,8 +45,8 @@ class BestTeacher:
         uses_gold=True,
         needs=("validation questions with gold answers",),
         reproduction="no reference",
-        extra_steps="a whole schedule for each of the K teachers, so K times the optimiser steps, each on "
-        "one rationale per question",
+        extra_steps="a whole schedule for each of the K teachers, of the questions that it has, so up to K "
+        "times the optimiser steps, each on one teacher's rationales",
         allows=("missing_teachers", "several_samples"),
     )
 

@@ -68,8 +68,8 @@ class Mot:
             "smoke profiles have fewer steps than rounds: there a round is one step",
         ),
         needs=("a rationale",),
-        extra_steps="every teacher's branch takes the whole schedule, so K times the optimiser steps, each "
-        "on one rationale per question: the tokens are those of uniform",
+        extra_steps="every teacher's branch takes the whole schedule of the questions that it has, so up to "
+        "K times the optimiser steps, each on one teacher's rationales: the tokens are those of uniform",
         claims=(
             Claim("beats the best single teacher", "arXiv 2509.08814, abstract", "single_teacher[best]"),
             Claim("beats training on the union of the teachers", "arXiv 2509.08814, abstract", "uniform"),

@@ -7,11 +7,12 @@ are others, the card says so before it speaks, and what it says of its own stude
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from compact_bench.core.written.names import shown
 from compact_bench.results.report.markdown import escaped, grid
 from compact_bench.runs.session import Session
 
@@ -52,6 +53,7 @@ def data_card(session: Session) -> DataCard:
     """The card of a session's data."""
     spec, file = session.spec, session.own_file
     copies = _copies_sentence(session)
+    always = (_gaps_sentence(session), _own_metrics_sentence(session))
     if session.request.rationales is None:
         titles = {teacher.name: teacher.title for teacher in spec.teachers}
         return DataCard(
@@ -59,22 +61,22 @@ def data_card(session: Session) -> DataCard:
             "\n".join(_suite_lines(session)),
             "" if _differences(session) or session.seeds != session.profile.seeds else session.profile.note,
             {name: titles.get(name, "") for name in session.teachers},
-            (copies,) if copies and _is_users(session) else (),
+            tuple(filter(None, (copies if _is_users(session) else "", *always))),
             f"Suite {spec.name}",
         )
     assert file is not None
     groups = (
-        f"Training questions are of {_shown(file)}; which benchmarks are called in-distribution, "
+        f"Training questions are of {shown(file.name)}; which benchmarks are called in-distribution, "
         f"out-of-distribution and retention is as suite {spec.name} has it for its own training questions, "
         "and says nothing of these."
     )
     return DataCard(
-        f"{_shown(file)}, on the benchmarks of suite {spec.name}",
+        f"{shown(file.name)}, on the benchmarks of suite {spec.name}",
         "\n".join(_own_lines(session)),
         "",
         dict.fromkeys(session.teachers, ""),
-        (groups, copies) if copies else (groups,),
-        f"Training data {_shown(file)}, benchmarks of suite {spec.name}",
+        tuple(filter(None, (groups, copies, *always))),
+        f"Training data {shown(file.name)}, benchmarks of suite {spec.name}",
     )
 
 
@@ -96,22 +98,38 @@ def _is_users(session: Session) -> bool:
     return session.request.rationales is not None or own_suite
 
 
-def _shown(file: Path) -> str:
-    """A file's name on one line."""
-    name = file.name
-    return name if name.isprintable() else name.encode("unicode_escape", "surrogatepass").decode()
-
-
 def _copies_sentence(session: Session) -> str:
     note: Mapping[str, Any] = session.data_notes.get("near_copies", {})
     if not note.get("questions"):
         return ""
     total = session.data_notes["questions"]
+    # Of a short test question all words but one are enough, which may be a smaller share than was asked for.
+    least = min(share for _, _, share in note["pairs"])
     return (
         f"{note['questions']} of {total} training and validation questions are near copies of test "
-        f"questions: they hold at least {note['share']:.0%} of a test question's words in the same order, "
-        "and all its numbers."
+        f"questions: they hold at least {math.floor(100 * least)} % of a test question's words in the same "
+        "order, and all its numbers."
     )
+
+
+def _gaps_sentence(session: Session) -> str:
+    """What a reader of the teachers' own rows must know of a ragged set; "" for another."""
+    if not session.gaps:
+        return ""
+    return (
+        f"Of the questions that are trained on, {session.gaps.removeprefix('teachers: ')}. A row of one "
+        "teacher alone is trained on the questions for which that teacher has a rationale, so such rows may "
+        "differ in their questions and steps."
+    )
+
+
+def _own_metrics_sentence(session: Session) -> str:
+    """What "accuracy" is where a benchmark is a task of the user's own; "" where none is."""
+    own = [b for b in session.spec.benchmarks if b.task_file is not None]
+    if not own:
+        return ""
+    metrics = ", ".join(f"{b.title} is the mean of {b.metric}" for b in own)
+    return f"Of tasks of the user's own, accuracy is what their files score, in [0, 1] per item: {metrics}."
 
 
 def _pair(pair: list[Any]) -> str:
@@ -157,7 +175,8 @@ def _own_lines(session: Session) -> list[str]:
     spec, notes = session.spec, session.data_notes
     items = notes.get("items", {})
     benchmarks = [
-        (b.title, b.group.replace("_", " "), b.metric, str(items.get(b.task, ""))) for b in spec.benchmarks
+        (b.title, b.group.replace("_", " "), b.metric, _items(session, b.group, items.get(b.task)))
+        for b in spec.benchmarks
     ]
     changes = [text for text in _differences(session) if not text.startswith("student: ")]
     changed = (
@@ -188,6 +207,17 @@ def _own_lines(session: Session) -> list[str]:
     ]
 
 
+def _items(session: Session, group: str, there: int | None) -> str:
+    """How many of a benchmark's items these runs evaluate."""
+    asked = session.settings.eval
+    if there is None:
+        return ""
+    if asked.groups is not None and group not in asked.groups:
+        return f"none of {there}"
+    limit = asked.items_per_task
+    return str(there) if limit is None or limit >= there else f"{limit} of {there}"
+
+
 def _counted_lines(session: Session) -> list[str]:
     """What was counted in the user's file."""
     notes, own, file = session.data_notes, session.data_notes["own_data"], session.own_file
@@ -216,7 +246,7 @@ def _counted_lines(session: Session) -> list[str]:
     return [
         "## Training data",
         "",
-        f"- File: {escaped(_shown(file))}, {own['bytes']:,} bytes, sha256 {own['sha256']}",
+        f"- File: {escaped(file.name)}, {own['bytes']:,} bytes, sha256 {own['sha256']}",
         f"- Questions: {notes['questions']}; {notes['training_questions']} to train on"
         f"{uses if own['trained'] < notes['training_questions'] else ''}, {notes['validation_questions']} "
         "set aside for validation",

@@ -2,9 +2,10 @@
 
 Read from the files as they are, without importing the method. Covered are the method's module and the modules
 of its own package or folder that it imports, from one to the next (imports inside functions too); COMPACT's
-folder where a name of it is used; the distribution of an installed method; and every file or folder that a
-setting of type `pathlib.Path` names. Not covered: modules that are imported by a computed name, and other
-distributions.
+folder where a name of it is used; a checkout's methods that are imported as `baselines.NAME`; the
+distribution of an installed method; and every file or folder that a setting of type `pathlib.Path` names.
+Not covered: modules that are imported by a computed name, files that the code opens by a name of its own, and
+other distributions.
 """
 
 from __future__ import annotations
@@ -130,7 +131,9 @@ def _reached(start: Path, root: Path, package: str) -> dict[str, str]:
     todo = [start]
     while todo:
         path = todo.pop()
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        inside = path.is_relative_to(root)
+        # A checkout's method may have the name of the user's own, which extends it.
+        name = path.relative_to(root).as_posix() if inside else f"{path.parent.name}/{path.name}"
         if name in hashes:
             continue
         data = _read(path)
@@ -165,6 +168,9 @@ def _imported(tree: ast.Module, here: Path, root: Path, package: str) -> Iterato
 
 
 def _absolute(parts: list[str], root: Path, package: str) -> Iterator[tuple[Path, list[str]]]:
+    if parts[0] == BASELINES:
+        # A checkout's methods can be imported by that name; people edit them as they do their own.
+        yield package_folder().parent, parts
     if not package:
         yield root, parts
     elif parts[0] == package:

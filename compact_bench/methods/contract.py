@@ -182,18 +182,18 @@ def refusal(method: Method, suite: SuiteInfo) -> str | None:
     """
     card, count = method.card, len(suite.teachers)
     if count < card.min_teachers:
-        return f"it needs at least {card.min_teachers} teachers, this suite has {count}"
+        return f"it needs at least {card.min_teachers} teachers, the data have {count}"
     if card.uses_gold and not suite.has_gold:
-        return "it needs gold answers, which this suite lacks"
+        return "it needs gold answers, which the data lack"
     for gap, rest in GAPS.items():
         if getattr(suite, gap) and gap not in card.allows and card.min_teachers:
             return f"it needs {rest}"
     for data in card.requires:
         if not getattr(suite, f"has_{data}"):
-            return f"it needs {SUITE_DATA[data]}, which this suite lacks"
+            return f"it needs {SUITE_DATA[data]}, which the data lack"
     teacher = getattr(getattr(method, "config", None), "teacher", None)
     if isinstance(teacher, str) and teacher not in suite.teachers:
-        return f"suite {suite.name!r} has no teacher {teacher!r}, only {', '.join(suite.teachers)}"
+        return f"the data have no teacher {teacher!r}, only {', '.join(suite.teachers)}"
     supports: Callable[[SuiteInfo], str | None] | None = getattr(method, "supports", None)
     return supports(suite) if supports else None
 

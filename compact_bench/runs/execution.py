@@ -133,7 +133,7 @@ def execute_plan(
 
 def _usable_rationales(session: Session) -> str:
     """What a filter will find: per teacher the counts of right answers and of rationales without one."""
-    teachers: dict[str, dict[str, int]] = session.data.notes["teachers"]
+    teachers: dict[str, dict[str, int]] = session.data_notes["teachers"]
     shares = (
         f"{name} {count['rationales'] - count['wrong_by_last_answer']:,} of {count['rationales']:,} right"
         + (f", {count['no_answer']:,} without an answer" if count["no_answer"] else "")

@@ -338,7 +338,6 @@ def _describe(metrics: dict[str, Any], path: StepPath) -> str:
 def _report(loop: _Loop, path: StepPath, formats: Mapping[str, str]) -> FitReport:
     state = loop.state
     cut = [b.cut_tokens for q in loop.encoded for b in q.branches if b.cut_tokens]
-    truncated = {"truncated": {"rows": len(cut), "tokens": sum(cut)}} if cut else {}
     return FitReport(
         optimiser_steps=state.step - state.start,
         branches=state.branches,
@@ -353,9 +352,15 @@ def _report(loop: _Loop, path: StepPath, formats: Mapping[str, str]) -> FitRepor
             "mean_teacher_losses": _mean_by_teacher(state.rows, "supervised_loss"),
             "step": path.facts(),
             "number_formats": dict(formats),
-            **truncated,
+            **_truncated([{"rows": 1, "tokens": tokens} for tokens in cut]),
         },
     )
+
+
+def _truncated(parts: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    """How many rows were cut and how many tokens they lost, over all parts of a run; empty where none was."""
+    total = {name: sum(part[name] for part in parts) for name in ("rows", "tokens")}
+    return {"truncated": total} if parts else {}
 
 
 def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport, float]]) -> FitReport:
@@ -385,6 +390,7 @@ def joined_report(directory: Path, parts: Sequence[tuple[TrainingPart, FitReport
         final_loss=sum(losses) / len(losses) if losses else None,
         extra={
             "mean_teacher_weights": {str(teacher): float(weight) for teacher, weight in weights.items()},
-            **{k: v for k, v in reports[-1].extra.items() if k in ("step", "number_formats", "truncated")},
+            **{k: v for k, v in reports[-1].extra.items() if k in ("step", "number_formats")},
+            **_truncated([report.extra["truncated"] for report in reports if "truncated" in report.extra]),
         },
     )

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated
-
-from pydantic import AfterValidator, StringConstraints
 
 from compact_bench.core.errors import ConfigError
 
@@ -72,23 +69,3 @@ def checked_name(what: str, name: str, *, longest: int = LONGEST_NAME) -> str:
     if problem:
         raise ConfigError(f"{what} {shown(name)[:LONGEST_NAME]!r}: {problem}.")
     return name
-
-
-def _plain(text: str) -> str:
-    if problem := unreadable(text):
-        raise ValueError(f"expected printable characters on one line, got {problem}")
-    return text
-
-
-def _plain_text(text: str) -> str:
-    if problem := unreadable(text, lines=True):
-        raise ValueError(f"expected printable characters, got {problem}")
-    return text
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=LONGEST_NAME)]
-"""A name that also names files, runs and options: letters, digits and ". _ + -"."""
-Title = Annotated[str, AfterValidator(_plain)]
-"""One line for readers."""
-Prose = Annotated[str, AfterValidator(_plain_text)]
-"""Text for readers, of one line or several."""

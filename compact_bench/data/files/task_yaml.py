@@ -47,6 +47,7 @@ def task_rows(path: Path, metric: str) -> list[dict[str, Any]]:
     task = load_task(path)
     with _named(path, "its items cannot be read"):
         docs = [dict(doc) for doc in task.eval_docs]
+        _check_examples(task, path, docs)
         chosen = chosen_metric(task, path, metric)
         _check_scores(task, path, docs, chosen[0])
         own = {"file": str(path), "task": str(task.config.task), "metric": ",".join(chosen)}
@@ -179,12 +180,28 @@ def _refuse(path: Path, config: Mapping[str, Any]) -> None:
         (config.get("output_type", KINDS[0]) not in KINDS, f"output_type {' or '.join(KINDS)}"),
         (not config.get("test_split") and not config.get("validation_split"), "a test_split"),
         (int(config.get("repeats") or 1) != 1, "repeats: 1"),
+        (not _is_count(config.get("num_fewshot") or 0, 0), "num_fewshot, a whole number from 0"),
+        (not _is_count(generation.get("max_gen_toks", 1), 1), "max_gen_toks, a whole number from 1"),
         (bool(generation.get("do_sample")), "greedy decoding (do_sample: false), so that results repeat"),
         (bool(config.get("unsafe_code")), "no unsafe_code: generated programs are not run"),
         (bool(config.get("doc_to_image") or config.get("doc_to_audio")), "text alone"),
     ]
     if wrong := [expected for is_wrong, expected in problems if is_wrong]:
         raise ConfigError(f"{path}: expected {'; '.join(wrong)}.")
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_examples(task: Any, path: Path, docs: Sequence[Mapping[str, Any]]) -> None:
+    """Ask the first item with its examples: too few of them would fail after training."""
+    wanted = int(task.config.num_fewshot or 0)
+    there = len(list(task.fewshot_docs())) if wanted else 0
+    # One that is the item itself is left out.
+    spare = int(bool(wanted) and docs[0] in [dict(one) for one in task.fewshot_docs()])
+    if there - spare < wanted:
+        raise ConfigError(f"{path}: expected {wanted} examples (num_fewshot), got {there - spare}.")
 
 
 def _set_data(path: Path, config: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import Positive, Rate, RunSettings, Seed, Strict, merged
-from compact_bench.core.written.names import Prose
+from compact_bench.core.written.fields import Prose
 
 
 class TuneSpec(Strict):

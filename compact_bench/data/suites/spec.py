@@ -10,7 +10,8 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import Group, Positive, Strict
-from compact_bench.core.written.names import LONGEST_NAME, Name, Prose, Title
+from compact_bench.core.written.fields import Name, Prose, Title
+from compact_bench.core.written.names import LONGEST_NAME
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.files.readers import HubSet
 from compact_bench.data.files.sources import FileRef, is_inside

@@ -11,13 +11,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from compact_bench.core.errors import Fault, OverlapError
 from compact_bench.core.records import Question
 from compact_bench.data.files.rows import OnFault, visible, words
+from compact_bench.data.files.task_yaml import texts_of
 from compact_bench.data.validation.splits import overlap_faults
 
 OnOverlap = Literal["refuse", "drop", "keep"]
@@ -135,16 +136,24 @@ def near_copies(
     nearest: dict[int, NearCopy] = {}
     for task, rows in benchmarks.items():
         for row in rows:
-            test = _Text.of(str(row["question"]))
-            needed = min(len(test.tokens) - 1, math.ceil(share * len(test.tokens)))
-            for place in _candidates(test, places, needed):
-                copied = _copied_words(test, texts[place], needed)
-                measured = copied / len(test.tokens)
-                if copied >= needed and (place not in nearest or measured > nearest[place].share):
-                    question = questions[place]
-                    where = question.source or "training questions"
-                    nearest[place] = NearCopy(question.id, where, f"{task} item {row['id']}", measured)
+            # In a prompt of the user's own, what is asked may be a small part; the fields have it alone.
+            for test in map(_Text.of, dict.fromkeys(texts_of(row))):
+                for place, measured in _copies_of(test, texts, places, share):
+                    if place not in nearest or measured > nearest[place].share:
+                        question = questions[place]
+                        where = question.source or "training questions"
+                        nearest[place] = NearCopy(question.id, where, f"{task} item {row['id']}", measured)
     return [nearest[place] for place in sorted(nearest)]
+
+
+def _copies_of(
+    test: _Text, texts: Sequence[_Text], places: Mapping[str, Sequence[int]], share: float
+) -> Iterator[tuple[int, float]]:
+    """Places of the near copies of a text, each with the share of the text's words that it holds."""
+    needed = min(len(test.tokens) - 1, math.ceil(share * len(test.tokens)))
+    for place in _candidates(test, places, needed):
+        if (copied := _copied_words(test, texts[place], needed)) >= needed:
+            yield place, copied / len(test.tokens)
 
 
 def _candidates(test: _Text, places: Mapping[str, Sequence[int]], needed: int) -> Iterable[int]:

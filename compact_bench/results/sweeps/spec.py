@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import row_label
 from compact_bench.core.settings import Group, Seed, Strict, describe_validation_error, read_toml
-from compact_bench.core.written.names import LONGEST_NAME, Title
+from compact_bench.core.written.fields import Title
+from compact_bench.core.written.names import LONGEST_NAME
 from compact_bench.results.tables.spec import (
     GroupSpec,
     MeasureSpec,

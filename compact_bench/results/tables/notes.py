@@ -11,8 +11,8 @@ from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import TableSpec
 
 SMOKE_NOTE = (
-    "Profile smoke only proves that the pipe works: a few questions, a few items. **The numbers are "
-    "meaningless** and must not be quoted."
+    "Profile smoke only proves that the pipe works: a few questions, a few items. The numbers are "
+    "meaningless and must not be quoted."
 )
 CELL_NOTE = (
     "A cell is the mean over seeds and items with a 95 % percentile interval of a crossed bootstrap: seeds "
@@ -20,8 +20,9 @@ CELL_NOTE = (
     "over items only and says nothing about training again."
 )
 TOKENS_NOTE = (
-    "Every method sees the same questions in the same order for the same number of steps, so a single "
-    "teacher sees about 1/K of the tokens of a method that reads all K teachers."
+    "Rows see the same questions in the same order for the same number of steps, but for those that the "
+    "notes on the cost of training list, so a single teacher with a rationale for every question sees about "
+    "1/K of the tokens of a method that reads all K teachers."
 )
 COSTS = {"training.optimiser_steps": "optimiser steps", "training.tokens": "supervised tokens"}
 """What a budget is counted in: where a record has it -> in words."""
@@ -78,7 +79,8 @@ def _test_best_note(
     shown = {name: cells[name, f"{group.name}_mean"].mean for name in titles}
     means = {name: mean for name, mean in shown.items() if mean is not None}
     top = max(means, key=lambda name: means[name], default="")
-    if top in ("", best.same_as) or best.same_as not in means:
+    # Where the chosen one is as high, the test items would not have chosen another.
+    if not top or best.same_as not in means or means[top] <= means[best.same_as]:
         return []
     return [
         f"Of all single-teacher rows, {titles[top]} has the highest {group.short or group.title} mean on "

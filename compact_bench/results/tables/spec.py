@@ -19,7 +19,8 @@ from compact_bench.core.settings import (
     merged,
     read_toml,
 )
-from compact_bench.core.written.names import Name, Title, shown
+from compact_bench.core.written.fields import Name, Title
+from compact_bench.core.written.names import shown
 from compact_bench.core.written.toml_files import user_path
 from compact_bench.evaluation.probes.registry import measure_column
 

@@ -165,7 +165,7 @@ def test_every_command_shows_an_example(name: str, capsys: Capture) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = ("torch", "transformers", "pandas", "lm_eval", "datasets", "scipy", "numpy")
+    heavy = ("torch", "transformers", "pandas", "lm_eval", "datasets", "scipy", "numpy", "pydantic")
     code = (
         "import sys\nfrom compact_bench.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"

@@ -7,10 +7,15 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from compact_bench.commands.data_card import _copies_sentence
+from compact_bench.core.records import Question
+from compact_bench.data.validation.near_copies import copies_note, near_copies
+from compact_bench.runs.session import Session
 from compact_bench.runs.store.store import Store
 from tests.unit.command import Done, run_command
 
@@ -106,7 +111,9 @@ def test_no_page_of_own_data_says_what_is_true_of_the_suite_only(
     assert "| ada | 8 | 100.0 | 100.0 |" in about
     assert "| best | 8 | 75.0 | 0.0 |" in about
     assert "No near copy of a test question was found" in about
-    assert str(student) in about and "SVAMP" in about
+    assert str(student) in about
+    # Of its three items the profile asks two.
+    assert "| SVAMP | in distribution | exact_match | 2 of 3 |" in about
     assert "# Results: mine.jsonl, on the benchmarks of suite tiny" in pages["RESULTS.md"]
     assert "Training data mine.jsonl, benchmarks of suite tiny" in pages["RESULTS.tex"].replace(r"\_", "_")
     assert "- Suite: mine.jsonl, on the benchmarks of suite tiny" in pages["reproduction.md"]
@@ -179,6 +186,15 @@ def test_near_copies_are_told_before_training_and_on_every_page(
         ["jar-6", "addsub item coins-2"],
     ]
     assert record.provenance["request"]["on_overlap"] == "keep"
+
+
+def test_the_share_told_of_near_copies_is_one_that_all_of_them_have() -> None:
+    """Four of five words are a copy, and fewer than the share that longer ones are asked for."""
+    row = {"id": "i1", "question": "Could llamas birth 2 crias?"}
+    copies = near_copies([Question("q1", "Could llamas lose 2 crias?", "")], {"t": [row]})
+    notes = {"questions": 1, "near_copies": copies_note(copies)}
+    sentence = _copies_sentence(cast(Session, SimpleNamespace(data_notes=notes)))
+    assert "at least 80 % of a test question's words" in sentence
 
 
 def test_on_overlap_refuses_or_drops_by_id(suite: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -50,6 +50,10 @@ def test_a_ragged_set_is_told_trained_and_refused_by_name(
     assert 0 < lacks < training
     told = f"teachers: ann lacks {lacks} of {training} questions; bob has several rationales for"
     assert told in " ".join(done.err.split())
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert f"ann lacks {lacks} of {training} questions; bob has several rationales for" in page
+    assert "for the same number of steps, but for those that the notes on the cost of training list" in page
+    assert "need not sum to 1" in (tmp_path / "results" / "teachers.md").read_text(encoding="utf-8")
     told = suite_notes([records["uniform"]])["ragged"]
     assert (told["lacking"], told["several"]) == ({"ann": 3}, {"bob": 4})
     assert records["edit"].status == "unsupported"

@@ -83,3 +83,11 @@ def test_thousands_of_questions_take_seconds() -> None:
     started = time.process_time()
     assert not near_copies(questions, {"t": rows})
     assert time.process_time() - started < 30
+
+
+def test_an_own_prompt_hides_no_copy_of_the_item_in_it() -> None:
+    """A long instruction makes the item a small part of the prompt; the item's own field is compared too."""
+    instruction = "You are a careful clerk of an old bank. Think, then write a number and no more. "
+    own = [{"id": "o1", "question": instruction + ITEMS[0], "task_yaml": {}, "doc": {"problem": ITEMS[0]}}]
+    assert found(ITEMS[0].replace("shelf", "zyxq"), rows=own) == [("q0", "t item o1")]
+    assert found("Jerry had 9 action figures and that is all there is to say of him.", rows=own) == []

@@ -204,6 +204,8 @@ def test_a_suite_with_tasks_of_its_own_from_training_to_the_table(
     words = ("--suite", own_suite(suite, tasks), "--profile", "smoke", "--threads", "1")
     done = run_command(capsys, "reproduce", *words, "--methods", "zero_shot,uniform")
     assert done.code == 0, done.err
+    told = "accuracy is what their files score, in [0, 1] per item: my_sums is the mean of closeness"
+    assert told in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     for record in Store(tmp_path / "store").records():
         assert set(record.evaluations) == {"my_sums", "my_choices"}
         assert record.evaluations["my_sums"]["metric"] == "closeness"
@@ -230,6 +232,9 @@ def test_a_suite_with_tasks_of_its_own_from_training_to_the_table(
         ("dataset_path: json", "dataset_path: someone/data", "closeness", "a commit of 40 hex digits"),
         ("generate_until", "loglikelihood_rolling", "closeness", "output_type generate_until or"),
         ('until: ["\\n"]', "do_sample: true", "closeness", "greedy decoding"),
+        ("num_fewshot: 1", "num_fewshot: many", "closeness", "num_fewshot, a whole number from 0"),
+        ("num_fewshot: 1", "num_fewshot: 4", "closeness", "expected 4 examples (num_fewshot), got 3"),
+        ('until: ["\\n"]', "max_gen_toks: -5", "closeness", "max_gen_toks, a whole number from 1"),
         ("task: my_sums", "task: [", "closeness", "the harness cannot load it: ParserError"),
         ("task: my_sums", "group: my_sums", "closeness", "expected one task with a name"),
         (MEAN, MEAN.replace("mean", "median"), "closeness", "expected the aggregation mean"),

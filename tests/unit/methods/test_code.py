@@ -68,6 +68,31 @@ def test_private_helpers_count_from_one_to_the_next_and_strangers_do_not(tmp_pat
     assert set(code_files(source_of(file))) == {"mine.py", "_near.py", "_far.py"}
 
 
+def test_a_method_that_extends_one_of_the_checkouts_changes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`from baselines.mcc_kd import ...`, in a file that may have the same name."""
+    checkout, own = tmp_path / "checkout", tmp_path / "own"
+    for folder in (checkout / "compact_bench", checkout / "baselines", own):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(code, "package_folder", lambda: checkout / "compact_bench")
+    (checkout / "compact_bench" / "__init__.pyi").write_text("")
+    helper, theirs = checkout / "baselines" / "_near.py", checkout / "baselines" / "mcc_kd.py"
+    helper.write_text("x = 1\n")
+    theirs.write_text("from ._near import x\n")
+    file = own / "mcc_kd.py"
+    file.write_text("from baselines.mcc_kd import x\n")
+    code._compact_names.cache_clear()
+    try:
+        marks = [mark_of(file)]
+        for changed in (theirs, helper):
+            changed.write_text(changed.read_text() + "y = 2\n")
+            marks.append(mark_of(file))
+    finally:
+        code._compact_names.cache_clear()
+    assert len(set(marks)) == 3
+
+
 def test_a_folder_that_a_file_imports_counts_with_its_init(tmp_path: Path) -> None:
     (tmp_path / "_parts").mkdir()
     for name in ("__init__", "one", "two"):

@@ -60,12 +60,12 @@ def test_gold_answers_and_teachers() -> None:
     assert refusal(with_card(), replace(WHOLE, has_gold=False)) is None
     assert refusal(with_card(min_teachers=2), WHOLE) is None
     reason = refusal(with_card(min_teachers=3), WHOLE)
-    assert reason == "it needs at least 3 teachers, this suite has 2"
+    assert reason == "it needs at least 3 teachers, the data have 2"
 
 
 def test_a_teacher_named_in_the_configuration() -> None:
     assert refusal(Plain(Named(teacher="ada")), WHOLE) is refusal(Plain(Named()), WHOLE) is None
-    assert refusal(Plain(Named(teacher="eve")), WHOLE) == "suite 'whole' has no teacher 'eve', only ada, bob"
+    assert refusal(Plain(Named(teacher="eve")), WHOLE) == "the data have no teacher 'eve', only ada, bob"
 
 
 def test_supports_is_asked_after_the_card() -> None:

@@ -179,6 +179,19 @@ def test_the_best_teacher_has_the_lowest_mean_over_seeds() -> None:
         assert (ours.mean, ours.low, ours.reason) == (theirs.mean, theirs.low, theirs.reason)
 
 
+def test_the_test_items_best_teacher_is_told_only_where_it_is_another() -> None:
+    def told(of_alpha: float) -> list[str]:
+        runs = [
+            with_evaluations(nats(record("single_teacher", name), validation), svamp=[score] * 40)
+            for name, validation, score in (("alpha", 5.0, of_alpha), ("beta", 1.0, 0.5))
+        ]
+        return [note for note in build(runs).notes if "No rule may choose by test items" in note]
+
+    (note,) = told(1.0)
+    assert "alpha" in note
+    assert not told(0.5), "alpha is first by name, and no higher than the chosen one"
+
+
 @pytest.mark.parametrize("name", ["best", "each", "all", "oracle", "compact", "chance"])
 def test_a_teacher_called_like_a_row_keeps_its_own_numbers(name: str) -> None:
     runs = [record("compact", rate=0.8), record("uniform")]
@@ -261,6 +274,8 @@ def test_runs_of_two_settings_or_profiles_are_refused() -> None:
 def test_smoke_numbers_are_called_meaningless() -> None:
     table = build([record("compact", key=key("compact", profile="smoke"))])
     assert "meaningless" in table.notes[0]
+    # Notes are escaped where they are shown: a mark of emphasis would stand there as such.
+    assert not any("*" in note for note in table.notes)
     assert "meaningless" not in " ".join(build([record("compact")]).notes)
 
 

@@ -65,5 +65,5 @@ def test_the_oracle_says_why_it_cannot_run(suite: Path, tmp_path: Path, capsys: 
     (run,) = Store(tmp_path / "store").records()
     assert (run.status, run.reason) == (
         "unsupported",
-        "it needs the truth about every rationale (whether it is really right), which this suite lacks",
+        "it needs the truth about every rationale (whether it is really right), which the data lack",
     )

@@ -68,6 +68,18 @@ def test_methods_train_on_cut_rows_and_say_how_many(student: Student, tmp_path: 
     assert report.extra["truncated"]["rows"] >= 1 <= report.extra["truncated"]["tokens"]
 
 
+def test_a_run_in_parts_counts_the_cut_rows_of_all_of_them(student: Student, tmp_path: Path) -> None:
+    questions = tiny.questions(4, 2)
+    encoded = [encode_question(student, question) for question in questions]
+    limit = min(len(b.input_ids) for q in encoded for b in q.branches) - 1
+    cut = [len(b.input_ids) - limit for q in encoded for b in q.branches]
+    train = TrainSettings(dtype="float32", epochs=1, max_length_tokens=limit, long_rows="truncate")
+    settings = RunSettings(train=train, lora=LoraSettings(rank=2, dropout=0.0))
+    attach_lora(student, settings.lora, seed=1)
+    report = make_method("mot", {"rounds": 1}).fit(student, questions, RunContext(tmp_path, settings, seed=1))
+    assert report.extra["truncated"] == {"rows": len(cut), "tokens": sum(cut)}
+
+
 def test_the_setting_leaves_the_keys_of_older_runs_alone() -> None:
     assert "long_rows" not in RunSettings().model_dump()["train"]
     changed = RunSettings(train=TrainSettings(long_rows="truncate"))

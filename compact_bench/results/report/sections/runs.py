@@ -68,7 +68,10 @@ def weights_markdown(runs: Sequence[RunRecord]) -> list[str]:
         [label, str(len(same)), *(_mean_sd(same, name) for name in teachers)]
         for label, same in weights.items()
     ]
-    text = "Mean teacher weight over all training steps: mean ± standard deviation over seeds."
+    text = (
+        "Mean weight of a teacher's rationales over all training steps that read one: mean ± standard "
+        "deviation over seeds. Where teachers lack questions, the means of a row need not sum to 1."
+    )
     return [text, "", *grid(["Run", "Seeds", *teachers], rows)]
 
 
