@@ -107,6 +107,12 @@ def test_a_rationale_that_thinks_is_kept_whole_or_refused() -> None:
         ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "RecursionError|failed"),
         ("{{ 1 // 0 }}", "ZeroDivisionError"),
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "end-of-turn"),
+        (
+            PLAIN.replace(
+                "{{ m.content }}<|im_end|>\n{% end", "{{ m.content }}{{ m.content }}<|im_end|>\n{% end"
+            ),
+            "2 times",
+        ),
     ],
 )
 def test_a_bad_template_is_one_clear_error(template: str, says: str) -> None:
