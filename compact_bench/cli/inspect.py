@@ -76,7 +76,9 @@ def _check_runs(folder: Path) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A method, suite, table or run, or the word settings.")],
+    name: Annotated[
+        str, typer.Argument(help="A method or its FILE.py, a suite, table or run, or the word settings.")
+    ],
     store: o.Store = None,
     as_json: Annotated[bool, typer.Option("--json", help="A run's whole record as JSON.")] = False,
 ) -> None:

@@ -37,10 +37,16 @@ def export(
     done = export_run(session_of_record(record, request), record, folder)
     out = o.out()
     out.print(f"student: {done.student_folder}", markup=False, soft_wrap=True)
-    out.print(f"tasks:   {done.task_folder}", markup=False, soft_wrap=True)
+    if done.command:
+        out.print(f"tasks:   {done.task_folder}", markup=False, soft_wrap=True)
     if done.prompt_prefix:
         text = f"This student expects {done.prompt_prefix!r} in front of a question; the tasks have it there."
         out.print(text, markup=False, soft_wrap=True)
+    if done.left_out:
+        text = f"Left out, as their YAML is yours and lm_eval takes it as it is: {', '.join(done.left_out)}."
+        out.print(text, markup=False, soft_wrap=True)
+    if not done.command:
+        return
     out.print(
         "The same numbers, by the harness's own command line (where compact-bench is installed):",
         markup=False,

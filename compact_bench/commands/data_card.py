@@ -24,7 +24,7 @@ _UNKNOWN = (
 )
 _READ = (
     "An answer can be read where the answer rule finds one in the rationale, the rule by which the "
-    "student's answers are read; it is the gold one where both are the same number or words."
+    "student's answers to packaged tasks are read; it is the gold one where the rule takes both for the same."
 )
 
 

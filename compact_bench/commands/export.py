@@ -24,15 +24,17 @@ class Export:
 
     Attributes:
         student_folder: reads with `from_pretrained`.
-        task_folder: reads with `lm_eval --include_path`.
-        command: evaluates the student exactly as the run was evaluated.
+        task_folder: reads with `lm_eval --include_path`; is not there where all tasks are left out.
+        command: evaluates the student exactly as the run was evaluated; "" where all tasks are left out.
         prompt_prefix: text that the task files put before every question, as the run's evaluation did; or "".
+        left_out: tasks of the user's own YAML, which the folder and the command leave out.
     """
 
     student_folder: Path
     task_folder: Path
     command: str
     prompt_prefix: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
@@ -60,14 +62,17 @@ def export_run(session: Session, record: RunRecord, folder: Path) -> Export:
     prefix = str(record.training.get("prompt_prefix", ""))
     rows = {task: session.data.benchmarks[task] for task in record.evaluations}
     # A user's own task is a file of the user's already.
-    tasks = asked_with(prefix, {task: found for task, found in rows.items() if own_task(found) is None})
+    left_out = tuple(task for task, found in rows.items() if own_task(found) is not None)
+    tasks = asked_with(prefix, {task: found for task, found in rows.items() if task not in left_out})
     task_folder = write_task_folder(folder / "tasks", tasks, settings.eval)
     dtype = str(student.dtype).removeprefix("torch.")
     command = lm_eval_command(
         folder / "student", task_folder, list(tasks), settings.eval, dtype, student.device.type
     )
+    if not tasks:
+        return Export(folder / "student", task_folder, "", prefix, left_out)
     write_atomic(folder / "evaluate.sh", f"{command}\n".encode())
-    return Export(folder / "student", task_folder, command, prefix)
+    return Export(folder / "student", task_folder, command, prefix, left_out)
 
 
 def _rebuild(session: Session, record: RunRecord) -> Student:

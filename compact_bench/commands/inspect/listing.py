@@ -23,7 +23,13 @@ from compact_bench.evaluation.answer_formats import ANSWERS
 from compact_bench.evaluation.probes.registry import PROBES, measure_columns
 from compact_bench.evaluation.task_files import answer_format, task_sources
 from compact_bench.methods.code import code_mark
-from compact_bench.methods.registry import get_method, method_names, method_sources
+from compact_bench.methods.registry import (
+    get_method,
+    method_names,
+    method_sources,
+    split_file,
+    use_method_files,
+)
 from compact_bench.results.report.sections.figures import FIGURES
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
@@ -150,13 +156,17 @@ def show_name(name: str, store: Path) -> RenderableType:
     """The card of whatever has this name.
 
     Args:
-        name: "settings", "extensions", or a method, a variant of one ("compact[no-consensus]"), a suite,
-            table or run.
+        name: "settings", "extensions", or a method, a variant of one ("compact[no-consensus]"), a method's
+            file ("mine.py[strong]"), a suite, table or run.
         store: the store's folder, for runs.
 
     Raises:
         UnknownNameError: nothing has this name; near matches are suggested.
+        ConfigError: the file of a method cannot be used.
     """
+    name, file = split_file(name)
+    if file is not None:
+        use_method_files((file,))
     if name == "settings":
         return _settings_table()
     if name == "extensions":

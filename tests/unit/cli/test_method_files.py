@@ -37,6 +37,8 @@ def longest(suite: Path, tmp_path: Path) -> Path:
 
 
 def test_the_readmes_method_runs_from_its_file(longest: Path, suite: Path, capsys: Capture) -> None:
+    done = run_command(capsys, "show", "longest.py")
+    assert done.code == 0 and "method longest" in done.out, done.err
     for words in (("check", "longest.py"), ("run", "longest.py", "--suite", suite, *WORDS)):
         done = run_command(capsys, *words)
         assert done.code == 0, done.err

@@ -212,6 +212,9 @@ def test_a_suite_with_tasks_of_its_own_from_training_to_the_table(
         assert record.evaluations["my_sums"]["n"] == 2, "the profile's limit of items counts here too"
     again = run_command(capsys, "reproduce", *words, "--methods", "zero_shot,uniform")
     assert "nothing to run" in again.err
+    done = run_command(capsys, "export", "uniform@1", "exported")
+    assert done.code == 0, done.err
+    assert "lm_eval takes it as it is: my_choices, my_sums." in done.out and "--tasks" not in done.out
     # A changed function makes other runs: what was scored otherwise is another number.
     (tasks / "scoring.py").write_text(SCORING.replace("1.0 + off", "2.0 + off"))
     changed = run_command(capsys, "reproduce", *words, "--methods", "zero_shot,uniform", "--dry-run")
