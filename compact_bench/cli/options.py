@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 PLAIN_WIDTH = 160
+MOST_PROCESSES = 1024
+"""Of workers and of threads: more is a slip of the keyboard."""
 DEFAULT_SUITE = "lab"
 """The default suite: it needs nothing but what is installed."""
 
@@ -149,16 +151,20 @@ Threads = Annotated[
         PLACE,
         "--threads",
         min=0,
+        max=MOST_PROCESSES,
         help="CPU threads of a worker; 0: one for a small student, else all cores.",
     ),
 ]
-TorchThreads = Annotated[int, option(PLACE, "--threads", min=0, help="CPU threads; 0: torch's default.")]
+TorchThreads = Annotated[
+    int, option(PLACE, "--threads", min=0, max=MOST_PROCESSES, help="CPU threads; 0: torch's default.")
+]
 Workers = Annotated[
     int,
     option(
         PLACE,
         "--workers",
         min=0,
+        max=MOST_PROCESSES,
         help="Runs at a time; 0: as many as cores (at most 4) for a small student on the CPU, else 1.",
     ),
 ]

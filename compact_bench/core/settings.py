@@ -23,6 +23,9 @@ from compact_bench.core.written.names import shown
 from compact_bench.core.written.toml_files import read_toml_file
 from compact_bench.core.written.values import LARGEST_COUNT, LARGEST_SEED, not_as_written, read_value
 
+_FAULTS_SHOWN = 50
+"""A file of a million wrong keys is told in as many lines."""
+
 Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -186,13 +189,16 @@ def read_toml(path: Path, model: type[Model]) -> Model:
 
 def describe_validation_error(error: ValidationError, where: str) -> str:
     """All faults of a pydantic error of `where` ("--set", a file), a line each, without pydantic's links."""
-    lines = [f"{where}: {error.error_count()} value(s) not as expected"]
-    for item in error.errors():
+    faults = error.errors()
+    lines = [f"{where}: {len(faults)} value(s) not as expected"]
+    for item in faults[:_FAULTS_SHOWN]:
         path = shown(".".join(str(p) for p in item["loc"]))
         got = _got(item["input"])
         # A whole table or a long text says less than the place does.
         what = "" if isinstance(item["input"], dict | list) or len(got) > 200 else f" (got {got})"
         lines.append(f"  - {path or 'as a whole'}: {item['msg']}{what}")
+    if len(faults) > _FAULTS_SHOWN:
+        lines.append(f"  - and {len(faults) - _FAULTS_SHOWN:,} more")
     return shown("\n".join(lines), lines=True)
 
 

@@ -12,6 +12,8 @@ from compact_bench.core.errors import StudentError
 
 _FROZEN_DATE = "26 Jul 2024"
 _TEMPLATE_SECONDS = 10.0
+_MARK = "xyzzy"
+"""A text that no template has of its own."""
 _LARGEST = 10**6
 """No template of turns counts further; larger factors only make texts that fill the memory."""
 
@@ -76,6 +78,11 @@ def check_template(tokenizer: Any, name: str) -> None:
     def try_it() -> None:
         try:
             encode_row(tokenizer, "question", "answer")
+            if (count := chat_text(tokenizer, "question", _MARK).count(_MARK)) != 1:
+                raise StudentError(
+                    f"the chat template of this student writes the assistant's text {count} times: expected it "
+                    "once. Give the tokenizer a template that does."
+                )
         except (
             StudentError,
             ArithmeticError,

@@ -198,7 +198,7 @@ def reference_cases() -> Iterator[Case]:
         ("profiles", {"smoke": {"seeds": [1], "settings": {"train": {"nothing": 1}}}}),
         ("profiles", {"a/b": {"seeds": [1]}, "smoke": {"seeds": [1]}}),
         ("benchmarks.0.task", "nothing"), ("benchmarks.0.task", "../svamp"), ("benchmarks.0.task", "piqa"),
-        ("benchmarks.0.task", "lab_ring"), ("benchmarks.0.metric", "acc"), ("benchmarks.1.metric", "exact_match"),
+        ("benchmarks.0.metric", "acc"), ("benchmarks.1.metric", "exact_match"),
         ("benchmarks.0.metric", "f1"), ("benchmarks.0.layout", "nothing"), ("benchmarks.0.layout", "gsm8k"),
     ):  # fmt: skip
         data = document(with_field(SUITE, path, value)).encode()

@@ -99,7 +99,7 @@ def method_cases() -> Iterator[Case]:
             f"{name} {name}x",
             name + "\u200b",
         ):
-            refused = Refused(USAGE, (("method", "variant", "row"),))
+            refused = Refused(USAGE, (("method", "variant", "row", "argument"),))
             yield Case(AREA, f"--methods {wrong!r}", (*table, "--methods", wrong), refused, stratum="methods")
     for text, methods in {
         "uniform,compact": {"uniform", "compact"}, " uniform , compact ": {"uniform", "compact"},
@@ -112,7 +112,7 @@ def method_cases() -> Iterator[Case]:
     for text in ("compact[]", "[no-consensus]", "compact[no-consensus", "compact]no-consensus[", "compact[NO-CONSENSUS]",
                  "../uniform", "uniform.py", "os", "baselines.uniform", "_replies", "__init__", "1", "*", "uniform;compact",
                  "\x1b[31muniform", "un\niform", "-uniform", "\U0001f600", "x" * 20_000, "compact[temperature=2]"):  # fmt: skip
-        refused = Refused(USAGE, (("method", "variant", "row", "file"),))
+        refused = Refused(USAGE, (("method", "variant", "row", "file", "name"),))
         yield Case(AREA, f"--methods {text[:30]!r}", (*table, "--methods", text), refused, stratum="methods")
         words = (
             "run",

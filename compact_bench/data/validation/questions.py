@@ -74,6 +74,11 @@ def validate_questions(
         _check_samples(drafts)
         unused = [fault for draft in drafts if (fault := _without_rationale(draft, teachers))]
         drafts = [draft for draft in drafts if not _without_rationale(draft, teachers)]
+    if unused and not drafts:
+        mend = "give names of the file's teachers (--teachers)."
+        raise DataError(
+            f"{source}: no question has a rationale of {', '.join(map(repr, teachers))}", unused, mend
+        )
     if not teachers:
         _check_teachers([draft for draft in drafts if not ragged or is_released(draft.row)])
     _check_repeats(drafts)

@@ -40,6 +40,7 @@ R1 = _TURNS.replace(
 ).replace("START", "<think>\n")
 # As Phi-4-mini's or SmolLM3's: nothing is known of thinking, or only through a switch that is off.
 PLAIN = _TURNS.replace("ASSISTANT", "<|im_start|>assistant\n{{ m.content }}<|im_end|>\n").replace("START", "")
+TWICE = PLAIN.replace("assistant\n{{ m.content }}", "assistant\n{{ m.content }}{{ m.content }}")
 TEMPLATES = {"qwen3": QWEN3, "qwen3_thinking": QWEN3_THINKING, "r1": R1, "plain": PLAIN}
 
 RATIONALE = "First, 17. So 17 - 5 = 12.\nThe answer is 12."
@@ -107,6 +108,7 @@ def test_a_rationale_that_thinks_is_kept_whole_or_refused() -> None:
         ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "RecursionError|failed"),
         ("{{ 1 // 0 }}", "ZeroDivisionError"),
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "end-of-turn"),
+        (TWICE, "2 times"),
     ],
 )
 def test_a_bad_template_is_one_clear_error(template: str, says: str) -> None:
