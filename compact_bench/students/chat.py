@@ -80,8 +80,8 @@ def check_template(tokenizer: Any, name: str) -> None:
             encode_row(tokenizer, "question", "answer")
             if (count := chat_text(tokenizer, "question", _MARK).count(_MARK)) != 1:
                 raise StudentError(
-                    f"the chat template of this student writes the assistant's text {count} times: expected "
-                    "it once. Give the tokenizer a template that does."
+                    f"the chat template of this student writes the reply {count} times: expected it once."
+                    " Give the tokenizer a template that does."
                 )
         except (
             StudentError,
