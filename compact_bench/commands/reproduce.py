@@ -221,7 +221,7 @@ def _methods_left_out(plan: Plan) -> list[str]:
     absent = [name for name in packaged if name not in shown]
     if not absent:
         return []
-    return [f"Methods without a row here: {', '.join(absent)}. `--methods all` runs every method."]
+    return [f"Methods without a row here: {', '.join(absent)}. With --methods all every method is run."]
 
 
 def _build(session: Session, table: TablePlan) -> Table:

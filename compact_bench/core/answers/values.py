@@ -70,6 +70,7 @@ _FORMULA = re.compile(
     r"\\[A-Za-z]+|[\^√π∞≤≥<>]|[0)}]\s?[+*×·÷/]\s?[0a-z($\\{]|[0)}]\s?[-−–]\s?[0($\\]"  # noqa: RUF001
     r"|\b[a-z]\s?[-+*/]\s?[0(]|0(?=[xyzn]\b)|0\s?[-+*/]\s?[a-z]\b|00"
 )
+_HEDGE = re.compile(r"\(?[-+]?\$?\d[\d,.]*%?(?:\s[A-Za-z]+)?,?\s+or\s+(?:maybe\s+|perhaps\s+)?[-+]?\$?\d")
 _GROUPED = re.compile(r"(?:\\left\s?)?(?:[(\[{]|\\\{).*,.*(?:[)\]}])", re.DOTALL)
 
 
@@ -90,6 +91,9 @@ def read_value(text: str, start: int, end: int) -> Value | None:
     number = parse_number(piece)
     if number is not None:
         return Value(start, end, number_text(number), "number")
+    if _HEDGE.match(piece):
+        # Of two numbers the right one must not count: whoever names both has not answered.
+        return Value(start, end, piece, "words")
     if boolean := _BOOLEAN.match(piece):
         return Value(start, start + boolean.end(), boolean[0], "boolean")
     reason = _REASON.search(text, start + 1, end)

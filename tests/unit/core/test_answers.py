@@ -303,3 +303,12 @@ def test_the_span_is_what_is_read(parts: list[str]) -> None:
 )
 def test_whole_numbers_are_the_same_only_where_they_are_equal(predicted: str, gold: str, same: bool) -> None:
     assert same_answer(predicted, gold) is numeric_match(predicted, gold) is same
+
+
+@pytest.mark.parametrize(
+    "text", ["The answer is 12 or 13.", "The answer is 12 apples or 13 apples", "#### 12, or maybe 13"]
+)
+def test_two_numbers_with_or_are_no_answer_of_either(text: str) -> None:
+    stated = extract_answer(text)
+    assert not same_answer(stated, "12") and not same_answer(stated, "13")
+    assert same_answer(extract_answer("The answer is 12 or so."), "12")
