@@ -71,7 +71,10 @@ def detectable_sentence(table: Table) -> str:
         return ""
     level = f"{ALPHA * 100:.0f} %"
     ranges = _detectable_ranges(planned)
-    groups = [f"{plain} pp on {escaped(group)} ({at_holm})" for group, _, _, plain, at_holm, _ in ranges]
+    groups = [
+        f"{'no size' if plain == 'none' else f'{plain} pp'} on {escaped(group)} ({at_holm})"
+        for group, _, _, plain, at_holm, _ in ranges
+    ]
     return (
         f"With {POWER * 100:.0f} % power at a two-sided {level} the planned comparisons detect differences "
         f"of {_listed(groups)}; in brackets at {level} / {planned[0].family}, the strictest step of Holm's "
