@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Processes that tests are spread over are given a width of 80, at which tables wrap; a pipe has no width.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

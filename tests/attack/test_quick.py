@@ -18,9 +18,6 @@ QUICK = ("rationales", "settings", "options", "definitions")
 INPUTS = 150
 
 
-@pytest.mark.xfail(
-    strict=False, reason="until every part of the mending is in; then docs/robustness.md shows no failure"
-)
 def test_a_draw_of_the_attack(tmp_path: Path) -> None:
     counted = sum(len(cases_of(name)) for name in QUICK)
     share = f"{INPUTS / counted:.5f}"

@@ -74,11 +74,7 @@ def validate_questions(
         _check_samples(drafts)
         unused = [fault for draft in drafts if (fault := _without_rationale(draft, teachers))]
         drafts = [draft for draft in drafts if not _without_rationale(draft, teachers)]
-    if unused and not drafts:
-        mend = "give names of the file's teachers (--teachers)."
-        raise DataError(
-            f"{source}: no question has a rationale of {', '.join(map(repr, teachers))}", unused, mend
-        )
+    _check_any_left(drafts, unused, source, teachers)
     if not teachers:
         _check_teachers([draft for draft in drafts if not ragged or is_released(draft.row)])
     _check_repeats(drafts)
@@ -89,13 +85,28 @@ def validate_questions(
     order = teachers or _all_teachers(drafts)
     good = tuple(_question(draft, order) for draft in drafts if not draft.faults)
     enforce_fault_policy(faults, on_fault, source, len(good))
-    for name in order if ragged else ():
-        if not any(name in question.teachers for question in good):
+    if ragged:
+        _check_every_teacher(good, order, source)
+    return good, (*faults, *unused)
+
+
+def _check_any_left(
+    drafts: Sequence[Draft], unused: Sequence[Fault], source: str, teachers: Sequence[str]
+) -> None:
+    if unused and not drafts:
+        mend = "give names of the file's teachers (--teachers)."
+        raise DataError(
+            f"{source}: no question has a rationale of {', '.join(map(repr, teachers))}", unused, mend
+        )
+
+
+def _check_every_teacher(questions: Sequence[Question], teachers: Sequence[str], source: str) -> None:
+    for name in teachers:
+        if not any(name in question.teachers for question in questions):
             fault = Fault(source, f"expected a rationale of teacher {name!r}, got none in any question")
             raise DataError(
                 f"{source}: a teacher has no rationale", [fault], "correct the names (--teachers)."
             )
-    return good, (*faults, *unused)
 
 
 def enforce_fault_policy(faults: Sequence[Fault], on_fault: OnFault, source: str, left: int) -> None:
