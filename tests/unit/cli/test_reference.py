@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import fields
 
 from compact_bench.cli import EXIT_BUG
@@ -23,7 +24,7 @@ def test_every_exit_code_is_listed_and_every_listed_one_exists() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {k.exit_code for k in kinds if issubclass(k, errors.CompactBenchError)}
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)}
-    assert listed == codes | {0, EXIT_BUG, EXIT_INTERRUPTED}
+    assert listed == codes | {0, EXIT_BUG, EXIT_INTERRUPTED, 128 + signal.SIGTERM}
 
 
 def test_the_columns_and_fields_are_those_of_the_code() -> None:
