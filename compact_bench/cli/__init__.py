@@ -28,6 +28,7 @@ from compact_bench.core.written.names import shown, unreadable
 __all__ = ["app", "main"]
 
 EXIT_BUG = 70
+_LONGEST_LINE = 1500
 
 app = typer.Typer(
     name="compact-bench",
@@ -108,15 +109,27 @@ def _write_log(error: BaseException) -> str:
     return name
 
 
+def _shortened(text: str) -> str:
+    """A message whose lines hold no whole file or argument that somebody gave."""
+    return "\n".join(
+        line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ... ({len(line):,} characters)"
+        for line in text.splitlines()
+    )
+
+
 def check_arguments(arguments: Sequence[str]) -> None:
     """Refuse bytes that are no UTF-8 and characters that hide: no record and no page could show them.
 
     Raises:
         ConfigError: an argument has some.
     """
-    for argument in arguments:
+    for place, argument in enumerate(arguments):
         if problem := unreadable(argument, lines=True):
-            raise ConfigError(f"expected printable arguments in UTF-8, got {problem} in {shown(argument)!r}.")
+            before = arguments[place - 1] if place else ""
+            option = f"{before}: " if before.startswith("--") else ""
+            raise ConfigError(
+                f"{option}expected printable arguments in UTF-8, got {problem} in {shown(argument)!r}."
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -137,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with stopping:
             app(args=None if arguments is None else list(arguments), prog_name="compact-bench")
     except CompactBenchError as error:
-        print(f"Error: {shown(str(error), lines=True)}", file=sys.stderr)
+        print(f"Error: {_shortened(shown(str(error), lines=True))}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, SystemExit) as ended:
         # typer ends a command that is interrupted by itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -25,17 +26,17 @@ def cpu_has_native_bf16() -> bool:
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """The device to run on: the first GPU, else the CPU ("auto"), or anything `torch.device` takes.
+    """The device to run on: the first GPU, else the CPU ("auto"), "cpu", "cuda" or "cuda:N".
 
     Raises:
         ConfigError: the name is unknown or the device is not there.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise ConfigError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}.") from None
+    # torch knows more kinds (mps, meta), on which nothing here was ever tried.
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", device):
+        raise ConfigError(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}.")
+    chosen = torch.device(device)
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"--device: {device!r} was asked for, but torch sees no GPU. Use --device cpu.")
     return chosen

@@ -71,7 +71,11 @@ class SuiteFacts:
 
 
 def file_mark(path: str | None) -> str | None:
-    """sha256 of a user's file; None where none is given, "" where it cannot be read (loading it says why)."""
+    """What a user's file says: its sha256 and its ending, which decides how it is read.
+
+    Returns:
+        None where none is given, "" where it cannot be read (loading it says why).
+    """
     if path is None:
         return None
     # Never the mark of no file, under which the suite's own questions are remembered.
@@ -81,7 +85,7 @@ def file_mark(path: str | None) -> str | None:
         data = read_bytes(file) if file.is_file() else None
     except (StoreError, OSError):
         data = None
-    return "" if data is None else hashlib.sha256(data).hexdigest()
+    return "" if data is None else hashlib.sha256(data).hexdigest() + file.suffix
 
 
 def data_code_mark() -> str:

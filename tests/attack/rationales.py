@@ -43,8 +43,10 @@ def expectation(data: bytes, suffix: str, *, drop: bool = False) -> Expected:
         twice = len(wrong.says) == 1 and wrong.says[0].startswith("row ")
         says = () if drop else (("row 2", *wrong.says),) if twice else wrong.says
         return Refused(INPUT, ("own" + suffix, *says))
-    taken = Accepted(holds(questions))
-    if any(question.odd for question in questions):
+    odd = any(question.odd for question in questions)
+    # Which of the odd ones are dropped is the product's to say.
+    taken = Accepted() if odd and drop else Accepted(holds(questions))
+    if odd:
         return Either(
             Refused(INPUT, (f"own{suffix}",)),
             taken,
@@ -279,10 +281,12 @@ def structure_cases() -> Iterator[Case]:
         yield file_case(
             f"{name}, as a list", json.dumps(values).encode(), suffix=".json", stratum="structure"
         )
-    lines = world.jsonl(world.rows()).decode()
+    lines, gold = world.jsonl(world.rows()).decode(), world.rows()[2]["gold_answer"]
     for name, text in {
         "a key twice": lines.replace('"id": "own-2"', '"id": "own-2", "id": "own-z"'),
-        "an answer twice": lines.replace('"gold_answer": "23"', '"gold_answer": "23", "gold_answer": "24"'),
+        "an answer twice": lines.replace(
+            f'"gold_answer": "{gold}"', f'"gold_answer": "{gold}", "gold_answer": "24"'
+        ),
         "a teacher twice": lines.replace('"ada": "So we add 17', '"ada": "No.", "ada": "So we add 17'),
     }.items():
         yield file_case(name, text.encode(), expected=Refused(DATA, ("row 3",)), stratum="structure")

@@ -204,7 +204,9 @@ def _gold(value: Any, *place: str) -> str:
 
 def _named(value: Any, place: str) -> list[tuple[str, str]]:
     if isinstance(value, dict):
-        pairs = list(value.items())
+        # Several samples of one teacher may stand in a list.
+        several = {name: text if isinstance(text, list) and text else [text] for name, text in value.items()}
+        pairs = [(name, text) for name, texts in several.items() for text in texts]
     elif isinstance(value, list):
         if not all(isinstance(one, dict) and {"teacher", "text"} <= one.keys() for one in value):
             raise Wrong(place, "rationales")

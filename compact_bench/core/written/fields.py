@@ -15,6 +15,8 @@ from compact_bench.core.written.names import LONGEST_NAME, unreadable
 def _plain(text: str) -> str:
     if problem := unreadable(text):
         raise ValueError(f"expected printable characters on one line, got {problem}")
+    if text and not text.strip():
+        raise ValueError("expected words, got spaces alone")
     return text
 
 
