@@ -113,6 +113,9 @@ def field_cases() -> Iterator[Case]:
             expected = expectation(kind, text, (field, "--set"), taken)
             if name in SHORTENS and not isinstance(expected, Refused):
                 continue
+            if name == "lora.targets" and text.startswith("[") and isinstance(expected, Refused):
+                # core/written/values.py: where text is needed, "2024" and "true" are text too.
+                expected = Either(expected, Accepted(), "names of layers are text, whatever they look like")
             yield Case(
                 AREA, f"{name}={text[:40]!r}", (*words, "--set", f"{name}={text}"), expected, stratum=section
             )
