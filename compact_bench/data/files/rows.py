@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from compact_bench.core.written.names import LONGEST_NAME
+
 # Control characters that are no white space, zero-width ones, marks of direction, fillers, selectors, tags.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
@@ -19,7 +21,6 @@ _UNSEEN = re.compile(
 )
 _MEANINGFUL = ",@:[]{}"
 """Characters that have a meaning in `--teachers` and in names of rows and runs."""
-_LONGEST_NAME = 100
 
 
 def visible(text: str) -> str:
@@ -78,8 +79,8 @@ def teacher_name_problem(name: Any) -> str | None:
             f"expected a teacher's name without {' '.join(_MEANINGFUL)} (--teachers and the names of rows "
             f"and runs use them), got {name!r}, which has {' '.join(bad)}: call the teacher otherwise"
         )
-    if len(name) > _LONGEST_NAME:
-        return f"expected a teacher's name of at most {_LONGEST_NAME} characters, got {len(name)}"
+    if len(name) > LONGEST_NAME:
+        return f"expected a teacher's name of at most {LONGEST_NAME} characters, got {len(name)}"
     return None
 
 

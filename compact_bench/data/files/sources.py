@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from compact_bench.core import paths
 from compact_bench.core.errors import DataError, Fault, StoreError
-from compact_bench.core.files import write_atomic
+from compact_bench.core.files import sha256_of, write_atomic
 
 URL_FORM = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
 DataProgress = Callable[[int, int, str], None]
@@ -73,8 +73,7 @@ def checksum_problem(file: Path, sha256: str, size_bytes: int | None = None) -> 
     if size_bytes is not None and actual_bytes != size_bytes:
         short = " (truncated)" if actual_bytes < size_bytes else ""
         return f"expected {size_bytes} bytes, got {actual_bytes}{short}"
-    with file.open("rb") as stream:
-        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    actual = sha256_of(file)
     return None if actual == sha256 else f"expected sha256 {sha256}, got {actual}"
 
 

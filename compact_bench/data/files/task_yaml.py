@@ -6,7 +6,6 @@ data set that it names is data alone: from local files, or from the hub at a fix
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import CompactBenchError, ConfigError
+from compact_bench.core.files import sha256_of
 from compact_bench.core.records import fingerprint
 
 OWN = "task_yaml"
@@ -115,7 +115,7 @@ def task_code(path: Path) -> dict[str, str]:
     """File name -> sha256 of what defines a task: its YAML, what it includes, its functions, its examples."""
     task = load_task(path)
     examples = task.fewshot_docs() if task.config.num_fewshot else None
-    files = {p.name if p.parent == path.parent else str(p): _sha256(p) for p in _files_of(path)}
+    files = {p.name if p.parent == path.parent else str(p): sha256_of(p) for p in _files_of(path)}
     shown = {} if examples is None else {"examples": fingerprint([_plain(dict(one)) for one in examples], 64)}
     # A folder's name is the user's affair; two files of one name in two folders stay two.
     return {
@@ -291,10 +291,6 @@ def _files_of(path: Path) -> Iterator[Path]:
             yield from sorted(beside.parent.glob("*.py"))
         elif (spec := importlib.util.find_spec(dotted)) is not None and spec.origin:
             yield Path(spec.origin)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def texts_of(row: Mapping[str, Any]) -> list[str]:
