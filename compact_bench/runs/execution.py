@@ -139,7 +139,13 @@ def _usable_rationales(session: Session) -> str:
         + (f", {count['no_answer']:,} without an answer" if count["no_answer"] else "")
         for name, count in teachers.items()
     )
-    return f"Rationales by their stated answers: {'; '.join(shares)}."
+    notes = session.data_notes
+    drawn = (
+        f" Every seed draws {notes['drawn_questions']:,} of {notes['training_questions']:,} training questions."
+        if "drawn_questions" in notes
+        else ""
+    )
+    return f"Rationales by their stated answers: {'; '.join(shares)}.{drawn}"
 
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:
