@@ -140,11 +140,10 @@ def _usable_rationales(session: Session) -> str:
         for name, count in teachers.items()
     )
     notes = session.data_notes
-    drawn = (
-        f" Every seed draws {notes['drawn_questions']:,} of {notes['training_questions']:,} training questions."
-        if "drawn_questions" in notes
-        else ""
-    )
+    drawn = ""
+    if "drawn_questions" in notes:
+        count, pool = notes["drawn_questions"], notes["training_questions"]
+        drawn = f" Every seed draws {count:,} of {pool:,} training questions."
     return f"Rationales by their stated answers: {'; '.join(shares)}.{drawn}"
 
 

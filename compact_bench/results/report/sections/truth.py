@@ -80,10 +80,10 @@ def truth_sections(
         return [], []
     sentences = [
         "Over training questions that have right and wrong rationales; 95 % intervals over seeds and "
-        "questions, or over seeds alone where each draws its questions. Relative regret is the weight on wrong rationales over that of equal weights on the same "
-        "questions; its interval, below or above 1, says whether a row does better or worse than they. An "
-        "area under the ROC curve (AUC) is the probability that a right rationale of a question ranks above "
-        "a wrong one; 0.5 is chance.",
+        "questions, or over seeds alone where each draws its questions. Relative regret is the weight on "
+        "wrong rationales over that of equal weights on the same questions; its interval, below or above 1, "
+        "says whether a row does better or worse than they. An area under the ROC curve (AUC) is the "
+        "probability that a right rationale of a question ranks above a wrong one; 0.5 is chance.",
         "",
     ]
     planned = {c.row for table in tables for c in table.comparisons if c.in_words}
@@ -262,10 +262,11 @@ def _teachers(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
     every: dict[str, list[Scores]] = {}
     for row in rows:
         # A row that reads all teachers' questions tells of a teacher over all seeds' draws.
-        names = dict.fromkeys(name for run in row.runs for name in run["by_teacher"])
-        every |= {
-            name: [r["by_teacher"][name] for r in row.runs if name in r["by_teacher"]] for name in names
-        }
+        of_row: dict[str, list[Scores]] = {}
+        for run in row.runs:
+            for name, facts in run["by_teacher"].items():
+                of_row.setdefault(name, []).append(facts)
+        every |= of_row
     head = ["Teacher", "Right", *(f"Weight, {row.title}" for row in shown)]
     lines = []
     for teacher, facts in every.items():
