@@ -195,7 +195,7 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     by_name = rows_by_name(rows)
     planned: list[tuple[RowRuns, RowRuns, ComparisonSpec | None]] = [
         (by_name[pair.row], by_name[pair.against], pair)
-        for pair in spec.comparisons
+        for pair in spec.planned
         if {pair.row, pair.against} <= by_name.keys()
     ]
     if spec.reference in by_name:
@@ -206,7 +206,7 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     for group, benchmarks in groups.values():
         for row, against, pair in planned:
             result = compare(row, against, group.short or group.title, benchmarks)
-            in_words = pair is not None or not spec.comparisons
+            in_words = pair is not None or not spec.planned
             detectable = pair is not None and pair.detectable
             comparisons.append(replace(result, in_words=in_words, tells_detectable=detectable))
     return corrected(comparisons)
