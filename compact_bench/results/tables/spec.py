@@ -19,7 +19,7 @@ from compact_bench.core.settings import (
     merged,
     read_toml,
 )
-from compact_bench.core.written.fields import Name, Title
+from compact_bench.core.written.fields import Heading, Name, Title
 from compact_bench.core.written.names import shown
 from compact_bench.core.written.toml_files import user_path
 from compact_bench.evaluation.probes.registry import measure_column
@@ -193,7 +193,7 @@ class TableSpec(Strict):
 
     Attributes:
         numbering: what the number refers to.
-        reference: method that the other rows are compared with.
+        reference: row that the others are compared with; None where it is left out (a file names one).
         selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
         selection_text: the same in words.
         margin: accuracies that differ by less are called equivalent, in [0, 1]; None: no equivalence is
@@ -207,9 +207,9 @@ class TableSpec(Strict):
     """
 
     number: Name
-    title: Title
+    title: Heading
     numbering: Title
-    reference: Title
+    reference: Heading | None
     selection: tuple[Title, ...] = ()
     selection_text: Title = ""
     margin: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
@@ -243,10 +243,10 @@ class TableSpec(Strict):
             twice = sorted({str(name) for name in names if names.count(name) > 1})  # type: ignore[arg-type]
             if twice:
                 raise ValueError(f"{what} given twice: {', '.join(twice)}")
-        known = {"", *(row.selector for row in self.rows), *(row.method for row in self.rows)}
+        known = {*(row.selector for row in self.rows), *(row.method for row in self.rows)}
         known |= {f"{row.method}[{row.variant_suffix}]" for row in self.rows}
-        if self.reference.partition("[")[0] not in known and self.reference not in known:
-            raise ValueError(str(UnknownNameError("row as reference", self.reference, known - {""})))
+        if self.reference and not {self.reference, self.reference.partition("[")[0]} & known:
+            raise ValueError(str(UnknownNameError("row as reference", self.reference, known)))
         strange = sorted({name for paper in self.paper for name in paper.groups} - set(groups))
         if strange:
             raise ValueError(f"paper: no group is called {', '.join(strange)}; there are {', '.join(groups)}")
