@@ -21,8 +21,9 @@ from compact_bench.results.stats import (
     precision,
 )
 from compact_bench.results.tables.cells import Benchmarks, cell_of, group_sample, item_ids, item_sample
+from compact_bench.results.tables.planned_pairs import ComparisonSpec
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
-from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, MeasureSpec, TableSpec
+from compact_bench.results.tables.spec import GroupSpec, MeasureSpec, TableSpec
 
 ENOUGH_SEEDS = 5
 NO_COMMON_SEED = "no seed in common"
