@@ -144,16 +144,16 @@ def build_table(
         if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
     }
     columns = _columns(spec, suite, has_truth)
-    reference = rows_by_name(rows).get(spec.reference)
+    reference = rows_by_name(rows).get(spec.reference or "")
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
-    measured_with = yardsticks(spec, rows, compared)
-    comparisons = compare_rows(spec, rows, compared, measured_with)
+    sticks = yardsticks(spec, rows, compared)
+    comparisons = compare_rows(spec, rows, compared, sticks)
     return Table(
         number=spec.number,
         title=spec.title,
         numbering=spec.numbering,
-        reference=reference.row.name if reference else spec.reference,
+        reference=reference.row.name if reference else spec.reference or "",
         suite=suite.name,
         profile=profile,
         groups=tuple(group for group in spec.groups if any(c.group == group.name for c in columns)),
@@ -161,12 +161,12 @@ def build_table(
         rows=_rows(spec, rows),
         cells=cells | _level_cells(suite_notes(mine), columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
-        controls=measure_controls(spec.controls, rows, compared, measured_with),
+        controls=measure_controls(spec.controls, rows, compared, sticks),
         notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
         cost_notes=cost_notes(reference.row.name if reference else "", rows, extra_steps or {}),
         filled=tuple(rows),
         compared=compared,
-        yardsticks=measured_with,
+        yardsticks=sticks,
     )
 
 
