@@ -92,14 +92,15 @@ def recorded_visits(run: RequiredRun, questions: Sequence[Question]) -> list[Vis
     if not bool(((weights >= 0) & (weights < math.inf)).all()) or not bool((weights > 0).any()):
         raise _no_weights(run, "its steps table has weights that are not known, below 0, or all 0")
     names = {question.id: [r.name for r in question.rationales] for question in questions}
+    read: dict[tuple[int, int, str], dict[str, float]] = {}
+    for row in table[[*COLUMNS, "rationale"]].to_dict("records"):
+        visit = read.setdefault((int(row["epoch"]), int(row["step"]), row["question_id"]), {})
+        visit[row["rationale"]] = float(row["teacher_weight"])
     visits = []
-    for (epoch, _, question_id), rows in table.groupby(["epoch", "step", "question_id"], sort=True):
-        read = dict(zip(rows["rationale"], rows["teacher_weight"], strict=True))
-        if question_id not in names or not {*read} <= {*names[question_id]}:
+    for (epoch, _, question_id), found in sorted(read.items()):
+        if not {*found} <= {*names.get(question_id, ())}:
             raise _no_weights(run, f"question {question_id}: its rationales are not those of this run")
-        visits.append(
-            Visit(int(epoch), question_id, {name: read.get(name, 0.0) for name in names[question_id]})
-        )
+        visits.append(Visit(epoch, question_id, {name: found.get(name, 0.0) for name in names[question_id]}))
     return visits
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,9 +49,9 @@ class ShuffledWeights:
             "the same seed that `of` names, COMPACT's by default; teachers keep theirs",
             "who gets whose is a random circle through the questions, drawn anew for every epoch by seed and "
             "ids: nobody gets its own, and every question's weights are used once",
-            "where teachers lack questions, circles join questions with rationales by the same teachers; a "
-            "question that is alone in that joins the most questions, where weights are scaled to the sum "
-            "that they had, over the teachers that both questions have",
+            "where teachers lack questions or have several rationales, a circle joins questions with the "
+            "same rationales; one that is alone in that joins those with most of its teachers: weights between it "
+            "and its neighbours go by teacher, over those that both have, scaled to the sum that they had",
             *CHOICES,
         ),
         uses_gold=True,
@@ -107,15 +108,21 @@ def shuffled(weights: Mapping[str, Weights], seed: int) -> dict[str, Weights]:
 
 
 def pools(weights: Mapping[str, Weights]) -> list[list[str]]:
-    """Ids of questions with the same rationales' names; who is alone in that joins the most."""
+    """Ids of questions with the same rationales' names; who is alone in that joins those most like it."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for question_id in sorted(weights):
         alike.setdefault(tuple(sorted(weights[question_id])), []).append(question_id)
-    found = sorted((ids for ids in alike.values() if len(ids) > 1), key=lambda ids: (-len(ids), ids))
-    alone = [question_id for ids in alike.values() if len(ids) == 1 for question_id in ids]
+    found = {names: list(ids) for names, ids in alike.items() if len(ids) > 1}
+    alone = {names: ids for names, ids in alike.items() if len(ids) == 1}
     if not found:
-        return [alone]
-    return [[*found[0], *alone], *found[1:]]
+        return [[question_id for ids in alone.values() for question_id in ids]]
+    for names, ids in alone.items():
+        teachers = set(map(_teacher, names))
+        most = max(
+            found, key=lambda other: (len(teachers & set(map(_teacher, other))), len(alike[other]), other)
+        )
+        found[most] += ids
+    return list(found.values())
 
 
 def _circle(pool: Sequence[str], weights: Mapping[str, Weights], seed: int) -> dict[str, Weights]:
@@ -136,14 +143,26 @@ def _circle(pool: Sequence[str], weights: Mapping[str, Weights], seed: int) -> d
 def fitted(weights: Weights, names: Collection[str]) -> Weights | None:
     """The weights of one question for the rationales of another; None where none of them has any.
 
-    They are as they were where both have the same rationales, else scaled to the sum that they had.
+    They are as they were where both have the same rationales. Else a teacher keeps its weight, in equal parts
+    over its rationales, and all are scaled to the sum that they had.
     """
     if weights.keys() == {*names}:
         return weights
-    total, shared = math.fsum(weights.values()), math.fsum(weights.get(name, 0.0) for name in names)
+    several = Counter(map(_teacher, names))
+    by_teacher = {
+        teacher: math.fsum(weight for name, weight in weights.items() if _teacher(name) == teacher)
+        for teacher in several
+    }
+    total, shared = math.fsum(weights.values()), math.fsum(by_teacher.values())
     if total and not shared:
         return None
-    return {name: weights.get(name, 0.0) * (total / shared if total else 0.0) for name in names}
+    scale = total / shared if total else 0.0
+    return {name: by_teacher[_teacher(name)] * scale / several[_teacher(name)] for name in names}
+
+
+def _teacher(name: str) -> str:
+    """The teacher of a rationale, who has its name, or "ada" of "ada#2"; no teacher is called with a `#`."""
+    return name.partition("#")[0]
 
 
 def rescaled(before: Mapping[str, Weights], after: Mapping[str, Weights]) -> int:

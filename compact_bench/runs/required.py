@@ -1,8 +1,8 @@
 """Runs that other runs need first: what they left, and why a run cannot do without one.
 
-A field of type `RequiredMethod` in a method's configuration names a method, and means that method's run of the
-same seed, student, data, profile and settings, but for the method's own (`plan.required_keys`). Its hash stands
-in the key (`RunKey.requires`), so that another required run makes another run.
+A field of type `RequiredMethod` in a method's configuration names a method, and means that method's run of
+the same seed, student, data, profile and settings, but for the method's own (`plan.required_keys`). Its hash
+stands in the key (`RunKey.requires`), so that another required run makes another run.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class RequiredRun:
         data = path.read_bytes()
         if self.seal and hashlib.sha256(data).hexdigest() != self.seal:
             raise StoreError(
-                f"{path} is damaged (its sha256 is not the record's). Give the same command again: it makes that "
-                f"run of {self.name} anew first."
+                f"{path} is damaged (its sha256 is not the record's). Give the same command again: it makes "
+                f"that run of {self.name} anew first."
             )
         return pd.read_parquet(io.BytesIO(data))

@@ -223,5 +223,5 @@ def test_what_records_no_weights_is_refused(
             after(student_folder, tmp_path / "x", run, "shuffled_weights")
     with pytest.raises(StoreError, match="damaged"):
         after(student_folder, tmp_path / "x", replace(run, seal="0" * 64), "constant_weights")
-    with pytest.raises(ConfigError, match="context.required"):
+    with pytest.raises(ConfigError, match=r"context\.required"):
         make_method("constant_weights").fit(None, QUESTIONS, RunContext(tmp_path, settings(), 7))  # type: ignore[arg-type]
