@@ -50,8 +50,8 @@ class ShuffledWeights:
             "who gets whose is a random circle through the questions, drawn anew for every epoch by seed and "
             "ids: nobody gets its own, and every question's weights are used once",
             "where teachers lack questions or have several rationales, a circle joins questions with the "
-            "same rationales; one that is alone in that joins those with most of its teachers: weights between it "
-            "and its neighbours go by teacher, over those that both have, scaled to the sum that they had",
+            "same rationales; one that is alone in that joins those with most of its teachers: to it and "
+            "from it weights go by teacher, over those that both have, scaled to the sum that they had",
             *CHOICES,
         ),
         uses_gold=True,

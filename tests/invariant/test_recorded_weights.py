@@ -77,9 +77,9 @@ def after(
 def vectors(steps: pd.DataFrame) -> dict[int, dict[str, dict[str, float]]]:
     """Epoch -> question -> teacher -> weight."""
     found: dict[int, dict[str, dict[str, float]]] = {}
-    for row in steps.itertuples():
-        by_question = found.setdefault(int(row.epoch), {})
-        by_question.setdefault(str(row.question_id), {})[str(row.teacher)] = float(row.teacher_weight)
+    for row in steps.to_dict("records"):
+        by_question = found.setdefault(int(row["epoch"]), {})
+        by_question.setdefault(row["question_id"], {})[row["teacher"]] = float(row["teacher_weight"])
     return found
 
 

@@ -14,7 +14,7 @@ import pytest
 from compact_bench.commands.planning import plan_method
 from compact_bench.core.errors import CompactBenchError, ConfigError
 from compact_bench.core.records import RunKey, RunRecord
-from compact_bench.methods.registry import use_method_files
+from compact_bench.methods.registry import make_method, use_method_files
 from compact_bench.runs import run as run_module
 from compact_bench.runs.plan import required_first, required_keys
 from compact_bench.runs.session import Request, Session
@@ -175,12 +175,11 @@ def test_the_queue_waits_for_what_is_required_and_for_no_more() -> None:
 
 def broken(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Training of one method fails."""
-    original = run_module.make_method
 
     def make(name: str, config: Any) -> Any:
         if name == method:
             raise CompactBenchError("no luck today")
-        return original(name, config)
+        return make_method(name, config)
 
     monkeypatch.setattr(run_module, "make_method", make)
 
