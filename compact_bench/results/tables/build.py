@@ -138,11 +138,7 @@ def build_table(
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
-    groups = {
-        group.name: (group, Benchmarks.of(tasks, rows))
-        for group in spec.groups
-        if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
-    }
+    groups = _benchmark_groups(spec, suite, rows)
     columns = _columns(spec, suite, has_truth)
     reference = rows_by_name(rows).get(spec.reference or "")
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
@@ -168,6 +164,14 @@ def build_table(
         compared=compared,
         yardsticks=sticks,
     )
+
+
+def _benchmark_groups(spec: TableSpec, suite: SuiteSpec, rows: Sequence[RowRuns]) -> Groups:
+    return {
+        group.name: (group, Benchmarks.of(tasks, rows))
+        for group in spec.groups
+        if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
+    }
 
 
 def _only_profile(records: Sequence[RunRecord]) -> str:
