@@ -79,7 +79,7 @@ validation_questions = 1
 """
 
 _LAB = """
-extends = "lab"
+extends = "lab@1"
 name = "tinylab"
 title = "A small lab"
 student = {student}

@@ -18,7 +18,8 @@ def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: 
     """Hash of a suite's definition, its questions at a profile, and its benchmark files or items."""
     # Prose may be edited and profiles are in the run's key; neither is part of what the data is.
     definition: dict[str, Any] = {
-        "name": spec.name,
+        # The version is told apart below; a suite that was kept as NAME@1 is the data that NAME was.
+        "name": spec.name.partition("@")[0],
         "version": spec.version,
         "system_prompt": spec.system_prompt,
     }

@@ -1,4 +1,4 @@
-"""Pretrain the lab's student: a small Llama on a mixture of the world's skills, from nothing but a seed."""
+"""Pretrain the lab's student: a small Llama on a mixture of the world's skills, decided by a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ from compact_bench.data.lab.student.tokenizer import TURN_START, lab_tokenizer, 
 from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import right_chain
 from compact_bench.data.lab.world.questions import split_of
-from compact_bench.data.lab.world.skills import SKILLS, skill_item
+from compact_bench.data.lab.world.skills import facts, skill_item
 from compact_bench.data.lab.world.teachers import STYLES, chain_text, seeded
 
 LOG_FILE = "training_log.jsonl"
@@ -31,7 +31,8 @@ PIECES = 6
 """Forward passes of a step: rows sorted by length need little padding, and a step still sees every kind."""
 
 PRACTICE: Mapping[str, int] = {"ring": 3, "order": 2, "lookup": 3, "count": 2, "swap": 1}
-"""Family -> how often it is practised, in proportion: some are learned sooner than others."""
+# Facts are learned soon; lists need practice.
+SKILL_PRACTICE: Mapping[str, int] = {"copy": 3, "reverse": 3, "opposites": 1, "categories": 1}
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -47,6 +48,8 @@ class StageSettings(Strict):
             skills.
         longest_worked_steps: longest problem that is worked out.
         long_worked_share: share of the worked ones that may take more than one step.
+        facts_seen: fewest and most times that each of the sixty facts is told, at random places of the stage;
+            (0, 0) for a stage without.
     """
 
     steps: Positive
@@ -56,6 +59,7 @@ class StageSettings(Strict):
     worked_share: Share
     longest_worked_steps: Positive
     long_worked_share: Share
+    facts_seen: tuple[int, int] = (0, 0)
 
 
 STAGES = (
@@ -82,10 +86,14 @@ STAGES = (
 
 
 class PretrainingSettings(Strict):
-    """What the student is and how it is pretrained; the defaults make the student that is shipped.
+    """What the student is and how it is pretrained; the defaults make the student of version 1.
 
     Attributes:
         seed: of weights and data.
+        version: of the world whose words it knows. That of version 2 goes on from the shipped one of version 1,
+            whose size it therefore has.
+        practice: family -> how often it is practised, in proportion: some are learned sooner than others.
+        skills: skill -> how often it is practised, in proportion; facts are a stage's.
         hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
         batch_rows: dialogues per step.
         longest_direct_steps: longest problem that is answered at once.
@@ -93,6 +101,9 @@ class PretrainingSettings(Strict):
     """
 
     seed: int = 7
+    version: Literal[1, 2] = 1
+    practice: dict[str, Positive] = Field(default_factory=lambda: dict(PRACTICE))
+    skills: dict[str, Positive] = Field(default_factory=lambda: dict(SKILL_PRACTICE))
     hidden: Positive = 128
     layers: Positive = 5
     heads: Positive = 4
@@ -116,6 +127,56 @@ class PretrainingSettings(Strict):
             stage.model_copy(update={"steps": max(1, round(stage.steps * factor))}) for stage in self.stages
         ]
         return self.model_copy(update={"stages": tuple(stages)})
+
+
+def shipped_folder(version: int) -> Path:
+    """The folder of the student of a version of the world."""
+    return Path(__file__).with_name(f"weights_{version}")
+
+
+SECOND = PretrainingSettings(
+    version=2,
+    practice={"ring": 2, "floor": 3, "give": 3, "places": 3, "swap": 1},
+    skills={"copy": 3, "reverse": 2, "opposites": 1, "categories": 1, "short": 4, "word": 3},
+    batch_rows=48,
+    stages=(
+        StageSettings(
+            steps=300,
+            learning_rate=1.5e-3,
+            warmup_steps=30,
+            direct_share=0.2,
+            worked_share=0.6,
+            longest_worked_steps=3,
+            long_worked_share=0.6,
+        ),
+        # Longer chains than are ever trained, and more direct answers, which the student then gives unasked.
+        StageSettings(
+            steps=170,
+            learning_rate=8e-4,
+            warmup_steps=10,
+            direct_share=0.4,
+            worked_share=0.35,
+            longest_worked_steps=6,
+            long_worked_share=1.0,
+        ),
+        StageSettings(
+            steps=80,
+            learning_rate=5e-4,
+            warmup_steps=5,
+            direct_share=0.4,
+            worked_share=0.3,
+            longest_worked_steps=6,
+            long_worked_share=1.0,
+            facts_seen=(3, 8),
+        ),
+    ),
+)
+"""How the student of version 2 is pretrained."""
+
+
+def settings_of(version: int) -> PretrainingSettings:
+    """How the student of a version of the world is pretrained."""
+    return PretrainingSettings() if version == 1 else SECOND
 
 
 @dataclass(frozen=True)
@@ -148,34 +209,66 @@ def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config)
+    if settings.version > 1:
+        _go_on_from(model, LlamaForCausalLM.from_pretrained(shipped_folder(1)))
+    return model
+
+
+@torch.no_grad()
+def _go_on_from(model: Any, earlier: Any) -> None:
+    """Take over an earlier student's weights; words that it does not know keep their random rows."""
+    rows = model.get_input_embeddings().weight
+    known = earlier.get_input_embeddings().weight
+    whole = torch.cat((known, rows[len(known) :]))
+    model.load_state_dict({**earlier.state_dict(), "model.embed_tokens.weight": whole, "lm_head.weight": whole})
 
 
 def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator[_Turn]:
     """Dialogues of a stage (from 0), without end; no question of another split is among them."""
     rng = seeded("pretraining", settings.seed, *([stage] if stage else []))
     mix = settings.stages[stage]
-    while True:
+    told = _fact_turns(settings, stage)
+    for number in itertools.count():
+        yield from told.get(number, ())
         draw = rng.random()
         if draw < mix.direct_share:
-            yield from _problem_turn(rng, settings.longest_direct_steps, None)
+            yield from _problem_turn(rng, settings, settings.longest_direct_steps, None)
         elif draw < mix.direct_share + mix.worked_share:
             longest = mix.longest_worked_steps if rng.random() < mix.long_worked_share else 1
             # The terse style says the same in the fewest words.
             style = rng.choices(tuple(STYLES.values()), (2, 1, 1, 1))[0]
-            yield from _problem_turn(rng, longest, style)
+            yield from _problem_turn(rng, settings, longest, style)
         else:
-            # Facts are learned soon; lists need practice.
-            skill = rng.choices(tuple(SKILLS), (3, 3, 1, 1))[0]
-            item = skill_item(skill, rng)
-            if item.choices or split_of(item.text) == "pretraining":
-                yield _Turn(skill, item.text, f"The answer is {item.answer}.")
+            yield from _skill_turn(rng, settings)
 
 
-def _problem_turn(rng: random.Random, longest: int, style: str | None) -> Iterator[_Turn]:
-    family = FAMILIES[rng.choices(tuple(PRACTICE), tuple(PRACTICE.values()))[0]]
+def _fact_turns(settings: PretrainingSettings, stage: int) -> Mapping[int, list[_Turn]]:
+    """The facts of a stage, by the number of the draw that they come before."""
+    mix = settings.stages[stage]
+    told: dict[int, list[_Turn]] = {}
+    rng = seeded("facts", settings.seed, stage)
+    for fact in facts() if mix.facts_seen[1] else ():
+        for _ in range(rng.randint(*mix.facts_seen)):
+            place = rng.randrange(mix.steps * settings.batch_rows)
+            told.setdefault(place, []).append(_Turn("facts", fact.text, f"The answer is {fact.answer}."))
+    return told
+
+
+def _skill_turn(rng: random.Random, settings: PretrainingSettings) -> Iterator[_Turn]:
+    skill = rng.choices(tuple(settings.skills), tuple(settings.skills.values()))[0]
+    item = skill_item(skill, rng, version=settings.version)
+    if item.choices or split_of(item.text) == "pretraining":
+        reply = f"{item.answer}." if skill == "word" else f"The answer is {item.answer}."
+        yield _Turn(skill, item.text, reply)
+
+
+def _problem_turn(
+    rng: random.Random, settings: PretrainingSettings, longest: int, style: str | None
+) -> Iterator[_Turn]:
+    family = FAMILIES[rng.choices(tuple(settings.practice), tuple(settings.practice.values()))[0]]
     problem = family.sample(rng, rng.randint(1, longest))
-    if split_of(problem.text) != "pretraining":
+    if split_of(problem.kin or problem.text) != "pretraining":
         return
     chain = right_chain(family, problem)
     reply = f"The answer is {chain.answer}." if style is None else chain_text(chain, style)
@@ -237,7 +330,7 @@ def pretrain(
     Returns:
         The trained transformers model.
     """
-    tokenizer = lab_tokenizer()
+    tokenizer = lab_tokenizer(settings.version)
     model = new_model(settings, tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     done = 0
