@@ -80,10 +80,10 @@ def build(
 ) -> None:
     """Pretrain the lab's student from its seed; without --set and --scale, the one that this package ships.
 
-    Writes safetensors, tokenizer and training log. `--student FOLDER` uses it in any other command. Then it is
-    checked that the student can show something: how it answers each family at once, after right rationales,
-    after all and after wrong ones. It fails, with the figures, where one of them is out of bounds. A student of
-    `--suite lab@1` was never held to that.
+    Writes safetensors, tokenizer and training log. `--student FOLDER` uses it in any other command. Then it
+    is checked that the student can show something: how it answers each family at once, after right
+    rationales, after all and after wrong ones. It fails, with the figures, where one of them is out of
+    bounds. A student of `--suite lab@1` was never held to that.
     """
     o.prepare_libraries(threads=threads)
     import torch

@@ -1,12 +1,12 @@
-"""Whether a student of the lab leaves room to show something: each family is to be learned by right steps alone.
+"""Whether a student of the lab leaves room to show something: families are learned by right steps alone.
 
-Measured with an untrained student, with uniform weights and with the oracle, in a world of another seed than the
-suite's: none of the questions and items that results are made of is looked at.
+Measured with an untrained student, with uniform weights and with the oracle, in a world of another seed than
+the suite's: none of the questions and items that results are made of is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Gates:
     @property
     def headroom(self) -> float:
         """Mean accuracy of the oracle minus that of uniform weights."""
-        return _mean(self.right) - _mean(self.uniform)
+        return _mean(self.right.values()) - _mean(self.uniform.values())
 
     def lines(self) -> list[str]:
         """The figures, a line for each family and one for the headroom."""
@@ -113,7 +113,7 @@ def measure_gates(
         )
         session = Session(request, [method])
         scores = [_scores(session, method, seed) for seed in (seeds[:1] if name == "direct" else seeds)]
-        found[name] = {task: _mean({n: s[task] for n, s in enumerate(scores)}) for task in scores[0]}
+        found[name] = {task: _mean([s[task] for s in scores]) for task in scores[0]}
     return Gates(**found)
 
 
@@ -127,5 +127,5 @@ def _scores(session: Session, method: str, seed: int) -> dict[str, float]:
     return {titles[task]: float(result["value"]) for task, result in record.evaluations.items()}
 
 
-def _mean(values: Mapping[object, float]) -> float:
-    return sum(values.values()) / len(values)
+def _mean(values: Collection[float]) -> float:
+    return sum(values) / len(values)

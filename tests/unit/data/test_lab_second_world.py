@@ -1,4 +1,4 @@
-"""Version 2 of the lab's world: answers and truth against a second solver, its dials, and version 1 as it was."""
+"""Version 2 of the lab's world: answers and truth against a second solver, its dials; version 1 as it was."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from compact_bench.data.lab import WorldSettings, benchmark_rows, training_quest
 from compact_bench.data.lab.student.pretraining import pretraining_turns, settings_of
 from compact_bench.data.lab.student.tokenizer import lab_tokenizer
 from compact_bench.data.lab.world.editions import EDITIONS
-from compact_bench.data.lab.world.families import FAMILIES
+from compact_bench.data.lab.world.families import FAMILIES, TWO_RULES
 from compact_bench.data.lab.world.problems import right_chain
 from compact_bench.data.lab.world.questions import split_of
 from compact_bench.data.lab.world.skills import FACTS, facts
 from compact_bench.data.lab.world.teachers import STYLES, seeded
-from compact_bench.data.lab.world.words import VERBS
 from compact_bench.data.suites import load_spec
 from tests.unit.data.test_lab_world import steps_of
 from tests.unit.lab_solver import solve
@@ -51,7 +50,7 @@ def test_version_1_is_bit_by_bit_what_it_was() -> None:
 
 
 def test_answers_and_steps_are_derived_again() -> None:
-    names = (*EDITION.covered, *EDITION.uncovered, "places", "ring")
+    names = (*EDITION.covered, *EDITION.uncovered, "ring")
     for name, number in itertools.product(names, range(600)):
         problem = FAMILIES[name].sample(seeded("test", name, number), 1 + number % 7)
         chain = right_chain(FAMILIES[name], problem)
@@ -59,6 +58,10 @@ def test_answers_and_steps_are_derived_again() -> None:
         if name not in ("swap", "ring"):
             wrong = FAMILIES[name].wrong_rule(problem)
             assert wrong.answer != chain.answer and wrong.first_wrong_step is not None
+            # Who misreads a sentence takes the step that the misread one asks for.
+            assert all(step.partition(" so ")[0] not in problem.text for step in wrong.steps)
+            other = TWO_RULES[name].other_rule(problem)
+            assert (other.answer == chain.answer) == (other.first_wrong_step is None)
 
 
 @pytest.mark.parametrize("style", [{}, {"drawn_styles": 1.0}, {"one_style": True}])
@@ -117,7 +120,7 @@ def test_a_shared_mistake_is_the_same_answer_of_both_weak_teachers() -> None:
                 agree += len({extract_answer(r.text) for r in pair}) == 1
         return agree / both
 
-    assert same(0.0) < 0.3 and same(1.0) == 1.0
+    assert same(0.0) < 0.4 and same(1.0) == 1.0
 
 
 def test_a_right_answer_after_a_wrong_step_changes_nothing_but_that() -> None:
@@ -143,7 +146,7 @@ def test_styles_are_tied_drawn_or_one() -> None:
 
 
 def test_the_students_words_and_splits() -> None:
-    """What pretraining may say: no covered verb in a story, no question of another split, every word known."""
+    """What pretraining may say: no question of another split, every word known."""
     tokenizer = lab_tokenizer(2)
     settings = settings_of(2)
     test = {row["question"] for task in TASKS for row in benchmark_rows(world(), task, 50)}
@@ -152,15 +155,25 @@ def test_the_students_words_and_splits() -> None:
         for turn in itertools.islice(pretraining_turns(settings, stage), 4000):
             text = f"{turn.question} {turn.reply}"
             assert tokenizer.unk_token_id not in tokenizer(text, add_special_tokens=False)["input_ids"], text
-            listed = turn.kind in ("copy", "reverse")
-            assert listed or not set(VERBS) & set(text.replace(".", "").split()), text
             assert turn.question not in training
-            if turn.kind.startswith(("worked", "direct")) or listed or turn.kind == "word":
+            if turn.kind.startswith(("worked", "direct")) or turn.kind in ("copy", "reverse"):
                 assert turn.question not in test and split_of(turn.question) == "pretraining"
     said: list[Question] = list(training_questions(world(drawn_styles=1.0, competence=0.3)))
     for question in said:
         for text in (question.text, *(r.text for r in question.rationales)):
             assert tokenizer.unk_token_id not in tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_the_student_is_misled_about_the_covered_families_alone() -> None:
+    settings = settings_of(2)
+    wrong: dict[str, list[bool]] = {}
+    for turn in itertools.islice(pretraining_turns(settings), 8000):
+        if turn.kind.startswith(("worked", "direct")):
+            answer = extract_answer(turn.reply)
+            wrong.setdefault(turn.kind.split()[1], []).append(answer != solve(turn.question)[0])
+    assert set(wrong) == set(settings.practice) and set(settings.misled) == set(EDITION.covered)
+    for family, found in wrong.items():
+        assert abs(sum(found) / len(found) - settings.misled.get(family, 0.0)) < 0.06, family
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -103,7 +103,7 @@ def test_the_student_of_version_2_passed_its_gates() -> None:
 
 @pytest.mark.slow
 def test_the_rebuilt_student_scores_the_same(shipped: tuple[Student, int], tmp_path: Path) -> None:
-    """About 25 minutes on two cores for version 1, 8 for version 2. Bits differ between machines: scores count."""
+    """About 25 minutes for version 1, 10 for version 2. Bits differ between machines: scores count."""
     student, version = shipped
     pretrain(settings_of(version), tmp_path)
     rebuilt = load_student(str(tmp_path), dtype="float32", device="cpu")

@@ -186,7 +186,11 @@ def test_every_word_is_a_token_and_texts_come_back(pool: tuple[Question, ...]) -
     tokenizer = lab_tokenizer()
     assert 150 < len(vocabulary()) < 400 and len(tokenizer) == len(vocabulary()) + 4
     texts = [text for q in pool[:300] for text in (q.text, *(r.text for r in q.rationales))]
-    texts += [skill_item(skill, seeded("words", n)).text for skill in ("copy", "reverse", "opposites", "categories") for n in range(50)]
+    texts += [
+        skill_item(skill, seeded("words", n)).text
+        for skill in ("copy", "reverse", "opposites", "categories")
+        for n in range(50)
+    ]
     for text in [*texts, *neutral_passages()]:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokenizer.unk_token_id not in ids, text

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from compact_bench.core.progress import no_progress_bars
 from compact_bench.core.settings import Strict
 from compact_bench.data.lab.student.tokenizer import TURN_START, lab_tokenizer, turn_text
+from compact_bench.data.lab.world.editions import EDITIONS
 from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import right_chain
 from compact_bench.data.lab.world.questions import split_of
@@ -90,9 +91,10 @@ class PretrainingSettings(Strict):
 
     Attributes:
         seed: of weights and data.
-        version: of the world whose words it knows. That of version 2 goes on from the shipped one of version 1,
-            whose size it therefore has.
+        version: of the world whose words it knows. That of version 2 goes on from the shipped one of
+            version 1, whose size it therefore has.
         practice: family -> how often it is practised, in proportion: some are learned sooner than others.
+        misled: family -> share of its dialogues that follow its wrong rule, which the student has to unlearn.
         skills: skill -> how often it is practised, in proportion; facts are a stage's.
         hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
         batch_rows: dialogues per step.
@@ -103,6 +105,7 @@ class PretrainingSettings(Strict):
     seed: int = 7
     version: Literal[1, 2] = 1
     practice: dict[str, Positive] = Field(default_factory=lambda: dict(PRACTICE))
+    misled: dict[str, Share] = Field(default_factory=dict)
     skills: dict[str, Positive] = Field(default_factory=lambda: dict(SKILL_PRACTICE))
     hidden: Positive = 128
     layers: Positive = 5
@@ -136,38 +139,39 @@ def shipped_folder(version: int) -> Path:
 
 SECOND = PretrainingSettings(
     version=2,
-    practice={"ring": 2, "floor": 3, "give": 3, "places": 3, "swap": 1},
-    skills={"copy": 3, "reverse": 2, "opposites": 1, "categories": 1, "short": 4, "word": 3},
+    practice={"ring": 1, "swap": 1, "floor": 2, "give": 2, "shells": 2, "lift": 2, "coins": 2, "cups": 2},
+    skills={"copy": 2, "reverse": 2, "opposites": 1, "categories": 1, "short": 4, "word": 3},
     batch_rows=48,
+    misled=dict.fromkeys(EDITIONS[2].covered, 0.9),
     stages=(
         StageSettings(
-            steps=300,
+            steps=260,
             learning_rate=1.5e-3,
             warmup_steps=30,
-            direct_share=0.2,
-            worked_share=0.6,
+            direct_share=0.15,
+            worked_share=0.65,
             longest_worked_steps=3,
-            long_worked_share=0.6,
+            long_worked_share=0.7,
         ),
         # Longer chains than are ever trained, and more direct answers, which the student then gives unasked.
         StageSettings(
-            steps=170,
-            learning_rate=8e-4,
+            steps=220,
+            learning_rate=1e-3,
             warmup_steps=10,
-            direct_share=0.4,
-            worked_share=0.35,
+            direct_share=0.35,
+            worked_share=0.45,
             longest_worked_steps=6,
             long_worked_share=1.0,
         ),
         StageSettings(
             steps=80,
-            learning_rate=5e-4,
+            learning_rate=1e-3,
             warmup_steps=5,
             direct_share=0.4,
-            worked_share=0.3,
+            worked_share=0.35,
             longest_worked_steps=6,
             long_worked_share=1.0,
-            facts_seen=(3, 8),
+            facts_seen=(8, 16),
         ),
     ),
 )
@@ -221,7 +225,9 @@ def _go_on_from(model: Any, earlier: Any) -> None:
     rows = model.get_input_embeddings().weight
     known = earlier.get_input_embeddings().weight
     whole = torch.cat((known, rows[len(known) :]))
-    model.load_state_dict({**earlier.state_dict(), "model.embed_tokens.weight": whole, "lm_head.weight": whole})
+    model.load_state_dict(
+        {**earlier.state_dict(), "model.embed_tokens.weight": whole, "lm_head.weight": whole}
+    )
 
 
 def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator[_Turn]:
@@ -257,7 +263,7 @@ def _fact_turns(settings: PretrainingSettings, stage: int) -> Mapping[int, list[
 
 def _skill_turn(rng: random.Random, settings: PretrainingSettings) -> Iterator[_Turn]:
     skill = rng.choices(tuple(settings.skills), tuple(settings.skills.values()))[0]
-    item = skill_item(skill, rng, version=settings.version)
+    item = skill_item(skill, rng)
     if item.choices or split_of(item.text) == "pretraining":
         reply = f"{item.answer}." if skill == "word" else f"The answer is {item.answer}."
         yield _Turn(skill, item.text, reply)
@@ -270,7 +276,8 @@ def _problem_turn(
     problem = family.sample(rng, rng.randint(1, longest))
     if split_of(problem.kin or problem.text) != "pretraining":
         return
-    chain = right_chain(family, problem)
+    misled = family.name in settings.misled and rng.random() < settings.misled[family.name]
+    chain = family.wrong_rule(problem) if misled else right_chain(family, problem)
     reply = f"The answer is {chain.answer}." if style is None else chain_text(chain, style)
     how = "direct" if style is None else "worked"
     yield _Turn(f"{how} {family.name} {len(problem.steps)}", problem.text, reply)

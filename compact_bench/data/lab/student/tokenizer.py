@@ -23,7 +23,7 @@ def turn_text(role: str, content: str) -> str:
 
 
 def lab_tokenizer(version: int = 1) -> Any:
-    """A fast tokenizer over the words of a version of the world, built by `tokenizers`; it is no file and needs none.
+    """A fast tokenizer over the words of a version of the world, built by `tokenizers`; it needs no file.
 
     White space separates words and is no token; words of no world are `<|unk|>`.
     """

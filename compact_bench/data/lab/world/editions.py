@@ -13,8 +13,7 @@ class Edition:
     Attributes:
         covered: families of training and in-distribution questions.
         uncovered: families that no rationale is about.
-        strong: teacher -> families that it is good at. Who stands here follows a wrong rule in the others;
-            who does not slips in all of them.
+        strong: teacher -> families that it is good at; in the others it is weak.
     """
 
     covered: tuple[str, ...]

@@ -16,7 +16,8 @@ class Problem:
         start: state before the first step.
         steps: what each step does, in the family's own terms.
         facts: what else the family needs to work the steps out.
-        kin: what decides its split, where that is not its text: the same for questions that differ in names alone.
+        kin: what decides its split, where that is not its text: the same for questions that differ in names
+            alone.
     """
 
     family: str
@@ -45,7 +46,10 @@ class Chain:
 class Family(Protocol):
     """One kind of question."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in tasks and records."""
+        ...
 
     def sample(self, rng: random.Random, steps: int) -> Problem:
         """A question that takes this many steps."""
@@ -98,7 +102,7 @@ def _chain(family: Family, problem: Problem, slip: int | None, wrong: Any) -> Ch
 
 
 def mended_chain(chain: Chain, right: Chain, rng: random.Random) -> Chain:
-    """A wrong chain that gives the right answer: a second wrong step leads back to it, or it is just stated."""
+    """A wrong chain that gives the right answer: a second wrong step leads back to it, or it is stated."""
     steps = chain.steps
     # A step back needs a wrong step before it.
     if rng.random() < 0.5 and chain.first_wrong_step is not None and chain.first_wrong_step < len(steps):

@@ -40,7 +40,9 @@ class _Task:
         return self.families or (edition.covered if self.long else edition.uncovered)
 
 
-_ASKED = dict.fromkeys(name for edition in EDITIONS.values() for name in (*edition.covered, *edition.uncovered))
+_ASKED = dict.fromkeys(
+    name for edition in EDITIONS.values() for name in (*edition.covered, *edition.uncovered)
+)
 _TASKS: Mapping[str, _Task] = {
     **{f"lab_{name}": _Task((name,)) for name in _ASKED},
     "lab_longer": _Task(long=True),
@@ -118,7 +120,7 @@ def _skill_rows(world: WorldSettings, skill: str, items: int) -> Iterator[dict[s
     number = last = 0
     while number - last < PATIENCE:
         number += 1
-        item = skill_item(skill, seeded("skill", "test", world.seed, skill, number), version=world.version)
+        item = skill_item(skill, seeded("skill", "test", world.seed, skill, number))
         key = _content_id(item.text, *sorted(item.choices))
         # Knowledge is asked as pretraining taught it; only lists must be new.
         new = bool(item.choices) or split_of(item.text) == "test"

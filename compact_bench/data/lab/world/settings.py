@@ -38,18 +38,21 @@ class WorldSettings(Strict):
         strong_error_rate: share of wrong rationales of abacus and atlas in the families they are good at.
         weak_error_rate: the same in the families they are bad at, where they follow a wrong rule.
         ponder_error_rate: share of wrong rationales of ponder, who is right and long-winded.
-        slip_rate: share of wrong rationales of breezy, who slips in one step and reasons on from there.
+        slip_rate: share of wrong rationales of breezy, who slips in one step and reasons on from there (in
+            version 2 it follows a wrong rule of its own).
         review_error_rate: share of reviews that take a right rationale for a wrong one, or a wrong one for a
             right one.
         review_invalid_rate: share of reviews without a valid score.
         version: of the world: its families, and who is good at which (`EDITIONS`).
-        drawn_styles: share of rationales told in a style that is drawn; the others are told in their teacher's.
+        drawn_styles: share of rationales told in a style that is drawn; the others are told in their
+            teacher's.
         one_style: whether all are told in one style instead, the connected one.
         right_answer_wrong_step_rate: share of the wrong rationales that state the gold answer all the same:
             their last step jumps to it, or it is stated after a wrong last step.
         shared_mistake: share of questions on which the teachers that are weak in the family err together, by
-            the same wrong rule. Elsewhere they err apart, and breezy by a slip of its own.
-        competence: share of the right rationales that take all moves at once, which the student cannot follow.
+            the same wrong rule. Elsewhere they err apart; breezy has a wrong rule of its own in version 2.
+        competence: share of the right rationales that take all moves at once, which the student cannot
+            follow.
     """
 
     seed: Annotated[int, Field(ge=0)] = 1

@@ -9,12 +9,12 @@ from functools import lru_cache
 
 from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import right_chain
-from compact_bench.data.lab.world.words import CATEGORIES, COLOURS, NAMES, OPPOSITES, STUFF, THINGS, VERBS
+from compact_bench.data.lab.world.words import CATEGORIES, COLOURS, NAMES, OPPOSITES, STUFF, THINGS
 
 SHORTEST_LIST, LONGEST_LIST = 3, 6
 OPTIONS = 4
 FACTS = 60
-SHORT_FAMILIES = ("ring", "floor", "give", "places")
+SHORT_FAMILIES = ("ring", "swap", "floor", "give")
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class SkillItem:
     choices: tuple[str, ...] = ()
 
 
-def _words(rng: random.Random, more: Sequence[str] = ()) -> list[str]:
-    pool = [*NAMES, *STUFF, *COLOURS, *THINGS, *more]
+def _words(rng: random.Random) -> list[str]:
+    pool = [*NAMES, *STUFF, *COLOURS, *THINGS]
     return rng.sample(pool, rng.randint(SHORTEST_LIST, LONGEST_LIST))
 
 
-def _copy(rng: random.Random, more: Sequence[str] = ()) -> SkillItem:
-    listed = " ".join(_words(rng, more))
+def _copy(rng: random.Random) -> SkillItem:
+    listed = " ".join(_words(rng))
     return SkillItem(f"Say again: {listed}.", listed)
 
 
-def _reverse(rng: random.Random, more: Sequence[str] = ()) -> SkillItem:
-    listed = _words(rng, more)
+def _reverse(rng: random.Random) -> SkillItem:
+    listed = _words(rng)
     return SkillItem(f"Say backwards: {' '.join(listed)}.", " ".join(reversed(listed)))
 
 
@@ -75,8 +75,8 @@ def _short(rng: random.Random) -> SkillItem:
 
 
 def _one_word(rng: random.Random) -> SkillItem:
-    """A question of one step, or of an opposite or kind, to be answered with one word and no more."""
-    item = rng.choice((_short, _opposites, _categories))(rng)
+    """A question of one step, to be answered with one word and no more."""
+    item = _short(rng)
     return SkillItem(f"Say in one word: {item.text}", item.answer)
 
 
@@ -119,9 +119,6 @@ _MAKERS: Mapping[str, Callable[[random.Random], SkillItem]] = {
 }
 
 
-def skill_item(skill: str, rng: random.Random, *, version: int = 1) -> SkillItem:
-    """One item of a skill, in the words of a version of the world."""
-    if version > 1 and skill in ("copy", "reverse"):
-        # Verbs that no story of pretraining tells are copied here, so that a rationale's student can quote them.
-        return (_copy if skill == "copy" else _reverse)(rng, VERBS)
+def skill_item(skill: str, rng: random.Random) -> SkillItem:
+    """One item of a skill."""
     return _MAKERS[skill](rng)

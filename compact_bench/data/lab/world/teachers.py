@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 
 from compact_bench.core.records import Rationale, RationaleTruth
-from compact_bench.data.lab.world.families import FAMILIES
+from compact_bench.data.lab.world.families import FAMILIES, TWO_RULES
 from compact_bench.data.lab.world.problems import (
     Chain,
     Problem,
@@ -117,4 +117,6 @@ def _thought(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
         return right_chain(family, problem)
     if shared or (weak and teacher != "breezy"):
         return family.wrong_rule(problem)
+    if weak and problem.family in TWO_RULES:
+        return TWO_RULES[problem.family].other_rule(problem)
     return slipped_chain(family, problem, rng)

@@ -1,7 +1,7 @@
-"""Families of version 2: numbers are followed through short sentences, each of which moves one.
+"""Families of version 2: a number is followed through short sentences, each of which moves it.
 
-Every covered family has a twin, told with other verbs, that pretraining works out. So the student can take the
-steps; which way the two verbs of a covered family move is said by rationales alone.
+Two verbs say which way. Pretraining mostly tells a covered family as one who reads its two verbs the wrong way
+round: the student knows the steps and has a misconception, which right rationales correct. Twins are told right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Told:
     Attributes:
         forward, backward: the verbs.
 
-    Wrong rule: the two verbs are taken for one another.
+    Wrong rule: each of the two verbs is read as the other. Other rule: the second one is read as the first.
     """
 
     name: str
@@ -86,8 +86,12 @@ class Walk(_Told):
         return f"{self.forward if move > 0 else self.backward} {abs(move)}"
 
     def wrong_rule(self, problem: Problem) -> Chain:
-        """Up is taken for down and down for up."""
+        """Up is read as down and down as up."""
         return _retold(self, problem, tuple(-move for move in problem.steps))
+
+    def other_rule(self, problem: Problem) -> Chain:
+        """Down is read as up."""
+        return _retold(self, problem, tuple(abs(move) for move in problem.steps))
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,12 @@ class Cups(_Told):
         """A start and as many pairs of cups as steps, both kinds from two steps on."""
         start = rng.randint(1, CUPS)
         while True:
-            place, moves = start, []
+            place = start
+            moves: list[tuple[int, int, bool]] = []
             for trades in (move > 0 for move in _both_ways(rng, steps)):
                 other = rng.choice([cup for cup in range(1, CUPS + 1) if cup != place])
-                moves.append((*rng.sample((place, other), 2), trades))
+                a, b = rng.sample((place, other), 2)
+                moves.append((a, b, trades))
                 place = other if trades else place
             story = " ".join(f"{self._sentence(move)}." for move in moves)
             text = f"The ball is at {start}. {story} Where is the ball now?"
@@ -130,8 +136,12 @@ class Cups(_Told):
         return f"Places {move[0]} and {move[1]} {self.forward if move[2] else self.backward}"
 
     def wrong_rule(self, problem: Problem) -> Chain:
-        """Those that stay trade, and those that trade stay."""
+        """Those that stay are read as those that trade, and those that trade as those that stay."""
         return _retold(self, problem, tuple((a, b, not trades) for a, b, trades in problem.steps))
+
+    def other_rule(self, problem: Problem) -> Chain:
+        """Those that stay are read as those that trade."""
+        return _retold(self, problem, tuple((a, b, True) for a, b, _ in problem.steps))
 
 
 def _both_ways(rng: random.Random, steps: int) -> tuple[int, ...]:
@@ -144,21 +154,25 @@ def _both_ways(rng: random.Random, steps: int) -> tuple[int, ...]:
 
 
 def _retold(family: Family, problem: Problem, misread: tuple[Any, ...]) -> Chain:
-    """What one says who takes the sentences for these: they are quoted as they are, with other states."""
+    """What one says who reads the sentences as these, and then takes the right steps."""
     told = replace(problem, steps=misread)
     state, lines = problem.start, []
     for index in range(len(misread)):
         after = family.advance(told, index, state)
-        lines.append(family.say(problem, index, state, after))
+        lines.append(family.say(told, index, state, after))
         state = after
     right = right_chain(family, problem)
     differs = (n for n, (a, b) in enumerate(zip(lines, right.steps, strict=True), 1) if a != b)
     return Chain(tuple(lines), family.answer(problem, state), next(differs, None))
 
 
-def _tells(family: Family, problem: Problem) -> bool:
-    """Whether the wrong rule gives another answer; it does not where moves cancel out."""
-    return family.wrong_rule(problem).answer != right_chain(family, problem).answer
+def _tells(family: Walk | Cups, problem: Problem) -> bool:
+    """Whether the wrong rules give other answers; they do not where moves cancel out, or all are forward."""
+    right = right_chain(family, problem).answer
+    backward = family.other_rule(problem)
+    return right != family.wrong_rule(problem).answer and (
+        backward.first_wrong_step is None or right != backward.answer
+    )
 
 
 _LIFT = Walk(
@@ -178,7 +192,7 @@ _COINS = Walk(
     opening="{who} meets {other}. {other} has {start} coins.",
     asking="After 9 comes 0. How many coins does {other} have?",
 )
-TRACKED = (
+TRACKED: tuple[Walk | Cups, ...] = (
     Walk(
         name="shells",
         forward="finds",
@@ -192,9 +206,8 @@ TRACKED = (
     Cups("cups", "whirl", "doze"),
 )
 """The covered families of version 2."""
-TWINS = (
+TWINS: tuple[Walk | Cups, ...] = (
     replace(_LIFT, name="floor", forward="climbs", backward="sinks"),
     replace(_COINS, name="give", forward="gives", backward="takes"),
-    Cups("places", "trade", "stay"),
 )
-"""What pretraining works out instead of them; the twin of the shells is `ring`, of version 1."""
+"""The same kinds in other words, by one reading; the twin of the shells is `ring`, of version 1."""

@@ -46,11 +46,10 @@ PHRASES = (
     "Say again backwards opposite kind",
 )
 VERBS = ("finds", "drops", "soars", "dives", "pays", "bills", "whirl", "doze")
-"""Of the covered families of version 2: pretraining says them in lists and in no question's story."""
+"""Of the covered families of version 2."""
 PHRASES_2 = (
     "lift the It climbs sinks ends is",
     "coins meets gives takes",
-    "trade stay",
     "in one word does like play eat",
 )
 
