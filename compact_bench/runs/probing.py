@@ -25,6 +25,7 @@ def run_probes(
     settings: EvalSettings,
     report: Callable[[int, int, str], None],
     *,
+    seed: int,
     weights_hash: str,
     prompt_prefix: str = "",
     steps_file: Path | None = None,
@@ -36,6 +37,7 @@ def run_probes(
     Args:
         student: trained, with merged weights.
         report: called with (done, total, name).
+        seed: the run's, which drew its training questions.
         prompt_prefix: what stands before every question that the student is asked.
         steps_file: the run's steps table, which a method may not have left; None where nothing was trained.
         trial: whether only the probes that judge trials are wanted.
@@ -50,7 +52,7 @@ def run_probes(
         session.base,
         validation=[replace(q, text=prompt_prefix + q.text) for q in data.validation[:count]],
         passages=session.neutral_passages[: settings.drift_passages],
-        training=data.training,
+        training=data.training_of(seed),
     )
     missing = {"validation": not given.validation, "passages": not given.passages}
     missing |= {"steps": steps_file is None, "truth": not data.has_truth}

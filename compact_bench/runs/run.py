@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -31,13 +31,14 @@ from compact_bench.core.errors import (
 from compact_bench.core.files import say_made_again, unusable, usable_place, write_atomic
 from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
-from compact_bench.core.records import RunKey, RunRecord, RunStatus, plain
+from compact_bench.core.records import RunKey, RunRecord, RunStatus, fingerprint, plain
 from compact_bench.core.settings import RunSettings
 from compact_bench.data.suites.teacher_statistics import answer_counts
 from compact_bench.methods.code import method_code
 from compact_bench.methods.contract import Method, refusal
 from compact_bench.methods.registry import get_method, make_method, method_sources
 from compact_bench.runs.probing import run_probes
+from compact_bench.runs.required import MADE_FROM, as_required, made_from, required_records, unmet
 from compact_bench.runs.session import Session
 from compact_bench.runs.store.again import FOLDER, asked_at, clear_training, settle
 from compact_bench.training.final_weights import STEPS_FILE, kept_files, load_final, save_final
@@ -101,10 +102,12 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker, *, again: bool = 
         with _as_own_errors():
             method = make_method(key.method, dict(key.settings["method"]))
             reason = refusal(method, session.suite_info)
-            if reason is None:
-                record = _measured(session, key, method, place, ticker, started)
-            else:
+            if reason is not None:
                 record = _record(session, key, "unsupported", started, reason=reason)
+            elif (lack := unmet(required_records(session.store, key))) is not None:
+                record = _ended_alike(session, key, *lack, started)
+            else:
+                record = _measured(session, key, method, place, ticker, started)
     except UnusableStoreError:
         raise
     except CompactBenchError as error:
@@ -118,6 +121,15 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker, *, again: bool = 
     session.store.save(key, record)
     settle(run)
     return record
+
+
+def _ended_alike(
+    session: Session, key: RunKey, required: RunRecord, reason: str, started: float
+) -> RunRecord:
+    """The record of a run that cannot be made, as the run that it requires did not end well."""
+    # What is known for good of that run is so of this one, and what may go better is tried again with it.
+    diverged = {"diverged": True} if required.training.get("diverged") else {}
+    return _record(session, key, required.status, started, reason=reason, training=diverged)
 
 
 def _expect_code(key: RunKey) -> None:
@@ -173,10 +185,10 @@ def _measured(
         "tokens": report.supervised_tokens,
         "extra": plain(report.extra),
         "epochs": settings.train.epochs if report.optimiser_steps else 0,
-        "questions": len(session.data.training),
+        **_questions_facts(session, key.seed),
     }
     weights = {"final": trained.weights_hash, "base": session.base_hash}
-    if method.card.min_teachers and (reason := _untrained_reason(session, trained)):
+    if method.card.min_teachers and (reason := _untrained_reason(session, key.seed, trained)):
         # Not evaluated: the base's numbers under this method's name would read as what the method does.
         parts = {"training": {**training, **peak_memory()}, "weights": weights}
         return _record(session, key, "untrained", started, reason=reason, **parts)
@@ -187,6 +199,7 @@ def _measured(
         trained.student,
         settings.eval,
         ticker.phase("probing"),
+        seed=key.seed,
         weights_hash=trained.weights_hash,
         prompt_prefix=report.prompt_prefix,
         steps_file=directory / STEPS_FILE if report.optimiser_steps else None,
@@ -224,8 +237,12 @@ def _train(
                 stream.flush()
 
             progress, held_out = ticker.phase("training"), session.data.validation
-            context = RunContext(directory, settings, key.seed, log, progress, held_out)
-            report = method.fit(student, session.data.training, context)
+            needed = required_records(session.store, key)
+            required = as_required(session.store, needed)
+            context = RunContext(directory, settings, key.seed, log, progress, held_out, required)
+            report = method.fit(student, session.data.training_of(key.seed), context)
+            if needed:
+                report = replace(report, extra={**report.extra, MADE_FROM: made_from(needed)})
         save_final(student, session.base.model, report, directory)
     clear_checkpoints(directory)
     if report.optimiser_steps == 0:
@@ -245,13 +262,21 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(p.float(), others[name].float()) for name, p in one.named_parameters())
 
 
-def _untrained_reason(session: Session, trained: _Trained) -> str | None:
+def _questions_facts(session: Session, seed: int) -> dict[str, Any]:
+    """How many training questions a run had, which, and of how many its seed drew them."""
+    data = session.data
+    ids = [question.id for question in data.training_of(seed)]
+    drawn = {} if data.drawn is None else {"drawn_from": len(data.training)}
+    return {"questions": len(ids), "question_ids_sha256": fingerprint(sorted(ids), 64), **drawn}
+
+
+def _untrained_reason(session: Session, seed: int, trained: _Trained) -> str | None:
     """Why a run of a method that trains is the base student under another name; None where it is not."""
     report = trained.report
     if not report.optimiser_steps:
         return "it made no optimiser step"
     if report.offered and not report.used:
-        counts = answer_counts(session.data.training).values()
+        counts = answer_counts(session.data.training_of(seed)).values()
         total = sum(count["rationales"] for count in counts)
         right = total - sum(count["wrong_by_last_answer"] for count in counts)
         unread = sum(count["no_answer"] for count in counts)

@@ -13,7 +13,7 @@ from rich.text import Text
 from compact_bench.commands.inspect.methods import field_pairs, method_card, methods_table, pairs_table
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import duration
-from compact_bench.core.records import RESULTS_VERSION, RunRecord, number_at
+from compact_bench.core.records import RESULTS_CHANGES, RESULTS_VERSION, RunRecord, number_at
 from compact_bench.core.registry import Source, load_all
 from compact_bench.core.settings import SECTIONS
 from compact_bench.data.files.formats import FORMATS
@@ -34,6 +34,7 @@ from compact_bench.results.report.sections.figures import FIGURES
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
 from compact_bench.results.tables.spec import TableSpec, definition_names, load_table_spec
+from compact_bench.runs.required import of_another
 from compact_bench.runs.store.store import Store
 
 Spec = TypeVar("Spec")
@@ -122,27 +123,46 @@ def _extensions(*, imported: bool = False) -> Table:
 
 
 def _runs(store: Path) -> Table:
-    scan = Store(store).scan()
+    place = Store(store)
+    scan = place.scan()
+    by_hash = {record.key.hash: record for record in scan.records}
     rows = []
     for record in scan.records:
         state = record.status + (f": {record.reason}" if record.reason else "")
         # Nothing of today's commands takes such a run; `rm` removes it.
-        state = "; ".join(filter(None, (state, _outdated(record))))
+        outdated = _outdated(record) or _outdated_requirement(record, by_hash) or of_another(record, place)
+        state = "; ".join(filter(None, (state, outdated)))
         rows.append((record.key.hash, record.key.name, record.key.student, state))
     rows += [(damaged.hash, "", "", f"damaged: {damaged.problem}") for damaged in scan.damaged]
     rows += [(name, "", "", "unfinished") for name in scan.unfinished]
-    return _titled(f"runs in {store}", ("hash", "run", "student", "state"), rows)
+    table = _titled(f"runs in {store}", ("hash", "run", "student", "state"), rows)
+    oldest = min((record.key.results_version for record in scan.records), default=RESULTS_VERSION)
+    changes = [f"since version {n} {text}" for n, text in RESULTS_CHANGES.items() if n > oldest]
+    if changes:
+        # Below the table: in a cell it would make every line of it a paragraph.
+        table.caption, table.caption_justify = Text(f"Why runs are not used: {'; '.join(changes)}."), "left"
+    return table
 
 
 def _outdated(record: RunRecord) -> str:
     """Why today's commands make another run of this one; "" where they do not."""
     key = record.key
     if key.results_version != RESULTS_VERSION:
-        return f"results version {key.results_version}, now {RESULTS_VERSION}"
+        return f"not used: results version {key.results_version}, now {RESULTS_VERSION}"
     source = method_sources().get(key.method)
     if source is None:
         return "its method is not here"
     return "" if key.code.partition(".")[0] == code_mark(source) else "code changed"
+
+
+def _outdated_requirement(record: RunRecord, by_hash: Mapping[str, RunRecord]) -> str:
+    """The same of the runs that it was made from; one that is not in the store is named."""
+    for name in record.key.requires.values():
+        if name not in by_hash:
+            return f"made from run {name}, which is not here"
+        if why := _outdated(by_hash[name]) or _outdated_requirement(by_hash[name], by_hash):
+            return f"made from {by_hash[name].key.label}: {why}"
+    return ""
 
 
 def _titled(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
@@ -210,7 +230,10 @@ def _suite_card(spec: SuiteSpec) -> RenderableType:
     profiles = _titled(
         "profiles",
         ("profile", "questions", "seeds", "note"),
-        [(n, p.questions or "all", ",".join(map(str, p.seeds)), p.note) for n, p in spec.profiles.items()],
+        [
+            (name, _questions(spec, profile.questions), ",".join(map(str, profile.seeds)), profile.note)
+            for name, profile in spec.profiles.items()
+        ],
     )
     tasks = _titled(
         "benchmarks",
@@ -225,6 +248,13 @@ def _suite_card(spec: SuiteSpec) -> RenderableType:
         Text(f"student: {spec.student}"),
     ]
     return Group(*parts, teachers, *_measured_teachers(spec), tasks, profiles)
+
+
+def _questions(spec: SuiteSpec, count: int | None) -> str:
+    """How many training questions a profile has, and whether every seed draws them."""
+    if count is None:
+        return "all"
+    return f"{count}, drawn by the seed" if spec.training.questions_drawn else f"the first {count}"
 
 
 def _measured_teachers(spec: SuiteSpec) -> list[RenderableType]:
@@ -263,6 +293,7 @@ def record_summary(record: RunRecord) -> RenderableType:
         ("final loss", training.get("final_loss")),
         ("weights", f"{record.weights['final']} (base {record.weights['base']})"),
         ("excluded questions", len(training.get("excluded", []))),
+        *((f"made from ({field})", run) for field, run in record.key.requires.items()),
     ]
     for task, result in record.evaluations.items():
         rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))

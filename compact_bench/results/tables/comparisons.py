@@ -21,8 +21,9 @@ from compact_bench.results.stats import (
     precision,
 )
 from compact_bench.results.tables.cells import Benchmarks, cell_of, group_sample, item_ids, item_sample
+from compact_bench.results.tables.planned_pairs import ComparisonSpec
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
-from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, MeasureSpec, TableSpec
+from compact_bench.results.tables.spec import GroupSpec, MeasureSpec, TableSpec
 
 ENOUGH_SEEDS = 5
 NO_COMMON_SEED = "no seed in common"
@@ -195,7 +196,7 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     by_name = rows_by_name(rows)
     planned: list[tuple[RowRuns, RowRuns, ComparisonSpec | None]] = [
         (by_name[pair.row], by_name[pair.against], pair)
-        for pair in spec.comparisons
+        for pair in spec.planned
         if {pair.row, pair.against} <= by_name.keys()
     ]
     if spec.reference in by_name:
@@ -206,7 +207,7 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     for group, benchmarks in groups.values():
         for row, against, pair in planned:
             result = compare(row, against, group.short or group.title, benchmarks)
-            in_words = pair is not None or not spec.comparisons
+            in_words = pair is not None or not spec.planned
             detectable = pair is not None and pair.detectable
             comparisons.append(replace(result, in_words=in_words, tells_detectable=detectable))
     return corrected(comparisons)
@@ -238,7 +239,7 @@ def compare(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) 
 def compare_measure(row: RowRuns, against: RowRuns, measure: MeasureSpec) -> Comparison:
     """One row minus another on a measure, over the same seeds and items; its interval stands for a test.
 
-    Where the two rows have no items in common, the interval is over seeds only.
+    Where the two rows have no items in common, or others under every seed, the interval is over seeds only.
     """
 
     def difference() -> Sample | str:
@@ -250,7 +251,9 @@ def compare_measure(row: RowRuns, against: RowRuns, measure: MeasureSpec) -> Com
         if not kept:
             return "not measured in both rows"
         both = item_sample([pairs[n][side] for side in (0, 1) for n in kept], measure)
-        if both is not None:
+        each = [item_sample(pairs[n], measure) for n in kept]
+        # Where seeds draw their questions, what all of them share is few, and not what was measured.
+        if both is not None and all(one and one.items == both.items for one in each):
             ours, theirs = np.split(both.tasks[measure.name], 2)
             return replace(both, tasks={measure.name: ours - theirs})
         values = np.array([recorded[n] for n in kept], dtype=np.float64)

@@ -255,6 +255,13 @@ def test_a_table_file_cannot_hide_anything(field: str) -> None:
         TableSpec.model_validate({**data, field: "x\n## Forged"})
 
 
+@pytest.mark.parametrize("field", ["title", "reference"])
+def test_a_table_file_says_its_title_and_its_reference(field: str) -> None:
+    data = load_table_spec(2).model_dump()
+    with pytest.raises(ValidationError):
+        TableSpec.model_validate({**data, field: ""})
+
+
 def test_a_tables_number_names_a_file_and_no_way_out() -> None:
     data = load_table_spec(2).model_dump()
     for number in ("../2", "a/b", "", "2\n"):
