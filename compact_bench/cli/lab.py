@@ -90,7 +90,8 @@ def build(
 
     from compact_bench.core.progress import duration, open_display
     from compact_bench.core.settings import with_changes
-    from compact_bench.data.lab.student.pretraining import LOG_FILE, pretrain, settings_of
+    from compact_bench.data.lab.student.pretraining import LOG_FILE, pretrain
+    from compact_bench.data.lab.student.settings import settings_of
 
     version = _world(suite, ()).version
     settings = with_changes(settings_of(version), overrides, "--set").scaled(scale)

@@ -13,13 +13,8 @@ import torch
 from compact_bench.commands.lab_gates import GATES_FILE
 from compact_bench.core.answers import extract_answer, same_answer
 from compact_bench.data.lab import WorldSettings, benchmark_rows
-from compact_bench.data.lab.student.pretraining import (
-    LOG_FILE,
-    PretrainingSettings,
-    pretrain,
-    settings_of,
-    shipped_folder,
-)
+from compact_bench.data.lab.student.pretraining import LOG_FILE, pretrain
+from compact_bench.data.lab.student.settings import PretrainingSettings, settings_of, shipped_folder
 from compact_bench.data.lab.student.tokenizer import CHAT_TEMPLATE, lab_tokenizer
 from compact_bench.students.chat import chat_text
 from compact_bench.students.student import LAB_STUDENTS, Student, load_student, resolve_student

@@ -12,7 +12,8 @@ from compact_bench.core.answers import extract_answer, same_answer
 from compact_bench.core.errors import DataError, UnknownNameError
 from compact_bench.core.records import Question, Rationale, fingerprint
 from compact_bench.data.lab import TEACHERS, WorldSettings, benchmark_rows, training_questions
-from compact_bench.data.lab.student.pretraining import PretrainingSettings, pretraining_turns
+from compact_bench.data.lab.student.pretraining import pretraining_turns
+from compact_bench.data.lab.student.settings import PretrainingSettings
 from compact_bench.data.lab.student.tokenizer import lab_tokenizer
 from compact_bench.data.lab.world.editions import EDITIONS
 from compact_bench.data.lab.world.families import FAMILIES

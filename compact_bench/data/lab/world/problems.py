@@ -112,5 +112,5 @@ def mended_chain(chain: Chain, right: Chain, rng: random.Random) -> Chain:
 
 def condensed_chain(chain: Chain) -> Chain:
     """A right chain that says all moves and only the last state."""
-    moves = [step.rpartition(" so ")[0] for step in chain.steps[:-1]]
+    moves = [step.partition(" so ")[0] for step in chain.steps[:-1]]
     return Chain((" and ".join([*moves, chain.steps[-1]]),), chain.answer)

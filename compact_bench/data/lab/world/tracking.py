@@ -1,7 +1,8 @@
 """Families of version 2: a number is followed through short sentences, each of which moves it.
 
-Two verbs say which way. Pretraining mostly tells a covered family as one who reads its two verbs the wrong way
-round: the student knows the steps and has a misconception, which right rationales correct. Twins are told right.
+Two verbs say which way. Pretraining mostly tells a covered family as one who reads its two verbs the wrong
+way round: the student knows the steps and has a misconception, which right rationales correct. Twins are told
+right.
 """
 
 from __future__ import annotations
