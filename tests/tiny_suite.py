@@ -79,7 +79,7 @@ validation_questions = 1
 """
 
 _LAB = """
-extends = "lab@1"
+extends = "lab"
 name = "tinylab"
 title = "A small lab"
 student = {student}

@@ -83,7 +83,7 @@ def build(
     Writes safetensors, tokenizer and training log. `--student FOLDER` uses it in any other command. Then it
     is checked that the student can show something: how it answers each family at once, after right
     rationales, after all and after wrong ones. It fails, with the figures, where one of them is out of
-    bounds. A student of `--suite lab@1` was never held to that.
+    bounds. Students of version 1 of the world are not held to that.
     """
     o.prepare_libraries(threads=threads)
     import torch

@@ -67,7 +67,6 @@ def _students() -> Table:
 
     rows = [
         (LAB_STUDENT, "a small Llama that knows the words of the lab's world only; in this package"),
-        (f"{LAB_STUDENT}@1", "the same, of the suite lab@1"),
         (
             PACKAGED_STUDENT,
             "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",

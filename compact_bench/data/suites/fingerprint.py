@@ -24,8 +24,7 @@ def data_fingerprint(
     """
     # Prose may be edited and profiles are in the run's key; neither is part of what the data is.
     definition: dict[str, Any] = {
-        # The version is told apart below; a suite that was kept as NAME@1 is the data that NAME was.
-        "name": spec.name.partition("@")[0],
+        "name": spec.name,
         "version": spec.version,
         "system_prompt": spec.system_prompt,
     }

@@ -21,10 +21,6 @@ from compact_bench.data.suites.profiles import ProfileSpec
 Text = Annotated[Title, StringConstraints(min_length=1, strip_whitespace=True)]
 METRICS = ("exact_match", "acc", "acc_norm")
 """Metrics of the packaged tasks."""
-SuiteName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(@[0-9]+)?$", max_length=LONGEST_NAME)
-]
-"""A name, and "@N" of an earlier version that is kept."""
 _REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
 FaultKind = Literal[
     "missing_question",
@@ -274,7 +270,7 @@ class SuiteSpec(Strict):
         profiles: name -> scale.
     """
 
-    name: SuiteName
+    name: Name
     version: Positive
     title: Text
     card: Prose = ""
