@@ -68,7 +68,7 @@ def test_the_structure_of_simulated_tables_is_what_was_asked_for() -> None:
         return np.asarray(np.mean([getattr(one, name) for one in found], axis=0))
 
     assert mean("means") == pytest.approx(structure.means, abs=0.02)
-    assert mean("seed_variance") == pytest.approx(structure.seed_variance, rel=0.25, abs=5e-4)
+    assert mean("seed_variance") == pytest.approx(structure.seed_variance, rel=0.25, abs=2e-3)
     # Where seeds and items together leave too little to chance, both shrink a bit.
     assert mean("item_variance") == pytest.approx(structure.item_variance, rel=0.25)
     assert mean("shared_item_variance") == pytest.approx(structure.shared_item_variance, rel=0.25)
