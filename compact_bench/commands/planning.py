@@ -20,7 +20,7 @@ from compact_bench.methods.registry import (
 from compact_bench.results.tables.spec import RowSpec, load_table_spec, table_names
 from compact_bench.results.tuning import Trial, Tuning, check_tunable, learning_rates, trial_key
 from compact_bench.runs.estimate import untrained
-from compact_bench.runs.plan import PlannedRun, PlanSection, run_key
+from compact_bench.runs.plan import PlannedRun, PlanSection, run_key, with_required
 from compact_bench.runs.session import Session
 
 USUAL_PROFILES = ("smoke", "lite", "full")
@@ -159,7 +159,7 @@ def plan_tuning(session: Session, table: TablePlan) -> Tuning:
             continue
         for run in row.runs:
             if run.key.seed == session.seeds[0]:
-                keys = [trial_key(run.key, rate) for rate in rates]
+                keys = [with_required(session, trial_key(run.key, rate)) for rate in rates]
                 trials = [Trial(key, session.store.load(key)) for key in keys]
                 rows.append((run.title, float(run.key.settings["train"]["learning_rate"]), trials))
     return Tuning.of(table.request.spec, rates, session.seeds[0], rows)

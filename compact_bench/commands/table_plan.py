@@ -14,7 +14,7 @@ from compact_bench.core.records import RunRecord
 from compact_bench.methods.registry import as_given
 from compact_bench.results.tables.spec import RowSpec
 from compact_bench.results.tuning import Tuning, with_rate
-from compact_bench.runs.plan import PlannedRun, PlanSection
+from compact_bench.runs.plan import PlannedRun, PlanSection, with_required
 from compact_bench.runs.session import Session
 
 
@@ -131,7 +131,7 @@ class Plan:
             rate = rates.get((run.key.method, run.key.variant))
             if rate is None:
                 return run
-            key = with_rate(run.key, rate)
+            key = with_required(self.session, with_rate(run.key, rate))
             return PlannedRun(key, run.title, store.load(key))
 
         return replace(self._with_runs(at_chosen_rate), tuning=tuning)
