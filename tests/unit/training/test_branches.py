@@ -93,7 +93,8 @@ def test_the_nats_of_a_boxed_answer_are_measured_at_its_tokens(load_tiny: Load) 
 def test_a_branch_is_encoded_once_and_anew_for_another_template(load_tiny: Load) -> None:
     student, first = encoded(load_tiny, "12", "So it is 12. The answer is 12")
     again = encode_question(
-        student, Question("other", "How many apples?", "12", (Rationale("a", "So it is 12. The answer is 12"),))
+        student,
+        Question("other", "How many apples?", "12", (Rationale("a", "So it is 12. The answer is 12"),)),
     )
     assert again.branches[0] is first.branches[0], "methods and seeds of a process share it"
     template = student.tokenizer.chat_template
