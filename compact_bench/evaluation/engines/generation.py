@@ -28,6 +28,8 @@ _IRRELEVANT = {
 }  # fmt: skip
 _LEAST_SHARE = 0.85
 """Of the longest prompt that is read with it, below which a prompt waits for the next pass."""
+_LEAST_ROWS = 16
+"""Fewer prompts than these take a pass together, whatever their lengths."""
 _NEUTRAL: dict[str, Any] = {"num_beams": 1, "repetition_penalty": 1.0}
 
 
@@ -93,7 +95,9 @@ def generate(
         while waiting or decoder.running:
             free = decoder.slots - len(decoder.running)
             if waiting and free >= max(1, decoder.slots // 8):
-                count = _alike([len(prompts[n]) for n in waiting[:free]], max(1, decoder.slots // 8))
+                count = _alike(
+                    [len(prompts[n]) for n in waiting[:free]], max(_LEAST_ROWS, decoder.slots // 8)
+                )
                 chosen, waiting = waiting[:count], waiting[count:]
                 tokens = decoder.start(chosen, [prompts[n] for n in chosen])
             else:
