@@ -81,14 +81,15 @@ class Plan:
         executed = {(run.key.method, run.key.variant) for row in self.executed_rows for run in row.runs}
         runs = [
             PlannedRun(
-                trial.key,
+                run.key,
                 f"{row.title}, learning rate {trial.rate:g}",
-                trial.record,
-                retried=trial.record is None or not trial.record.training.get("diverged"),
+                run.record,
+                retried=run.record is None or not run.record.training.get("diverged"),
             )
             for row in (self.tuning.rows if self.tuning else ())
-            if (row.method, row.variant) in executed
+            if row.name in executed
             for trial in row.trials
+            for run in trial.runs
         ]
         return PlanSection(self.session, runs, "Tuning")
 
@@ -122,10 +123,13 @@ class Plan:
         return self._with_runs(lambda run: replace(run, record=made.get(run.key.hash, run.record)))
 
     def with_trials(self, records: Iterable[RunRecord]) -> Plan:
-        """The plan after its trials: runs of a row whose trials all have records are at the chosen rate."""
+        """The plan after its trials: runs of a row whose trials all have records are at the chosen rate; a row
+        whose choice lies at an edge has further trials.
+        """
         assert self.tuning is not None
-        tuning = self.tuning.with_records(self.tables[0].request.spec, records)
-        rates, store = tuning.chosen, self.session.store
+        store = self.session.store
+        tuning = self.tuning.with_records(records, store.load)
+        rates = tuning.chosen
 
         def at_chosen_rate(run: PlannedRun) -> PlannedRun:
             rate = rates.get((run.key.method, run.key.variant))

@@ -43,7 +43,7 @@ class RowSpec(Strict):
     Attributes:
         title: how the row is named; "{variant}" stands for the teacher.
         kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
-            the teacher that the table's `selection` chooses.
+            the teacher that is chosen by generated answers to validation questions.
         variant: a registered variant of the method ("no-consensus"), whose values its runs have.
         variant_suffix: end of the runs' variant, which distinguishes several rows of one method.
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
@@ -221,8 +221,6 @@ class TableSpec(Strict):
     Attributes:
         numbering: what the number refers to.
         reference: method that the other rows are compared with.
-        selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
-        selection_text: the same in words.
         unlisted_rows: which methods that the table does not list get rows: those that another table of the
             command gets by name, and with `--methods stored` those with runs in the store ("stored"), or only
             those requested by name ("requested").
@@ -232,8 +230,6 @@ class TableSpec(Strict):
     title: Title
     numbering: Title
     reference: Title
-    selection: tuple[Title, ...] = ()
-    selection_text: Title = ""
     unlisted_rows: Literal["stored", "requested"] = "stored"
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
@@ -241,10 +237,16 @@ class TableSpec(Strict):
     controls: tuple[ControlSpec, ...] = ()
     paper: tuple[PaperSpec, ...] = ()
 
-    @field_validator("selection")
+    @model_validator(mode="before")
     @classmethod
-    def _is_of_a_record(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(record_path, paths))
+    def _chooses_by_one_rule(cls, data: Any) -> Any:
+        if isinstance(data, dict) and (given := [f for f in ("selection", "selection_text") if f in data]):
+            raise ValueError(
+                f"{' and '.join(given)}: expected no such line, as every table chooses the best teacher by one "
+                "rule: the accuracy of generated answers to the validation questions, ties to fewer tokens "
+                "(docs/statistics.md, Choosing). Take it out."
+            )
+        return data
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> TableSpec:
@@ -262,8 +264,6 @@ class TableSpec(Strict):
         strange = sorted({name for paper in self.paper for name in paper.groups} - set(groups))
         if strange:
             raise ValueError(f"paper: no group is called {', '.join(strange)}; there are {', '.join(groups)}")
-        if any(row.kind == "best_teacher" for row in self.rows) and not self.selection:
-            raise ValueError("a best_teacher row needs `selection`")
         return self
 
     @model_validator(mode="after")

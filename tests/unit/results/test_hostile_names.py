@@ -91,7 +91,7 @@ def with_name(name: str) -> tuple[Table, list[RunRecord], ReportFacts]:
         for number, row in enumerate(spec.rows)
     )
     spec = spec.model_copy(
-        update={"title": name, "numbering": name, "selection_text": name, "groups": groups, "rows": rows}
+        update={"title": name, "numbering": name, "groups": groups, "rows": rows}
     )
     titled = tuple(dataclasses.replace(b, title=f"{name} {b.task}") for b in SUITE.benchmarks)
     suite = dataclasses.replace(SUITE, benchmarks=titled)
