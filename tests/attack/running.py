@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_areas(names: Sequence[str], options: argparse.Namespace) -> list[Verdict]:
     """Every area in a child of its own, `jobs` at a time."""
     waiting = list(names)
+    # An area with a course of its own starts the real program as it needs it.
+    sharing = sum(AREAS[name].run is None for name in names)
     running: list[tuple[str, subprocess.Popen[bytes], Path]] = []
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -66,7 +68,7 @@ def run_areas(names: Sequence[str], options: argparse.Namespace) -> list[Verdict
             while waiting and len(running) < options.jobs:
                 name = waiting.pop(0)
                 file = Path(temporary) / f"{len(waiting)}.json"
-                running.append((name, _child(name, file, options, len(names)), file))
+                running.append((name, _child(name, file, options, sharing), file))
             for one in list(running):
                 name, process, file = one
                 if process.poll() is None:
@@ -80,7 +82,7 @@ def run_areas(names: Sequence[str], options: argparse.Namespace) -> list[Verdict
 
 def _child(name: str, file: Path, options: argparse.Namespace, areas: int) -> subprocess.Popen[bytes]:
     words = ["--child", "--areas", name, "--json", str(file), "--share", str(options.share)]
-    words += ["--match", options.match, "--real", str(-(-options.real // areas) if options.real else 0)]
+    words += ["--match", options.match, "--real", str(-(-options.real // max(areas, 1)))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "tests.attack", *words], env=environment, cwd=ROOT)
 

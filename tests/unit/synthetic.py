@@ -120,7 +120,9 @@ def record(
     return validated(made, 0.5) if method == "single_teacher" and "probes" not in changes else made
 
 
-def validated(run: RunRecord, accuracy: float, *, questions: int = 40, tokens: int | None = None) -> RunRecord:
+def validated(
+    run: RunRecord, accuracy: float, *, questions: int = 40, tokens: int | None = None
+) -> RunRecord:
     """The same run with answers to validation questions, the first of them right."""
     right = round(accuracy * questions)
     answers = evaluation("validation_answers", [1.0] * right + [0.0] * (questions - right))

@@ -30,5 +30,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 """A name that also names files, runs and options: letters, digits and ". _ + -"."""
 Title = Annotated[str, AfterValidator(_plain)]
 """One line for readers."""
+Heading = Annotated[Title, StringConstraints(min_length=1)]
+"""A title that must not be empty."""
 Prose = Annotated[str, AfterValidator(_plain_text)]
 """Text for readers, of one line or several."""

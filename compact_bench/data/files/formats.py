@@ -182,6 +182,8 @@ def _rows(data: Mapping[str, Any]) -> Row:
     choices, label = data["choices"], data.get("label")
     if not isinstance(choices, list) or len(choices) < 2 or any(text_problem(c) for c in choices):
         raise RowProblem("choices", f"expected a list of two or more texts, got {choices!r}")
+    if len({" ".join(choice.split()) for choice in choices}) < len(choices):
+        raise RowProblem("choices", f"expected options that differ, got {choices!r}")
     if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(choices):
         raise RowProblem("label", f"expected a number from 0 to {len(choices) - 1}, got {label!r}")
     return {**item, "choices": list(choices), "label": label}

@@ -49,7 +49,7 @@ class Measure:
 
 
 def _not_given() -> TaskResult:
-    raise TypeError('a probe that calls `answers` names it among its needs')
+    raise TypeError("a probe that calls `answers` names it among its needs")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What selection and tuning choose by: accuracy of generated answers to the validation questions.
 
-The questions go the way of the benchmarks: the student's own chat template, greedy decoding, the same batches,
-engine and longest generation, the same reader of answers.
+The questions go the way of the benchmarks: the student's own chat template, greedy decoding, the same
+batches, engine and longest generation, the same reader of answers.
 """
 
 from __future__ import annotations

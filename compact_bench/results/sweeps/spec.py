@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import row_label
 from compact_bench.core.settings import Group, Seed, Strict, describe_validation_error, read_toml
-from compact_bench.core.written.fields import Title
+from compact_bench.core.written.fields import Heading, Title
 from compact_bench.core.written.names import LONGEST_NAME
 from compact_bench.results.tables.spec import (
     GroupSpec,
@@ -108,7 +108,7 @@ class SweepSpec(Strict):
     """
 
     name: Name
-    title: Title
+    title: Heading
     suite: Title
     profile: Title
     seeds: Seeds
@@ -181,7 +181,7 @@ class SweepSpec(Strict):
             title=self.title,
             numbering="",
             # Where its row is left out, nothing is compared.
-            reference=next((row.label for row in self.rows if row.name == self.reference), ""),
+            reference=next((row.label for row in self.rows if row.name == self.reference), None),
             rows=tuple(row.as_table_row for row in self.rows),
             groups=tuple(groups),
         )

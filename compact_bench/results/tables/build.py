@@ -140,7 +140,7 @@ def build_table(
         if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
     }
     columns = _columns(spec, suite, has_truth)
-    reference = rows_by_name(rows).get(spec.reference)
+    reference = rows_by_name(rows).get(spec.reference or "")
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
     comparisons = compare_rows(spec, rows, compared)
@@ -148,7 +148,7 @@ def build_table(
         number=spec.number,
         title=spec.title,
         numbering=spec.numbering,
-        reference=reference.row.name if reference else spec.reference,
+        reference=reference.row.name if reference else spec.reference or "",
         suite=suite.name,
         profile=profile,
         groups=tuple(group for group in spec.groups if any(c.group == group.name for c in columns)),

@@ -19,7 +19,7 @@ from compact_bench.core.settings import (
     merged,
     read_toml,
 )
-from compact_bench.core.written.fields import Name, Title
+from compact_bench.core.written.fields import Heading, Name, Title
 from compact_bench.core.written.names import shown
 from compact_bench.core.written.toml_files import user_path
 from compact_bench.evaluation.probes.registry import measure_column
@@ -218,18 +218,24 @@ class PaperSpec(Strict):
 class TableSpec(Strict):
     """A whole table.
 
-    Attributes:
-        numbering: what the number refers to.
-        reference: method that the other rows are compared with.
-        unlisted_rows: which methods that the table does not list get rows: those that another table of the
-            command gets by name, and with `--methods stored` those with runs in the store ("stored"), or only
-            those requested by name ("requested").
+        Attributes:
+            numbering: what the number refers to.
+    <<<<<<< HEAD
+            reference: method that the other rows are compared with.
+    =======
+            reference: row that the others are compared with; None where it is left out (a file names one).
+            selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
+            selection_text: the same in words.
+    >>>>>>> main
+            unlisted_rows: which methods that the table does not list get rows: those that another table of the
+                command gets by name, and with `--methods stored` those with runs in the store ("stored"), or only
+                those requested by name ("requested").
     """
 
     number: Name
-    title: Title
+    title: Heading
     numbering: Title
-    reference: Title
+    reference: Heading | None
     unlisted_rows: Literal["stored", "requested"] = "stored"
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
@@ -242,9 +248,9 @@ class TableSpec(Strict):
     def _chooses_by_one_rule(cls, data: Any) -> Any:
         if isinstance(data, dict) and (given := [f for f in ("selection", "selection_text") if f in data]):
             raise ValueError(
-                f"{' and '.join(given)}: expected no such line, as every table chooses the best teacher by one "
-                "rule: the accuracy of generated answers to the validation questions, ties to fewer tokens "
-                "(docs/statistics.md, Choosing). Take it out."
+                f"{' and '.join(given)}: expected no such line, as every table chooses the best teacher by "
+                "one rule: the accuracy of generated answers to the validation questions, ties to fewer "
+                "tokens (docs/statistics.md, Choosing). Take it out."
             )
         return data
 
@@ -257,10 +263,10 @@ class TableSpec(Strict):
             twice = sorted({str(name) for name in names if names.count(name) > 1})  # type: ignore[arg-type]
             if twice:
                 raise ValueError(f"{what} given twice: {', '.join(twice)}")
-        known = {"", *(row.selector for row in self.rows), *(row.method for row in self.rows)}
+        known = {*(row.selector for row in self.rows), *(row.method for row in self.rows)}
         known |= {f"{row.method}[{row.variant_suffix}]" for row in self.rows}
-        if self.reference.partition("[")[0] not in known and self.reference not in known:
-            raise ValueError(str(UnknownNameError("row as reference", self.reference, known - {""})))
+        if self.reference and not {self.reference, self.reference.partition("[")[0]} & known:
+            raise ValueError(str(UnknownNameError("row as reference", self.reference, known)))
         strange = sorted({name for paper in self.paper for name in paper.groups} - set(groups))
         if strange:
             raise ValueError(f"paper: no group is called {', '.join(strange)}; there are {', '.join(groups)}")

@@ -109,6 +109,7 @@ def test_choice_layouts(layout: str, data: Any, question: str, choices: list[str
         ("boolq", {**BOOLQ, "answer": "yes"}, "expected true or false"),
         ("boolq", {**BOOLQ, "instruction": "is it so?"}, "expected it to start with"),
         ("rows", {"question": "Is it?", "choices": ["a"], "label": 0}, "field 'choices'"),
+        ("rows", {"question": "Is it?", "choices": ["a", "a "], "label": 0}, "field 'choices'"),
         (
             "rows",
             {"question": "Who?", "answer": "room 5"},

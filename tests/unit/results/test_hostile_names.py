@@ -90,9 +90,7 @@ def with_name(name: str) -> tuple[Table, list[RunRecord], ReportFacts]:
         row.model_copy(update={"title": f"{name} {row.title}" if "{" in row.title else f"{name} {number}"})
         for number, row in enumerate(spec.rows)
     )
-    spec = spec.model_copy(
-        update={"title": name, "numbering": name, "groups": groups, "rows": rows}
-    )
+    spec = spec.model_copy(update={"title": name, "numbering": name, "groups": groups, "rows": rows})
     titled = tuple(dataclasses.replace(b, title=f"{name} {b.task}") for b in SUITE.benchmarks)
     suite = dataclasses.replace(SUITE, benchmarks=titled)
     teachers = (f"{name} a", f"{name} b")
@@ -253,6 +251,13 @@ def test_a_table_file_cannot_hide_anything(field: str) -> None:
     data = load_table_spec(2).model_dump()
     with pytest.raises(ValidationError):
         TableSpec.model_validate({**data, field: "x\n## Forged"})
+
+
+@pytest.mark.parametrize("field", ["title", "reference"])
+def test_a_table_file_says_its_title_and_its_reference(field: str) -> None:
+    data = load_table_spec(2).model_dump()
+    with pytest.raises(ValidationError):
+        TableSpec.model_validate({**data, field: ""})
 
 
 def test_a_tables_number_names_a_file_and_no_way_out() -> None:

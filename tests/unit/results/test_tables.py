@@ -232,7 +232,9 @@ def test_what_the_test_items_would_have_chosen_is_told_and_marked() -> None:
 
 @pytest.mark.parametrize("scores", [[0.0] * 40, [1.0] * 40, [1.0, 0.0] * 20])
 def test_the_test_items_never_enter_the_choice(scores: list[float]) -> None:
-    runs = [validated(record("single_teacher", name), right) for name, right in (("alpha", 0.2), ("beta", 0.7))]
+    runs = [
+        validated(record("single_teacher", name), right) for name, right in (("alpha", 0.2), ("beta", 0.7))
+    ]
     runs[0] = with_evaluations(runs[0], svamp=scores, addsub=scores, piqa=scores)
     runs[1] = with_evaluations(runs[1], svamp=[1 - s for s in scores])
     assert "Best single teacher (beta)" in {row.title for row in build(runs).rows}
@@ -275,7 +277,9 @@ def test_equal_teachers_go_by_name_and_without_answers_there_is_no_choice() -> N
 
 def test_a_table_that_names_a_rule_of_its_own_is_told_the_one_rule() -> None:
     old = {**SPEC.model_dump(), "selection": ["probes.validation_nats.after_question"]}
-    with pytest.raises(ConfigError, match=r"selection: expected no such line.*generated answers.*Take it out"):
+    with pytest.raises(
+        ConfigError, match=r"selection: expected no such line.*generated answers.*Take it out"
+    ):
         validated_spec(TableSpec, old, "mine.toml")
 
 

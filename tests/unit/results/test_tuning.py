@@ -41,7 +41,9 @@ def trial(
     return dataclasses.replace(validated(found, accuracy, questions=QUESTIONS), **changes)
 
 
-def tuned(*records: RunRecord, methods: tuple[str, ...] = ("uniform",), seeds: tuple[int, ...] = (1,)) -> Tuning:
+def tuned(
+    *records: RunRecord, methods: tuple[str, ...] = ("uniform",), seeds: tuple[int, ...] = (1,)
+) -> Tuning:
     """The tuning of a store that has these records."""
     there: Mapping[str, RunRecord] = {r.key.hash: r for r in records}
     rows = [(method.upper(), [run_key(method, seed=seed) for seed in seeds]) for method in methods]
@@ -147,7 +149,9 @@ def test_rows_are_extended_each_for_itself() -> None:
 def test_a_failed_trial_is_never_chosen_and_a_missing_one_leaves_the_row_open() -> None:
     failed = trial(4e-4, 1.0, status="failed", reason="NumericalError: not finite\nmore")
     found = tuned(trial(1e-4, 0.3), trial(2e-4, 0.6), failed)
-    assert found.chosen == {("uniform", ""): 2e-4} and rates_of(found) == list(RATES), "no step past a failure"
+    assert found.chosen == {("uniform", ""): 2e-4} and rates_of(found) == list(RATES), (
+        "no step past a failure"
+    )
     missing = tuned(trial(1e-4, 0.5), trial(2e-4, 0.7))
     assert missing.chosen == {} and missing.rows[0].chosen is None
     every = tuned(*(dataclasses.replace(failed, key=trial_key(run_key(), rate)) for rate in RATES))
@@ -167,7 +171,10 @@ def test_the_report_tells_every_trial_the_choice_and_what_test_items_would_have_
     failed = trial(4e-4, 0.0, "compact", status="failed", reason="NumericalError: not | finite at step 3")
     found = tuned(
         *(trial(r, a, test=t) for r, a, t in zip(RATES, (0.3, 0.6, 0.595), (0.1, 0.2, 0.9), strict=True)),
-        *(trial(r, a, "compact") for r, a in zip((*RATES[:2], 5e-5, 2.5e-5), (0.5, 0.4, 0.6, 0.7), strict=True)),
+        *(
+            trial(r, a, "compact")
+            for r, a in zip((*RATES[:2], 5e-5, 2.5e-5), (0.5, 0.4, 0.6, 0.7), strict=True)
+        ),
         failed,
         methods=("uniform", "compact", "compact_released"),
     )

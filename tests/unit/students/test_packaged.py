@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from compact_bench.core.errors import DataError
+from compact_bench.core.files import SEAL, seal_folder
 from compact_bench.data.files.sources import Sources
 from compact_bench.students import packaged as packaged_student
 from compact_bench.students.packaged import WHEEL_NAME, packaged_student_folder, packaged_student_ready
@@ -33,7 +34,7 @@ def make_ready(cache: Path) -> Path:
     folder = cache / "students" / FOLDER
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    (folder / "compact_bench.json").write_text(json.dumps({"bytes": {"config.json": 2}}))
+    seal_folder(folder)
     return folder
 
 
@@ -53,16 +54,16 @@ def test_a_converted_student_is_used_as_it_is(tmp_path: Path) -> None:
 
 def test_a_converted_student_that_was_damaged_is_not_used(tmp_path: Path) -> None:
     folder = make_ready(tmp_path)
-    (folder / "config.json").write_text("")
+    (folder / "config.json").write_text("[]")
     assert not packaged_student_ready(tmp_path)
     (folder / "config.json").unlink()
     assert not packaged_student_ready(tmp_path)
     assert "offline mode is on" in message(Sources(tmp_path, offline=True))
 
 
-@pytest.mark.parametrize("marker", ["", "[]", "{}", '{"bytes": 3}'])
-def test_a_marker_that_says_nothing_does_not_count(tmp_path: Path, marker: str) -> None:
-    (make_ready(tmp_path) / "compact_bench.json").write_text(marker)
+@pytest.mark.parametrize("seal", ["", "[]", "{}", '{"bytes": 3}'])
+def test_a_seal_that_says_nothing_does_not_count(tmp_path: Path, seal: str) -> None:
+    (make_ready(tmp_path) / SEAL).write_text(seal)
     assert not packaged_student_ready(tmp_path)
 
 

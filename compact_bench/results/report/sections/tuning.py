@@ -16,7 +16,11 @@ def tuning_markdown(tuning: Tuning) -> list[str]:
     seeds = ", ".join(map(str, tuning.seeds))
     count = len(tuning.rates)
     trials = "1 learning rate" if count == 1 else f"the same {count} learning rates"
-    asked = "the validation questions" if tuning.questions is None else f"{tuning.questions:,} validation questions"
+    asked = (
+        "the validation questions"
+        if tuning.questions is None
+        else f"{tuning.questions:,} validation questions"
+    )
     lines = [
         f"Every row that trains tried {trials} ({start}) under seed{'s' * (len(tuning.seeds) > 1)} {seeds}. A "
         "trial trains as the row's runs do. Rows that train nothing are not tuned.",
