@@ -1,8 +1,8 @@
-"""Tuning: every trained row tries learning rates of one grid, by one rule, and is judged on validation questions.
+"""Tuning: every trained row tries learning rates of one grid, and is judged on validation questions.
 
-A trial is a run of its own kind: its profile ends in `TRIAL`, and no table takes it for a result. It is chosen
-by generated answers to validation questions. Its in-distribution items are measured beside that, to be shown:
-no choice reads them.
+A trial is a run of its own kind: its profile ends in `TRIAL`, and no table takes it for a result. It is
+chosen by generated answers to validation questions. Its in-distribution items are measured beside that, to be
+shown: no choice reads them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FACTORS = (0.5, 1.0, 2.0)
 MOST_STEPS = 2
 """How often a grid is extended beyond each of its ends."""
 MOST_SEEDS = 3
-"""Trials run under the first seeds of a command, no more: each seed costs a training for every rate and row."""
+"""Trials run under the first seeds of a command, no more: each costs a training for every rate and row."""
 Rates = Mapping[tuple[str, str], float]
 """(method, variant) of a row's runs -> its learning rate."""
 Load = Callable[[RunKey], RunRecord | None]
@@ -69,7 +69,7 @@ class Trial:
 
     @property
     def test_mean(self) -> float | None:
-        """Mean accuracy on the in-distribution test items, which nothing is chosen by; None where not known."""
+        """Mean accuracy on the in-distribution test items, by which nothing is chosen; None if not known."""
         records = [run.record for run in self.runs]
         means = [
             sum(float(e["value"]) for e in r.evaluations.values()) / len(r.evaluations)
@@ -183,7 +183,7 @@ class Tuning:
         return cls(grid, tuple(seeds), tuple(_extended(_with_rates(row, grid, load), load) for row in empty))
 
     def with_records(self, records: Iterable[RunRecord], load: Load) -> Tuning:
-        """The same trials, judged again, and those that are due now; what has no new record keeps what it had."""
+        """The same trials judged again, and those that are due now; what has no new record keeps its own."""
         made = {record.key.hash: record for record in records}
 
         def judged(trial: Trial) -> Trial:
@@ -227,9 +227,9 @@ def check_tunable(questions: int, profile: str) -> None:
     """
     if few := too_few(questions, profile):
         raise ConfigError(
-            f"--tune: got {few}. By fewer than {FEWEST_QUESTIONS}, whose standard error is over 10 pp, chance "
-            "would choose. Set more aside (training.validation_questions of the suite, eval.answered_questions), "
-            "or leave out --tune."
+            f"--tune: got {few}. By fewer than {FEWEST_QUESTIONS}, whose standard error is over 10 pp, "
+            "chance would choose. Set more aside (training.validation_questions of the suite, "
+            "eval.answered_questions), or leave out --tune."
         )
 
 

@@ -87,13 +87,13 @@ def _test_best_note(
     # Where the chosen one is as high, the test items would not have chosen another.
     if means[top] <= own:
         return [
-            f"{TEST_MARK}: the test items would have chosen the same teacher, whose {measure} ({own * 100:.1f} "
-            "%) is the highest of all single-teacher rows."
+            f"{TEST_MARK}: the test items would have chosen the same teacher, whose {measure} "
+            f"({own * 100:.1f} %) is the highest of all single-teacher rows."
         ]
     return [
-        f"{TEST_MARK}: the test items would have chosen {titles[top]}, which has the highest {measure} of all "
-        f"single-teacher rows ({means[top] * 100:.1f} %; the chosen one has {own * 100:.1f} %). No rule may "
-        "choose by test items, but a method should be held against it too."
+        f"{TEST_MARK}: the test items would have chosen {titles[top]}, which has the highest {measure} of "
+        f"all single-teacher rows ({means[top] * 100:.1f} %; the chosen one has {own * 100:.1f} %). No rule "
+        "may choose by test items, but a method should be held against it too."
     ]
 
 

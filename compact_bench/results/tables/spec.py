@@ -218,18 +218,12 @@ class PaperSpec(Strict):
 class TableSpec(Strict):
     """A whole table.
 
-        Attributes:
-            numbering: what the number refers to.
-    <<<<<<< HEAD
-            reference: method that the other rows are compared with.
-    =======
-            reference: row that the others are compared with; None where it is left out (a file names one).
-            selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
-            selection_text: the same in words.
-    >>>>>>> main
-            unlisted_rows: which methods that the table does not list get rows: those that another table of the
-                command gets by name, and with `--methods stored` those with runs in the store ("stored"), or only
-                those requested by name ("requested").
+    Attributes:
+        numbering: what the number refers to.
+        reference: row that the others are compared with; None where it is left out (a file names one).
+        unlisted_rows: which methods that the table does not list get rows: those that another table of the
+            command gets by name, and with `--methods stored` those with runs in the store ("stored"), or only
+            those requested by name ("requested").
     """
 
     number: Name

@@ -1,4 +1,4 @@
-"""How learning rates were chosen: every trial with its accuracy, and what the test items would have chosen."""
+"""How learning rates were chosen: every trial's accuracy, and what the test items would have chosen."""
 
 from __future__ import annotations
 
@@ -16,22 +16,18 @@ def tuning_markdown(tuning: Tuning) -> list[str]:
     seeds = ", ".join(map(str, tuning.seeds))
     count = len(tuning.rates)
     trials = "1 learning rate" if count == 1 else f"the same {count} learning rates"
-    asked = (
-        "the validation questions"
-        if tuning.questions is None
-        else f"{tuning.questions:,} validation questions"
-    )
+    asked = "the" if tuning.questions is None else f"{tuning.questions:,}"
     lines = [
-        f"Every row that trains tried {trials} ({start}) under seed{'s' * (len(tuning.seeds) > 1)} {seeds}. A "
-        "trial trains as the row's runs do. Rows that train nothing are not tuned.",
+        f"Every row that trains tried {trials} ({start}) under seed{'s' * (len(tuning.seeds) > 1)} {seeds}. "
+        "A trial trains as the row's runs do. Rows that train nothing are not tuned.",
         "",
-        f"The numbers are the accuracy of generated answers to {asked}, in percent, mean over seeds ± standard "
-        "error; the best single teacher is chosen by the same. The rate of the highest accuracy is chosen; of "
-        "rates no further behind it than one standard error of the difference, the smallest, which moves the "
-        "student least.",
+        f"The numbers are the accuracy of generated answers to {asked} validation questions, in percent, "
+        "mean over seeds ± standard error; the best single teacher is chosen by the same. The rate of the "
+        "highest accuracy is chosen; of rates no further behind it than one standard error of the "
+        "difference, the smallest, which moves the student least.",
         "",
-        "Where the choice, or the highest accuracy, lies at an end of the rates that a row tried, it tries one "
-        f"step more beyond that end, at most {MOST_STEPS} times.",
+        "Where the choice, or the highest accuracy, lies at an end of the rates that a row tried, it tries "
+        f"one step more beyond that end, at most {MOST_STEPS} times.",
         "",
     ]
     if tuning.questions is not None and (few := few_note(tuning.questions)):
@@ -86,8 +82,8 @@ def _by_test_items(row: TunedRow) -> str:
 def _notes(tuning: Tuning) -> list[str]:
     rows = tuning.rows
     notes = [
-        "† What the in-distribution test items would have chosen, with their mean accuracy in the trials; they "
-        "are not used to choose."
+        "† What the in-distribution test items would have chosen, with their mean accuracy in the trials; "
+        "they are not used to choose."
     ]
     if any(row.choice and row.choice.chosen != row.choice.highest for row in rows):
         notes.append("Tie: another rate's accuracy is higher, by no more than one standard error.")
@@ -95,8 +91,8 @@ def _notes(tuning: Tuning) -> list[str]:
         notes.append("Empty: the row was not extended so far.")
     if any(any(row.edges) for row in rows):
         notes.append(
-            "Edge: the chosen rate, or the one of the highest accuracy, is the lowest or highest that was tried; "
-            "another may do better."
+            "Edge: the chosen rate, or the one of the highest accuracy, is the lowest or highest that was "
+            "tried; another may do better."
         )
     if any(row.finished and row.choice is None for row in rows):
         notes.append("Untuned: no trial of the row has a value, so its runs keep the profile's rate.")
