@@ -251,7 +251,7 @@ class RunRecord:
             {question_id, problem}); diverged, of a failed run whose numbers became infinite.
         weights: hash of the merged weights, hash of the base's.
         evaluations: task name -> {"metric", "value", "n", "items" (per-item scores, in item order),
-            "item_ids", "cache_key"}.
+            "item_ids", "measures" (of each item, "has_steps"), "cache_key"}.
         probes: probe name -> plain data ("drift_nats_per_token", "weight_change", "validation_nats", ...).
         provenance: code commit, package versions, hardware, dtype, threads, data fingerprint, times.
         files: name -> sha256 of what training left in the run's folder (final weights, steps table).

@@ -24,6 +24,7 @@ from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import EvalSettings
 from compact_bench.data.files.benchmarks import USES
 from compact_bench.data.files.task_yaml import OWN
+from compact_bench.evaluation.answer_steps import measured_items, steps_rule
 from compact_bench.evaluation.cache import CacheEntry
 from compact_bench.evaluation.engines.choosing import EnginePath, Engines, choose_path
 from compact_bench.evaluation.guards import (
@@ -186,6 +187,7 @@ def task_dependencies(
         **({"options": options} if own else {}),
         # The whole text of core/answers: any edit of it may score an answer otherwise.
         "answer_rule": _sha("".join(path.read_text(encoding="utf-8") for path in rule)),
+        **({"steps_rule": steps_rule()} if generation else {}),
         "items": fingerprint([{n: v for n, v in row.items() if n not in (OWN, USES)} for row in rows], 32),
         # Other rows in a batch mean other padding and other kernels, which can move a last bit.
         "batch_size": settings.batch_size,
@@ -332,6 +334,7 @@ def _stored(
         others=others,
         engine=job.path.engine,
         engine_reason=job.path.reason,
+        measures=measured_items(items),
     )
     job.entry.save(result, items, job.depends_on)
     return result

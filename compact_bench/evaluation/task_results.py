@@ -21,6 +21,7 @@ class TaskResult:
         others: the task's other metrics ("acc", "states_answer").
         engine: what evaluated it: "fast", the plain "harness", or "vllm".
         engine_reason: why the plain harness although the fast engine was requested, or "".
+        measures: what else is known of each item, in item order ("has_steps": 1 for a generation with steps).
     """
 
     task: str
@@ -34,10 +35,12 @@ class TaskResult:
     others: Mapping[str, float] = field(default_factory=dict)
     engine: str = "harness"
     engine_reason: str = ""
+    measures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """The result as JSON data, as run records hold it."""
-        return {**asdict(self), "items": list(self.items), "item_ids": list(self.item_ids)}
+        lists = {"items": list(self.items), "item_ids": list(self.item_ids)}
+        return {**asdict(self), **lists, "measures": {n: list(v) for n, v in self.measures.items()}}
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> TaskResult:
@@ -46,7 +49,9 @@ class TaskResult:
         Raises:
             KeyError, TypeError: a field is missing, or is none of these.
         """
-        return cls(**{**data, "items": tuple(data["items"]), "item_ids": tuple(data["item_ids"])})
+        lists = {"items": tuple(data["items"]), "item_ids": tuple(data["item_ids"])}
+        measures = {name: tuple(values) for name, values in data.get("measures", {}).items()}
+        return cls(**{**data, **lists, "measures": measures})
 
 
 @dataclass(frozen=True)

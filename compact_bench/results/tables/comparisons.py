@@ -21,8 +21,9 @@ from compact_bench.results.stats import (
     precision,
 )
 from compact_bench.results.tables.cells import Benchmarks, cell_of, group_sample, item_ids, item_sample
+from compact_bench.results.tables.planned_pairs import ComparisonSpec
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
-from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, MeasureSpec, TableSpec
+from compact_bench.results.tables.spec import GroupSpec, MeasureSpec, TableSpec
 
 ENOUGH_SEEDS = 5
 NO_COMMON_SEED = "no seed in common"
@@ -195,7 +196,7 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     by_name = rows_by_name(rows)
     planned: list[tuple[RowRuns, RowRuns, ComparisonSpec | None]] = [
         (by_name[pair.row], by_name[pair.against], pair)
-        for pair in spec.comparisons
+        for pair in spec.planned
         if {pair.row, pair.against} <= by_name.keys()
     ]
     if spec.reference in by_name:
@@ -206,7 +207,7 @@ def compare_rows(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> tu
     for group, benchmarks in groups.values():
         for row, against, pair in planned:
             result = compare(row, against, group.short or group.title, benchmarks)
-            in_words = pair is not None or not spec.comparisons
+            in_words = pair is not None or not spec.planned
             detectable = pair is not None and pair.detectable
             comparisons.append(replace(result, in_words=in_words, tells_detectable=detectable))
     return corrected(comparisons)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from compact_bench.results.stats import ALPHA
 from compact_bench.results.tables.comparisons import Comparison, Groups, compare
+from compact_bench.results.tables.planned_pairs import ControlSpec
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
-from compact_bench.results.tables.spec import ControlSpec
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,13 @@ from compact_bench.core.written.fields import Heading, Name, Title
 from compact_bench.core.written.names import shown
 from compact_bench.core.written.toml_files import user_path
 from compact_bench.evaluation.probes.registry import measure_column
+from compact_bench.results.tables.planned_pairs import (
+    ComparisonSpec,
+    ControlSpec,
+    KnownNames,
+    PrimarySpec,
+    check_pairs,
+)
 
 
 def record_path(path: str) -> str:
@@ -165,40 +172,6 @@ class GroupSpec(Strict):
         return self
 
 
-class ComparisonSpec(Strict):
-    """A planned comparison, told in words before the table; every compared group has one.
-
-    The reference row is compared with every row anyway. Naming such a pair here puts it into words; another
-    pair is added to the table's comparisons, and so to the family of Holm's correction.
-
-    Attributes:
-        row, against: row names ("compact", "single_teacher[best]"); the difference is `row` minus `against`.
-        detectable: whether the words also say the smallest difference that it could have detected.
-    """
-
-    row: str
-    against: str
-    detectable: bool = False
-
-
-class ControlSpec(Strict):
-    """A pair whose difference is known beforehand: a check of the table as an instrument.
-
-    A control is no part of the family of Holm's correction, and is shown only where both rows are.
-
-    Attributes:
-        expected: on which side of `against` the row must come out.
-        group: name of the compared group.
-        reason: why that is known, as the end of a sentence, or "".
-    """
-
-    row: str
-    against: str
-    expected: Literal["above", "below"] = "above"
-    group: Title
-    reason: Title = ""
-
-
 class PaperSpec(Strict):
     """What the paper reports, where it is known.
 
@@ -221,6 +194,11 @@ class TableSpec(Strict):
     Attributes:
         numbering: what the number refers to.
         reference: row that the others are compared with; None where it is left out (a file names one).
+        margin: accuracies that differ by less are called equivalent, in [0, 1]; None: no equivalence is
+            ever said.
+        primary: the comparisons that the table is made for; None: all of them are exploratory.
+        bounds: rows that say whether a group can show anything: where all lie within the margin of one
+            another, it cannot. Each is a list of names of which the first that has runs is taken.
         unlisted_rows: which methods that the table does not list get rows: those that another table of the
             command gets by name, and with `--methods stored` those with runs in the store ("stored"), or only
             those requested by name ("requested").
@@ -230,12 +208,22 @@ class TableSpec(Strict):
     title: Heading
     numbering: Title
     reference: Heading | None
+    margin: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    primary: PrimarySpec | None = None
+    bounds: tuple[Annotated[tuple[Title, ...], Field(min_length=1)], ...] = ()
     unlisted_rows: Literal["stored", "requested"] = "stored"
     rows: tuple[RowSpec, ...] = Field(min_length=1)
     groups: tuple[GroupSpec, ...] = Field(min_length=1)
     comparisons: tuple[ComparisonSpec, ...] = ()
     controls: tuple[ControlSpec, ...] = ()
     paper: tuple[PaperSpec, ...] = ()
+
+    @property
+    def planned(self) -> tuple[ComparisonSpec, ...]:
+        """The pairs that are told in words: the primary ones, then the others, in the file's order."""
+        pairs = self.primary.pairs if self.primary else ()
+        first = (ComparisonSpec(row=row, against=against, detectable=True) for row, against in pairs)
+        return (*first, *self.comparisons)
 
     @model_validator(mode="before")
     @classmethod
@@ -270,24 +258,13 @@ class TableSpec(Strict):
     def _pairs_are_of_rows_and_groups(self) -> TableSpec:
         exact = {row.selector for row in self.rows if row.kind == "method" and not row.variant_suffix}
         by_teacher = {row.method for row in self.rows if row.kind != "method" or row.variant_suffix}
-        planned = [(pair.row, pair.against) for pair in self.comparisons]
-        pairs = planned + [(pair.row, pair.against) for pair in self.controls]
-        # A row is called after its method ("single_teacher[best]"); teachers are the suite's to name.
-        unknown = sorted(
-            {n for pair in pairs for n in pair if n not in exact and n.partition("[")[0] not in by_teacher}
-        )
-        if unknown:
-            raise ValueError(f"comparisons and controls: no row is called {', '.join(unknown)}")
-        same = sorted({row for row, against in pairs if row == against})
-        if same:
-            raise ValueError(f"comparisons and controls: {', '.join(same)} is compared with itself")
-        if len(set(planned)) < len(planned):
-            raise ValueError("comparisons: expected every pair once")
         compared = [group.name for group in self.groups if group.compared]
-        strange = sorted({control.group for control in self.controls} - set(compared))
-        if strange:
+        known = KnownNames(frozenset(exact), frozenset(by_teacher), tuple(compared))
+        check_pairs(known, self.primary, self.comparisons, self.controls)
+        known.check_rows("bounds", [name for names in self.bounds for name in names])
+        if self.bounds and (self.margin is None or len(self.bounds) < 2):
             raise ValueError(
-                f"controls: {', '.join(strange)}: expected a compared group ({', '.join(compared) or 'none'})"
+                "bounds: expected at least two rows, and `margin` beside them (what counts as too close)"
             )
         return self
 

@@ -171,7 +171,7 @@ def test_a_broken_row_of_the_tables_own_harms_only_itself(
 ) -> None:
     text = Path(load_file("2")).read_text().replace('method = "oracle"', 'method = "unlucky"')
     mine = tmp_path / "mine.toml"
-    mine.write_text(text.replace('row = "oracle"', 'row = "unlucky"').replace('requires = "truth"\n', "", 1))
+    mine.write_text(text.replace('"oracle"', '"unlucky"').replace('requires = "truth"\n', "", 1))
     done = command(capsys, suite, "reproduce", "--table", str(mine), "--methods", "zero_shot,unlucky")
     assert done.code == 1 and "unlucky-package" in done.err
     assert "no such luck" in rows(tmp_path)["unlucky"]["reason"] and rows(tmp_path)["zero_shot"]["mean"]
@@ -224,7 +224,8 @@ def test_a_long_plan_lists_only_what_is_to_do(
     assert command(capsys, suite, "run", "zero_shot").code == 0
     plan = command(capsys, suite, "reproduce", "--table", "5,2", "--dry-run")
     assert plan.code == 0 and "1 row(s) that have all their runs" in plan.err
-    assert "Zero-shot" not in plan.err and "33 of 34 runs to do" in plan.err
+    found = re.search(r"(\d+) of (\d+) runs to do", plan.err)
+    assert "Zero-shot" not in plan.err and found and int(found[1]) == int(found[2]) - 1 > 30
     short = command(capsys, suite, "reproduce", "--table", "2", "--dry-run")
     assert "Zero-shot" in short.err
 

@@ -15,6 +15,7 @@ from compact_bench.data.files.readers import HubSet
 from compact_bench.data.lab.world.settings import WorldSettings
 from compact_bench.data.suites import load_spec, profiles
 from compact_bench.data.suites import spec as suites
+from compact_bench.results.tables import planned_pairs
 from compact_bench.results.tables import spec as tables
 from tests.architecture.test_documents import code_blocks
 from tests.unit.documents.pages import rows, section
@@ -24,8 +25,9 @@ TABLES: dict[str, type[Strict]] = {
     "`[[rows]]`": tables.RowSpec,
     "`[[groups]]`": tables.GroupSpec,
     "`[[groups.columns]]`": tables.MeasureSpec,
-    "`[[comparisons]]`": tables.ComparisonSpec,
-    "`[[controls]]`": tables.ControlSpec,
+    "`[primary]`": planned_pairs.PrimarySpec,
+    "`[[comparisons]]`": planned_pairs.ComparisonSpec,
+    "`[[controls]]`": planned_pairs.ControlSpec,
     "`[[paper]]`": tables.PaperSpec,
 }
 SUITES: dict[str, type[Strict]] = {
@@ -74,7 +76,10 @@ def test_a_field_stands_there_with_its_default(page: str, heading: str, model: t
         assert len(meaning) > 3, name
 
 
-@pytest.mark.parametrize(("module", "documented"), [(tables, TABLES), (suites, SUITES), (profiles, SUITES)])
+@pytest.mark.parametrize(
+    ("module", "documented"),
+    [(tables, TABLES), (planned_pairs, TABLES), (suites, SUITES), (profiles, SUITES)],
+)
 def test_every_part_of_a_file_has_a_section(module: ModuleType, documented: dict[str, type[Strict]]) -> None:
     made = {v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Strict)}
     assert {part for part in made if part.__module__ == module.__name__} <= set(documented.values())

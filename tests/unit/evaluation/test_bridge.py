@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
 from collections.abc import Callable
@@ -15,10 +16,11 @@ import torch
 from compact_bench.core.errors import ConfigError, NumericalError, StoreError
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation import bridge as bridge_module
+from compact_bench.evaluation.answer_steps import has_steps
 from compact_bench.evaluation.bridge import evaluate, task_dependencies, task_key
 from compact_bench.evaluation.cache import read_items
 from compact_bench.evaluation.task_files import write_task_folder
-from compact_bench.evaluation.task_results import EvalProgress
+from compact_bench.evaluation.task_results import EvalProgress, TaskResult
 from tests.tiny import make_tokenizer
 
 if TYPE_CHECKING:
@@ -136,6 +138,12 @@ def test_items_come_in_row_order_and_the_value_is_their_mean(student: Student, t
                 assert item["score"] == float(right) and len(item["loglikelihoods_nats"]) == len(
                     row["choices"]
                 )
+        if task == "svamp":
+            steps = [float(has_steps(item["generation"])) for item in items]
+            assert list(result.measures["has_steps"]) == steps
+        else:
+            assert not result.measures
+        assert TaskResult.from_plain(json.loads(json.dumps(result.plain()))) == result
 
 
 def test_choice_log_likelihoods_are_the_students(student: Student, tmp_path: Path) -> None:

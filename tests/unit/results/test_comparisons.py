@@ -27,6 +27,8 @@ SPEC = load_table_spec(2)
 COMPACT, UNIFORM, RELEASED = "COMPACT (paper)", "Uniform weights", "COMPACT (released code)"
 CONTROL = {"row": "single_teacher[alpha]", "against": "uniform", "group": "in_distribution"}
 
+PRIMARY = {"row": "compact", "against": ["uniform"], "groups": ["in_distribution"]}
+
 
 def spec_with(**changes: Any) -> TableSpec:
     return TableSpec.model_validate({**SPEC.model_dump(), **changes})
@@ -114,14 +116,16 @@ def test_planned_pairs_lead_and_unplanned_ones_are_numbers_only() -> None:
     own = [c for c in table.comparisons if c.group == "ID"]
     told = [(c.row, c.against) for c in own if c.in_words]
     best = {"single_teacher[best]": "best single_teacher"}
-    assert told == [(p.row, best.get(p.against, p.against)) for p in SPEC.comparisons]
+    assert told == [(p.row, best.get(p.against, p.against)) for p in SPEC.planned]
     assert [(c.row, c.against) for c in own][: len(told)] == told
     assert [c.against for c in own if not c.in_words] == [
         "single_teacher[alpha]",
         "single_teacher[beta]",
         "compact_released",
     ]
-    assert all(c.in_words for c in build(all_records((1,)), spec_with(comparisons=())).comparisons)
+    assert all(
+        c.in_words for c in build(all_records((1,)), spec_with(comparisons=(), primary=None)).comparisons
+    )
 
 
 def test_the_best_teacher_is_not_compared_with_itself() -> None:
@@ -282,7 +286,18 @@ def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
     [
         ({"comparisons": [{"row": "compact", "against": "unifrom"}]}, "no row is called unifrom"),
         ({"comparisons": [{"row": "compact", "against": "compact"}]}, "compared with itself"),
-        ({"comparisons": [{"row": "compact", "against": "uniform"}] * 2}, "expected every pair once"),
+        ({"comparisons": [{"row": "compact", "against": "zero_shot"}] * 2}, "expected every pair once"),
+        ({"comparisons": [{"row": "uniform", "against": "compact"}]}, "expected every pair once"),
+        ({"primary": {**PRIMARY, "against": ["nobody"]}}, "primary: no row is called nobody"),
+        ({"primary": {**PRIMARY, "against": ["compact"]}}, "primary: compact is compared with itself"),
+        ({"primary": {**PRIMARY, "groups": ["drift"]}}, "primary: drift: expected a compared group"),
+        ({"primary": {**PRIMARY, "groups": ["retention"] * 2}}, "groups: expected each once"),
+        ({"primary": {**PRIMARY, "against": []}}, "at least 1"),
+        ({"margin": 0.0}, "greater than 0"),
+        ({"margin": 5}, "less than 1"),
+        ({"bounds": [["zero_shot"], ["nobody"]]}, "bounds: no row is called nobody"),
+        ({"bounds": [["zero_shot"]]}, "bounds: expected at least two rows"),
+        ({"margin": None}, "bounds: .*`margin` beside them"),
         ({"controls": [{**CONTROL, "group": "drift"}]}, "controls: drift: expected a compared group"),
         ({"controls": [{**CONTROL, "row": "nobody"}]}, "no row is called nobody"),
     ],

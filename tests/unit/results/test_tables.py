@@ -42,6 +42,8 @@ def test_every_row_has_a_cell_in_every_column() -> None:
         "edit",
         "mot",
         "committee",
+        "right_filter",
+        "majority_filter",
         "uniform",
         "compact",
         "compact_released",
