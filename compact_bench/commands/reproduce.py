@@ -114,7 +114,7 @@ def _with_trials(
     Returns:
         The plan at the chosen rates, and how the last trials ended.
     """
-    trials, later = sections[0], sections[1:]
+    trials, later = sections[0], list(sections[1:])
     while True:
         outcome = execute_plan([trials], console, quiet=quiet, workers=workers, later=later)
         plan = plan.with_trials(outcome.records)
@@ -122,7 +122,7 @@ def _with_trials(
         due = [run for run in plan.trials().runs if run.record is None]
         if outcome.interrupted or not due:
             return plan, outcome
-        trials = replace(trials, runs=due, title="Tuning, grid extended")
+        trials, later = replace(trials, runs=due, title="Tuning, grid extended"), [plan.section()]
 
 
 def report_tables(request: Request, report: ReportRequest, *, console: Console, quiet: bool) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compact_bench.core.records import RunRecord, value_at
+from compact_bench.data.validation.splits import WANTED_VALIDATION_QUESTIONS as WANTED_QUESTIONS
 from compact_bench.evaluation.probes.validation_accuracy import ENTRY
 
-WANTED_QUESTIONS = 200
-"""The standard error of an accuracy of 50 % is then 3.5 pp."""
 FEWEST_QUESTIONS = 25
 """Below it the standard error of an accuracy of 50 % is over 10 pp: what is chosen is chosen by chance."""
 MEASURE = "accuracy of generated answers"

@@ -1,4 +1,4 @@
-"""What a table shows: rows, column groups and selection rules, as data files without code."""
+"""What a table shows: rows, column groups and planned comparisons, as data files without code."""
 
 from __future__ import annotations
 
