@@ -133,6 +133,26 @@ def choose(candidates: Sequence[Candidate]) -> Choice | None:
     return Choice(judged, len(questions), len(seeds))
 
 
+def steps_beyond(
+    tried: Sequence[float], grid: Sequence[float], picked: Sequence[float], most: int
+) -> tuple[float, ...]:
+    """Values that are due beyond what was tried: one step past an end that was picked, by the last ratio.
+
+    Args:
+        tried: in ascending order, above 0; the grid and what was added to it.
+        grid: what is always tried.
+        picked: what was chosen, and what has the highest accuracy.
+        most: how many steps beyond each end of the grid are allowed.
+    """
+    if len(tried) < 2:
+        return ()
+    below, above = sum(value < min(grid) for value in tried), sum(value > max(grid) for value in tried)
+    due = [tried[0] * tried[0] / tried[1]] if tried[0] in picked and below < most else []
+    due += [tried[-1] * tried[-1] / tried[-2]] if tried[-1] in picked and above < most else []
+    # As people would write them: 3e-4 times 1/3 is 1e-4.
+    return tuple(float(f"{value:.6g}") for value in due)
+
+
 def validation_answers(record: RunRecord) -> dict[str, float]:
     """Validation question -> score of a run's generated answer; {} where the run has none."""
     entry = value_at(record, f"probes.{ENTRY}")

@@ -20,6 +20,7 @@ from compact_bench.results.selection import (
     Choice,
     answers_by_seed,
     choose,
+    steps_beyond,
     too_few,
 )
 
@@ -136,13 +137,10 @@ class TunedRow:
     @property
     def next_rates(self) -> tuple[float, ...]:
         """Rates beyond the grid that are due: one step past an end at which a choice lies, up to a limit."""
-        rates = [trial.rate for trial in self.trials]
-        below, above = sum(r < min(self.grid) for r in rates), sum(r > max(self.grid) for r in rates)
-        low, high = self.edges
-        due = [rates[0] * rates[0] / rates[1]] if low and below < MOST_STEPS else []
-        due += [rates[-1] * rates[-1] / rates[-2]] if high and above < MOST_STEPS else []
-        # As people would write them: a third of 3e-4 is 1e-4.
-        return tuple(float(f"{rate:.6g}") for rate in due)
+        if self.choice is None:
+            return ()
+        picked = (self.choice.chosen.cost, self.choice.highest.cost)
+        return steps_beyond([trial.rate for trial in self.trials], self.grid, picked, MOST_STEPS)
 
     @property
     def test_rate(self) -> float | None:
