@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from compact_bench.commands.bench.contenders.work import Work
     from compact_bench.commands.bench.scaling import ScalingResult
     from compact_bench.commands.bench.settings import StepSettings
-    from compact_bench.data.suites.loading import SuiteData
+    from compact_bench.data.suites.suite_data import SuiteData
     from compact_bench.students.student import Student
 
 app = typer.Typer(

@@ -223,7 +223,8 @@ def _counted_lines(session: Session) -> list[str]:
     notes, own, file = session.data_notes, session.data_notes["own_data"], session.own_file
     assert file is not None
     rationales = sum(counts["rationales"] for counts in own["teachers"].values())
-    uses = f", of which profile {session.request.profile} uses {own['trained']}"
+    draws = "every seed of profile {} draws {}" if "drawn_questions" in notes else "profile {} uses {}"
+    uses = f", of which {draws.format(session.request.profile, own['trained'])}"
     known = own["right_known"]
     truth = "of all" if known == rationales else f"of {known}" if known else "of none"
     rows = [

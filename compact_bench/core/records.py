@@ -246,9 +246,10 @@ class RunRecord:
         status: "done", "failed", "unsupported", or "untrained": a method that trains left the base's weights,
             or trained on nothing, so that its numbers would be the base's under its name; none are kept.
         reason: why it is not done (first line of the error, or the method's reason); "" when done.
-        training: optimiser_steps, epochs, questions, branches, used, offered, tokens (supervised),
-            total_tokens, seconds, final_loss, peak_memory_bytes, excluded (list of
-            {question_id, problem}); diverged, of a failed run whose numbers became infinite.
+        training: optimiser_steps, epochs, questions (how many), question_ids_sha256 (which: the hash of
+            their sorted ids), drawn_from (of how many the seed drew them, where it did), branches, used,
+            offered, tokens (supervised), total_tokens, seconds, final_loss, peak_memory_bytes, excluded (list
+            of {question_id, problem}); diverged, of a failed run whose numbers became infinite.
         weights: hash of the merged weights, hash of the base's.
         evaluations: task name -> {"metric", "value", "n", "items" (per-item scores, in item order),
             "item_ids", "measures" (of each item, "has_steps"), "cache_key"}.
@@ -290,8 +291,14 @@ class Cell:
     reason: str = ""
 
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Raised by hand whenever a code change can move a result; every run then counts as missing again."""
+RESULTS_CHANGES: Mapping[int, str] = {
+    2: "branches no longer pay for each other in a training step",
+    3: "a run's key names its method's code, and weights are float32 on every device",
+    4: "a seed draws its training questions, and more questions are set aside for validation",
+}
+"""Version -> what it changed, for the listing of a store with older runs."""
 
 
 def value_at(record: RunRecord, path: str) -> Any:

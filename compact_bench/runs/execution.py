@@ -139,7 +139,12 @@ def _usable_rationales(session: Session) -> str:
         + (f", {count['no_answer']:,} without an answer" if count["no_answer"] else "")
         for name, count in teachers.items()
     )
-    return f"Rationales by their stated answers: {'; '.join(shares)}."
+    notes = session.data_notes
+    drawn = ""
+    if "drawn_questions" in notes:
+        count, pool = notes["drawn_questions"], notes["training_questions"]
+        drawn = f" Every seed draws {count:,} of {pool:,} training questions."
+    return f"Rationales by their stated answers: {'; '.join(shares)}.{drawn}"
 
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:

@@ -26,6 +26,7 @@ def run_probes(
     settings: EvalSettings,
     report: Callable[[int, int, str], None],
     *,
+    seed: int,
     weights_hash: str,
     prompt_prefix: str = "",
     steps_file: Path | None = None,
@@ -37,6 +38,7 @@ def run_probes(
     Args:
         student: trained, with merged weights.
         report: called with (done, total, name).
+        seed: the run's, which drew its training questions.
         prompt_prefix: what stands before every question that the student is asked.
         steps_file: the run's steps table, which a method may not have left; None where nothing was trained.
         trial: whether only the probes that judge trials are wanted.
@@ -52,7 +54,7 @@ def run_probes(
         session.base,
         validation=held_out[:count],
         passages=session.neutral_passages[: settings.drift_passages],
-        training=data.training,
+        training=data.training_of(seed),
         answers=partial(
             answered,
             student,

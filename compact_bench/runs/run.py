@@ -31,7 +31,7 @@ from compact_bench.core.errors import (
 from compact_bench.core.files import say_made_again, unusable, usable_place, write_atomic
 from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
-from compact_bench.core.records import RunKey, RunRecord, RunStatus, plain
+from compact_bench.core.records import RunKey, RunRecord, RunStatus, fingerprint, plain
 from compact_bench.core.settings import RunSettings
 from compact_bench.data.suites.teacher_statistics import answer_counts
 from compact_bench.methods.code import method_code
@@ -173,10 +173,10 @@ def _measured(
         "tokens": report.supervised_tokens,
         "extra": plain(report.extra),
         "epochs": settings.train.epochs if report.optimiser_steps else 0,
-        "questions": len(session.data.training),
+        **_questions_facts(session, key.seed),
     }
     weights = {"final": trained.weights_hash, "base": session.base_hash}
-    if method.card.min_teachers and (reason := _untrained_reason(session, trained)):
+    if method.card.min_teachers and (reason := _untrained_reason(session, key.seed, trained)):
         # Not evaluated: the base's numbers under this method's name would read as what the method does.
         parts = {"training": {**training, **peak_memory()}, "weights": weights}
         return _record(session, key, "untrained", started, reason=reason, **parts)
@@ -186,6 +186,7 @@ def _measured(
         trained.student,
         settings.eval,
         ticker.phase("probing"),
+        seed=key.seed,
         weights_hash=trained.weights_hash,
         prompt_prefix=report.prompt_prefix,
         steps_file=directory / STEPS_FILE if report.optimiser_steps else None,
@@ -224,7 +225,7 @@ def _train(
 
             progress, held_out = ticker.phase("training"), session.data.validation
             context = RunContext(directory, settings, key.seed, log, progress, held_out)
-            report = method.fit(student, session.data.training, context)
+            report = method.fit(student, session.data.training_of(key.seed), context)
         save_final(student, session.base.model, report, directory)
     clear_checkpoints(directory)
     if report.optimiser_steps == 0:
@@ -244,13 +245,21 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(p.float(), others[name].float()) for name, p in one.named_parameters())
 
 
-def _untrained_reason(session: Session, trained: _Trained) -> str | None:
+def _questions_facts(session: Session, seed: int) -> dict[str, Any]:
+    """How many training questions a run had, which, and of how many its seed drew them."""
+    data = session.data
+    ids = [question.id for question in data.training_of(seed)]
+    drawn = {} if data.drawn is None else {"drawn_from": len(data.training)}
+    return {"questions": len(ids), "question_ids_sha256": fingerprint(sorted(ids), 64), **drawn}
+
+
+def _untrained_reason(session: Session, seed: int, trained: _Trained) -> str | None:
     """Why a run of a method that trains is the base student under another name; None where it is not."""
     report = trained.report
     if not report.optimiser_steps:
         return "it made no optimiser step"
     if report.offered and not report.used:
-        counts = answer_counts(session.data.training).values()
+        counts = answer_counts(session.data.training_of(seed)).values()
         total = sum(count["rationales"] for count in counts)
         right = total - sum(count["wrong_by_last_answer"] for count in counts)
         unread = sum(count["no_answer"] for count in counts)

@@ -31,7 +31,7 @@ from compact_bench.runs.suite_cache import SuiteFacts, data_code_mark, file_mark
 from compact_bench.runs.suite_settings import check_groups, check_method_settings, settable_fields
 
 if TYPE_CHECKING:
-    from compact_bench.data.suites.loading import SuiteData
+    from compact_bench.data.suites.suite_data import SuiteData
     from compact_bench.students.student import Student
 
 LONGEST_STUDENT = 4096

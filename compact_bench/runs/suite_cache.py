@@ -19,7 +19,7 @@ from compact_bench.data.validation.ragged import gaps, gaps_sentence
 from compact_bench.methods.contract import SuiteInfo
 
 if TYPE_CHECKING:
-    from compact_bench.data.suites.loading import SuiteData
+    from compact_bench.data.suites.suite_data import SuiteData
 
 _DATA_CODE = ("data/**/*.py", "students/chat.py", "core/answers/*.py")
 

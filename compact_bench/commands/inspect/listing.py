@@ -13,7 +13,7 @@ from rich.text import Text
 from compact_bench.commands.inspect.methods import field_pairs, method_card, methods_table, pairs_table
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.progress import duration
-from compact_bench.core.records import RESULTS_VERSION, RunRecord, number_at
+from compact_bench.core.records import RESULTS_CHANGES, RESULTS_VERSION, RunRecord, number_at
 from compact_bench.core.registry import Source, load_all
 from compact_bench.core.settings import SECTIONS
 from compact_bench.data.files.formats import FORMATS
@@ -130,14 +130,20 @@ def _runs(store: Path) -> Table:
         rows.append((record.key.hash, record.key.name, record.key.student, state))
     rows += [(damaged.hash, "", "", f"damaged: {damaged.problem}") for damaged in scan.damaged]
     rows += [(name, "", "", "unfinished") for name in scan.unfinished]
-    return _titled(f"runs in {store}", ("hash", "run", "student", "state"), rows)
+    table = _titled(f"runs in {store}", ("hash", "run", "student", "state"), rows)
+    oldest = min((record.key.results_version for record in scan.records), default=RESULTS_VERSION)
+    changes = [f"since version {n} {text}" for n, text in RESULTS_CHANGES.items() if n > oldest]
+    if changes:
+        # Below the table: in a cell it would make every line of it a paragraph.
+        table.caption, table.caption_justify = Text(f"Why runs are not used: {'; '.join(changes)}."), "left"
+    return table
 
 
 def _outdated(record: RunRecord) -> str:
     """Why today's commands make another run of this one; "" where they do not."""
     key = record.key
     if key.results_version != RESULTS_VERSION:
-        return f"results version {key.results_version}, now {RESULTS_VERSION}"
+        return f"not used: results version {key.results_version}, now {RESULTS_VERSION}"
     source = method_sources().get(key.method)
     if source is None:
         return "its method is not here"
@@ -209,7 +215,10 @@ def _suite_card(spec: SuiteSpec) -> RenderableType:
     profiles = _titled(
         "profiles",
         ("profile", "questions", "seeds", "note"),
-        [(n, p.questions or "all", ",".join(map(str, p.seeds)), p.note) for n, p in spec.profiles.items()],
+        [
+            (name, _questions(spec, profile.questions), ",".join(map(str, profile.seeds)), profile.note)
+            for name, profile in spec.profiles.items()
+        ],
     )
     tasks = _titled(
         "benchmarks",
@@ -224,6 +233,13 @@ def _suite_card(spec: SuiteSpec) -> RenderableType:
         Text(f"student: {spec.student}"),
     ]
     return Group(*parts, teachers, *_measured_teachers(spec), tasks, profiles)
+
+
+def _questions(spec: SuiteSpec, count: int | None) -> str:
+    """How many training questions a profile has, and whether every seed draws them."""
+    if count is None:
+        return "all"
+    return f"{count}, drawn by the seed" if spec.training.questions_drawn else f"the first {count}"
 
 
 def _measured_teachers(spec: SuiteSpec) -> list[RenderableType]:

@@ -14,8 +14,14 @@ from compact_bench.data.suites import BenchmarkSpec, SuiteSpec
 from compact_bench.data.suites.generated import generated_benchmark
 
 
-def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question]) -> str:
-    """Hash of a suite's definition, its questions at a profile, and its benchmark files or items."""
+def data_fingerprint(
+    spec: SuiteSpec, training: Sequence[Question], validation: Sequence[Question], drawn: int | None = None
+) -> str:
+    """Hash of a suite's definition, its questions at a profile, and its benchmark files or items.
+
+    Args:
+        drawn: how many of the training questions a seed draws; None where it takes all.
+    """
     # Prose may be edited and profiles are in the run's key; neither is part of what the data is.
     definition: dict[str, Any] = {
         "name": spec.name,
@@ -24,6 +30,8 @@ def data_fingerprint(spec: SuiteSpec, training: Sequence[Question], validation: 
     }
     if spec.training.world is not None:
         definition["world"] = spec.training.world.model_dump(mode="json")
+    if drawn is not None:
+        definition["drawn"] = drawn
     return fingerprint(
         {
             "definition": definition,

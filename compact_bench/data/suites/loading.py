@@ -19,7 +19,8 @@ from compact_bench.data.suites import BenchmarkSpec, FileSpec, SuiteSpec
 from compact_bench.data.suites.fingerprint import data_fingerprint
 from compact_bench.data.suites.generated import generated_benchmark, generated_questions
 from compact_bench.data.suites.own_data import own_data_notes
-from compact_bench.data.suites.teacher_statistics import all_true, answer_counts, teacher_facts
+from compact_bench.data.suites.suite_data import SuiteData
+from compact_bench.data.suites.teacher_statistics import answer_counts, teacher_facts
 from compact_bench.data.validation.limits import CountTokens, FindUnknown, check_words, length_faults
 from compact_bench.data.validation.near_copies import NearCopy, OnOverlap, copies_note, find_overlaps
 from compact_bench.data.validation.questions import enforce_fault_policy, validate_questions
@@ -34,35 +35,6 @@ from compact_bench.data.validation.splits import (
 
 DEFAULT_MAX_LENGTH_TOKENS = 2560
 _FILE_MEND = "put the file back as it was when the command started, and start again."
-
-
-@dataclass(frozen=True)
-class SuiteData:
-    """What a suite yields at one profile.
-
-    Attributes:
-        training: questions that train, in hash order.
-        validation: questions set aside for selection, in hash order; the same at every profile.
-        benchmarks: task -> rows, in hash order, all items.
-        excluded: questions left out, and why.
-        notes: counts to be reported: shared and split sizes, what teachers' answers are like (and, where
-            the truth is known, their rationales), items, repeats, chance and majority, near duplicates, near
-            copies, items that two benchmarks share; of an own file, what was counted in it.
-        fingerprint: hash of the suite's definition, the questions, rationales and what is known of their
-            truth, and the benchmark files or generated items.
-    """
-
-    training: tuple[Question, ...]
-    validation: tuple[Question, ...]
-    benchmarks: Mapping[str, list[dict[str, Any]]]
-    excluded: tuple[Fault, ...]
-    notes: Mapping[str, Any]
-    fingerprint: str
-
-    @property
-    def has_truth(self) -> bool:
-        """Whether it is known of every rationale if it is really right."""
-        return all_true((*self.training, *self.validation))
 
 
 @dataclass(frozen=True)
@@ -126,15 +98,15 @@ def load_suite_data(
     check_no_overlap(training, validation, rows)
     check_words((*training, *validation), rows, find_unknown)
     count = spec.profiles[profile].questions if profile is not None else None
-    kept = training[:count]
-    notes = _notes(pool, items, len(training), len(validation)) | {
-        "lengths_checked": count_tokens is not None
-    }
+    drawn = count if count is not None and count < len(training) and spec.training.questions_drawn else None
+    notes = _notes(pool, items, len(training), len(validation), drawn)
+    notes["lengths_checked"] = count_tokens is not None
     if file := rationales or (spec.training.file and spec.training.file.path):
-        notes["own_data"] = own_data_notes(Path(file), (*training, *validation), len(kept))
+        notes["own_data"] = own_data_notes(Path(file), (*training, *validation), len(training[:count]))
     excluded = (*pool.excluded, *long, *(f for b in items.values() for f in b.faults))
-    mark = data_fingerprint(spec, kept, validation)
-    return SuiteData(kept, validation, rows, excluded, notes, mark)
+    kept = training if drawn else training[:count]
+    mark = data_fingerprint(spec, kept, validation, drawn)
+    return SuiteData(kept, validation, rows, excluded, notes, mark, drawn)
 
 
 def suite_files(spec: SuiteSpec, teachers: Sequence[str] = ()) -> tuple[FileRef, ...]:
@@ -374,13 +346,16 @@ def _without_long(
     return kept[0], kept[1], (*known, *faults)
 
 
-def _notes(pool: _Pool, items: Mapping[str, Benchmark], training: int, validation: int) -> dict[str, Any]:
+def _notes(
+    pool: _Pool, items: Mapping[str, Benchmark], training: int, validation: int, drawn: int | None
+) -> dict[str, Any]:
     questions = {task: [str(row["question"]) for row in b.rows] for task, b in items.items()}
     facts, uneven = teacher_facts(pool.questions), gaps(pool.questions)
     return {
         "questions": len(pool.questions),
         "training_questions": training,
         "validation_questions": validation,
+        **({"drawn_questions": drawn} if drawn else {}),
         "teachers": answer_counts(pool.questions),
         **({"teacher_facts": facts} if facts else {}),
         **({"ragged": uneven} if uneven else {}),

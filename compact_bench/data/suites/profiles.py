@@ -28,7 +28,8 @@ class ProfileSpec(Strict):
     """A scale.
 
     Attributes:
-        questions: the first n training questions, or None for all.
+        questions: how many training questions a seed draws, or, where the suite does not draw them, the
+            first n; None for all.
         settings: changes of `RunSettings`, by section.
         tune: what `--tune` tries; None for half, once and twice the learning rate of `settings`.
         note: what its numbers are worth.

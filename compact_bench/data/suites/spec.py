@@ -137,6 +137,8 @@ class TrainingSpec(Strict):
         expected_questions: how many questions all files share, where that is known.
         ragged: whether a question of `file` or `hub` may lack teachers, and a teacher have several rationales
             for one; else that is a fault.
+        questions_drawn: whether every seed draws the profile's number of training questions from all that
+            are not set aside; else every seed has the first ones.
     """
 
     gold: FileSpec | None = None
@@ -147,6 +149,7 @@ class TrainingSpec(Strict):
     max_rationale_tokens: Positive | None = None
     expected_questions: Positive | None = None
     ragged: bool = False
+    questions_drawn: bool = True
 
     @property
     def source(self) -> str:

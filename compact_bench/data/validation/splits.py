@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compact_bench.core.errors import Fault, OverlapError
-from compact_bench.core.records import Question
+from compact_bench.core.records import Question, all_teachers
 from compact_bench.data.files.rows import normalised, question_hash, visible, words
 from compact_bench.data.files.task_yaml import texts_of
 
@@ -44,6 +44,19 @@ def split_validation(
     assert 0 <= count < len(questions), f"cannot set {count} of {len(questions)} questions aside"
     by_hash = hash_order(questions, "validation")
     return hash_order(by_hash[count:]), hash_order(by_hash[:count])
+
+
+def drawn_questions(pool: Sequence[Question], count: int, seed: int) -> tuple[Question, ...]:
+    """The `count` questions of a training pool that a seed draws, in hash order.
+
+    They are the first ones by a hash of the seed and the normalised question, so that neither the order of
+    a file nor the method, the settings or the machine decides which they are. Where teachers lack questions,
+    the first question of each teacher comes before all others: no draw is without one of the teachers.
+    """
+    assert 0 < count <= len(pool), f"cannot draw {count} of {len(pool)} questions"
+    ranked = hash_order(pool, f"drawn by seed {seed}")
+    first = {next(q.id for q in ranked if teacher in q.teachers) for teacher in all_teachers(pool)}
+    return hash_order(sorted(ranked, key=lambda q: q.id not in first)[:count])
 
 
 def overlap_faults(

@@ -239,7 +239,7 @@ def compare(row: RowRuns, against: RowRuns, group: str, benchmarks: Benchmarks) 
 def compare_measure(row: RowRuns, against: RowRuns, measure: MeasureSpec) -> Comparison:
     """One row minus another on a measure, over the same seeds and items; its interval stands for a test.
 
-    Where the two rows have no items in common, the interval is over seeds only.
+    Where the two rows have no items in common, or others under every seed, the interval is over seeds only.
     """
 
     def difference() -> Sample | str:
@@ -251,7 +251,9 @@ def compare_measure(row: RowRuns, against: RowRuns, measure: MeasureSpec) -> Com
         if not kept:
             return "not measured in both rows"
         both = item_sample([pairs[n][side] for side in (0, 1) for n in kept], measure)
-        if both is not None:
+        each = [item_sample(pairs[n], measure) for n in kept]
+        # Where seeds draw their questions, what all of them share is few, and not what was measured.
+        if both is not None and all(one and one.items == both.items for one in each):
             ours, theirs = np.split(both.tasks[measure.name], 2)
             return replace(both, tasks={measure.name: ours - theirs})
         values = np.array([recorded[n] for n in kept], dtype=np.float64)

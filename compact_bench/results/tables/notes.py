@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compact_bench.core.records import Cell, number_at, selective_use
+from compact_bench.core.records import Cell, RunRecord, number_at, selective_use
 from compact_bench.results.tables.cells import seed_cell
 from compact_bench.results.tables.comparisons import Comparison, Groups, few_seeds_note
 from compact_bench.results.tables.rows import RowRuns
@@ -20,9 +20,9 @@ CELL_NOTE = (
     "over items only and says nothing about training again."
 )
 TOKENS_NOTE = (
-    "Rows see the same questions in the same order for the same number of steps, but for those that the "
-    "notes on the cost of training list, so a single teacher with a rationale for every question sees about "
-    "1/K of the tokens of a method that reads all K teachers."
+    "Under one seed rows see the same questions in the same order for the same number of steps, but for "
+    "those that the notes on the cost of training list, so a single teacher with a rationale for every "
+    "question sees about 1/K of the tokens of a method that reads all K teachers."
 )
 TEST_MARK = "Not used to choose (†)"
 """Stands before what the test items would have chosen."""
@@ -41,6 +41,7 @@ def table_notes(
 ) -> tuple[str, ...]:
     """What a reader must know of a table before its numbers; `seeds` are those that were requested."""
     sentences = [SMOKE_NOTE, CELL_NOTE] if profile == "smoke" else [CELL_NOTE]
+    sentences += _draws_note([run for row in rows for run in row.runs.values()])
     if groups:
         sentences.append("A group's mean is the mean of its benchmarks' means.")
     for group, benchmarks in groups.values():
@@ -67,6 +68,24 @@ def table_notes(
         papers.setdefault(f"{paper.version}, {paper.place}", []).append(paper.title)
     sources = (f"{', '.join(titles)}: {source}" for source, titles in papers.items())
     return (*sentences, *(f"{source}; what is not known here is not available." for source in sources))
+
+
+def _draws_note(runs: Sequence[RunRecord]) -> list[str]:
+    """Whether the spread over seeds holds the choice of training questions; "" where no run was trained."""
+    trained = [run.training for run in runs if run.training.get("optimiser_steps")]
+    drawn = {(part["questions"], part["drawn_from"]) for part in trained if part.get("drawn_from")}
+    if drawn:
+        counts = " or ".join(f"{count:,} of {pool:,}" for count, pool in sorted(drawn))
+        return [
+            f"A seed draws its training questions, {counts}, beside initialisation, order and dropout; the "
+            "questions of validation and test are the same for all seeds."
+        ]
+    if len({part.get("question_ids_sha256") for part in trained}) == 1 and trained[0].get("questions"):
+        return [
+            f"All seeds train on the same {trained[0]['questions']:,} questions: what another choice of "
+            "training questions would change, the spread over seeds does not tell."
+        ]
+    return []
 
 
 def _test_best_note(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compact_bench.core.errors import DataError, OverlapError, UnknownNameError
+from compact_bench.core.records import all_teachers
 from compact_bench.data.files.sources import Sources
 from compact_bench.data.suites import load_spec
-from compact_bench.data.suites.loading import SuiteData, load_suite_data
+from compact_bench.data.suites.loading import load_suite_data
+from compact_bench.data.suites.suite_data import SuiteData
 
 SUITE = """
 name = "mine"
@@ -77,13 +80,56 @@ def load(folder: Path, **settings: Any) -> SuiteData:
     return load_suite_data(load_spec(folder / "suite.toml"), sources, **settings)
 
 
-def test_profiles_are_nested_and_share_validation(folder: Path) -> None:
+def test_a_seed_draws_its_questions_and_validation_stays(folder: Path) -> None:
     smoke, lite, full = (load(folder, profile=name) for name in ("smoke", "lite", "full"))
-    assert [len(d.training) for d in (smoke, lite, full)] == [4, 12, 25]
-    assert smoke.training == full.training[:4] and lite.training == full.training[:12]
+    assert [d.drawn for d in (smoke, lite, full)] == [4, 12, None]
+    assert smoke.training == lite.training == full.training and len(full.training) == 25
+    draws = [{q.id for q in lite.training_of(seed)} for seed in (1, 2, 3)]
+    assert [len(draw) for draw in draws] == [12, 12, 12] and len(set(map(frozenset, draws))) == 3
+    assert {q.id for q in smoke.training_of(2)} < draws[1], "a smaller draw of a seed is part of a larger one"
+    order = [q.id for q in full.training]
+    assert [q.id for q in lite.training_of(3)] == [i for i in order if i in draws[2]], "in hash order"
+    assert full.training_of(1) == full.training_of(2) == full.training
     assert smoke.validation == full.validation and len(full.validation) == 5
     assert not {q.id for q in full.training} & {q.id for q in full.validation}
     assert [r.teacher for r in full.training[0].rationales] == ["ann", "bob"]
+    assert (smoke.notes["drawn_questions"], "drawn_questions" in full.notes) == (4, False)
+    assert len({d.fingerprint for d in (smoke, lite, full)}) == 3, "how many are drawn is part of the data"
+
+
+def test_a_draw_depends_on_the_seed_and_the_question_alone(folder: Path) -> None:
+    before = [q.id for q in load(folder, profile="lite").training_of(5)]
+    write_lines(folder / "mine.jsonl", rows()[::-1])
+    assert [q.id for q in load(folder, profile="lite").training_of(5)] == before
+    # Of many seeds every question is drawn about as often: 12 of 25, by binomial limits far outside chance.
+    data = load(folder, profile="lite")
+    counts = Counter(q.id for seed in range(400) for q in data.training_of(seed))
+    assert len(counts) == 25 and all(140 < count < 244 for count in counts.values())
+
+
+def test_a_suite_may_keep_the_same_questions_for_all_seeds(folder: Path) -> None:
+    (folder / "suite.toml").write_text(
+        SUITE.replace("validation_questions = 5", "validation_questions = 5\nquestions_drawn = false")
+    )
+    smoke, full = load(folder, profile="smoke"), load(folder, profile="full")
+    assert smoke.drawn is None and smoke.training == full.training[:4]
+    assert smoke.training_of(1) == smoke.training_of(9) == smoke.training
+    assert "drawn_questions" not in smoke.notes
+
+
+def test_no_draw_of_a_ragged_set_is_without_a_teacher(folder: Path) -> None:
+    uneven = rows()
+    taught = {q.id for q in load(folder).training[:2]}
+    for row in uneven:
+        if row["id"] not in taught:
+            del row["rationales"]["bob"]
+    write_lines(folder / "mine.jsonl", uneven)
+    text = SUITE.replace("validation_questions = 5", "validation_questions = 5\nragged = true")
+    (folder / "suite.toml").write_text(text)
+    data = load(folder, profile="smoke")
+    for seed in range(50):
+        draw = data.training_of(seed)
+        assert len(draw) == 4 and all_teachers(draw) == all_teachers(data.training)
 
 
 def test_notes_count_what_a_report_says(folder: Path) -> None:

@@ -17,7 +17,8 @@ from compact_bench.data.files.readers import read_rows
 from compact_bench.data.files.rows import normalised, words
 from compact_bench.data.files.sources import Sources
 from compact_bench.data.suites import load_spec
-from compact_bench.data.suites.loading import SuiteData, load_suite_data, suite_files
+from compact_bench.data.suites.loading import load_suite_data, suite_files
+from compact_bench.data.suites.suite_data import SuiteData
 from compact_bench.evaluation.task_files import check_rows
 
 MIRROR = os.environ.get("COMPACT_BENCH_MIRROR")
@@ -61,7 +62,7 @@ def test_every_file_of_every_level_is_what_the_suite_says(name: str, sources: So
 
 def test_svamp_has_699_questions_of_which_100_are_validation(load: Load) -> None:
     data = load("svamp")
-    assert (len(data.training), len(data.validation)) == (599, 100)
+    assert (len(data.training), len(data.validation)) == (499, 200)
     assert {q.teachers for q in everything(data)} == {("gpt-4o", "gemini-1.5-flash", "llama-3-70b", "human")}
     (missing,) = data.excluded
     assert "SVAMP_ChatGPT_level5" in missing.where and "'gpt-4o'" in missing.problem
@@ -175,10 +176,13 @@ def test_svamp_loads_quickly_from_the_cache(load: Load, sources: Sources) -> Non
     assert time.perf_counter() - start < 4
 
 
-def test_profiles_of_svamp_are_nested(load: Load, sources: Sources) -> None:
+def test_a_seed_of_svamp_draws_24_of_499_questions(load: Load, sources: Sources) -> None:
     smoke, lite = (load_suite_data(load_spec("svamp"), sources, profile=p) for p in ("smoke", "lite"))
     full = load("svamp")
-    assert smoke.training == full.training[:4] and lite.training == full.training[:24]
+    assert (smoke.drawn, lite.drawn, full.drawn) == (4, 24, None)
+    draws = [lite.training_of(seed) for seed in (1, 2)]
+    assert draws[0] != draws[1] and all(len(set(draw)) == 24 for draw in draws)
+    assert set(smoke.training_of(1)) < set(draws[0]) < set(full.training)
     assert smoke.validation == lite.validation == full.validation
 
 

@@ -20,8 +20,8 @@ from tests.unit.documents.pages import rows, section
 from tests.unit.runs.test_truth_runs import say_what_is_right
 
 TRAINED = [name for name in method_names() if get_method(name).card.min_teachers]
-SELDOM = {"peak_device_memory_bytes", "diverged"}
-"""In records of a machine with a GPU, and of failed runs, only."""
+SELDOM = {"peak_device_memory_bytes", "diverged", "drawn_from"}
+"""In records of a machine with a GPU, of failed runs, and of seeds that draw their questions, only."""
 
 
 def listed(name: str) -> dict[str, list[str]]:
@@ -88,7 +88,7 @@ def test_a_record_holds_what_the_page_lists(
     inner = {*record.provenance["hardware"], *record.provenance["request"]}
     assert not {name for name in inner if f"`{name}`" not in said}
     notes = dict(record.provenance["suite_notes"])
-    assert set(listed("### `provenance.suite_notes`")) == {*notes, "ragged"}
+    assert set(listed("### `provenance.suite_notes`")) == {*notes, "ragged", "drawn_questions"}
     said = section("reference", "### `provenance.suite_notes`")
     assert not {name for name in (*notes["own_data"], *notes["near_copies"]) if f"`{name}`" not in said}
 

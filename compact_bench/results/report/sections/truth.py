@@ -80,10 +80,10 @@ def truth_sections(
         return [], []
     sentences = [
         "Over training questions that have right and wrong rationales; 95 % intervals over seeds and "
-        "questions. Relative regret is the weight on wrong rationales over that of equal weights on the same "
-        "questions; its interval, below or above 1, says whether a row does better or worse than they. An "
-        "area under the ROC curve (AUC) is the probability that a right rationale of a question ranks above "
-        "a wrong one; 0.5 is chance.",
+        "questions, or over seeds alone where each draws its questions. Relative regret is the weight on "
+        "wrong rationales over that of equal weights on the same questions; its interval, below or above 1, "
+        "says whether a row does better or worse than they. An area under the ROC curve (AUC) is the "
+        "probability that a right rationale of a question ranks above a wrong one; 0.5 is chance.",
         "",
     ]
     planned = {c.row for table in tables for c in table.comparisons if c.in_words}
@@ -259,7 +259,14 @@ def _confounds(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
 def _teachers(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
     # A single teacher's weights say nothing: its own is 1.
     shown = [row for row in rows if not row.constant]
-    every = {name: facts for row in rows for name, facts in row.runs[0]["by_teacher"].items()}
+    every: dict[str, list[Scores]] = {}
+    for row in rows:
+        # A row that reads all teachers' questions tells of a teacher over all seeds' draws.
+        of_row: dict[str, list[Scores]] = {}
+        for run in row.runs:
+            for name, facts in run["by_teacher"].items():
+                of_row.setdefault(name, []).append(facts)
+        every |= of_row
     head = ["Teacher", "Right", *(f"Weight, {row.title}" for row in shown)]
     lines = []
     for teacher, facts in every.items():
@@ -267,7 +274,7 @@ def _teachers(rows: Sequence[_Row], reasons: Reasons) -> list[str]:
         for row in shown:
             measured = [run["by_teacher"][teacher] for run in row.runs if teacher in run["by_teacher"]]
             weights.append(_mean_text(measured, "mean_weight", reasons, NOT_READ))
-        lines.append([teacher, _number(facts["right_share"]), *weights])
+        lines.append([teacher, _mean_text(facts, "right_share", reasons), *weights])
     text = "Teachers: share of right rationales, and mean weight over questions, mean over seeds."
     if len(shown) > TEACHER_COLUMNS:
         # A column per row would be too many to read: turned, there is one per teacher.
