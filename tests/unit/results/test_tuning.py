@@ -122,6 +122,8 @@ def test_the_grid_is_extended_where_the_choice_lies_at_its_edge_up_to_a_limit() 
     found = tuned(*records)
     assert rates_of(found) == [*RATES, 8e-4], "one step"
     assert found.rows[0].chosen is None, "which is not run yet"
+    text = "\n".join(tuning_markdown(found))
+    assert "| 70.0 ± 3.2 | not run | not yet |" in text, "what is there is shown before the choice"
     again = found.with_records([trial(8e-4, 0.6)], lambda key: None)
     assert rates_of(again) == [*RATES, 8e-4] and again.rows[0].chosen == 4e-4
     assert again.rows[0].edges == (False, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compact_bench.results.report.formatting import Reasons
 from compact_bench.results.report.markdown import escaped, grid
-from compact_bench.results.selection import Judged, few_note, percent
+from compact_bench.results.selection import Judged, choose, few_note, percent
 from compact_bench.results.tuning import MOST_STEPS, Trial, TunedRow, Tuning
 
 NOT_TRIED = ""
@@ -58,7 +58,9 @@ def _cell(row: TunedRow, rate: float, reasons: Reasons) -> str:
 
 
 def _judged(row: TunedRow, trial: Trial) -> Judged | None:
-    every = row.choice.judged if row.choice else ()
+    # Of a row that lacks further trials, what is there is shown by itself.
+    choice = row.choice or choose([c for c in [trial.candidate] if c])
+    every = choice.judged if choice else ()
     return next((judged for judged in every if judged.cost == trial.rate), None)
 
 
