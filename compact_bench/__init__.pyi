@@ -44,6 +44,7 @@ from .evaluation.probes.answer_nats import span_nats as span_nats
 from .evaluation.probes.registry import Measure as Measure
 from .evaluation.probes.registry import Probe as Probe
 from .evaluation.probes.registry import ProbeInputs as ProbeInputs
+from .evaluation.probes.steps_table import rationale_names as rationale_names
 from .evaluation.probes.validation_accuracy import generated_answers as generated_answers
 from .methods.checks import CHECKS as CHECKS
 from .methods.checks import CheckResult as CheckResult
@@ -58,6 +59,7 @@ from .methods.contract import Claim as Claim
 from .methods.contract import Method as Method
 from .methods.contract import MethodCard as MethodCard
 from .methods.contract import NoSettings as NoSettings
+from .methods.contract import RequiredMethod as RequiredMethod
 from .methods.contract import SuiteInfo as SuiteInfo
 from .methods.contract import refusal as refusal
 from .results.figures import Line as Line
@@ -118,5 +120,6 @@ from .training.protocol import SchedulesRate as SchedulesRate
 from .training.protocol import StepAware as StepAware
 from .training.protocol import StepLoss as StepLoss
 from .training.protocol import derive_seed as derive_seed
+from .training.required import RequiredRun as RequiredRun
 
 __version__: str

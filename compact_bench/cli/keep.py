@@ -82,6 +82,10 @@ def rm(
     place = Store(store or paths.store_dir())
     names = list(dict.fromkeys(place.find_folder(run) for run in runs))
     _print_gone(place.remove(names, dry_run=dry_run), dry_run)
+    made = [r.key for r in place.records() if not {*r.key.requires.values()}.isdisjoint(names)]
+    if kept := [f"{key.name} ({key.hash})" for key in made if key.hash not in names]:
+        text = f"Made from what is removed, and kept: {', '.join(kept)}."
+        o.out().print(text, markup=False, soft_wrap=True)
 
 
 def _print_gone(gone: Sequence[Leftover], dry_run: bool) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from compact_bench.commands.row_selection import TableRequest, row_for_method
-from compact_bench.commands.table_plan import Plan, PlannedRow, TablePlan
+from compact_bench.commands.table_plan import Plan, PlannedRow, TablePlan, trials_of
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import RunKey
 from compact_bench.methods.registry import (
@@ -172,7 +172,7 @@ def plan_tuning(session: Session, table: TablePlan) -> Tuning:
         for run in row.runs:
             if run.key.seed in seeds:
                 keys.setdefault((run.key.method, run.key.variant), (run.title, []))[1].append(run.key)
-    return Tuning.of(rates, seeds, keys.values(), session.store.load)
+    return Tuning.of(rates, seeds, keys.values(), trials_of(session))
 
 
 def add_unlisted_rows(

@@ -115,13 +115,15 @@ def _with_trials(
         The plan at the chosen rates, and how the last trials ended.
     """
     trials, later = sections[0], list(sections[1:])
+    tried = {run.key.hash for run in trials.runs}
     while True:
         outcome = execute_plan([trials], console, quiet=quiet, workers=workers, later=later)
         plan = plan.with_trials(outcome.records)
-        # What failed has a record; only what was never tried is due.
-        due = [run for run in plan.trials().runs if run.record is None]
+        # What failed has a record; only what was never tried is due, and nothing is due twice.
+        due = [r for r in plan.trials().runs if r.record is None and r.key.hash not in tried]
         if outcome.interrupted or not due:
             return plan, outcome
+        tried |= {run.key.hash for run in due}
         trials, later = replace(trials, runs=due, title="Tuning, grid extended"), [plan.section()]
 
 

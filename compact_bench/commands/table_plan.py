@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.commands.row_selection import TableRequest, methods_option
-from compact_bench.core.records import RunRecord
+from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.methods.registry import as_given
 from compact_bench.results.tables.spec import RowSpec
-from compact_bench.results.tuning import Tuning, with_rate
-from compact_bench.runs.plan import PlannedRun, PlanSection
+from compact_bench.results.tuning import OpenTrial, TrialRun, Tuning, trial_key, with_rate
+from compact_bench.runs.plan import PlannedRun, PlanSection, with_required
 from compact_bench.runs.session import Session
 
 
@@ -128,14 +128,14 @@ class Plan:
         """
         assert self.tuning is not None
         store = self.session.store
-        tuning = self.tuning.with_records(records, store.load)
+        tuning = self.tuning.with_records(records, trials_of(self.session))
         rates = tuning.chosen
 
         def at_chosen_rate(run: PlannedRun) -> PlannedRun:
             rate = rates.get((run.key.method, run.key.variant))
             if rate is None:
                 return run
-            key = with_rate(run.key, rate)
+            key = with_required(self.session, with_rate(run.key, rate))
             return PlannedRun(key, run.title, store.load(key))
 
         return replace(self._with_runs(at_chosen_rate), tuning=tuning)
@@ -146,6 +146,16 @@ class Plan:
 
         tables = tuple(replace(table, rows=tuple(map(changed, table.rows))) for table in self.tables)
         return replace(self, tables=tables)
+
+
+def trials_of(session: Session) -> OpenTrial:
+    """What gives the trial of a run at a rate, with the store's record and the trials that it requires."""
+
+    def opened(key: RunKey, rate: float) -> TrialRun:
+        tried = with_required(session, trial_key(key, rate))
+        return TrialRun(tried, session.store.load(tried))
+
+    return opened
 
 
 def command_line(session: Session, table: str, methods: str) -> str:

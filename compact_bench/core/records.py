@@ -211,14 +211,16 @@ class RunKey:
     settings: Mapping[str, Any]
     results_version: int
     code: str = ""
+    requires: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
         """Name of the run directory."""
         values = asdict(self)
-        if not self.code:
-            # So that the runs of older stores, which have none, keep the hash that names their folder.
-            del values["code"]
+        for name in ("code", "requires"):
+            if not values[name]:
+                # So that the runs of older stores, which have none, keep the hash that names their folder.
+                del values[name]
         return fingerprint(values)
 
     @property

@@ -10,7 +10,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
 
 from compact_bench.core.records import Question
 from compact_bench.core.settings import Strict
@@ -42,6 +44,21 @@ GAPS: Mapping[Gap, str] = {
 
 class NoSettings(Strict):
     """Configuration of a method that has nothing to set."""
+
+
+class _NamesARun:
+    """Marks a field of a configuration whose value names a run that must be there first."""
+
+
+RequiredMethod = Annotated[str, Field(min_length=1), _NamesARun()]
+"""Type of a configuration's field that names a method, or a variant of one ("compact[no-consensus]"): its run
+of the same seed, student, data and settings is made first, and `fit` finds it in `context.required`."""
+
+
+def requiring_fields(config_type: type[Strict]) -> tuple[str, ...]:
+    """Names of the fields of type `RequiredMethod`."""
+    fields = config_type.model_fields.items()
+    return tuple(name for name, info in fields if any(isinstance(m, _NamesARun) for m in info.metadata))
 
 
 @dataclass(frozen=True)

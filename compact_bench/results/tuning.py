@@ -31,8 +31,6 @@ MOST_SEEDS = 3
 """Trials run under the first seeds of a command, no more: each costs a training for every rate and row."""
 Rates = Mapping[tuple[str, str], float]
 """(method, variant) of a row's runs -> its learning rate."""
-Load = Callable[[RunKey], RunRecord | None]
-"""What a store has of a run."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,10 @@ class TrialRun:
 
     key: RunKey
     record: RunRecord | None
+
+
+OpenTrial = Callable[[RunKey, float], TrialRun]
+"""The trial of a row's run at a learning rate, with what the store has of it."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Tuning:
         rates: Sequence[float],
         seeds: Sequence[int],
         rows: Iterable[tuple[str, Sequence[RunKey]]],
-        load: Load,
+        opened: OpenTrial,
     ) -> Tuning:
         """The trials of a grid, and those beyond it that what is there already asks for.
 
@@ -178,9 +180,11 @@ class Tuning:
         """
         grid = tuple(sorted(rates))
         empty = (TunedRow(title, tuple(keys), grid, ()) for title, keys in rows)
-        return cls(grid, tuple(seeds), tuple(_extended(_with_rates(row, grid, load), load) for row in empty))
+        return cls(
+            grid, tuple(seeds), tuple(_extended(_with_rates(row, grid, opened), opened) for row in empty)
+        )
 
-    def with_records(self, records: Iterable[RunRecord], load: Load) -> Tuning:
+    def with_records(self, records: Iterable[RunRecord], opened: OpenTrial) -> Tuning:
         """The same trials judged again, and those that are due now; what has no new record keeps its own."""
         made = {record.key.hash: record for record in records}
 
@@ -190,7 +194,7 @@ class Tuning:
             )
 
         rows = (replace(row, trials=tuple(map(judged, row.trials))) for row in self.rows)
-        return replace(self, rows=tuple(_extended(row, load) for row in rows))
+        return replace(self, rows=tuple(_extended(row, opened) for row in rows))
 
     @property
     def chosen(self) -> Rates:
@@ -203,17 +207,16 @@ class Tuning:
         return min((row.choice.questions for row in self.rows if row.choice), default=None)
 
 
-def _with_rates(row: TunedRow, rates: Sequence[float], load: Load) -> TunedRow:
+def _with_rates(row: TunedRow, rates: Sequence[float], opened: OpenTrial) -> TunedRow:
     added = []
     for rate in rates:
-        keys = (trial_key(key, rate) for key in row.keys)
-        added.append(Trial(rate, tuple(TrialRun(key, load(key)) for key in keys)))
+        added.append(Trial(rate, tuple(opened(key, rate) for key in row.keys)))
     return replace(row, trials=tuple(sorted((*row.trials, *added), key=lambda trial: trial.rate)))
 
 
-def _extended(row: TunedRow, load: Load) -> TunedRow:
+def _extended(row: TunedRow, opened: OpenTrial) -> TunedRow:
     while due := row.next_rates:
-        row = _with_rates(row, due, load)
+        row = _with_rates(row, due, opened)
     return row
 
 

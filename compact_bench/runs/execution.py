@@ -14,7 +14,7 @@ from compact_bench.core.progress import duration, open_display
 from compact_bench.core.provenance import usable_cores
 from compact_bench.core.records import RunRecord
 from compact_bench.runs.estimate import Estimator, Workload, untrained
-from compact_bench.runs.plan import PlannedRun, PlanSection
+from compact_bench.runs.plan import PlannedRun, PlanSection, ask_where_again, required_first
 from compact_bench.runs.session import Session
 from compact_bench.runs.workers.launch import execute
 from compact_bench.runs.workers.queue import Job
@@ -106,6 +106,9 @@ def execute_plan(
     Raises:
         CompactBenchError: data, student or store are not as they must be.
     """
+    sections, later = ([required_first(section) for section in some] for some in (sections, later))
+    for section in sections:
+        ask_where_again(section)
     work = _Work.of(sections, workers)
     if not quiet:
         shown = [*sections, *later] if work.jobs else sections
@@ -149,6 +152,7 @@ def _usable_rationales(session: Session) -> str:
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:
     """Show a plan and execute nothing; arguments as in `execute_plan`."""
+    sections = [required_first(section) for section in sections]
     _show(sections, _Work.of(sections, workers), console)
     return Outcome(tuple(run.record for section in sections for run in section.runs if run.record), 0)
 

@@ -9,10 +9,13 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
+from compact_bench.core.files import say_made_again
 from compact_bench.core.records import RESULTS_VERSION, RunKey, RunRecord
-from compact_bench.core.settings import describe_validation_error, merged
+from compact_bench.core.settings import RunSettings, describe_validation_error, merged
 from compact_bench.methods.code import method_code
-from compact_bench.methods.registry import get_method, method_sources
+from compact_bench.methods.contract import requiring_fields
+from compact_bench.methods.registry import get_method, method_sources, split_name, variant_config
+from compact_bench.runs.required import of_another, unreadable
 from compact_bench.runs.session import Session
 from compact_bench.runs.store.again import ask_again, asked_at
 
@@ -88,6 +91,14 @@ def run_again(sections: Sequence[PlanSection], *, dry_run: bool = False) -> list
     ]
 
 
+def ask_where_again(section: PlanSection) -> None:
+    """Ask for runs that are done and are to be made anew, where nobody has yet."""
+    for run in section.runs:
+        folder = section.session.store.run_dir(run.key)
+        if run.again and asked_at(folder) is None:
+            ask_again(folder)
+
+
 def run_key(
     session: Session,
     method: str,
@@ -121,22 +132,112 @@ def run_key(
             raise UnknownNameError(
                 f"setting of method {method!r} in a table row", name, config_type.model_fields
             )
+    return _key(session, (method, variant), seed, session.request.profile, settings)
+
+
+def _key(
+    session: Session,
+    named: tuple[str, str],
+    seed: int,
+    profile: str,
+    settings: RunSettings,
+    above: tuple[tuple[str, str], ...] = (),
+) -> RunKey:
+    """The key of a method and variant under settings of which those of other methods are left out.
+
+    Args:
+        above: methods and variants whose runs require this one.
+    """
+    method, variant = named
+    config_type = get_method(method).config_type
     given = {name: value for name, value in settings.method.items() if name in config_type.model_fields}
     try:
         config = config_type.model_validate({**session.spec.method_settings.get(method, {}), **given})
     except ValidationError as error:
         raise ConfigError(describe_validation_error(error, f"settings of method {method}")) from None
     complete = settings.model_copy(update={"method": config.model_dump(mode="json")})
-    return RunKey(
+    key = RunKey(
         method=method,
         variant=variant,
         student=session.student_name,
         student_revision=session.student_revision,
         suite=session.spec.name,
         suite_fingerprint=session.suite_fingerprint,
-        profile=session.request.profile,
+        profile=profile,
         seed=seed,
         settings=complete.model_dump(mode="json"),
         results_version=RESULTS_VERSION,
         code=method_code(method_sources()[method], config),
     )
+    return with_required(session, key, above)
+
+
+def with_required(session: Session, key: RunKey, above: tuple[tuple[str, str], ...] = ()) -> RunKey:
+    """The key with the hashes of the runs that its settings name, as they are under its rate and profile.
+
+    Raises:
+        ConfigError: see `required_keys`.
+    """
+    hashes = {field: required.hash for field, required in required_keys(session, key, above).items()}
+    return replace(key, requires=hashes)
+
+
+def required_keys(
+    session: Session, key: RunKey, above: tuple[tuple[str, str], ...] = ()
+) -> dict[str, RunKey]:
+    """Field of a run's settings -> key of the run that it names, the same but for the method's settings.
+
+    The method's settings are the user's, the suite's and its variant's, as for a row of its own.
+
+    Raises:
+        ConfigError: a method or variant is unknown, is not trained, or requires, at last, itself.
+    """
+    found: dict[str, RunKey] = {}
+    above = (*above, (key.method, key.variant))
+    for field in requiring_fields(get_method(key.method).config_type):
+        text = str(key.settings["method"][field])
+        place = f"method {key.method}, setting {field}"
+        named = split_name(text)
+        values = variant_config(*named)
+        if get_method(named[0]).card.min_teachers == 0:
+            raise ConfigError(f"{place}: expected a method that trains, got {text!r}, which does not.")
+        if named in above:
+            raise ConfigError(f"{place}: expected a method that can be run before it, got {text!r}.")
+        settings = RunSettings.model_validate(
+            {**key.settings, "method": {**session.settings.method, **values}}
+        )
+        found[field] = _key(session, named, key.seed, key.profile, settings, above)
+    return found
+
+
+def required_first(section: PlanSection) -> PlanSection:
+    """The section with what its runs require: in the order of need, and with what the store lacks of it.
+
+    A run that is done is made again where a run that it was made from was since; and so is one that another
+    needs, where what it left is damaged.
+    """
+    session, store = section.session, section.session.store
+    if not any(run.key.requires for run in section.runs):
+        return section
+    listed = {run.key.hash: run for run in section.runs}
+    ordered: dict[str, PlannedRun] = {}
+
+    def place(run: PlannedRun) -> None:
+        if run.key.hash in ordered:
+            return
+        if run.record is not None and not run.needed and of_another(run.record, store):
+            run = replace(run, again=True)
+        for key in required_keys(session, run.key).values() if run.needed and run.key.requires else ():
+            title = f"{key.label}, for {run.title}"
+            required = listed.get(key.hash) or PlannedRun(key, title, store.load(key))
+            if required.record is not None and (damage := unreadable(required.record, store)):
+                say_made_again(damage)
+                required = replace(required, again=True)
+                ordered.pop(key.hash, None)
+            if required.needed or key.hash in listed:
+                place(required)
+        ordered[run.key.hash] = run
+
+    for run in section.runs:
+        place(run)
+    return replace(section, runs=list(ordered.values()))

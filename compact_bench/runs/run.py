@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -38,6 +38,7 @@ from compact_bench.methods.code import method_code
 from compact_bench.methods.contract import Method, refusal
 from compact_bench.methods.registry import get_method, make_method, method_sources
 from compact_bench.runs.probing import run_probes
+from compact_bench.runs.required import MADE_FROM, as_required, made_from, required_records, unmet
 from compact_bench.runs.session import Session
 from compact_bench.runs.store.again import FOLDER, asked_at, clear_training, settle
 from compact_bench.training.final_weights import STEPS_FILE, kept_files, load_final, save_final
@@ -101,10 +102,12 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker, *, again: bool = 
         with _as_own_errors():
             method = make_method(key.method, dict(key.settings["method"]))
             reason = refusal(method, session.suite_info)
-            if reason is None:
-                record = _measured(session, key, method, place, ticker, started)
-            else:
+            if reason is not None:
                 record = _record(session, key, "unsupported", started, reason=reason)
+            elif (lack := unmet(required_records(session.store, key))) is not None:
+                record = _ended_alike(session, key, *lack, started)
+            else:
+                record = _measured(session, key, method, place, ticker, started)
     except UnusableStoreError:
         raise
     except CompactBenchError as error:
@@ -118,6 +121,15 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker, *, again: bool = 
     session.store.save(key, record)
     settle(run)
     return record
+
+
+def _ended_alike(
+    session: Session, key: RunKey, required: RunRecord, reason: str, started: float
+) -> RunRecord:
+    """The record of a run that cannot be made, as the run that it requires did not end well."""
+    # What is known for good of that run is so of this one, and what may go better is tried again with it.
+    diverged = {"diverged": True} if required.training.get("diverged") else {}
+    return _record(session, key, required.status, started, reason=reason, training=diverged)
 
 
 def _expect_code(key: RunKey) -> None:
@@ -224,8 +236,12 @@ def _train(
                 stream.flush()
 
             progress, held_out = ticker.phase("training"), session.data.validation
-            context = RunContext(directory, settings, key.seed, log, progress, held_out)
+            needed = required_records(session.store, key)
+            required = as_required(session.store, needed)
+            context = RunContext(directory, settings, key.seed, log, progress, held_out, required)
             report = method.fit(student, session.data.training_of(key.seed), context)
+            if needed:
+                report = replace(report, extra={**report.extra, MADE_FROM: made_from(needed)})
         save_final(student, session.base.model, report, directory)
     clear_checkpoints(directory)
     if report.optimiser_steps == 0:

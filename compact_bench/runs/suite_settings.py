@@ -13,7 +13,8 @@ from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import describe_validation_error, setting_names
 from compact_bench.core.written.names import shown
 from compact_bench.data.suites import SuiteSpec
-from compact_bench.methods.registry import get_method, method_names, method_sources
+from compact_bench.methods.contract import requiring_fields
+from compact_bench.methods.registry import get_method, method_names, method_sources, split_name
 
 
 def settable_fields(planned: Iterable[str], overrides: Sequence[str]) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def settable_fields(planned: Iterable[str], overrides: Sequence[str]) -> dict[st
         planned: names of the methods that a command runs or shows.
         overrides: the "key=value" texts.
     """
-    chosen = set(planned)
+    chosen = with_required_methods(planned, overrides)
     near: list[str] = []
     far: list[str] = []
     for name, source in method_sources().items():
@@ -36,6 +37,31 @@ def settable_fields(planned: Iterable[str], overrides: Sequence[str]) -> dict[st
     known = {full.split(".", 1)[1] for full in setting_names(tuple(fields))}
     asked = {text.partition("=")[0].strip().rpartition(".")[2] for text in overrides}
     return fields if asked <= known else _fields_of([*near, *far])
+
+
+def with_required_methods(planned: Iterable[str], overrides: Sequence[str] = ()) -> set[str]:
+    """Methods, and those whose runs theirs require, from one to the next: by `--set`, else by default."""
+    given = {key.strip().rpartition(".")[2]: value.strip() for key, _, value in map(_split, overrides)}
+    found: set[str] = set()
+    todo = list(planned)
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        # What cannot be imported, or names no method, is said where its runs are planned.
+        with contextlib.suppress(ConfigError):
+            fields = get_method(name).config_type.model_fields
+            named = [
+                given.get(field, fields[field].default)
+                for field in requiring_fields(get_method(name).config_type)
+            ]
+            todo += [split_name(text)[0] for text in named if isinstance(text, str)]
+    return found & {*method_names()}
+
+
+def _split(override: str) -> tuple[str, str, str]:
+    return override.partition("=")
 
 
 def _fields_of(methods: Iterable[str]) -> dict[str, Any]:
@@ -55,7 +81,7 @@ def check_reach(overrides: Sequence[str], planned: Iterable[str]) -> None:
         ConfigError: an override names a setting that only other methods have.
     """
     sections = {full.split(".", 1)[1] for full in setting_names()}
-    chosen = sorted(set(planned))
+    chosen = sorted(with_required_methods(planned, overrides))
     fields = _fields_of(chosen)
     for text in overrides:
         section, _, field = text.partition("=")[0].strip().rpartition(".")

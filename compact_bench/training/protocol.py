@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from compact_bench.students.student import Student
     from compact_bench.training.branches import EncodedQuestion
+    from compact_bench.training.required import RequiredRun
 
 
 @dataclass
@@ -165,6 +166,7 @@ class RunContext:
         log: called with a dictionary of metrics after every optimiser step.
         on_progress: called with (done, total, text) for the progress display.
         validation: held-out questions to choose by; no method may train on them.
+        required: field of the method's configuration -> the run that it names (`RequiredMethod`).
     """
 
     directory: Path
@@ -173,6 +175,7 @@ class RunContext:
     log: Callable[[Mapping[str, Any]], None] = lambda metrics: None
     on_progress: Callable[[int, int, str], None] = lambda done, total, text: None
     validation: tuple[Question, ...] = ()
+    required: Mapping[str, RequiredRun] = field(default_factory=dict)
 
     def seed_for(self, axis: str) -> int:
         """Seed of one named axis, of this run."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from compact_bench.core.errors import CompactBenchError, UnknownNameError
+from compact_bench.core.settings import RunSettings
 from compact_bench.methods.checks import check_method
-from compact_bench.methods.checks.fits import one_fit
+from compact_bench.methods.checks.fits import one_fit, required_fits
 from compact_bench.methods.checks.subject import find_subject
 from compact_bench.methods.checks.world import SEED, fresh_student, run_settings, small_world
 from compact_bench.methods.contract import SuiteInfo, refusal
@@ -39,6 +39,7 @@ def test_the_methods_that_must_be_there() -> None:
     expected |= {"sbs_kd", "mcc_kd", "edit", "mot", "committee"}
     expected |= {"random_teacher", "all_rationales", "right_filter", "majority_filter", "shortest_rationale"}
     expected |= {"best_teacher", "curriculum", "pcgrad", "mgda", "cagrad", "upgrad"}
+    expected |= {"constant_weights", "shuffled_weights"}
     expected |= {"kl_to_base", "l2_to_start", "replay", "learned_weights", "uncertainty_weights"}
     assert expected <= set(METHODS)
 
@@ -65,11 +66,18 @@ def test_a_method_sees_the_questions_in_the_order_of_all(name: str, schedule: se
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_loss_that_is_not_finite_is_named(name: str, tmp_path: Path) -> None:
     settings = run_settings(lora=False)
-    train: dict[str, Any] = {"learning_rate": 1e30, "epochs": 3}
-    diverging = settings.model_copy(update={"train": settings.train.model_copy(update=train)})
-    context = RunContext(tmp_path, diverging, SEED, validation=WORLD.validation)
+
+    def at(rate: float) -> RunSettings:
+        train = settings.train.model_copy(update={"learning_rate": rate, "epochs": 3})
+        return settings.model_copy(update={"train": train})
+
+    subject = find_subject(name, None, TEACHER)
+    # Made at a sane rate: it is this method's numbers that are to become infinite.
+    (beside := tmp_path / "required").mkdir()
+    required = required_fits(subject, WORLD, beside, at(1e-3))
+    context = RunContext(tmp_path, at(1e30), SEED, validation=WORLD.validation, required=required)
     with pytest.raises(CompactBenchError, match="finite"):
-        find_subject(name, None, TEACHER).make().fit(fresh_student(lora=False), WORLD.questions, context)
+        subject.make().fit(fresh_student(lora=False), WORLD.questions, context)
 
 
 def test_a_teacher_that_is_not_there() -> None:

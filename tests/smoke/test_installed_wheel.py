@@ -21,6 +21,7 @@ DISTRIBUTION, PACKAGE = "compact-bench", "compact_bench"
 CHECKOUT = Path(os.environ.get("COMPACT_BENCH_CHECKOUT") or Path(__file__).resolve().parents[2])
 DATA_SUFFIXES = {".jinja", ".json", ".jsonl", ".py", ".safetensors", ".toml", ".txt", ".typed", ".yaml"}
 METHODS = {"zero_shot", "single_teacher", "uniform", "compact", "compact_released", "sbs_kd", "mcc_kd", "mot"}
+METHODS |= {"right_filter", "majority_filter", "constant_weights", "shuffled_weights"}
 UNSUPPORTED = {"edit", "committee"}
 """What the toy suite lacks pairs, reviews or feedback for."""
 RESULTS = "compact_bench_results"
@@ -122,7 +123,8 @@ def test_every_method_ran_and_the_trained_ones_trained(first: Reproduced) -> Non
         trained = record["key"]["method"] != "zero_shot"
         assert (record["training"]["optimiser_steps"] > 0) is trained, record["key"]["method"]
         assert (record["weights"]["final"] not in base) is trained, record["key"]["method"]
-    finals = [record["weights"]["final"] for record in made]
+    # The two filters may keep the same rationales.
+    finals = [r["weights"]["final"] for r in made if r["key"]["method"] != "majority_filter"]
     assert len(set(finals)) == len(finals)
 
 

@@ -34,6 +34,7 @@ from compact_bench.results.report.sections.figures import FIGURES
 from compact_bench.results.report.sections.teachers import majority_sentence, teacher_tables
 from compact_bench.results.sweeps.spec import SweepSpec, load_sweep_spec
 from compact_bench.results.tables.spec import TableSpec, definition_names, load_table_spec
+from compact_bench.runs.required import of_another
 from compact_bench.runs.store.store import Store
 
 Spec = TypeVar("Spec")
@@ -121,12 +122,15 @@ def _extensions(*, imported: bool = False) -> Table:
 
 
 def _runs(store: Path) -> Table:
-    scan = Store(store).scan()
+    place = Store(store)
+    scan = place.scan()
+    by_hash = {record.key.hash: record for record in scan.records}
     rows = []
     for record in scan.records:
         state = record.status + (f": {record.reason}" if record.reason else "")
         # Nothing of today's commands takes such a run; `rm` removes it.
-        state = "; ".join(filter(None, (state, _outdated(record))))
+        outdated = _outdated(record) or _outdated_requirement(record, by_hash) or of_another(record, place)
+        state = "; ".join(filter(None, (state, outdated)))
         rows.append((record.key.hash, record.key.name, record.key.student, state))
     rows += [(damaged.hash, "", "", f"damaged: {damaged.problem}") for damaged in scan.damaged]
     rows += [(name, "", "", "unfinished") for name in scan.unfinished]
@@ -148,6 +152,16 @@ def _outdated(record: RunRecord) -> str:
     if source is None:
         return "its method is not here"
     return "" if key.code.partition(".")[0] == code_mark(source) else "code changed"
+
+
+def _outdated_requirement(record: RunRecord, by_hash: Mapping[str, RunRecord]) -> str:
+    """The same of the runs that it was made from; one that is not in the store is named."""
+    for name in record.key.requires.values():
+        if name not in by_hash:
+            return f"made from run {name}, which is not here"
+        if why := _outdated(by_hash[name]) or _outdated_requirement(by_hash[name], by_hash):
+            return f"made from {by_hash[name].key.label}: {why}"
+    return ""
 
 
 def _titled(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
@@ -278,6 +292,7 @@ def record_summary(record: RunRecord) -> RenderableType:
         ("final loss", training.get("final_loss")),
         ("weights", f"{record.weights['final']} (base {record.weights['base']})"),
         ("excluded questions", len(training.get("excluded", []))),
+        *((f"made from ({field})", run) for field, run in record.key.requires.items()),
     ]
     for task, result in record.evaluations.items():
         rows.append((task, f"{100 * result['value']:.1f} % {result['metric']}, n = {result['n']}"))

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import RunSettings
 from compact_bench.methods.checks.results import MethodError, guarded
-from compact_bench.methods.checks.subject import Subject
+from compact_bench.methods.checks.subject import Subject, find_subject
 from compact_bench.methods.checks.watching import (
     GlobalState,
     Watch,
@@ -27,10 +28,12 @@ from compact_bench.methods.checks.watching import (
     watching,
 )
 from compact_bench.methods.checks.world import SEED, World, base_student, fresh_student, run_settings
+from compact_bench.methods.contract import requiring_fields
 from compact_bench.students.layout import base_model
 from compact_bench.students.student import Student, merge_adapters
 from compact_bench.training.final_weights import STEPS_FILE
 from compact_bench.training.protocol import FitReport, RunContext
+from compact_bench.training.required import RequiredRun
 
 
 class Interrupted(BaseException):
@@ -82,9 +85,10 @@ def one_fit(subject: Subject, world: World, *, lora: bool = True, disturbed: int
     Raises:
         MethodError: the method raised something.
     """
-    with tempfile.TemporaryDirectory(prefix="compact_bench_check_") as folder:
-        settings = run_settings(lora=lora)
-        return _life(subject, world, Path(folder), settings, disturbed, lambda metrics: None)
+    settings = run_settings(lora=lora)
+    with _folders() as (folder, beside):
+        required = required_fits(subject, world, beside, settings)
+        return _life(subject, world, folder, settings, disturbed, lambda metrics: None, required)
 
 
 def interrupted_fit(subject: Subject, world: World) -> Fit:
@@ -93,7 +97,9 @@ def interrupted_fit(subject: Subject, world: World) -> Fit:
     Raises:
         MethodError: the method raised something.
     """
-    with tempfile.TemporaryDirectory(prefix="compact_bench_check_") as folder:
+    settings = run_settings(lora=True, checkpoints=True)
+    with _folders() as (folder, beside):
+        required = required_fits(subject, world, beside, settings)
         # Of the steps of a life the last one has no checkpoint: it is written after the step is logged.
         last, now, life = 1, 2, 0
         while True:
@@ -106,14 +112,47 @@ def interrupted_fit(subject: Subject, world: World) -> Fit:
 
             life += 1
             try:
-                settings = run_settings(lora=True, checkpoints=True)
-                fit = _life(subject, world, Path(folder), settings, life, log)
+                fit = _life(subject, world, folder, settings, life, log, required)
             except Interrupted:
                 # Longer and longer, so that runs of many steps get to their end too.
                 last, now = (now, last + now) if life > 1 else (last, now)
                 continue
             fit.lives = life
             return fit
+
+
+@contextmanager
+def _folders() -> Iterator[tuple[Path, Path]]:
+    """A run's folder, and one for the runs that it requires; both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="compact_bench_check_") as folder:
+        run, beside = Path(folder, "run"), Path(folder, "required")
+        run.mkdir()
+        beside.mkdir()
+        yield run, beside
+
+
+def required_fits(
+    subject: Subject, world: World, folder: Path, settings: RunSettings
+) -> dict[str, RequiredRun]:
+    """Fit what the subject requires on the same world: field of its configuration -> run, in a folder each.
+
+    Raises:
+        MethodError: a required method is not there, or its fit failed.
+    """
+    found = {}
+    for field_name in requiring_fields(subject.kind.config_type):
+        name, place = str(getattr(subject.config(), field_name)), folder / field_name
+        place.mkdir()
+        try:
+            other = find_subject(name, None, world.suite.teachers[0])
+        except ConfigError as error:
+            raise MethodError(f"setting {field_name}: {error}") from None
+        beside = required_fits(other, world, place, settings)
+        context = RunContext(place, settings, SEED, validation=world.validation, required=beside)
+        with guarded(f"fit of {name}, which it requires"):
+            other.make().fit(fresh_student(lora=settings.lora.enabled), world.questions, context)
+        found[field_name] = RequiredRun(name, place, other.config().model_dump(mode="json"))
+    return found
 
 
 def _life(
@@ -123,6 +162,7 @@ def _life(
     settings: RunSettings,
     disturbed: int,
     log: Callable[[Mapping[str, Any]], None],
+    required: Mapping[str, RequiredRun],
 ) -> Fit:
     student = fresh_student(lora=settings.lora.enabled)
     logs: list[Mapping[str, Any]] = []
@@ -131,7 +171,7 @@ def _life(
         logs.append(metrics)
         log(metrics)
 
-    context = RunContext(folder, settings, SEED, keep, validation=world.validation)
+    context = RunContext(folder, settings, SEED, keep, validation=world.validation, required=required)
     before = _weights(base_student().model)
     outside = GlobalState.now()
     with warnings.catch_warnings():

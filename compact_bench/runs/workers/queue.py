@@ -32,7 +32,10 @@ class Job:
 
 
 class JobQueue:
-    """Jobs in order; several threads take from it. The clock counts monotonic seconds."""
+    """Jobs in order; several threads take from it. The clock counts monotonic seconds.
+
+    A job whose run requires another's is handed out when that one is finished, however it ended.
+    """
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs, self._clock = tuple(jobs), clock
@@ -79,7 +82,8 @@ class JobQueue:
         with self._changed:
             self._not_before[job.key.hash] = self._clock() + POLL_SECONDS
             self._return(job)
-            return all(other.key.hash in self._not_before for other in self._pending)
+            able = (other for other in self._pending if not self._lacks(other))
+            return all(other.key.hash in self._not_before for other in able)
 
     def give_back(self, job: Job) -> None:
         """Whoever took the job cannot do it; it comes last, so that it harms the others least."""
@@ -107,9 +111,14 @@ class JobQueue:
             return [self._records[key] for key in hashes if key in self._records]
 
     def _is_free(self, job: Job) -> bool:
-        if self._not_before.get(job.key.hash, 0.0) > self._clock():
+        if self._not_before.get(job.key.hash, 0.0) > self._clock() or self._lacks(job):
             return False
         return not job.shares or all(other.shares != job.shares for other in self._running)
+
+    def _lacks(self, job: Job) -> bool:
+        """Whether a run that it requires is still to be done here."""
+        required = set(job.key.requires.values())
+        return any(other.key.hash in required for other in (*self._pending, *self._running))
 
     def _return(self, job: Job) -> None:
         self._running.remove(job)

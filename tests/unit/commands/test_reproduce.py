@@ -28,6 +28,8 @@ LABELS = {
     ("single_teacher", "bob"),
     ("uniform", ""),
     ("compact", ""),
+    ("constant_weights", ""),
+    ("shuffled_weights", ""),
     ("compact_released", ""),
     ("sbs_kd", ""),
     ("mcc_kd", ""),
@@ -61,7 +63,7 @@ def times(store: Path) -> dict[Path, int]:
 def test_from_nothing_to_a_table_and_again(suite: Path, tmp_path: Path, capsys: Capture) -> None:
     done = reproduce(capsys, suite, "--seeds", "1,2")
     assert done.code == 0, done.err
-    assert "26 of 26 runs to do" in done.err
+    assert "30 of 30 runs to do" in done.err
     kept = Store(tmp_path / "store").records()
     assert {r.key.method: r.status for r in kept if r.status != "done"} == dict.fromkeys(
         LACKING, "unsupported"
@@ -158,7 +160,7 @@ def test_faulty_data_stops_before_any_run(suite: Path, tmp_path: Path, capsys: C
 
 def test_dry_run_runs_nothing(suite: Path, tmp_path: Path, capsys: Capture) -> None:
     done = reproduce(capsys, suite, "--dry-run")
-    assert done.code == 0 and "13 of 13 runs to do" in done.err
+    assert done.code == 0 and "15 of 15 runs to do" in done.err
     assert not (tmp_path / "store" / "runs").exists() and not (tmp_path / "RESULTS.md").exists()
 
 

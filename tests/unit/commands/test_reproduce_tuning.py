@@ -134,7 +134,7 @@ def test_dry_run_shows_the_trials_and_the_runs_after_them(
     suite: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     done = tune(capsys, suite, "--dry-run")
-    assert done.code == 0 and "49 of 49 runs to do" in done.err
+    assert done.code == 0 and "57 of 57 runs to do" in done.err
     assert "Tuning: COMPACT (paper), learning rate 0.002" in done.err
     assert "Tuning: Zero-shot" not in done.err
     assert not (tmp_path / "store" / "runs").exists() and not (tmp_path / "RESULTS.md").exists()

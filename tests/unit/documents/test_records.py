@@ -58,8 +58,8 @@ def test_columns_and_extras_are_those_of_all_methods() -> None:
             assert columns[column] == methods, column
         elif column != "sample":
             assert whose == "all" and columns[column] == set(TRAINED), column
-    # Where rows were cut there is one more.
-    assert set(listed("### `training.extra`")) == extras | {"truncated"}
+    # Where rows were cut there is one more, and a run notes what it was made from.
+    assert set(listed("### `training.extra`")) == extras | {"truncated", "required"}
 
 
 def paths(part: Mapping[str, Any]) -> set[str]:

@@ -46,6 +46,8 @@ def test_every_row_has_a_cell_in_every_column() -> None:
         "majority_filter",
         "uniform",
         "compact",
+        "constant_weights",
+        "shuffled_weights",
         "compact_released",
         "paper_1",
     ]

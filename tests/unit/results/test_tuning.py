@@ -14,7 +14,7 @@ from compact_bench.core.settings import RunSettings
 from compact_bench.results.report.sections.tuning import tuning_markdown
 from compact_bench.results.tables.build import build_table
 from compact_bench.results.tables.spec import load_table_spec
-from compact_bench.results.tuning import Tuning, check_tunable, learning_rates, trial_key, with_rate
+from compact_bench.results.tuning import TrialRun, Tuning, check_tunable, learning_rates, trial_key, with_rate
 from compact_bench.runs.store.store import Store
 from tests.unit.synthetic import SUITE, evaluation, key, record, validated
 
@@ -47,7 +47,12 @@ def tuned(
     """The tuning of a store that has these records."""
     there: Mapping[str, RunRecord] = {r.key.hash: r for r in records}
     rows = [(method.upper(), [run_key(method, seed=seed) for seed in seeds]) for method in methods]
-    return Tuning.of(RATES, seeds, rows, lambda key: there.get(key.hash))
+    return Tuning.of(RATES, seeds, rows, lambda key, rate: opened(there, key, rate))
+
+
+def opened(there: Mapping[str, RunRecord], key: RunKey, rate: float) -> TrialRun:
+    tried = trial_key(key, rate)
+    return TrialRun(tried, there.get(tried.hash))
 
 
 def rates_of(found: Tuning, row: int = 0) -> list[float]:
@@ -124,7 +129,7 @@ def test_the_grid_is_extended_where_the_choice_lies_at_its_edge_up_to_a_limit() 
     assert found.rows[0].chosen is None, "which is not run yet"
     text = "\n".join(tuning_markdown(found))
     assert "| 70.0 ± 3.2 | not run | not yet |" in text, "what is there is shown before the choice"
-    again = found.with_records([trial(8e-4, 0.6)], lambda key: None)
+    again = found.with_records([trial(8e-4, 0.6)], lambda key, rate: opened({}, key, rate))
     assert rates_of(again) == [*RATES, 8e-4] and again.rows[0].chosen == 4e-4
     assert again.rows[0].edges == (False, False)
     twice = tuned(*records, trial(8e-4, 0.8), trial(16e-4, 0.9))
