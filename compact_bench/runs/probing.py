@@ -47,23 +47,17 @@ def run_probes(
     Raises:
         CompactBenchError: a probe of this package fails. One of another package leaves why as its `reasons`.
     """
-    data, count = session.data, settings.validation_questions
+    data = session.data
     held_out = [replace(q, text=prompt_prefix + q.text) for q in data.validation]
+    evaluations = session.store.evaluations_dir
+    answers = partial(answered, weights_hash=weights_hash, cache_dir=evaluations, since=since)
     given = ProbeInputs(
         student,
         session.base,
-        validation=held_out[:count],
+        validation=held_out[: settings.validation_questions],
         passages=session.neutral_passages[: settings.drift_passages],
         training=data.training_of(seed),
-        answers=partial(
-            answered,
-            student,
-            held_out[: settings.answered_questions],
-            settings,
-            weights_hash=weights_hash,
-            cache_dir=session.store.evaluations_dir,
-            since=since,
-        ),
+        answers=lambda: answers(student, held_out[: settings.answered_questions], settings),
     )
     missing = {"validation": not given.validation, "passages": not given.passages}
     missing |= {"steps": steps_file is None, "truth": not data.has_truth}
