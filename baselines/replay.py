@@ -110,8 +110,8 @@ class Replay:
             "Magpie filters what it draws; here every turn with a question and an answer is taken",
         ),
         ours=(
-            "a turn for every eighth question, chosen by generated answers to validation questions of the lab "
-            "(decision 25); 48 turns at temperature 1; no source states a ratio",
+            "a turn for every eighth question, chosen by generated answers to validation questions of the "
+            "lab (decision 25); 48 turns at temperature 1; no source states a ratio",
             "turns are written once and kept in the run's folder; which of them go with a question is drawn "
             "anew in every step",
             "the loss of a step is the mean over questions and turns (their expected number), a turn's being "
