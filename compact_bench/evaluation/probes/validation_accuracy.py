@@ -75,6 +75,8 @@ def generated_answers(student: Student, questions: Sequence[Question], context: 
     """
     from compact_bench.students.student import merge_adapters, weights_hash
 
+    # A tokenizer keeps how its last call padded, and training goes on with this one.
+    student = replace(student, tokenizer=copy.deepcopy(student.tokenizer))
     if hasattr(student.model, "merge_and_unload"):
         student = replace(student, model=copy.deepcopy(student.model))
         merge_adapters(student)
