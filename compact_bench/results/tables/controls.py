@@ -25,28 +25,46 @@ class Control:
 
     @property
     def came_out(self) -> bool:
-        """Whether the interval and the test both put the row on the expected side."""
+        """Whether interval and test both put the row on the expected side, or on neither where none is."""
         low, high, p_value = self.comparison.low, self.comparison.high, self.comparison.p_value
         if low is None or high is None or p_value is None:
             return False
-        return (low > 0.0 if self.spec.expected == "above" else high < 0.0) and p_value < ALPHA
+        sides = {"above": low > 0.0 and p_value < ALPHA, "below": high < 0.0 and p_value < ALPHA}
+        return sides.get(self.spec.expected, not any(sides.values()))
 
     @property
     def sentence(self) -> str:
         """The outcome in words."""
         comparison = self.comparison
         expected = f"{comparison.row_title} {self.spec.expected} {comparison.against_title}"
+        if self._is_negative:
+            expected = f"no difference between {comparison.row_title} and {comparison.against_title}"
         if self.spec.reason:
             expected += f", as {self.spec.reason}"
         head = f"{comparison.group}: expected {expected}"
         if comparison.effect is None or comparison.p_value is None:
             return f"{head}. The control was not measured ({comparison.reason})."
         facts = f"{comparison.measure}, p = {comparison.p_value:.2g} of the paired permutation test"
+        if self._is_negative:
+            return self._of_equal_rows(head, facts)
         if self.came_out:
             return f"{head}. The control came out: {facts}. The table can tell rows apart that differ so."
         return (
             f"{head}. The control did not come out: {facts}. This table cannot tell methods apart on "
             f"{comparison.group}: where no difference is shown there, nothing is known of it."
+        )
+
+    @property
+    def _is_negative(self) -> bool:
+        return self.spec.expected == "no difference"
+
+    def _of_equal_rows(self, head: str, facts: str) -> str:
+        if self.came_out:
+            return f"{head}. The control came out: {facts}."
+        share = f"{ALPHA * 100:.0f} %"
+        return (
+            f"{head}. The control did not come out: {facts}. By chance that is so of {share} of such pairs; "
+            f"else a difference as large between other rows on {self.comparison.group} may be the seeds'."
         )
 
 

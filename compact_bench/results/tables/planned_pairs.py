@@ -63,14 +63,14 @@ class ControlSpec(Strict):
     A control is no part of the family of Holm's correction, and is shown only where both rows are.
 
     Attributes:
-        expected: on which side of `against` the row must come out.
+        expected: on which side of `against` the row must come out, or "no difference" of two equal rows.
         group: name of the compared group.
         reason: why that is known, as the end of a sentence, or "".
     """
 
     row: str
     against: str
-    expected: Literal["above", "below"] = "above"
+    expected: Literal["above", "below", "no difference"] = "above"
     group: Title
     reason: Title = ""
 
