@@ -26,9 +26,8 @@ from compact_bench.evaluation.tasks.utils import score_generation
 
 LAB = ("ring", "order", "lookup", "count", "longer", "uncovered", "copy", "reverse")
 GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k", "validation_answers"}
-SECOND_LAB = ("chains", "coins", "cups", "floor", "give", "lift", "shells", "swap", "word")
-GENERATION |= {f"lab_{name}" for name in (*LAB, *SECOND_LAB)}
-LAB_CHOICE = {"lab_opposites", "lab_categories", "lab_facts", "lab_short"}
+GENERATION |= {f"lab_{name}" for name in LAB}
+LAB_CHOICE = {"lab_opposites", "lab_categories"}
 CHOICE = {"strategyqa", "csqa", "arc_easy", "piqa", "boolq", "winogrande", *LAB_CHOICE}
 
 
