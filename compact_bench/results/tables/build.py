@@ -18,8 +18,10 @@ from compact_bench.results.tables.cells import (
     measure_cell,
 )
 from compact_bench.results.tables.changes import change_cell
-from compact_bench.results.tables.comparisons import Comparison, Groups, compare_rows
+from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.controls import Control, measure_controls
+from compact_bench.results.tables.families import Groups, compare_rows, yardsticks
+from compact_bench.results.tables.measuring import Yardstick
 from compact_bench.results.tables.notes import cost_notes, table_notes
 from compact_bench.results.tables.rows import RowRuns, fill_rows, rows_by_name
 from compact_bench.results.tables.spec import GroupSpec, TableSpec
@@ -77,6 +79,7 @@ class Table:
         cost_notes: sentences about rows that cost more or less training than the reference.
         filled: rows of runs with their runs, which everything above was computed from.
         compared: the groups whose means are compared.
+        yardsticks: what the comparisons of each of these groups are measured with.
         data_title: what captions call the data; "" for the suite's name.
     """
 
@@ -96,6 +99,7 @@ class Table:
     cost_notes: tuple[str, ...]
     filled: tuple[RowRuns, ...]
     compared: Groups
+    yardsticks: Mapping[str, Yardstick]
     data_title: str = ""
 
     def columns_of(self, group: str) -> tuple[Column, ...]:
@@ -134,16 +138,13 @@ def build_table(
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
-    groups = {
-        group.name: (group, Benchmarks.of(tasks, rows))
-        for group in spec.groups
-        if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
-    }
+    groups = _benchmark_groups(spec, suite, rows)
     columns = _columns(spec, suite, has_truth)
     reference = rows_by_name(rows).get(spec.reference or "")
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
-    comparisons = compare_rows(spec, rows, compared)
+    sticks = yardsticks(spec, rows, compared)
+    comparisons = compare_rows(spec, rows, compared, sticks)
     return Table(
         number=spec.number,
         title=spec.title,
@@ -156,12 +157,21 @@ def build_table(
         rows=_rows(spec, rows),
         cells=cells | _level_cells(suite_notes(mine), columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
-        controls=measure_controls(spec.controls, rows, compared),
+        controls=measure_controls(spec.controls, rows, compared, sticks),
         notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
         cost_notes=cost_notes(reference.row.name if reference else "", rows, extra_steps or {}),
         filled=tuple(rows),
         compared=compared,
+        yardsticks=sticks,
     )
+
+
+def _benchmark_groups(spec: TableSpec, suite: SuiteSpec, rows: Sequence[RowRuns]) -> Groups:
+    return {
+        group.name: (group, Benchmarks.of(tasks, rows))
+        for group in spec.groups
+        if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
+    }
 
 
 def _only_profile(records: Sequence[RunRecord]) -> str:
