@@ -26,8 +26,9 @@ from compact_bench.evaluation.tasks.utils import score_generation
 
 LAB = ("ring", "order", "lookup", "count", "longer", "uncovered", "copy", "reverse")
 GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k", "validation_answers"}
-GENERATION |= {f"lab_{name}" for name in LAB}
-LAB_CHOICE = {"lab_opposites", "lab_categories"}
+GIVEN_STEPS = {f"lab_{name}" for name in ("chains", "swap", "floor", "give")}
+GENERATION |= {f"lab_{name}" for name in (*LAB, "shells", "lift", "coins", "cups", "word")} | GIVEN_STEPS
+LAB_CHOICE = {f"lab_{name}" for name in ("opposites", "categories", "short", "facts")}
 CHOICE = {"strategyqa", "csqa", "arc_easy", "piqa", "boolq", "winogrande", *LAB_CHOICE}
 
 
@@ -89,11 +90,13 @@ def test_the_packaged_tasks_are_the_suites_and_each_has_its_kind() -> None:
 
 @pytest.mark.parametrize("task", sorted(GENERATION | CHOICE))
 def test_a_task_sources_itself_and_its_own_rows(task: str) -> None:
-    data = yaml.safe_load(task_texts(task, EvalSettings())[f"{task}.yaml"])
+    text = task_texts(task, EvalSettings())[f"{task}.yaml"]
+    data = yaml.safe_load(text.replace("!function ", ""))
     assert data["task"] == task
     assert data["dataset_kwargs"] == {"rows_file": f"{task}.jsonl"}
-    prefixed = task in {"strategyqa", "csqa", "arc_easy", "boolq", *LAB_CHOICE}
-    assert data.get("gen_prefix") == ("The answer is" if prefixed else None)
+    answered = dict.fromkeys(("strategyqa", "csqa", "arc_easy", "boolq", *LAB_CHOICE), "The answer is")
+    prefixes = answered | dict.fromkeys(GIVEN_STEPS, "We see that")
+    assert data.get("gen_prefix") == prefixes.get(task)
 
 
 def test_the_longest_generation_stands_in_generation_tasks_only() -> None:
