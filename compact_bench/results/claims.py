@@ -16,13 +16,9 @@ from compact_bench.methods.registry import (
     split_name,
 )
 from compact_bench.results.tables.build import Table
-from compact_bench.results.tables.comparisons import (
-    Comparison,
-    compare,
-    compare_easiest_weight,
-    compare_spread,
-    corrected,
-)
+from compact_bench.results.tables.comparisons import Comparison
+from compact_bench.results.tables.families import corrected
+from compact_bench.results.tables.measuring import compare, compare_easiest_weight, compare_spread
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
 
 
@@ -59,7 +55,7 @@ def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
     """
     judged_claims = [judged for name in method_names() for judged in _of_method(name, tables)]
     tested = [judged.comparison for judged in judged_claims if judged.comparison is not None]
-    with_holm = iter(corrected(tested))
+    with_holm = iter(corrected(tested, "Holm"))
 
     def with_status(judged: JudgedClaim) -> JudgedClaim:
         if judged.comparison is None or judged.claim is None:
@@ -106,8 +102,10 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
     pair, title = (rows[names[0]], rows[names[1]]), group.short or group.title
     if claim.statistic == "weight_on_easiest_teacher":
         comparison = compare_easiest_weight(*pair)
+    elif claim.statistic == "mean":
+        comparison = compare(*pair, title, benchmarks, table.yardsticks[claim.group])
     else:
-        comparison = (compare if claim.statistic == "mean" else compare_spread)(*pair, title, benchmarks)
+        comparison = compare_spread(*pair, title, benchmarks)
     if comparison.effect is None:
         return replace(judged, reason=comparison.reason)
     return replace(judged, comparison=comparison)

@@ -15,14 +15,21 @@ from compact_bench.results.report.formatting import (
     row_seeds,
     shown_rows,
 )
-from compact_bench.results.stats import ALPHA, POWER
+from compact_bench.results.statistics.power import ALPHA, POWER
 from compact_bench.results.tables.build import Column, Row, Table
 from compact_bench.results.tables.comparisons import Comparison
 
 LONG_ROWS = 20
 """A section with more rows folds its tables."""
 # The tilde is read out by screen readers, which skip triangles: a cell without it is a shown difference.
-SIGNS = {"above": "▲", "below": "▼", "no difference shown": "~"}
+SIGNS = {
+    "above": "▲",
+    "below": "▼",
+    "equivalent": "=",
+    "inconclusive": "~",
+    "cannot show": "?",
+    "no verdict": "·",
+}
 VERDICT_LEGEND = (
     "▲ the first row is above, ▼ it is below: the interval leaves out 0 and the test agrees after Holm's "
     "correction. ~ no difference is shown. Differences are in percentage points (pp), with 95 % intervals."
@@ -229,8 +236,8 @@ def _comparison_cells(c: Comparison) -> list[str]:
         _pp(c.effect) + interval,
         _pp(c.seed_sd, sign=""),
         "none" if c.p_value is None else f"{c.p_value:.4f}",
-        "none" if c.p_holm is None else f"{c.p_holm:.4f}",
-        f"{_pp(c.detectable, sign='')} ({_pp(c.detectable_holm, sign='')})",
+        "none" if c.p_corrected is None else f"{c.p_corrected:.4f}",
+        f"{_pp(c.detectable, sign='')} ({_pp(c.detectable_corrected, sign='')})",
         f"{c.seeds} x {c.items:,}",
         c.verdict,
     ]

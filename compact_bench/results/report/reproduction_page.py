@@ -9,7 +9,7 @@ from typing import get_args
 from compact_bench.methods.contract import Claim, Reproduction
 from compact_bench.results.claims import JudgedClaim
 from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
-from compact_bench.results.stats import ALPHA
+from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
 MEANINGS: dict[Reproduction, str] = {
@@ -112,7 +112,7 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
         row = one.claim.row or one.method
         command = f"{facts.command_of(one.table, one.selector)} --reproduction reproduction.md"
         number = commands.setdefault(command, len(commands) + 1)
-        p_holm = one.comparison.p_holm if one.comparison else None
+        p_holm = one.comparison.p_corrected if one.comparison else None
         rows.append(
             [
                 one.title,

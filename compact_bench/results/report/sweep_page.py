@@ -16,14 +16,15 @@ from compact_bench.results.figures import Drawing, Line, Panel, Point, draw
 from compact_bench.results.report.csv_file import csv_field
 from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
 from compact_bench.results.report.sections.provenance import provenance_markdown
+from compact_bench.results.statistics.verdicts import Verdict
 from compact_bench.results.sweeps.results import Place, SweepResults
 from compact_bench.results.sweeps.spec import PanelSpec, SweepRow, SweepSpec
 from compact_bench.results.tables.comparisons import Comparison, few_seeds_note
 
 MISSING_SHOWN = 20
-VERDICTS = ("above", "below", "no difference shown", "not compared")
+VERDICTS = get_args(Verdict)
 CELL_NUMBERS = ("mean", "low", "high", "seed_sd", "seeds", "items", "reason")
-COMPARISON_NUMBERS = ("effect", "low", "high", "p_value", "p_holm", "seeds", "items", "reason")
+COMPARISON_NUMBERS = ("effect", "low", "high", "p_value", "p_corrected", "seeds", "items", "reason")
 
 
 def write_sweep(results: SweepResults, folder: Path) -> tuple[Path, ...]:
@@ -170,9 +171,8 @@ def _words(results: SweepResults) -> list[str]:
     tested = sum(c.p_value is not None for c in compared)
     if tested:
         lines.append(
-            f"- A difference of accuracies is shown where its 95 % interval leaves out 0 and a paired "
-            f"permutation test over items agrees after Holm's correction over all {tested} of this sweep. Of "
-            "other measures the interval alone decides. Intervals resample seeds and items."
+            "- A difference is shown where its p value, over seeds and items, is below 5 % after Benjamini "
+            f"and Hochberg's correction over all {tested} of this sweep."
         )
     notes = [few_seeds_note([c.seeds for c in compared]), escaped(spec.note)]
     return lines + [f"- {note}" for note in notes if note]

@@ -10,7 +10,9 @@ from compact_bench.data.suites import SuiteSpec
 from compact_bench.results.sweeps.spec import PanelSpec, SweepSpec
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.cells import empty_cell
-from compact_bench.results.tables.comparisons import Comparison, compare_measure, corrected
+from compact_bench.results.tables.comparisons import Comparison
+from compact_bench.results.tables.families import corrected
+from compact_bench.results.tables.measuring import compare_measure
 from compact_bench.results.tables.spec import MeasureSpec
 
 Place = tuple[str, str, float]
@@ -25,7 +27,7 @@ class SweepResults:
         spec: its definition, with the values and rows that were requested.
         command: the command that makes these results.
         cells: the tables' cells; of a panel that shows 1 minus a column, that.
-        comparisons: the reference row minus the place's, with Holm's correction over all tests of the sweep.
+        comparisons: the reference row minus the place's, corrected over all tests of the sweep.
         percent: names of the panels whose values are accuracies or shares, shown as percent.
         missing: sentences that name what was not run, or failed.
     """
@@ -71,7 +73,7 @@ def measure_sweep(
                 cells[place] = _cell(table, panel, row.label)
                 if definition.reference and row.name != spec.reference:
                     comparison = _compared(table, panel, row.label, measures)
-                    # Holm's correction counts comparisons of one group and pair once: here, at every value.
+                    # The correction counts comparisons of one group and pair once: here, at every value.
                     comparisons[place] = replace(comparison, group=f"{panel.name}, {value:g}")
     return SweepResults(
         spec,
@@ -80,7 +82,7 @@ def measure_sweep(
         student,
         command,
         cells,
-        dict(zip(comparisons, corrected(list(comparisons.values())), strict=True)),
+        dict(zip(comparisons, corrected(list(comparisons.values()), "Benjamini-Hochberg"), strict=True)),
         frozenset(p.name for p in spec.panels if not p.measure or measures[p.measure].unit == "share"),
         tuple(record for value in spec.axis.values for record in records[value]),
         tuple(_missing(spec, records, planned)),
@@ -106,8 +108,8 @@ def _compared(table: Table, panel: PanelSpec, row: str, measures: Mapping[str, M
         comparison = next(same, empty)
     if not panel.one_minus or comparison.effect is None:
         return comparison
-    low, high = (None if bound is None else -bound for bound in (comparison.high, comparison.low))
-    return replace(comparison, effect=-comparison.effect, low=low, high=high)
+    turned = comparison.contrast and comparison.contrast.turned()
+    return replace(comparison, effect=-comparison.effect, contrast=turned)
 
 
 def _missing(

@@ -18,8 +18,10 @@ from compact_bench.results.tables.cells import (
     measure_cell,
 )
 from compact_bench.results.tables.changes import change_cell
-from compact_bench.results.tables.comparisons import Comparison, Groups, compare_rows
+from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.controls import Control, measure_controls
+from compact_bench.results.tables.families import Groups, compare_rows, yardsticks
+from compact_bench.results.tables.measuring import Yardstick
 from compact_bench.results.tables.notes import cost_notes, table_notes
 from compact_bench.results.tables.rows import RowRuns, fill_rows, rows_by_name
 from compact_bench.results.tables.spec import GroupSpec, TableSpec
@@ -77,6 +79,7 @@ class Table:
         cost_notes: sentences about rows that cost more or less training than the reference.
         filled: rows of runs with their runs, which everything above was computed from.
         compared: the groups whose means are compared.
+        yardsticks: what the comparisons of each of these groups are measured with.
         data_title: what captions call the data; "" for the suite's name.
     """
 
@@ -96,6 +99,7 @@ class Table:
     cost_notes: tuple[str, ...]
     filled: tuple[RowRuns, ...]
     compared: Groups
+    yardsticks: Mapping[str, Yardstick]
     data_title: str = ""
 
     def columns_of(self, group: str) -> tuple[Column, ...]:
@@ -143,7 +147,8 @@ def build_table(
     reference = rows_by_name(rows).get(spec.reference or "")
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
-    comparisons = compare_rows(spec, rows, compared)
+    measured_with = yardsticks(spec, rows, compared)
+    comparisons = compare_rows(spec, rows, compared, measured_with)
     return Table(
         number=spec.number,
         title=spec.title,
@@ -156,11 +161,12 @@ def build_table(
         rows=_rows(spec, rows),
         cells=cells | _level_cells(suite_notes(mine), columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
-        controls=measure_controls(spec.controls, rows, compared),
+        controls=measure_controls(spec.controls, rows, compared, measured_with),
         notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
         cost_notes=cost_notes(reference.row.name if reference else "", rows, extra_steps or {}),
         filled=tuple(rows),
         compared=compared,
+        yardsticks=measured_with,
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from compact_bench.core.records import Cell, RunRecord, number_at, value_at
-from compact_bench.results.stats import Sample, estimate
+from compact_bench.results.statistics.bootstrap import estimate
+from compact_bench.results.statistics.samples import Sample
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import MeasureSpec
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from compact_bench.core.records import Cell
-from compact_bench.results.stats import bootstrap_means, interval
+from compact_bench.results.statistics.bootstrap import bootstrap_means, interval
 from compact_bench.results.tables.cells import Benchmarks, empty_cell
-from compact_bench.results.tables.comparisons import paired_samples
+from compact_bench.results.tables.pairs import paired_samples
 from compact_bench.results.tables.rows import RowRuns
 
 

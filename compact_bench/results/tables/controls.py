@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from compact_bench.results.stats import ALPHA
-from compact_bench.results.tables.comparisons import Comparison, Groups, compare
-from compact_bench.results.tables.planned_pairs import ControlSpec
+from compact_bench.results.tables.comparisons import Comparison
+from compact_bench.results.tables.families import Groups
+from compact_bench.results.tables.measuring import PLAIN, Yardstick, compare
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
+from compact_bench.results.tables.planned_pairs import ControlSpec
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,8 @@ class Control:
 
     @property
     def came_out(self) -> bool:
-        """Whether the interval and the test both put the row on the expected side."""
-        low, high, p_value = self.comparison.low, self.comparison.high, self.comparison.p_value
-        if low is None or high is None or p_value is None:
-            return False
-        return (low > 0.0 if self.spec.expected == "above" else high < 0.0) and p_value < ALPHA
+        """Whether the row is on the expected side."""
+        return self.comparison.verdict == self.spec.expected
 
     @property
     def sentence(self) -> str:
@@ -41,7 +39,7 @@ class Control:
         head = f"{comparison.group}: expected {expected}"
         if comparison.effect is None or comparison.p_value is None:
             return f"{head}. The control was not measured ({comparison.reason})."
-        facts = f"{comparison.measure}, p = {comparison.p_value:.2g} of the paired permutation test"
+        facts = f"{comparison.measure}, p = {comparison.p_value:.2g}"
         if self.came_out:
             return f"{head}. The control came out: {facts}. The table can tell rows apart that differ so."
         return (
@@ -51,7 +49,10 @@ class Control:
 
 
 def measure_controls(
-    specs: Sequence[ControlSpec], rows: Sequence[RowRuns], groups: Groups
+    specs: Sequence[ControlSpec],
+    rows: Sequence[RowRuns],
+    groups: Groups,
+    measured_with: Mapping[str, Yardstick],
 ) -> tuple[Control, ...]:
     """Measure the controls of which the table has both rows and the group."""
     by_name = rows_by_name(rows)
@@ -59,6 +60,9 @@ def measure_controls(
     for spec in specs:
         if spec.group in groups and {spec.row, spec.against} <= set(by_name):
             group, benchmarks = groups[spec.group]
-            pair = compare(by_name[spec.row], by_name[spec.against], group.short or group.title, benchmarks)
-            controls.append(Control(spec, pair))
+            # Whether a group can show anything is what the control asks.
+            stick = replace(measured_with.get(spec.group, PLAIN), can_show=True)
+            sides = by_name[spec.row], by_name[spec.against]
+            pair = compare(*sides, group.short or group.title, benchmarks, stick)
+            controls.append(Control(spec, replace(pair, p_corrected=pair.p_value)))
     return tuple(controls)

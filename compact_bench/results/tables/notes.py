@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from compact_bench.core.records import Cell, RunRecord, number_at, selective_use
 from compact_bench.results.tables.cells import seed_cell
-from compact_bench.results.tables.comparisons import Comparison, Groups, few_seeds_note
+from compact_bench.results.tables.comparisons import Comparison, few_seeds_note
+from compact_bench.results.tables.families import Groups
 from compact_bench.results.tables.rows import RowRuns
 from compact_bench.results.tables.spec import TableSpec
 

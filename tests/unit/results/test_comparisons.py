@@ -16,12 +16,11 @@ from compact_bench.results.report.sections.findings import (
     findings_markdown,
     sentences_markdown,
 )
-from compact_bench.results.stats import Precision
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.controls import Control
 from compact_bench.results.tables.spec import TableSpec, load_table_spec
-from tests.unit.synthetic import SUITE, TEACHERS, all_records, evaluation, record
+from tests.unit.synthetic import SUITE, TEACHERS, all_records, evaluation, made_contrast, record
 
 SPEC = load_table_spec(2)
 COMPACT, UNIFORM, RELEASED = "COMPACT (paper)", "Uniform weights", "COMPACT (released code)"
@@ -59,11 +58,11 @@ def test_a_clear_difference_is_said_and_a_small_one_is_not() -> None:
     assert "], n = 2 seeds, 40 items (p = " in found.sentence
     close = pair(table, "compact", "compact_released")
     assert close.low is not None and close.low <= 0.0
-    assert not close.shown and close.verdict == "no difference shown"
+    assert not close.shown and close.verdict == "inconclusive"
     assert close.sentence.startswith(
         f"ID: no difference is shown between {COMPACT} and {RELEASED}: +2.5 pp ["
     )
-    assert any("conditional on the seeds" in note for note in table.notes)
+    assert any("2 seeds only" in note for note in table.notes)
     assert not any("win" in c.sentence.lower().split() for c in table.comparisons)
 
 
@@ -78,7 +77,8 @@ def test_rows_are_paired_by_seed_and_item() -> None:
     found = pair(build([ours, record("compact", seed=2), theirs]), "compact", "uniform")
     assert (found.seeds, found.items) == (1, 2)
     assert found.effect == pytest.approx(0.5)
-    assert "interval over items only" in found.sentence
+    assert found.contrast is None and found.verdict == "no verdict"
+    assert "these trained students only" in found.sentence
     other = pair(build([ours, record("uniform", seed=2)]), "compact", "uniform")
     assert other.reason == "no seed in common"
     assert "not compared" in other.sentence and other.verdict == "not compared"
@@ -96,19 +96,21 @@ def test_the_spread_over_seeds_is_that_of_the_paired_difference() -> None:
     assert pair(table, "compact", "uniform").seed_sd == pytest.approx(0.1 / 2**0.5)
 
 
-def test_holm_counts_every_pair_of_runs_once() -> None:
+def test_a_family_counts_every_pair_of_runs_once() -> None:
     table = build(all_records((1, 2)))
     best = pair(table, "compact", "best single_teacher")
     source = pair(table, "compact", "single_teacher[alpha]")
     assert best.measured == source.measured == ("compact", "single_teacher[alpha]")
-    assert (best.effect, best.p_value, best.p_holm) == (source.effect, source.p_value, source.p_holm)
+    assert (best.contrast, best.p_corrected) == (source.contrast, source.p_corrected)
     # What has no runs (the published baselines here) counts nothing.
     # compact against five rows; compact_released against uniform, the best teacher and the student itself.
     tested = [c for c in table.comparisons if c.p_value is not None]
     family = {(c.measured, c.group): c.p_value or 1.0 for c in tested}
     assert len(family) == (5 + 3) * 3 and {c.family for c in table.comparisons} == {len(family)}
-    smallest = min(table.comparisons, key=lambda c: c.p_value or 1.0)
-    assert smallest.p_holm == pytest.approx(min(1.0, len(family) * min(family.values())))
+    from statsmodels.stats.multitest import fdrcorrection
+
+    expected = dict(zip(family, fdrcorrection(list(family.values()))[1], strict=True))
+    assert all(c.p_corrected == pytest.approx(expected[c.measured, c.group]) for c in tested)
 
 
 def test_planned_pairs_lead_and_unplanned_ones_are_numbers_only() -> None:
@@ -136,7 +138,8 @@ def test_the_best_teacher_is_not_compared_with_itself() -> None:
 
 def words(effect: float, low: float | None, high: float | None, p: float, **more: Any) -> Comparison:
     values = {"seeds": 5, "items": 1200, **more}
-    return Comparison("a", "b", "A", "B", "ID", effect, low, high, p_value=p, p_holm=p, **values)
+    found = None if low is None or high is None else made_contrast(effect, low, high, p)
+    return Comparison("a", "b", "A", "B", "ID", effect, found, p_corrected=p, correction="Holm", **values)
 
 
 @pytest.mark.parametrize(
@@ -146,24 +149,16 @@ def words(effect: float, low: float | None, high: float | None, p: float, **more
             words(0.021, 0.004, 0.039, 0.012),
             "ID: A is above B by 2.1 pp [0.4, 3.9], n = 5 seeds, 1,200 items (p = 0.012 after Holm).",
         ),
+        (words(-0.021, -0.039, -0.004, 0.012), "ID: A is below B by 2.1 pp [0.4, 3.9], n = 5 seeds, 1,200"),
         (
-            words(-0.021, -0.039, -0.004, 0.012, seeds=1),
-            "ID: A is below B by 2.1 pp [0.4, 3.9], n = 1 seed, 1,200 items "
-            "(interval over items only, p = 0.012 after Holm).",
-        ),
-        (
-            words(0.021, -0.004, 0.046, 0.001),
+            words(0.021, -0.004, 0.046, 0.1),
             "ID: no difference is shown between A and B: +2.1 pp [-0.4, +4.6], n = 5 seeds, 1,200 items "
-            "(p = 0.001 after Holm).",
+            "(p = 0.1 after Holm; inconclusive).",
         ),
-        (words(0.021, 0.0, 0.046, 0.001), "ID: no difference is shown between A and B: +2.1 pp [+0.0, +4.6]"),
-        (
-            words(0.021, 0.004, 0.039, 0.2),
-            "the interval leaves out 0, but the corrected test does not confirm it.",
-        ),
+        (words(0.001, -0.004, 0.006, 0.7, margin=0.05), "(p = 0.7 after Holm; equivalent)."),
         (
             words(0.0, None, None, 1.0, seeds=1, items=1),
-            "n = 1 seed, 1 item; one item under one seed gives no",
+            "n = 1 seed, 1 item; one seed, or one item, says something of these trained students only.",
         ),
     ],
 )
@@ -173,15 +168,16 @@ def test_the_words_for_a_difference(found: Comparison, expected: str) -> None:
 
 
 def test_the_words_for_what_could_have_been_detected() -> None:
-    found = words(
-        0.01, -0.01, 0.03, 0.4, seeds=3, seed_sd=0.007, family=45, precision=Precision(0.0068, 1200)
-    )
+    found = words(0.01, -0.01, 0.03, 0.4, seeds=3, family=45)
+    found = dataclasses.replace(found, contrast=made_contrast(0.01, -0.01, 0.03, 0.4, seed_sd=0.007))
+    assert found.detectable and found.detectable_corrected
     assert found.detectable_sentence == (
-        "ID: the smallest difference between A and B that this table could have detected is 1.9 pp (80 % "
-        "power, two-sided 5 %, n = 3 seeds, 1,200 items); 2.8 pp at the strictest step of Holm's correction "
-        "(5 % / 45). Over the seeds, this difference has a standard deviation of 0.7 pp."
+        "ID: the smallest difference between A and B that this table could have detected is "
+        f"{found.detectable * 100:.1f} pp (80 % power, two-sided 5 %, n = 3 seeds, 1,200 items); "
+        f"{found.detectable_corrected * 100:.1f} pp at the strictest step of the correction (5 % / 45). "
+        "Over the seeds, this difference has a standard deviation of 0.7 pp."
     )
-    none = words(0.0, 0.0, 0.0, 1.0, precision=Precision(0.0, 1200))
+    none = words(0.0, 0.0, 0.0, 1.0)
     assert "no difference between A and B could have been detected" in none.detectable_sentence
     assert Comparison("a", "b", "A", "B", "ID", reason="not run").detectable_sentence == ""
 
@@ -207,7 +203,7 @@ def test_a_control_comes_out_only_on_the_expected_side() -> None:
 def test_a_control_is_outside_the_family_and_absent_without_its_rows() -> None:
     plain, control = build(all_records((1, 2))), spec_with(controls=[CONTROL])
     table = build(all_records((1, 2)), control)
-    assert [c.p_holm for c in table.comparisons] == [c.p_holm for c in plain.comparisons]
+    assert [c.p_corrected for c in table.comparisons] == [c.p_corrected for c in plain.comparisons]
     other = spec_with(controls=[{**CONTROL, "row": "single_teacher[nobody]"}])
     assert build(all_records((1, 2)), other).controls == ()
     (unmeasured,) = build([record("uniform")], control).controls
@@ -228,9 +224,9 @@ def test_the_verdict_names_sides_and_sizes_and_what_is_not_shown() -> None:
     assert findings_markdown(dataclasses.replace(table, comparisons=())) == []
     # The same comparisons with a clear difference in the first, and one on the other side in the second.
     ends: dict[int, dict[str, Any]] = {
-        0: {"effect": 0.123, "low": 0.1, "high": 0.2, "p_holm": 0.01},
-        1: {"effect": -0.05, "low": -0.1, "high": -0.01, "p_holm": 0.01},
-        2: {"effect": -0.05, "low": -0.1, "high": -0.01, "p_holm": 0.2},
+        0: {"effect": 0.123, "contrast": made_contrast(0.123, 0.1, 0.2), "p_corrected": 0.01},
+        1: {"effect": -0.05, "contrast": made_contrast(-0.05, -0.1, -0.01), "p_corrected": 0.01},
+        2: {"effect": -0.05, "contrast": made_contrast(-0.05, -0.1, -0.01), "p_corrected": 0.2},
     }
     changed = [dataclasses.replace(c, **ends.get(n, {})) for n, c in enumerate(told)]
     lines = findings_markdown(dataclasses.replace(table, comparisons=tuple(changed)))
@@ -254,8 +250,9 @@ def test_controls_and_what_could_be_detected_are_told() -> None:
     ]
     row = next(line for line in lines if line.startswith("| ID |"))
     assert row.startswith("| ID | 2 | 2 seeds, 40 items |")
-    assert f"| {min(values) * 100:.1f} to {max(values) * 100:.1f} |" in row
-    assert f" {min(values) * 100:.1f} to {max(values) * 100:.1f} pp on ID (" in lines[0]
+    ends = [f"{value * 100:.1f}" for value in (min(values), max(values))]
+    span = " to ".join(dict.fromkeys(ends))
+    assert f"| {span} |" in row and f" {span} pp on ID (" in lines[0]
     sentences = sentences_markdown(table)
     told = [c for c in table.comparisons if c.in_words]
     assert sentences[:3] == [f"- {c.sentence}" for c in told if (c.row, c.against) == ("compact", "uniform")]
@@ -273,10 +270,10 @@ def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
     table = build(all_records((1, 2)))
     lines = comparisons_markdown(table.comparisons)
     found = pair(table, "compact", "uniform")
-    assert found.detectable and found.detectable_holm and found.seed_sd
+    assert found.detectable and found.detectable_corrected and found.seed_sd
     (row,) = [line for line in lines[: lines.index("## OOD")] if f"| {COMPACT} minus {UNIFORM} |" in line]
     assert f"| {found.seed_sd * 100:.2f} |" in row
-    assert f"| {found.detectable * 100:.2f} ({found.detectable_holm * 100:.2f}) | 2 x 40 |" in row
+    assert f"| {found.detectable * 100:.2f} ({found.detectable_corrected * 100:.2f}) | 2 x 40 |" in row
     assert f"at the strictest step of the correction (5 % / {found.family})" in "\n".join(lines)
     assert "conditional on the seeds that were run" in "\n".join(lines)
 

@@ -15,7 +15,7 @@ from compact_bench.results.report.latex import best_rows, latex_escaped, tables_
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.spec import load_table_spec
-from tests.unit.synthetic import SUITE, TEACHERS, all_records, record
+from tests.unit.synthetic import SUITE, TEACHERS, all_records, made_contrast, record
 
 COMPILER = shutil.which("pdflatex") or shutil.which("tectonic")
 DOCUMENT = r"""\documentclass[a4paper]{article}
@@ -43,7 +43,8 @@ def with_means(means: dict[str, float], shown: set[frozenset[str]]) -> Table:
         effect = means[c.row] - means[c.against]
         differs = frozenset((c.row, c.against)) in shown
         ends = (effect - 0.01, effect + 0.01) if differs else (-1.0, 1.0)
-        return dataclasses.replace(c, effect=effect, low=ends[0], high=ends[1], p_holm=0.01)
+        found, p = made_contrast(effect, *ends), 0.01 if differs else 0.5
+        return dataclasses.replace(c, effect=effect, contrast=found, p_corrected=p)
 
     pairs = [c for c in table.comparisons if {c.row, c.against} <= means.keys()]
     return dataclasses.replace(

@@ -16,7 +16,7 @@ from compact_bench.results.report import ReportFacts
 from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.markdown import table_markdown
 from compact_bench.results.tables.build import Table, build_table
-from compact_bench.results.tables.comparisons import compare_measure
+from compact_bench.results.tables.measuring import compare_measure
 from compact_bench.results.tables.spec import MeasureSpec, load_table_spec
 from tests.unit.synthetic import SUITE, TEACHERS, record, render_details, render_results
 
@@ -180,8 +180,8 @@ def test_every_account_of_a_comparison_has_one_effect_and_interval(tables: list[
                 check(c.sentence.partition(": ")[2], told, 100.0)
 
 
-def test_a_measure_is_compared_over_the_cells_own_draws(tables: list[Table]) -> None:
-    """Against a row of constant 0, the difference is the row itself: the cell's mean and interval."""
+def test_a_measure_s_difference_is_of_the_cells_own_values(tables: list[Table]) -> None:
+    """Against a row of constant 0, the difference is the row itself: the cell's mean and spread."""
     rows = {row.row.name: row for row in tables[0].filled}
     measure = next(m for g in tables[0].groups for m in g.columns if m.name == "weight_on_right")
     runs = {}
@@ -192,8 +192,8 @@ def test_a_measure_is_compared_over_the_cells_own_draws(tables: list[Table]) -> 
     zero = replace(rows["uniform"], runs=runs)
     found = compare_measure(rows["compact"], zero, measure)
     cell = tables[0].cells["compact", "weight_on_right"]
-    assert (found.effect, found.low, found.high) == (cell.mean, cell.low, cell.high)
-    assert found.shown and found.verdict == "above" and found.p_value is None
+    assert (found.effect, found.seed_sd) == (pytest.approx(cell.mean), pytest.approx(cell.seed_sd))
+    assert (found.seeds, found.items) == (cell.seeds, cell.items)
 
 
 def test_items_are_paired_by_id_where_records_have_ids(tables: list[Table]) -> None:
@@ -204,7 +204,8 @@ def test_items_are_paired_by_id_where_records_have_ids(tables: list[Table]) -> N
         items = {
             name: v[::-1] if isinstance(v, list) else v for name, v in run.probes["truth"]["items"].items()
         }
-        turned[seed] = replace(run, probes={"truth": {**run.probes["truth"], "items": items}})
+        probes = {"truth": {**run.probes["truth"], "items": items}}
+        turned[seed] = replace(run, probes=probes, weights={"final": f"turned {seed}"})
     found = compare_measure(replace(rows["compact"], runs=turned), rows["uniform"], measure)
     assert found.effect == pytest.approx(compare_measure(rows["compact"], rows["uniform"], measure).effect)
     same = replace(rows["uniform"], runs=turned)

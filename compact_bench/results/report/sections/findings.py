@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compact_bench.results.report.markdown import escaped, grid, uncompared_sentences
-from compact_bench.results.stats import ALPHA, POWER
+from compact_bench.results.statistics.power import ALPHA, POWER
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.notes import SMOKE_NOTE
@@ -99,7 +99,7 @@ def _detectable_ranges(planned: Sequence[Comparison]) -> list[list[str]]:
     rows = []
     for group in dict.fromkeys(c.group for c in planned):
         pairs = [c for c in planned if c.group == group]
-        values = zip(*((c.detectable, c.detectable_holm, c.seed_sd) for c in pairs), strict=True)
+        values = zip(*((c.detectable, c.detectable_corrected, c.seed_sd) for c in pairs), strict=True)
         counts = dict.fromkeys(c.counts.removeprefix("n = ") for c in pairs)
         rows.append([group, str(len(pairs)), " or ".join(counts), *map(_range, values)])
     return rows
