@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compact_bench.results.statistics.families import Correction, corrected_p_values
-from compact_bench.results.tables.cells import Benchmarks
+from compact_bench.results.statistics.verdicts import can_show
+from compact_bench.results.tables.cells import Benchmarks, group_sample
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.measuring import PLAIN, Yardstick, compare, group_prior
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
@@ -17,7 +18,20 @@ Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
 
 def yardsticks(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> dict[str, Yardstick]:
     """What the comparisons of each group are measured with, by the rows that the table's file defines."""
-    return {name: Yardstick(group_prior(rows, benchmarks)) for name, (_, benchmarks) in groups.items()}
+    by_name = rows_by_name(rows)
+    bounds = [
+        next((by_name[n] for n in names if n in by_name and by_name[n].runs), None) for names in spec.bounds
+    ]
+    found = {}
+    for name, (_, benchmarks) in groups.items():
+        samples = [
+            s
+            for row in bounds
+            if row is not None and not isinstance(s := group_sample(list(row.runs.values()), benchmarks), str)
+        ]
+        shows = spec.margin is None or len(samples) < len(bounds) or can_show(samples, spec.margin)
+        found[name] = Yardstick(group_prior(rows, benchmarks), spec.margin, shows)
+    return found
 
 
 def compare_rows(
@@ -35,7 +49,7 @@ def compare_rows(
     by_name = rows_by_name(rows)
     planned: list[tuple[RowRuns, RowRuns, ComparisonSpec | None]] = [
         (by_name[pair.row], by_name[pair.against], pair)
-        for pair in spec.comparisons
+        for pair in spec.planned
         if {pair.row, pair.against} <= by_name.keys()
     ]
     if spec.reference in by_name:
@@ -47,9 +61,13 @@ def compare_rows(
         for row, against, pair in planned:
             stick = measured_with.get(name, PLAIN)
             result = compare(row, against, group.short or group.title, benchmarks, stick)
-            in_words = pair is not None or not spec.comparisons
+            in_words = pair is not None or not spec.planned
             detectable = pair is not None and pair.detectable
-            comparisons.append(replace(result, in_words=in_words, tells_detectable=detectable))
+            primary = spec.primary is not None and pair is not None
+            primary = primary and (pair.row, pair.against) in spec.primary.pairs and name in spec.primary.groups
+            comparisons.append(
+                replace(result, in_words=in_words, tells_detectable=detectable, is_primary=primary)
+            )
     extra = {row.row.name for row in rows if row.row.kind == "extra"}
     return in_families(comparisons, extra)
 
