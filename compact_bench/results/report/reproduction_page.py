@@ -9,7 +9,7 @@ from typing import get_args
 from compact_bench.methods.contract import Claim
 from compact_bench.results.claims import ClaimStatus, JudgedClaim
 from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
-from compact_bench.results.report.words import RULE_SENTENCE, moderation, percent, why
+from compact_bench.results.report.words import RULE_SENTENCE, equivalence, moderation, percent
 from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
@@ -84,7 +84,7 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         "in RESULTS.md, which has the rows themselves.",
     ]
     if text := moderation(tested):
-        lines.append(f"The {text}.")
+        lines.append(f"{text[0].upper()}{text[1:]}.")
     if facts.smoke:
         lines += ["", SMOKE_NOTE]
     lines += ["", "## By method", "", *_overview(judged), "", "## By claim", "", *_claims(judged, facts)]
@@ -113,7 +113,7 @@ def _measured(one: JudgedClaim) -> str:
     c = one.comparison
     if c is None:
         return one.reason
-    reasons = [part for part in why(c).split("; ") if part and part != moderation([c])]
+    reasons = [text] if (text := equivalence(c)) else []
     if c.verdict in ("cannot show", "no verdict"):
         reasons.append(c.verdict)
     return "; ".join([c.measure, *reasons])

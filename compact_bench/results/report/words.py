@@ -32,8 +32,8 @@ def percent(share: float) -> str:
 
 def points(value: float, sign: str = "+") -> str:
     """A difference of accuracies in percentage points, with its sign: "+2.1"."""
-    # -0.0 would print as "-0.0".
-    return f"{value * 100 + 0.0:{sign}.1f}"
+    # What rounds to -0.0 would print as "-0.0".
+    return f"{round(value * 100, 1) + 0.0:{sign}.1f}"
 
 
 def listed(names: Sequence[str], most: int = NAMES_IN_A_SENTENCE) -> str:
@@ -47,33 +47,55 @@ def listed(names: Sequence[str], most: int = NAMES_IN_A_SENTENCE) -> str:
 
 def why(c: Comparison) -> str:
     """What stands behind a verdict beside effect and interval, as the end of a sentence; "" where nothing."""
-    reasons = [_equivalence(c), moderation([c])]
+    reasons = [uncorrected_only(c), equivalence(c), moderation([c])]
     return "; ".join(reason for reason in reasons if reason)
 
 
-def _equivalence(c: Comparison) -> str:
+def uncorrected_only(c: Comparison) -> str:
+    """That an interval leaves out 0 and the corrected test does not confirm it; else ""."""
+    if c.verdict in ("above", "below") or c.p_corrected is None or c.p_value is None or c.p_value >= ALPHA:
+        return ""
+    return "the interval leaves out 0, but the corrected test does not agree"
+
+
+def equivalence(c: Comparison) -> str:
+    """Why two rows are called equivalent, or why these seeds and items cannot say so; "" elsewhere."""
     found, margin = c.contrast, c.margin
     if found is None or margin is None:
         return ""
     if c.verdict == "equivalent":
         ends = f"[{points(found.low_90)}, {points(found.high_90)}]"
         return f"90 % interval {ends} within ±{points(margin, '')}"
-    if c.verdict != "inconclusive" or found.can_show_equivalence(margin):
+    return cannot_be_equivalent([c])
+
+
+def cannot_be_equivalent(comparisons: Sequence[Comparison]) -> str:
+    """That these seeds and items are too few for equivalence, with the half-widths; "" where they are not."""
+    few = [
+        (found, c.margin)
+        for c in comparisons
+        if (found := c.contrast) is not None
+        and c.margin is not None
+        and c.verdict == "inconclusive"
+        and not found.can_show_equivalence(c.margin)
+    ]
+    if not few:
         return ""
-    half = (found.high_90 - found.low_90) / 2
-    if not half:
+    halves = sorted((found.high_90 - found.low_90) / 2 * 100 for found, _ in few)
+    if not halves[-1]:
         return "equivalence cannot be shown: nothing varied"
-    sizes = f"{half * 100:.2f} pp > {margin * 100:.2f} pp"
-    return f"equivalence cannot be shown with these seeds (90 % half-width {sizes})"
+    low, high = f"{halves[0]:.2f}", f"{halves[-1]:.2f}"
+    sizes = low if low == high else f"{low} to {high}"
+    widths = f"{sizes} pp > {few[0][1] * 100:.2f} pp"
+    return f"equivalence cannot be shown with these seeds (90 % half-width {widths})"
 
 
 def moderation(comparisons: Sequence[Comparison]) -> str:
     """That variances over seeds were moderated, where they were; else ""."""
     if not any(c.contrast is not None and c.contrast.moderated for c in comparisons):
         return ""
-    return (
-        f"variance over seeds moderated over the table's rows, as there are fewer than {ENOUGH_SEEDS} seeds"
-    )
+    few = f"as there are fewer than {ENOUGH_SEEDS} seeds"
+    return f"variances over seeds are moderated over the table's rows, {few}"
 
 
 def sentence(c: Comparison) -> str:

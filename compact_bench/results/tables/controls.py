@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.families import Groups
 from compact_bench.results.tables.measuring import PLAIN, Yardstick, compare
-from compact_bench.results.tables.rows import RowRuns, rows_by_name
 from compact_bench.results.tables.planned_pairs import ControlSpec
+from compact_bench.results.tables.rows import RowRuns, rows_by_name
 
 
 @dataclass(frozen=True)

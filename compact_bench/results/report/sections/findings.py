@@ -7,14 +7,16 @@ from typing import get_args
 
 from compact_bench.results.report.markdown import escaped, grid, uncompared_sentences
 from compact_bench.results.report.words import (
+    cannot_be_equivalent,
     control_sentence,
     detectable_sentence,
+    equivalence,
     listed,
     moderation,
     percent,
     points,
     sentence,
-    why,
+    uncorrected_only,
 )
 from compact_bench.results.statistics.power import ALPHA, POWER
 from compact_bench.results.statistics.verdicts import Verdict
@@ -72,14 +74,18 @@ def primary_markdown(table: Table) -> list[str]:
 
 
 def _bullet(verdict: Verdict, group: str, same: Sequence[Comparison]) -> str:
-    """ "- **below** on OOD: Right-answer filter (-5.2 pp [-8.1, -2.3])."; a reason stands beside its pair."""
+    """ "- **below** on OOD: Right-answer filter (-5.2 pp [-8.1, -2.3]).", and why no equivalence is said."""
+    few = cannot_be_equivalent(same) if len(same) > 1 else ""
     if verdict == "not compared":
         named = [f"{c.against_title} ({c.reason})" for c in same]
     else:
-        named = [
-            f"{c.against_title} ({_size(c)}{f'; {reason}' if (reason := _reason(c)) else ''})" for c in same
-        ]
-    return f"- **{verdict}** on {escaped(f'{group}: {listed(named)}.')}"
+        named = [_named(c, [uncorrected_only(c), "" if few else equivalence(c)]) for c in same]
+    rest = f" {few[0].upper()}{few[1:]}." if few else ""
+    return f"- **{verdict}** on {escaped(f'{group}: {listed(named)}.{rest}')}"
+
+
+def _named(c: Comparison, reasons: Sequence[str]) -> str:
+    return f"{c.against_title} ({'; '.join(text for text in (_size(c), *reasons) if text)})"
 
 
 def _size(c: Comparison) -> str:
@@ -87,28 +93,22 @@ def _size(c: Comparison) -> str:
     return "no effect" if c.effect is None else f"{points(c.effect)} pp{ends}"
 
 
-def _reason(c: Comparison) -> str:
-    """What a reader must know beside the verdict; moderation is said once, below."""
-    return "; ".join(part for part in why(c).split("; ") if part and part != moderation([c]))
-
-
 def _family_sentence(table: Table, primary: Sequence[Comparison]) -> str:
-    measured = [c for c in primary if c.contrast is not None]
-    first = "These are the comparisons that the table's file fixes beforehand"
+    measured = [c for c in primary if c.effect is not None]
     counts = sorted({c.seeds for c in measured})
-    seeds = "" if not counts else f", each on {' or '.join(map(str, counts))} seeds"
-    rest = [
-        f"{first} ({len(measured)} of {len(primary)} measured{seeds}), in points of percent with 95 % "
-        "intervals"
+    seeds = f", {' or '.join(map(str, counts))} seeds each" if counts and counts != [1] else ", one seed each"
+    parts = [
+        f"These comparisons are fixed in the table's file: {len(measured)} of {len(primary)} measured"
+        f"{seeds if measured else ''}; {primary[0].row_title} minus the named row, in percentage points "
+        "[95 % interval]"
     ]
-    family = next((c.family for c in measured if c.correction), 0)
-    if family:
-        rest.append(f"Holm's correction is over {family} of them")
+    if family := next((c.family for c in measured if c.correction), 0):
+        parts.append(f"Holm's correction counts {family}")
     if table.margin is not None:
-        rest.append(f"a difference under {points(table.margin, '')} pp counts as none")
+        parts.append(f"a difference under {points(table.margin, '')} pp counts as none")
     if text := moderation(measured):
-        rest.append(text)
-    return f"{'; '.join(rest)}."
+        parts.append(text)
+    return f"{escaped('; '.join(parts))}."
 
 
 def _hidden_sentence(m: Movement) -> str:
@@ -161,7 +161,7 @@ def exploratory_markdown(table: Table) -> list[str]:
             f"{count}, which holds the share of false findings, not the chance of one."
         )
         if text := moderation(measured):
-            lines.append(f"The {text}.")
+            lines[-1] += f" {text[0].upper()}{text[1:]}."
     missing = [f"- {escaped(text)}" for text in uncompared_sentences(planned)]
     return [*lines, *([""] if measured and missing else []), *missing]
 
