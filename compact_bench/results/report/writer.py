@@ -143,14 +143,15 @@ def write_results(
     figures = draw_figures(records, row_titles(tables))
     text, pages = render_report(tables, records, facts, figures)
     places = {name: folder / facts.details_folder / name for name in pages}
+    numbers = folder / facts.details_folder / COMPARISONS_CSV
     written = WrittenResults(
-        folder / "RESULTS.md", folder / "RESULTS.csv", folder / "RESULTS.tex", tuple(places.values())
+        folder / "RESULTS.md", folder / "RESULTS.csv", folder / "RESULTS.tex", (*places.values(), numbers)
     )
     for name, page in pages.items():
         write_atomic(places[name], page.encode())
     write_atomic(written.markdown, text.encode())
     write_atomic(written.csv, tables_csv(tables).encode())
-    write_atomic(folder / facts.details_folder / COMPARISONS_CSV, comparisons_csv(tables).encode())
+    write_atomic(numbers, comparisons_csv(tables).encode())
     write_atomic(written.latex, tables_latex(tables).encode())
     write_figures(figures, folder / facts.figures)
     return written

@@ -172,8 +172,9 @@ def test_two_tables_in_one_report() -> None:
     ]
     text = render_results(tables, records, FACTS)
     for heading in (
-        "## What the data support (table 2)",
-        "## What the data support (table 5)",
+        "## For and against COMPACT (paper) (table 2)",
+        "## What else the data support (table 2)",
+        "## What else the data support (table 5)",
         "## Table 2.",
         "## Table 5.",
     ):

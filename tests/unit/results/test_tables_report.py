@@ -89,9 +89,12 @@ def test_the_answer_comes_first_and_the_details_last() -> None:
     text = render_results([build(all_records((1, 2)))], all_records((1, 2)), FACTS)
     sections = re.findall(r"^###? (.+)$", text, re.MULTILINE)
     wanted = (
-        "What the data support",
+        "For and against COMPACT (paper)",
+        "What else the data support",
+        "How these results were made",
         f"Table 2. {SPEC.title}",
         "Comparisons",
+        "What a verdict means",
         "Caveats",
         "Details",
     )
