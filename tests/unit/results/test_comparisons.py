@@ -204,7 +204,8 @@ def test_exploratory_words_name_sides_and_sizes_and_their_family() -> None:
     lines = exploratory_markdown(dataclasses.replace(table, comparisons=tuple(changed)))
     rows = [c.against_title for c in of_row]
     assert lines[2] == (
-        f"- ID: above {rows[0]} (+12.3 pp). Below {rows[1]} (-5.0 pp). Inconclusive against {rows[2]} (-5.0 pp)."
+        f"- ID: above {rows[0]} (+12.3 pp). Below {rows[1]} (-5.0 pp). "
+        f"Inconclusive against {rows[2]} (-5.0 pp)."
     )
 
 
