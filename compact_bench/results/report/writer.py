@@ -39,6 +39,7 @@ from compact_bench.results.report.sections.findings import (
     primary_markdown,
     primary_title,
     sentences_markdown,
+    suite_markdown,
     table_detectable_sentence,
 )
 from compact_bench.results.report.sections.provenance import provenance_markdown
@@ -61,6 +62,7 @@ ABOUT = "About the data, and what they cannot say"
 SECTIONS = (TRUTH,)
 """Sections that show more of a probe than the columns of tables."""
 DETAILS = "results"
+OF_RUNS = "What these runs say of the suite"
 COMPARISONS_CSV = "comparisons.csv"
 GROUP_LEGEND = (
     "Percent. Mean: ± standard deviation over seeds [95 % interval]; n is the number of items. Tasks: mean "
@@ -226,7 +228,9 @@ def _pages(
     sections: Mapping[ReportSection, tuple[list[str], list[str]]],
 ) -> dict[str, tuple[str, list[str]]]:
     """File name -> title and lines of a page; a page with nothing to say is left out."""
-    pages = {"about.md": (ABOUT, _unwrapped(facts.card))}
+    of_runs = [line for table in tables if (said := suite_markdown(table)) for line in ("", *said)]
+    of_runs = ["", f"## {OF_RUNS}", *of_runs] if of_runs else []
+    pages = {"about.md": (ABOUT, [*_unwrapped(facts.card), *of_runs])}
     for table in tables:
         number = table.number
         pages[f"table_{number}.md"] = (
@@ -360,7 +364,7 @@ def _comparisons(table: Table, facts: ReportFacts) -> list[str]:
 def _caveats(tables: Sequence[Table], facts: ReportFacts) -> list[str]:
     notes = dict.fromkeys((*facts.caveats, *(note for table in tables for note in table.notes)))
     lines = ["", "## Caveats", ""]
-    if facts.card.strip():
+    if facts.card.strip() or any(map(suite_markdown, tables)):
         lines.append(f"- {facts.link(ABOUT, 'about.md')}: what the data, teachers and student are.")
     lines += [f"- {escaped(note)}" for note in notes]
     if missing := missing_markdown(tables):

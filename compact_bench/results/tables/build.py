@@ -88,6 +88,7 @@ class Table:
         controls: pairs whose difference is known beforehand.
         primary: the comparisons that the table is made for; None where all are exploratory.
         margin: accuracies that differ by less are called equivalent; None: no equivalence is said.
+        bounds: names of the rows that say whether a group can show anything, as far as they were run.
         over_untrained: (row name, group name) -> the row's mean minus the untrained student's.
         hidden: tasks that move the other way than their group's mean, against the untrained student and
             within the planned pairs.
@@ -118,6 +119,7 @@ class Table:
     yardsticks: Mapping[str, Yardstick]
     primary: PrimarySpec | None = None
     margin: float | None = None
+    bounds: tuple[str, ...] = ()
     over_untrained: Mapping[tuple[str, str], Comparison] = field(default_factory=dict)
     hidden: tuple[Movement, ...] = ()
     data_title: str = ""
@@ -191,9 +193,16 @@ def build_table(
         yardsticks=measured_with,
         primary=spec.primary,
         margin=spec.margin,
+        bounds=_bounds(spec, rows),
         over_untrained=over_base,
         hidden=hidden_by_means(_seen_by_task(rows, compared, over_base, comparisons), rows, compared, titles),
     )
+
+
+def _bounds(spec: TableSpec, rows: Sequence[RowRuns]) -> tuple[str, ...]:
+    by_name = rows_by_name(rows)
+    found = (next((n for n in names if n in by_name and by_name[n].runs), "") for names in spec.bounds)
+    return tuple(by_name[name].row.name for name in found if name)
 
 
 def _seen_by_task(

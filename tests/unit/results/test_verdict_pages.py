@@ -274,6 +274,19 @@ def test_a_control_says_whether_it_came_out(
     assert ("expected no difference between A and B" in line) is (expected == "equivalent")
 
 
+def test_the_card_says_by_the_runs_whether_a_group_can_show_anything() -> None:
+    runs = [*level("zero_shot", 20, piqa=30), *level("uniform", 30), *level("right_filter", 40, piqa=31)]
+    records = [*runs, *level("compact", 33)]
+    table = build(records)
+    page = render_report([table], records, dataclasses.replace(FACTS, card="A card."), ())[1]["about.md"]
+    assert "## What these runs say of the suite" in page and "A card." in page
+    assert "- In-distribution accuracy can show a difference: Zero-shot (the student itself) 34.3 %" in page
+    assert "- Retention accuracy **cannot** show a difference: Zero-shot" in page
+    text = "\n".join(primary_markdown(table))
+    assert "- **cannot show** on Retention: Uniform weights (" in text
+    assert not re.search(r"\*\*(above|below|equivalent|inconclusive)\*\* on Retention", text)
+
+
 def test_rows_asked_for_besides_change_no_primary_word() -> None:
     runs = all_records(SEEDS)
     more = [record("pcgrad", seed=s, rate=0.9) for s in SEEDS]

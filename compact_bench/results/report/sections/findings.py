@@ -228,6 +228,28 @@ def _range(values: Sequence[float | None]) -> str:
     return text if len(known) == len(values) else f"{text} (none for {len(values) - len(known)})"
 
 
+def suite_markdown(table: Table) -> list[str]:
+    """Whether each compared group can show a difference, by the rows that bound it; none where none do."""
+    if table.margin is None or len(table.bounds) < 2:
+        return []
+    titles = {row.name: row.title for row in table.rows}
+    lines = [
+        f"By these runs (table {table.number}); a group in which the rows that bound it lie within "
+        f"{points(table.margin, '')} pp of one another cannot show a difference between methods:",
+        "",
+    ]
+    for name, (group, _) in table.compared.items():
+        means = [
+            f"{titles[row]} {mean * 100:.1f} %"
+            for row in table.bounds
+            if (mean := table.cells[row, f"{name}_mean"].mean) is not None
+        ]
+        verb = "can show a difference" if table.yardsticks[name].can_show else "**cannot** show a difference"
+        if means:
+            lines.append(f"- {escaped(group.title)} {verb}: {escaped(listed(means))}.")
+    return lines
+
+
 def controls_markdown(table: Table) -> list[str]:
     """What the controls showed; none where the table has none."""
     if not table.controls:
