@@ -144,7 +144,7 @@ def control_sentence(control: Control) -> str:
     """What was expected of a control, what came, and what that says of the table."""
     c, spec = control.comparison, control.spec
     expected = f"{c.row_title} {spec.expected} {c.against_title}"
-    if spec.expected == "equivalent":
+    if spec.expected == "no difference":
         expected = f"no difference between {c.row_title} and {c.against_title}"
     reason = f", as {spec.reason}" if spec.reason else ""
     head = f"{c.group}: expected {expected}{reason}"
@@ -153,10 +153,10 @@ def control_sentence(control: Control) -> str:
     facts = f"{c.measure}, p = {c.contrast.p_value:.2g}, {c.verdict}"
     if control.came_out:
         return f"{head}. It came out as expected: {facts}."
-    if spec.expected == "equivalent":
+    if spec.expected == "no difference":
         return (
-            f"{head}. It did not come out: {facts}. On {c.group} this table finds differences that are none: "
-            "no verdict on it may be believed."
+            f"{head}. It did not come out: {facts}. By chance that is so of {percent(ALPHA)} of such pairs; else "
+            f"this table finds differences on {c.group} that are none."
         )
     return (
         f"{head}. It did not come out: {facts}. On {c.group} this table cannot tell rows apart that are "

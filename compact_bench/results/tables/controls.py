@@ -27,7 +27,7 @@ class Control:
     @property
     def came_out(self) -> bool:
         """Whether the row is on the expected side, or where no difference is expected, none was found."""
-        if self.spec.expected == "equivalent":
+        if self.spec.expected == "no difference":
             return self.comparison.verdict in ("equivalent", "inconclusive")
         return self.comparison.verdict == self.spec.expected
 

@@ -63,16 +63,14 @@ class ControlSpec(Strict):
     A control is no part of any family, and is shown only where both rows are.
 
     Attributes:
-        row, against: row names; one of several learning rates is a row of its own ("oracle[lr-2e-4]").
-        expected: on which side of `against` the row must come out; "equivalent" is a negative control, two
-            methods that are known to be equal: it comes out unless a difference is found.
+        expected: on which side of `against` the row must come out, or "no difference" of two equal rows.
         group: name of the compared group.
         reason: why that is known, as the end of a sentence, or "".
     """
 
     row: str
     against: str
-    expected: Literal["above", "below", "equivalent"] = "above"
+    expected: Literal["above", "below", "no difference"] = "above"
     group: Title
     reason: Title = ""
 

@@ -256,9 +256,9 @@ def test_answers_with_steps_are_a_column_beside_their_task() -> None:
         ("above", 0.01, 0.05, 0.01, True, "It came out as expected"),
         ("above", -0.01, 0.07, 0.2, False, "cannot tell rows apart that are known to differ"),
         ("below", 0.01, 0.05, 0.01, False, "cannot tell rows apart"),
-        ("equivalent", -0.01, 0.02, 0.4, True, "It came out as expected"),
-        ("equivalent", -0.09, 0.12, 0.4, True, "It came out as expected"),
-        ("equivalent", 0.01, 0.05, 0.01, False, "finds differences that are none"),
+        ("no difference", -0.01, 0.02, 0.4, True, "It came out as expected"),
+        ("no difference", -0.09, 0.12, 0.4, True, "It came out as expected"),
+        ("no difference", 0.01, 0.05, 0.01, False, "finds differences on ID that are none"),
     ],
 )
 def test_a_control_says_whether_it_came_out(
@@ -271,7 +271,7 @@ def test_a_control_says_whether_it_came_out(
     table = dataclasses.replace(build(all_records((1, 2))), controls=(control,))
     (line,) = [line for line in controls_markdown(table) if line.startswith("- ")]
     assert text in line and ", as it was made so" in line
-    assert ("expected no difference between A and B" in line) is (expected == "equivalent")
+    assert ("expected no difference between A and B" in line) is (expected == "no difference")
 
 
 def test_the_card_says_by_the_runs_whether_a_group_can_show_anything() -> None:
