@@ -79,12 +79,17 @@ def _plan_row(
             raise
         return PlannedRow(spec, problem=f"failed: {_named(spec.method, error)}")
     # Before its rate is chosen nobody knows which runs of the store are the row's.
-    known = not tune or untrained(spec.method)
+    known = not tune or not _is_tuned(spec)
     return PlannedRow(
         spec,
         tuple(PlannedRun(key, title, session.store.load(key) if known else None) for title, key in keys),
         executed=spec.selector in request.selected and _is_planned(session, spec),
     )
+
+
+def _is_tuned(row: RowSpec) -> bool:
+    """Whether `--tune` chooses the rate of a row: of what trains, at a rate that is not the row's subject."""
+    return not untrained(row.method) and row.learning_rate_times == 1.0
 
 
 def _is_planned(session: Session, row: RowSpec) -> bool:
@@ -120,8 +125,8 @@ def row_keys(
                 session,
                 row.method,
                 teacher + row.suffix,
-                seed,
-                _changes(row, teacher),
+                seed + row.seeds_plus,
+                _changes(session, row, teacher),
                 _epochs_factor(session, teacher) if row.epochs_times_teachers else 1,
             ),
         )
@@ -136,7 +141,7 @@ def _epochs_factor(session: Session, teacher: str) -> int:
     return max(1, round(sum(branches.values()) / own)) if own else len(session.teachers)
 
 
-def _changes(row: RowSpec, teacher: str) -> dict[str, dict[str, Any]]:
+def _changes(session: Session, row: RowSpec, teacher: str) -> dict[str, dict[str, Any]]:
     """Settings of a row's runs: those of its registered variant, and the row's for this teacher."""
     filled = {
         section: {
@@ -145,6 +150,10 @@ def _changes(row: RowSpec, teacher: str) -> dict[str, dict[str, Any]]:
         }
         for section, values in row.settings.items()
     }
+    if row.learning_rate_times != 1.0:
+        train = filled.get("train", {})
+        own = train.get("learning_rate", session.settings.train.learning_rate)
+        filled["train"] = {**train, "learning_rate": own * row.learning_rate_times}
     of_variant = variant_config(row.method, row.variant) if row.variant else {}
     return {**filled, "method": {**of_variant, **filled.get("method", {})}}
 
@@ -155,7 +164,7 @@ def plan_tuning(session: Session, table: TablePlan) -> Tuning:
     rates = learning_rates(session.settings.train.learning_rate, grid)
     rows = []
     for row in table.rows:
-        if row.problem or untrained(row.spec.method) or not _is_planned(session, row.spec):
+        if row.problem or not _is_tuned(row.spec) or not _is_planned(session, row.spec):
             continue
         for run in row.runs:
             if run.key.seed == session.seeds[0]:

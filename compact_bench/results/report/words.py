@@ -155,8 +155,8 @@ def control_sentence(control: Control) -> str:
         return f"{head}. It came out as expected: {facts}."
     if spec.expected == "no difference":
         return (
-            f"{head}. It did not come out: {facts}. By chance that is so of {percent(ALPHA)} of such pairs; "
-            f"else this table finds differences on {c.group} that are none."
+            f"{head}. It did not come out: {facts}. By chance {percent(ALPHA)} of such pairs do not; else a "
+            f"difference as large between other rows on {c.group} may be the seeds'."
         )
     return (
         f"{head}. It did not come out: {facts}. On {c.group} this table cannot tell rows apart that are "

@@ -25,6 +25,7 @@ class TableRow:
         kind: see `RowSpec`; "extra" is a method that has runs and no row of its own.
         suffix: of a best teacher's row, what its teachers' runs have behind the teacher's name.
         planned: whether the profile runs it; another row is shown only where it has runs.
+        seeds_plus: see `RowSpec`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class TableRow:
     variant: str = ""
     suffix: str = ""
     planned: bool = True
+    seeds_plus: int = 0
 
     @property
     def reserved_name(self) -> str:
@@ -46,7 +48,7 @@ class RowRuns:
     """A row and its runs.
 
     Attributes:
-        runs: finished runs by seed.
+        runs: finished runs by seed, less what the row adds to it.
         others: failed and unsupported runs.
         same_as: for the best single teacher, the row it repeats; else "".
         note: one sentence about the row, or "".
@@ -95,7 +97,11 @@ def _expanded(
             variant = teacher + row.suffix
             title = row.title.replace("{variant}", teacher) if teacher else row.title
             name = row_label(row.method, variant)
-            rows.append(TableRow(name, title, row.kind, row.method, variant, planned=planned))
+            rows.append(
+                TableRow(
+                    name, title, row.kind, row.method, variant, planned=planned, seeds_plus=row.seeds_plus
+                )
+            )
     return rows
 
 
@@ -192,7 +198,7 @@ def _all_teachers(spec: TableSpec, records: Sequence[RunRecord], teachers: Seque
 
 
 def _with_runs(row: TableRow, records: Sequence[RunRecord], problem: str) -> RowRuns:
-    runs = {r.key.seed: r for r in records if r.status == "done"}
+    runs = {r.key.seed - row.seeds_plus: r for r in records if r.status == "done"}
     others = tuple(r for r in records if r.status != "done")
     missing = "; ".join(f"seed {r.key.seed} {_status_text(r)}" for r in others)
     note = f"{row.title}: {missing}." if runs and others else ""

@@ -14,7 +14,9 @@ from compact_bench.core.records import RunRecord
 from compact_bench.core.registry import Source, file_sources, load_named, usable
 from compact_bench.core.settings import (
     Group,
+    Rate,
     RunSettings,
+    Seed,
     Strict,
     merged,
     read_toml,
@@ -54,6 +56,9 @@ class RowSpec(Strict):
         variant: a registered variant of the method ("no-consensus"), whose values its runs have.
         variant_suffix: end of the runs' variant, which distinguishes several rows of one method.
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
+        learning_rate_times: factor of the learning rate that the row would have; such a row is not tuned.
+        seeds_plus: added to every seed of its runs, which stand beside the other rows' runs of the seeds
+            without it: the same method under other draws.
         epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
         profiles: profiles that plan this row; empty for all. Elsewhere it shows only if run.
         always_with: "truth" plans it at every profile where it is known which rationales are right.
@@ -66,6 +71,8 @@ class RowSpec(Strict):
     variant: Title = ""
     variant_suffix: Title = ""
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    learning_rate_times: Rate = 1.0
+    seeds_plus: Seed = 0
     epochs_times_teachers: bool = False
     profiles: tuple[str, ...] = ()
     always_with: Literal["", "truth"] = ""
