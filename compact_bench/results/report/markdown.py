@@ -265,11 +265,15 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> list[str]:
     lines += [""] if measured else []
     for title, is_primary in (("Primary", True), ("Exploratory", False)):
         same = [c for c in measured if c.is_primary is is_primary]
-        corrections = dict.fromkeys(f"{c.correction} over {c.family}" for c in same if c.correction)
+        own = "Holm" if is_primary else "Benjamini-Hochberg"
+        families = sorted({c.family for c in same if c.correction == own})
+        corrected = f"Corrected by {own} over {' or '.join(map(str, families))}."
+        if any(c.correction not in ("", own) for c in same):
+            corrected += " A pair of the same students as a primary one has its p from there."
         for group in dict.fromkeys(c.group for c in same):
             rows = [_comparison_cells(c) for c in same if c.group == group]
             lines += [f"## {title}: {escaped(group)}", ""]
-            lines += [f"Corrected by {'; '.join(corrections)}.", ""] if corrections else []
+            lines += [corrected, ""] if families else []
             lines += [*grid(COMPARISON_HEAD, rows), ""]
     return lines[:-1]
 

@@ -65,7 +65,7 @@ def equivalence(c: Comparison) -> str:
         return ""
     if c.verdict == "equivalent":
         ends = f"[{points(found.low_90)}, {points(found.high_90)}]"
-        return f"90 % interval {ends} within ±{points(margin, '')}"
+        return f"90 % interval {ends} within ±{points(margin, '')} pp"
     return cannot_be_equivalent([c])
 
 

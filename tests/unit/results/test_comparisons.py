@@ -190,7 +190,7 @@ def test_exploratory_words_name_sides_and_sizes_and_their_family() -> None:
     table = build(all_records((1, 2)), spec)
     lines = exploratory_markdown(table)
     heads = [line for line in lines if line.startswith("**")]
-    assert heads[0] == f"**{COMPACT}** compared with 1 row:" and len(heads) == 3
+    assert heads[0] == f"**{COMPACT}** compared with 1 row:" and len(heads) == 2
     told = [c for c in table.comparisons if c.in_words and c.p_value is not None]
     assert any(f"Benjamini and Hochberg over {told[0].family} of them" in line for line in lines)
     assert exploratory_markdown(dataclasses.replace(table, comparisons=())) == []
@@ -254,7 +254,8 @@ def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
     ]
     assert f"| {found.seed_sd * 100:.2f} |" in row
     assert f"| {found.detectable * 100:.2f} ({found.detectable_corrected * 100:.2f}) | 2 x 40 |" in row
-    assert "Corrected by Holm over 6." in lines and "Corrected by Benjamini-Hochberg over 18." in lines
+    assert "Corrected by Holm over 6." in lines
+    assert any(line.startswith("Corrected by Benjamini-Hochberg over 18.") for line in lines)
     assert "crossed random effects" in "\n".join(lines)
 
 

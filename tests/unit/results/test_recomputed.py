@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scipy import optimize, stats
+from scipy import integrate, optimize, stats
 
 from compact_bench.results.report import ReportFacts, write_results
 from compact_bench.results.tables.build import build_table
 from compact_bench.results.tables.spec import load_table_spec
-from compact_bench.runs.store import Store
+from compact_bench.runs.store.store import Store
 from tests.unit.synthetic import SUITE, TEACHERS, evaluation, record
 
 SEEDS = (1, 2, 3, 4, 5, 6)
@@ -193,10 +193,14 @@ def test_p_values_and_detectable_differences_on_the_comparisons_page(
             bound = stats.t.ppf(1 - alpha / 2, found["df"])
 
             def lacking(shift: float, bound: float = bound, df: float = found["df"]) -> float:
-                power = stats.nct.sf(bound, df, shift) + stats.nct.cdf(-bound, df, shift)
-                return float(power - 0.8)
+                def at(v: float) -> float:
+                    wide = bound * math.sqrt(v / df)
+                    hit = stats.norm.sf(wide - shift) + stats.norm.cdf(-wide - shift)
+                    return float(hit * stats.chi2.pdf(v, df))
 
-            limits.append(100 * found["error"] * optimize.brentq(lacking, 0.1, 30))
+                return float(integrate.quad(at, 0, 20 * df + 50, limit=200)[0] - 0.8)
+
+            limits.append(100 * found["error"] * optimize.brentq(lacking, 0.1, 4 * bound))
         assert cells[5] == f"{limits[0]:.2f} ({limits[1]:.2f})"
 
 
