@@ -13,11 +13,13 @@ from compact_bench.core.records import RunRecord, RunStatus
 from compact_bench.results.report.csv_file import comparisons_csv, tables_csv
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.report.markdown import (
+    LONG_ROWS,
     VERDICT_LEGEND,
     code_block,
     comparisons_markdown,
     document,
     escaped,
+    folded,
     group_markdown,
     meanings_markdown,
     rest_markdown,
@@ -328,19 +330,25 @@ def _overview(table: Table, facts: ReportFacts) -> list[str]:
     details = facts.link("Every benchmark and measure", f"table_{table.number}.md")
     lines = [f"## Table {table.number}. {escaped(table.title)}"]
     for name, (group, _) in table.compared.items():
-        lines += ["", f"### {escaped(group.title)}", "", *group_markdown(table, name)]
+        lines += ["", f"### {escaped(group.title)}", "", *_unfolded(table, group_markdown(table, name))]
     if table.compared:
         lines += ["", GROUP_LEGEND]
     if hidden := hidden_markdown(table):
         lines += ["", "### Tasks that a mean hides", "", HIDDEN_NOTE, "", *hidden]
     if rest := rest_markdown(table):
-        lines += ["", "### Drift and cost", "", *rest]
+        lines += ["", "### Drift and cost", "", *_unfolded(table, rest)]
     lines += ["", f"{details}, with notes on the table."]
     if table.comparisons:
         lines += _comparisons(table, facts)
     if controls := controls_markdown(table):
         lines += ["", "### Controls", "", *controls]
     return lines
+
+
+def _unfolded(table: Table, lines: list[str]) -> list[str]:
+    """Lines of a table as they are, or folded where there are many rows."""
+    rows = sum(row.kind == "runs" for row in table.rows)
+    return folded(f"{rows} rows", lines) if rows > LONG_ROWS else lines
 
 
 def _comparisons(table: Table, facts: ReportFacts) -> list[str]:
