@@ -110,9 +110,12 @@ def _write_log(error: BaseException) -> str:
 
 
 def _shortened(text: str) -> str:
-    """A message whose lines hold no whole file or argument that somebody gave."""
+    """A message whose lines hold no whole file or argument that was given; their ends say what to do."""
+    half = _LONGEST_LINE // 2
     return "\n".join(
-        line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ... ({len(line):,} characters)"
+        line
+        if len(line) <= _LONGEST_LINE
+        else f"{line[:half]} ... ({len(line):,} characters) ... {line[-half:]}"
         for line in text.splitlines()
     )
 

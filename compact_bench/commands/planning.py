@@ -152,7 +152,7 @@ def _changes(session: Session, row: RowSpec, teacher: str) -> dict[str, dict[str
     }
     if row.learning_rate_times != 1.0:
         train = filled.get("train", {})
-        own = train.get("learning_rate", session.settings.train.learning_rate)
+        own = float(train.get("learning_rate", session.settings.train.learning_rate))
         filled["train"] = {**train, "learning_rate": own * row.learning_rate_times}
     of_variant = variant_config(row.method, row.variant) if row.variant else {}
     return {**filled, "method": {**of_variant, **filled.get("method", {})}}

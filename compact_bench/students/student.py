@@ -110,7 +110,7 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
 
 
 def _lab_student_folder() -> Path:
-    folder = package_folder() / "data" / "lab" / "student" / "weights"
+    folder = package_folder() / "data" / "lab" / "student" / "weights_1"
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise StudentError(

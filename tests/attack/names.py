@@ -10,7 +10,7 @@ from tests.attack.cases import ANY, DATA, Accepted, Case, Either, Expected, Refu
 from tests.attack.rationales import AREA, WORDS, expectation, file_case, holds
 
 ONE_LINE_NAMES = (
-    "Ada", "a b", "gpt-4o", "Gemini 1.5 (Flash)", "Ада", "教師", "اسم", "é", "e\u0301", "a|b", "a]b", "[b]", "*x*",
+    "a b", "gpt-4o", "Gemini 1.5 (Flash)", "Ада", "教師", "اسم", "é", "e\u0301", "a|b", "a]b", "[b]", "*x*",
     "# x", "`x`", "<b>x</b>", "&amp;", "{variant}", "$x$", "\\textbf{x}", "%", "a_b", "~", "'", '"', "a/b",
     "../x", "-x", "--help", "=1+1", "@x", "😀", "0", "1e5", "true", "null", "nan", "[red]x[/red]", "__class__",
     "x" * 60, "teacher_1", "uniform", "compact", "CON", ".", "..",
@@ -48,7 +48,8 @@ def cases() -> Iterator[Case]:
         reason = "a mark of rows, settings or pages may be refused by name, or is written escaped"
         one = Either(Refused(DATA, ("row 1", "rationales")), taken, reason) if marked else taken
         yield file_case(f"teacher called {name!r}", data, expected=one, stratum="names")
-    for name in STEERING:
+    # docs/data-formats.md: two names must differ in more than case ("ada" is there already).
+    for name in ("Ada", *STEERING):
         verdict = Refused(DATA, ("row 1", "rationales"))
         yield file_case(f"teacher called {name!r}", with_name(name), expected=verdict, stratum="names")
     for name in (*RESERVED, *UNTYPABLE):

@@ -9,7 +9,7 @@ ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 
 def solve(text: str) -> tuple[str, list[str]]:
     """The answer of a question and the steps that lead to it, from its words alone."""
-    for solver in (_ring, _order, _lookup, _count, _swap):
+    for solver in (_shells, _lift, _coins, _cups, _ring, _order, _lookup, _count, _swap):
         found = solver(text)
         if found is not None:
             return found
@@ -85,4 +85,66 @@ def _swap(text: str) -> tuple[str, list[str]] | None:
     for a, b in re.findall(r"Places (\d) and (\d) change\.", text):
         row[int(a)], row[int(b)] = row[int(b)], row[int(a)]
         steps.append(f"Places {a} and {b} change so {row.index('ball')}")
+    return str(row.index("ball")), steps
+
+
+# The verbs of version 2, as a reader of right rationales would learn them.
+UP = ("finds", "soars", "climbs", "pays", "gives")
+DOWN = ("drops", "dives", "sinks", "bills", "takes")
+
+
+def _counted(value: int, verb: str, amount: str, *, stops: bool = False) -> int:
+    """One at a time, up or down; past the end the other end follows, or nothing happens."""
+    assert (verb in UP) != (verb in DOWN), verb
+    row = list(range(10))
+    for _ in range(int(amount)):
+        if verb in UP:
+            value = row[value + 1] if value < 9 else (9 if stops else 0)
+        else:
+            value = row[value - 1] if value > 0 else (0 if stops else 9)
+    return value
+
+
+def _moved(start: str, moves: list[tuple[str, str, str]], *, stops: bool = False) -> tuple[str, list[str]]:
+    value, steps = int(start), []
+    for who, verb, amount in moves:
+        value = _counted(value, verb, amount, stops=stops)
+        steps.append(f"{who} {verb} {amount} so {value}")
+    return str(value), steps
+
+
+def _shells(text: str) -> tuple[str, list[str]] | None:
+    start = re.match(r"(\w+) has (\d) shells\.", text)
+    moves = re.findall(r"(She) (finds|drops) (\d)\.", text)
+    return _moved(start[2], moves) if start and moves else None
+
+
+def _lift(text: str) -> tuple[str, list[str]] | None:
+    start = re.match(r"\w+ is in the lift at (\d)\.", text)
+    if start is None:
+        return None
+    assert text.endswith("It ends at 0 and 9. Where is the lift?")
+    return _moved(start[1], re.findall(r"(It) (\w+) (\d)\.", text), stops=True)
+
+
+def _coins(text: str) -> tuple[str, list[str]] | None:
+    start = re.match(r"(\w+) meets (\w+)\. (\w+) has (\d) coins\.", text)
+    if start is None:
+        return None
+    assert start[2] == start[3] and text.endswith(f"How many coins does {start[2]} have?")
+    # Counted as what the other one has: who pays makes it more.
+    return _moved(start[4], re.findall(rf"({start[1]}) (\w+) (\d)\.", text))
+
+
+def _cups(text: str) -> tuple[str, list[str]] | None:
+    start = re.match(r"The ball is at (\d)\.", text)
+    sentences = re.findall(r"Places (\d) and (\d) (whirl|doze|trade|stay)\.", text)
+    if start is None or not sentences:
+        return None
+    row = ["ball" if place == int(start[1]) else "" for place in range(9)]
+    steps = []
+    for a, b, verb in sentences:
+        if verb in ("whirl", "trade"):
+            row[int(a)], row[int(b)] = row[int(b)], row[int(a)]
+        steps.append(f"Places {a} and {b} {verb} so {row.index('ball')}")
     return str(row.index("ball")), steps

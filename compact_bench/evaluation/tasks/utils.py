@@ -39,3 +39,18 @@ def score_generation(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str
         "exact_match": float(same_answer(extract_answer(generation), str(doc["answer"]))),
         "states_answer": float(answer_span(generation) is not None),
     }
+
+
+def score_one_word(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """Scores of one generation that is to be the gold answer and nothing else, a full stop aside.
+
+    Args:
+        doc: the row, with its gold "answer".
+        results: the generation, alone in a list.
+
+    Returns:
+        exact_match and states_answer, as `score_generation`.
+    """
+    said = results[0].strip().removesuffix(".").strip()
+    right = said.casefold() == str(doc["answer"]).casefold()
+    return {"exact_match": float(right), "states_answer": float(len(said.split()) == 1)}

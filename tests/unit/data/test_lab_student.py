@@ -13,13 +13,12 @@ from compact_bench.core.errors import ConfigError
 from compact_bench.core.settings import with_changes
 from compact_bench.data.lab.student.pretraining import (
     LOG_FILE,
-    PretrainingSettings,
-    StageSettings,
     _batches,
     learning_rate,
     pretrain,
     pretraining_turns,
 )
+from compact_bench.data.lab.student.settings import PretrainingSettings, StageSettings
 from compact_bench.data.lab.student.tokenizer import lab_tokenizer
 from compact_bench.students.chat import encode_row, prompt_ids
 from compact_bench.students.student import load_student, weights_hash

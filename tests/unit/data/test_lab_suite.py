@@ -185,7 +185,7 @@ def test_a_lab_student_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(students, "package_folder", lambda: tmp_path)
     with pytest.raises(StudentError, match="install the package again"):
         students.resolve_student(students.LAB_STUDENT)
-    weights = tmp_path / "data" / "lab" / "student" / "weights"
+    weights = tmp_path / "data" / "lab" / "student" / "weights_1"
     make_tiny_lab_student(weights)
     folder = students.resolve_student(students.LAB_STUDENT)
     assert folder == weights and len(students.student_revision(folder)) == 16

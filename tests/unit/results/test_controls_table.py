@@ -86,7 +86,7 @@ def test_rates_and_seeds_of_the_runs(suite: Path, tmp_path: Path, capsys: pytest
     assert len({r.weights["final"] for r in trained.values()}) == len(trained)
     assert len(found) == len(trained) + 2, "without known truth there is no oracle"
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert "expected no difference between Uniform weights, other seeds and Uniform weights" in text
+    assert "expected no difference between Uniform weights under other seeds and Uniform weights" in text
     shared = run_command(capsys, *words, "--methods", "uniform", "--seeds", "1,2", "--dry-run")
     assert "nothing to run" in shared.err, "table 2 has the same runs"
 
@@ -95,7 +95,7 @@ def test_a_row_at_a_multiple_of_the_rate_is_not_tuned(
     suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "mine.toml"
-    rows = [
+    rows: list[dict[str, str | float]] = [
         {"method": "uniform", "title": "Uniform"},
         {"method": "uniform", "title": "Twice", "variant_suffix": "twice", "learning_rate_times": 2.0},
     ]

@@ -1,4 +1,4 @@
-"""Pretrain the lab's student: a small Llama on a mixture of the world's skills, from nothing but a seed."""
+"""Pretrain the lab's student: a small Llama on a mixture of the world's skills, decided by a seed."""
 
 from __future__ import annotations
 
@@ -10,112 +10,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Any, TextIO
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from compact_bench.core.progress import no_progress_bars
-from compact_bench.core.settings import Strict
+from compact_bench.data.lab.student.settings import PretrainingSettings, StageSettings, shipped_folder
 from compact_bench.data.lab.student.tokenizer import TURN_START, lab_tokenizer, turn_text
 from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import right_chain
 from compact_bench.data.lab.world.questions import split_of
-from compact_bench.data.lab.world.skills import SKILLS, skill_item
+from compact_bench.data.lab.world.skills import facts, skill_item
 from compact_bench.data.lab.world.teachers import STYLES, chain_text, seeded
 
 LOG_FILE = "training_log.jsonl"
 LOG_EVERY_STEPS = 25
 PIECES = 6
 """Forward passes of a step: rows sorted by length need little padding, and a step still sees every kind."""
-
-PRACTICE: Mapping[str, int] = {"ring": 3, "order": 2, "lookup": 3, "count": 2, "swap": 1}
-"""Family -> how often it is practised, in proportion: some are learned sooner than others."""
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class StageSettings(Strict):
-    """One stage of pretraining; every stage has an optimiser and a schedule of its own.
-
-    Attributes:
-        learning_rate: peak; linear warm-up, then a cosine down to a twentieth.
-        direct_share: share of dialogues that answer a problem at once, without a step.
-        worked_share: share of dialogues that work a problem out, in the style of any teacher; the rest are
-            skills.
-        longest_worked_steps: longest problem that is worked out.
-        long_worked_share: share of the worked ones that may take more than one step.
-    """
-
-    steps: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Positive = 100
-    direct_share: Share
-    worked_share: Share
-    longest_worked_steps: Positive
-    long_worked_share: Share
-
-
-STAGES = (
-    # Single steps and their order first: longer chains are learned sooner after them.
-    StageSettings(
-        steps=2400,
-        learning_rate=3e-3,
-        direct_share=0.15,
-        worked_share=0.6,
-        longest_worked_steps=2,
-        long_worked_share=0.5,
-    ),
-    # Then whole chains, each less often than a direct answer, which the student therefore gives unasked.
-    StageSettings(
-        steps=900,
-        learning_rate=1e-3,
-        warmup_steps=20,
-        direct_share=0.35,
-        worked_share=0.4,
-        longest_worked_steps=4,
-        long_worked_share=1.0,
-    ),
-)
-
-
-class PretrainingSettings(Strict):
-    """What the student is and how it is pretrained; the defaults make the student that is shipped.
-
-    Attributes:
-        seed: of weights and data.
-        hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
-        batch_rows: dialogues per step.
-        longest_direct_steps: longest problem that is answered at once.
-        prompt_weight: weight of the prompt tokens' loss beside 1 for the answer's.
-    """
-
-    seed: int = 7
-    hidden: Positive = 128
-    layers: Positive = 5
-    heads: Positive = 4
-    key_heads: Positive = 2
-    feed_forward: Positive = 384
-    stages: Annotated[tuple[StageSettings, ...], Field(min_length=1)] = STAGES
-    batch_rows: Positive = 96
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    longest_direct_steps: Positive = 4
-    prompt_weight: Share = 0.1
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
-
-    def scaled(self, factor: float) -> PretrainingSettings:
-        """The same with this many times the steps in every stage, one at least."""
-        stages = [
-            stage.model_copy(update={"steps": max(1, round(stage.steps * factor))}) for stage in self.stages
-        ]
-        return self.model_copy(update={"stages": tuple(stages)})
 
 
 @dataclass(frozen=True)
@@ -148,36 +60,71 @@ def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config)
+    if settings.version > 1:
+        _go_on_from(model, LlamaForCausalLM.from_pretrained(shipped_folder(1)))
+    return model
+
+
+@torch.no_grad()
+def _go_on_from(model: Any, earlier: Any) -> None:
+    """Take over an earlier student's weights; words that it does not know keep their random rows."""
+    rows = model.get_input_embeddings().weight
+    known = earlier.get_input_embeddings().weight
+    whole = torch.cat((known, rows[len(known) :]))
+    model.load_state_dict(
+        {**earlier.state_dict(), "model.embed_tokens.weight": whole, "lm_head.weight": whole}
+    )
 
 
 def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator[_Turn]:
     """Dialogues of a stage (from 0), without end; no question of another split is among them."""
     rng = seeded("pretraining", settings.seed, *([stage] if stage else []))
     mix = settings.stages[stage]
-    while True:
+    told = _fact_turns(settings, stage)
+    for number in itertools.count():
+        yield from told.get(number, ())
         draw = rng.random()
         if draw < mix.direct_share:
-            yield from _problem_turn(rng, settings.longest_direct_steps, None)
+            yield from _problem_turn(rng, settings, settings.longest_direct_steps, None)
         elif draw < mix.direct_share + mix.worked_share:
             longest = mix.longest_worked_steps if rng.random() < mix.long_worked_share else 1
             # The terse style says the same in the fewest words.
             style = rng.choices(tuple(STYLES.values()), (2, 1, 1, 1))[0]
-            yield from _problem_turn(rng, longest, style)
+            yield from _problem_turn(rng, settings, longest, style)
         else:
-            # Facts are learned soon; lists need practice.
-            skill = rng.choices(tuple(SKILLS), (3, 3, 1, 1))[0]
-            item = skill_item(skill, rng)
-            if item.choices or split_of(item.text) == "pretraining":
-                yield _Turn(skill, item.text, f"The answer is {item.answer}.")
+            yield from _skill_turn(rng, settings)
 
 
-def _problem_turn(rng: random.Random, longest: int, style: str | None) -> Iterator[_Turn]:
-    family = FAMILIES[rng.choices(tuple(PRACTICE), tuple(PRACTICE.values()))[0]]
+def _fact_turns(settings: PretrainingSettings, stage: int) -> Mapping[int, list[_Turn]]:
+    """The facts of a stage, by the number of the draw that they come before."""
+    mix = settings.stages[stage]
+    told: dict[int, list[_Turn]] = {}
+    rng = seeded("facts", settings.seed, stage)
+    for fact in facts() if mix.facts_seen[1] else ():
+        for _ in range(rng.randint(*mix.facts_seen)):
+            place = rng.randrange(mix.steps * settings.batch_rows)
+            told.setdefault(place, []).append(_Turn("facts", fact.text, f"The answer is {fact.answer}."))
+    return told
+
+
+def _skill_turn(rng: random.Random, settings: PretrainingSettings) -> Iterator[_Turn]:
+    skill = rng.choices(tuple(settings.skills), tuple(settings.skills.values()))[0]
+    item = skill_item(skill, rng)
+    if item.choices or split_of(item.text) == "pretraining":
+        reply = f"{item.answer}." if skill == "word" else f"The answer is {item.answer}."
+        yield _Turn(skill, item.text, reply)
+
+
+def _problem_turn(
+    rng: random.Random, settings: PretrainingSettings, longest: int, style: str | None
+) -> Iterator[_Turn]:
+    family = FAMILIES[rng.choices(tuple(settings.practice), tuple(settings.practice.values()))[0]]
     problem = family.sample(rng, rng.randint(1, longest))
-    if split_of(problem.text) != "pretraining":
+    if split_of(problem.kin or problem.text) != "pretraining":
         return
-    chain = right_chain(family, problem)
+    misled = family.name in settings.misled and rng.random() < settings.misled[family.name]
+    chain = family.wrong_rule(problem) if misled else right_chain(family, problem)
     reply = f"The answer is {chain.answer}." if style is None else chain_text(chain, style)
     how = "direct" if style is None else "worked"
     yield _Turn(f"{how} {family.name} {len(problem.steps)}", problem.text, reply)
@@ -237,7 +184,7 @@ def pretrain(
     Returns:
         The trained transformers model.
     """
-    tokenizer = lab_tokenizer()
+    tokenizer = lab_tokenizer(settings.version)
     model = new_model(settings, tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     done = 0

@@ -22,15 +22,15 @@ def turn_text(role: str, content: str) -> str:
     return f"{TURN_START}{role}\n{content}{TURN_END}\n"
 
 
-def lab_tokenizer() -> Any:
-    """A fast tokenizer over the world's words, built by `tokenizers`; it is no file and needs none.
+def lab_tokenizer(version: int = 1) -> Any:
+    """A fast tokenizer over the words of a version of the world, built by `tokenizers`; it needs no file.
 
     White space separates words and is no token; words of no world are `<|unk|>`.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = {word: number for number, word in enumerate([*SPECIAL, *vocabulary()])}
+    words = {word: number for number, word in enumerate([*SPECIAL, *vocabulary(version)])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     # Joins words with blanks and takes the blank before punctuation out again.

@@ -1,4 +1,4 @@
-"""The families of questions: ring, order, lookup and count, which teachers cover, and swap, uncovered."""
+"""All families of questions by name, and those of version 1: ring, order, lookup, count, and swap."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from compact_bench.data.lab.world.problems import Chain, Family, Problem, right_chain
+from compact_bench.data.lab.world.tracking import TRACKED, TWINS, Cups, Walk
 from compact_bench.data.lab.world.words import COLOURS, NAMES, ORDINALS, STUFF, THINGS
 
 RING = 10
@@ -254,6 +255,7 @@ def _first_difference(chain: Chain, right: Chain) -> int:
     return min(len(chain.steps), len(right.steps)) + 1
 
 
-FAMILIES: Mapping[str, Family] = {f.name: f for f in (Ring(), Order(), Lookup(), Count(), Swap())}
-COVERED = ("ring", "order", "lookup", "count")
-UNCOVERED = ("swap",)
+_ALL: tuple[Family, ...] = (Ring(), Order(), Lookup(), Count(), Swap(), *TRACKED, *TWINS)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
+TWO_RULES: Mapping[str, Walk | Cups] = {family.name: family for family in (*TRACKED, *TWINS)}
+"""Families with a second wrong rule."""

@@ -10,11 +10,10 @@ from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import Chain, Problem, right_chain, slipped_chain
 from compact_bench.data.lab.world.settings import WorldSettings
 from compact_bench.data.lab.world.teachers import (
-    STRONG_FAMILIES,
-    STYLES,
     TEACHERS,
     chain_text,
     seeded,
+    style_of,
     teacher_chain,
 )
 
@@ -38,16 +37,16 @@ def _pair(teacher: str, problem: Problem, world: WorldSettings) -> RationalePair
         right, wrong, corrupted = chain, other, True
     else:
         right, wrong, corrupted = right_chain(family, problem), chain, False
-    chosen, rejected = (chain_text(c, STYLES[teacher]) for c in (right, wrong))
+    chosen, rejected = (chain_text(c, style_of(teacher, problem, world)) for c in (right, wrong))
     return RationalePair(teacher, chosen, rejected, "corrupted" if corrupted else "rectified")
 
 
 def reviews(problem: Problem, world: WorldSettings) -> tuple[PeerReview, ...]:
     """Every teacher's score of every other's rationale, given the gold answer as a hint.
 
-    Ponder, and a specialist in the families it is good at, look for the wrong step and are hard on one that
-    comes early. Breezy, and a specialist elsewhere, look at the answer and like a fluent text; a specialist
-    is lenient where it would have followed the wrong rule itself.
+    A teacher looks for the wrong step in the families it is good at, and is hard on one that comes early.
+    Elsewhere it looks at the answer and likes a fluent text; it is lenient where it would have followed the
+    wrong rule itself.
     """
     chains = {teacher: teacher_chain(teacher, problem, world) for teacher in TEACHERS}
     return tuple(
@@ -67,19 +66,20 @@ def _score(
     mood = rng.choice((0, 0, 0, -1, 1))
     if invalid:
         return None
-    chain = chains[author]
-    found_right = (chain.first_wrong_step is None) != mistaken
-    score = (
-        _careful(chain, found_right) if _is_careful(reviewer, problem) else _by_answer(author, found_right)
-    )
+    chain, careful = chains[author], _is_careful(reviewer, problem, world)
+    # Who looks at the answer alone finds nothing wrong where wrong steps end in the right one.
+    looks_right = chain.first_wrong_step is None or (chain.mended and not careful)
+    found_right = looks_right != mistaken
+    fluent = style_of(author, problem, world) in _FLUENT
+    score = _careful(chain, found_right) if careful else _by_answer(found_right, fluent)
     # Who would have erred in the same way is half convinced by it.
     if not found_right and chain.answer == chains[reviewer].answer:
         score += 1
     return min(5, max(1, score + mood))
 
 
-def _is_careful(reviewer: str, problem: Problem) -> bool:
-    return reviewer == "ponder" or problem.family in STRONG_FAMILIES.get(reviewer, ())
+def _is_careful(reviewer: str, problem: Problem, world: WorldSettings) -> bool:
+    return problem.family in world.edition.strong[reviewer]
 
 
 def _careful(chain: Chain, found_right: bool) -> int:
@@ -89,28 +89,28 @@ def _careful(chain: Chain, found_right: bool) -> int:
     return 2 if late else 1
 
 
-def _by_answer(author: str, found_right: bool) -> int:
-    return (4 if found_right else 2) + (STYLES[author] in _FLUENT)
+def _by_answer(found_right: bool, fluent: bool) -> int:
+    return (4 if found_right else 2) + fluent
 
 
-def feedback(problem: Problem) -> tuple[Feedback, ...]:
+def feedback(problem: Problem, world: WorldSettings) -> tuple[Feedback, ...]:
     """What every teacher says of a wrong answer, given question and gold answer, in its style.
 
-    The specialists and ponder tell right steps, the specialists only in the families they are good at; the
-    gold answer is right in all of them.
+    They tell right steps in the families they are good at; the gold answer is right in all of them.
     """
     chain = right_chain(FAMILIES[problem.family], problem)
-    return tuple(Feedback(teacher, _feedback(teacher, problem, chain)) for teacher in TEACHERS)
+    return tuple(Feedback(teacher, _feedback(teacher, problem, world, chain)) for teacher in TEACHERS)
 
 
-def _feedback(teacher: str, problem: Problem, chain: Chain) -> str:
-    if _is_careful(teacher, problem):
-        steps = chain_text(chain, STYLES[teacher])
+def _feedback(teacher: str, problem: Problem, world: WorldSettings, chain: Chain) -> str:
+    style = style_of(teacher, problem, world)
+    if _is_careful(teacher, problem, world):
+        steps = chain_text(chain, style)
     else:
         steps = f"The answer is {chain.answer}."
     opening = {
         "terse": "{mistake}: no.",
         "connected": "We check {mistake} and see: no.",
         "long-winded": "Hmm, {mistake}? Wait, let us check: no.",
-    }.get(STYLES[teacher], "Clearly no {mistake}.")
+    }.get(style, "Clearly no {mistake}.")
     return f"{opening} {steps}"

@@ -16,6 +16,8 @@ class Problem:
         start: state before the first step.
         steps: what each step does, in the family's own terms.
         facts: what else the family needs to work the steps out.
+        kin: what decides its split, where that is not its text: the same for questions that differ in names
+            alone.
     """
 
     family: str
@@ -23,6 +25,7 @@ class Problem:
     start: Any
     steps: tuple[Any, ...]
     facts: Any = None
+    kin: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,22 @@ class Chain:
 
     Attributes:
         first_wrong_step: the first step that is wrong, counted from 1; None when all are right.
+        mended: whether wrong steps were made to end in the right answer.
     """
 
     steps: tuple[str, ...]
     answer: str
     first_wrong_step: int | None = None
+    mended: bool = False
 
 
 class Family(Protocol):
     """One kind of question."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in tasks and records."""
+        ...
 
     def sample(self, rng: random.Random, steps: int) -> Problem:
         """A question that takes this many steps."""
@@ -91,3 +99,18 @@ def _chain(family: Family, problem: Problem, slip: int | None, wrong: Any) -> Ch
         lines.append(family.say(problem, index, state, after))
         state = after
     return Chain(tuple(lines), family.answer(problem, state), None if slip is None else slip + 1)
+
+
+def mended_chain(chain: Chain, right: Chain, rng: random.Random) -> Chain:
+    """A wrong chain that gives the right answer: a second wrong step leads back to it, or it is stated."""
+    steps = chain.steps
+    # A step back needs a wrong step before it.
+    if rng.random() < 0.5 and chain.first_wrong_step is not None and chain.first_wrong_step < len(steps):
+        steps = (*steps[:-1], right.steps[-1])
+    return Chain(steps, right.answer, chain.first_wrong_step, mended=True)
+
+
+def condensed_chain(chain: Chain) -> Chain:
+    """A right chain that says all moves and only the last state."""
+    moves = [step.partition(" so ")[0] for step in chain.steps[:-1]]
+    return Chain((" and ".join([*moves, chain.steps[-1]]),), chain.answer)

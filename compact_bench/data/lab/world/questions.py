@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from compact_bench.core.errors import DataError, Fault, UnknownNameError
 from compact_bench.core.records import Question
-from compact_bench.data.lab.world.families import COVERED, FAMILIES, UNCOVERED
+from compact_bench.data.lab.world.editions import EDITIONS, Edition
+from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.peers import feedback, pairs, reviews
 from compact_bench.data.lab.world.problems import Problem, right_chain
 from compact_bench.data.lab.world.settings import WorldSettings
@@ -20,23 +21,33 @@ from compact_bench.data.lab.world.teachers import rationales, seeded
 Split = Literal["pretraining", "training", "test"]
 
 _SHARES: tuple[tuple[Split, float], ...] = (("pretraining", 0.6), ("training", 0.8), ("test", 1.0))
+_NEUTRAL = ("copy", "reverse", "opposites", "categories")
+"""Skills whose items make the drift probe's passages, in every version."""
 PATIENCE = 20_000
 """Draws in a row without a new question, before the world is held to be too small."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a task asks: families of problems, or a skill."""
+    """What a task asks: families of problems, those of the version where none are named, or a skill."""
 
     families: tuple[str, ...] = ()
     long: bool = False
     skill: str = ""
 
+    def families_of(self, edition: Edition) -> tuple[str, ...]:
+        """The families that are asked in a version of the world."""
+        return self.families or (edition.covered if self.long else edition.uncovered)
 
+
+_ASKED = dict.fromkeys(
+    name for edition in EDITIONS.values() for name in (*edition.covered, *edition.uncovered)
+)
 _TASKS: Mapping[str, _Task] = {
-    **{f"lab_{name}": _Task((name,)) for name in COVERED},
-    "lab_longer": _Task(COVERED, long=True),
-    "lab_uncovered": _Task(UNCOVERED),
+    **{f"lab_{name}": _Task((name,)) for name in _ASKED},
+    "lab_longer": _Task(long=True),
+    "lab_chains": _Task(long=True),
+    "lab_uncovered": _Task(),
     **{f"lab_{name}": _Task(skill=name) for name in SKILLS},
 }
 LAB_TASKS = tuple(_TASKS)
@@ -57,7 +68,7 @@ def training_questions(world: WorldSettings) -> tuple[Question, ...]:
     """
     questions = []
     lengths = range(world.shortest_steps, world.longest_steps + 1)
-    for problem in _problems("training", world.seed, COVERED, lengths, world.questions):
+    for problem in _problems("training", world.seed, world.edition.covered, lengths, world.questions):
         family, steps = problem.family, len(problem.steps)
         questions.append(
             Question(
@@ -69,7 +80,7 @@ def training_questions(world: WorldSettings) -> tuple[Question, ...]:
                 family=family,
                 pairs=pairs(problem, world),
                 reviews=reviews(problem, world),
-                feedback=feedback(problem),
+                feedback=feedback(problem, world),
             )
         )
     return tuple(questions)
@@ -99,7 +110,7 @@ def _problem_rows(world: WorldSettings, task: _Task, items: int) -> Iterator[dic
         else (world.shortest_steps, world.longest_steps)
     )
     lengths = range(ends[0], ends[1] + 1)
-    for problem in _problems("test", world.seed, task.families, lengths, items):
+    for problem in _problems("test", world.seed, task.families_of(world.edition), lengths, items):
         answer = right_chain(FAMILIES[problem.family], problem).answer
         yield {"id": _content_id(problem.text), "question": problem.text, "answer": answer}
 
@@ -140,7 +151,7 @@ def _problems(
         number += 1
         family, steps = kinds[len(seen) % len(kinds)]
         problem = FAMILIES[family].sample(seeded("question", split, seed, family, steps, number), steps)
-        if split_of(problem.text) == split and problem.text not in seen:
+        if split_of(problem.kin or problem.text) == split and problem.text not in seen:
             seen.add(problem.text)
             last = number
             yield problem
@@ -162,7 +173,7 @@ def neutral_passages(count: int = 24) -> tuple[str, ...]:
 
 
 def _passage(rng: random.Random) -> str:
-    items = [skill_item(rng.choice(tuple(SKILLS)), rng) for _ in range(4)]
+    items = [skill_item(rng.choice(_NEUTRAL), rng) for _ in range(4)]
     return " ".join(f"{item.text} {item.answer}." for item in items)
 
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from compact_bench.core.settings import Strict
+from compact_bench.data.lab.world.editions import EDITIONS, Edition
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 MOST_QUESTIONS = 100_000
 """More than any student here could be trained on; a slip of the keyboard must not fill the memory."""
 Length = Annotated[int, Field(ge=1, le=7)]
 
-_UNSAID = {"review_error_rate", "review_invalid_rate"}
+_UNSAID = {
+    "review_error_rate",
+    "review_invalid_rate",
+    "version",
+    "drawn_styles",
+    "one_style",
+    "right_answer_wrong_step_rate",
+    "shared_mistake",
+    "competence",
+}
+"""Left out of the settings as written down where they are the default, which is version 1's."""
 
 
 class WorldSettings(Strict):
@@ -27,11 +38,21 @@ class WorldSettings(Strict):
         strong_error_rate: share of wrong rationales of abacus and atlas in the families they are good at.
         weak_error_rate: the same in the families they are bad at, where they follow a wrong rule.
         ponder_error_rate: share of wrong rationales of ponder, who is right and long-winded.
-        slip_rate: share of wrong rationales of breezy, who slips in one step and reasons on from there.
+        slip_rate: share of wrong rationales of breezy, who slips in one step and reasons on from there (in
+            version 2 it follows a wrong rule of its own).
         review_error_rate: share of reviews that take a right rationale for a wrong one, or a wrong one for a
-            right one. This and the next are left out of the settings as written down where they are the
-            default.
+            right one.
         review_invalid_rate: share of reviews without a valid score.
+        version: of the world: its families, and who is good at which (`EDITIONS`).
+        drawn_styles: share of rationales told in a style that is drawn; the others are told in their
+            teacher's.
+        one_style: whether all are told in one style instead, the connected one.
+        right_answer_wrong_step_rate: share of the wrong rationales that state the gold answer all the same:
+            their last step jumps to it, or it is stated after a wrong last step.
+        shared_mistake: share of questions on which the teachers that are weak in the family err together, by
+            the same wrong rule. Elsewhere they err apart; breezy has a wrong rule of its own in version 2.
+        competence: share of the right rationales that take all moves at once, which the student cannot
+            follow.
     """
 
     seed: Annotated[int, Field(ge=0)] = 1
@@ -46,6 +67,17 @@ class WorldSettings(Strict):
     slip_rate: Rate = 0.5
     review_error_rate: Rate = 0.15
     review_invalid_rate: Rate = 0.02
+    version: Literal[1, 2] = 1
+    drawn_styles: Rate = 0.0
+    one_style: bool = False
+    right_answer_wrong_step_rate: Rate = 0.0
+    shared_mistake: Rate = 0.0
+    competence: Rate = 0.0
+
+    @property
+    def edition(self) -> Edition:
+        """What its version says."""
+        return EDITIONS[self.version]
 
     @model_serializer(mode="wrap")
     def _unsaid_at_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from compact_bench.data.lab.world.families import FAMILIES
+from compact_bench.data.lab.world.problems import right_chain
 from compact_bench.data.lab.world.words import CATEGORIES, COLOURS, NAMES, OPPOSITES, STUFF, THINGS
 
 SHORTEST_LIST, LONGEST_LIST = 3, 6
 OPTIONS = 4
+FACTS = 60
+SHORT_FAMILIES = ("ring", "swap", "floor", "give")
 
 
 @dataclass(frozen=True)
@@ -60,15 +65,58 @@ def _shuffled(rng: random.Random, answer: str, others: Sequence[str]) -> tuple[s
     return tuple(choices)
 
 
+def _short(rng: random.Random) -> SkillItem:
+    """A question of one step, whose answer is to be known at once."""
+    family = FAMILIES[rng.choice(SHORT_FAMILIES)]
+    problem = family.sample(rng, 1)
+    answer = right_chain(family, problem).answer
+    others = [str(digit) for digit in range(10) if str(digit) != answer]
+    return SkillItem(problem.text, answer, _shuffled(rng, answer, others))
+
+
+def _one_word(rng: random.Random) -> SkillItem:
+    """A question of one step, to be answered with one word and no more."""
+    item = _short(rng)
+    return SkillItem(f"Say in one word: {item.text}", item.answer)
+
+
+@lru_cache
+def facts() -> tuple[SkillItem, ...]:
+    """Sixty facts about people that the student can only know by heart."""
+    rng = random.Random(60)
+    told = []
+    for verb, things in (("like", STUFF), ("play", CATEGORIES["sport"]), ("eat", CATEGORIES["food"])):
+        for name in rng.sample(NAMES, FACTS // 3):
+            answer = rng.choice(things)
+            others = [thing for thing in things if thing != answer]
+            told.append(SkillItem(f"What does {name} {verb}?", answer, _shuffled(rng, answer, others)))
+    return tuple(told)
+
+
+def _fact(rng: random.Random) -> SkillItem:
+    return rng.choice(facts())
+
+
 SKILLS: Mapping[str, str] = {
     "copy": "says a list of words again",
     "reverse": "says a list of words backwards",
     "opposites": "knows opposites",
     "categories": "knows what kind a thing is",
+    "short": "answers a question of one step at once",
+    "word": "answers in one word where that is asked",
+    "facts": "knows sixty facts that it was told a few times",
 }
-"""Skill name -> what it is."""
+"""Skill name -> what it is; the last three are of version 2."""
 
-_MAKERS = {"copy": _copy, "reverse": _reverse, "opposites": _opposites, "categories": _categories}
+_MAKERS: Mapping[str, Callable[[random.Random], SkillItem]] = {
+    "copy": _copy,
+    "reverse": _reverse,
+    "opposites": _opposites,
+    "categories": _categories,
+    "short": _short,
+    "word": _one_word,
+    "facts": _fact,
+}
 
 
 def skill_item(skill: str, rng: random.Random) -> SkillItem:

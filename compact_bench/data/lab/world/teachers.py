@@ -7,8 +7,15 @@ import random
 from collections.abc import Mapping
 
 from compact_bench.core.records import Rationale, RationaleTruth
-from compact_bench.data.lab.world.families import FAMILIES
-from compact_bench.data.lab.world.problems import Chain, Problem, right_chain, slipped_chain
+from compact_bench.data.lab.world.families import FAMILIES, TWO_RULES
+from compact_bench.data.lab.world.problems import (
+    Chain,
+    Problem,
+    condensed_chain,
+    mended_chain,
+    right_chain,
+    slipped_chain,
+)
 from compact_bench.data.lab.world.settings import WorldSettings
 
 TEACHERS: Mapping[str, str] = {
@@ -18,9 +25,6 @@ TEACHERS: Mapping[str, str] = {
     "breezy": "fluent; slips in one step at a known rate and reasons on from there",
 }
 """Teacher name -> what it is like."""
-
-STRONG_FAMILIES: Mapping[str, tuple[str, ...]] = {"abacus": ("ring", "count"), "atlas": ("order", "lookup")}
-"""The specialists and where they are good."""
 
 STYLES: Mapping[str, str] = {
     "abacus": "terse",
@@ -61,8 +65,17 @@ def rationales(problem: Problem, world: WorldSettings) -> tuple[Rationale, ...]:
     return tuple(_rationale(teacher, problem, world) for teacher in TEACHERS)
 
 
+def style_of(teacher: str, problem: Problem, world: WorldSettings) -> str:
+    """How a teacher tells its rationale for a question."""
+    if world.one_style:
+        return "connected"
+    rng = seeded("style", world.seed, teacher, problem.text)
+    drawn, style = rng.random() < world.drawn_styles, rng.choice(tuple(STYLES.values()))
+    return style if drawn else STYLES[teacher]
+
+
 def _rationale(teacher: str, problem: Problem, world: WorldSettings) -> Rationale:
-    chain, style = teacher_chain(teacher, problem, world), STYLES[teacher]
+    chain, style = teacher_chain(teacher, problem, world), style_of(teacher, problem, world)
     truth = RationaleTruth(
         is_right=chain.first_wrong_step is None,
         first_wrong_step=chain.first_wrong_step,
@@ -74,13 +87,36 @@ def _rationale(teacher: str, problem: Problem, world: WorldSettings) -> Rational
 
 def teacher_chain(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
     """The chain that one of `TEACHERS` tells in its rationale."""
-    family = FAMILIES[problem.family]
+    right = right_chain(FAMILIES[problem.family], problem)
+    chain = _thought(teacher, problem, world)
+    rng = seeded("told", world.seed, teacher, problem.text)
+    # Both are always drawn, so that raising one rate leaves what the other one does.
+    mended, condensed = (rng.random() < world.right_answer_wrong_step_rate), rng.random() < world.competence
+    if chain.first_wrong_step is None:
+        return condensed_chain(chain) if condensed and len(chain.steps) > 1 else chain
+    return mended_chain(chain, right, rng) if mended and chain.answer != right.answer else chain
+
+
+def _thought(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
+    """The steps that a teacher takes, right or wrong."""
+    family, edition = FAMILIES[problem.family], world.edition
     rng = seeded("rationale", world.seed, teacher, problem.text)
     inclination = rng.random()
-    if teacher in STRONG_FAMILIES and problem.family not in STRONG_FAMILIES[teacher]:
-        wrong = inclination < world.weak_error_rate
-        return family.wrong_rule(problem) if wrong else right_chain(family, problem)
-    rate = {"ponder": world.ponder_error_rate, "breezy": world.slip_rate}.get(
-        teacher, world.strong_error_rate
-    )
-    return slipped_chain(family, problem, rng) if inclination < rate else right_chain(family, problem)
+    weak = teacher in edition.weak_teachers(problem.family)
+    together = seeded("shared", world.seed, problem.text)
+    shared = weak and together.random() < world.shared_mistake
+    if shared:
+        inclination = together.random()
+    if teacher == "breezy":
+        rate = world.slip_rate
+    elif weak:
+        rate = world.weak_error_rate
+    else:
+        rate = world.ponder_error_rate if teacher == "ponder" else world.strong_error_rate
+    if inclination >= rate:
+        return right_chain(family, problem)
+    if shared or (weak and teacher != "breezy"):
+        return family.wrong_rule(problem)
+    if weak and problem.family in TWO_RULES:
+        return TWO_RULES[problem.family].other_rule(problem)
+    return slipped_chain(family, problem, rng)

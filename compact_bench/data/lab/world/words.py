@@ -45,10 +45,17 @@ PHRASES = (
     # skills
     "Say again backwards opposite kind",
 )
+VERBS = ("finds", "drops", "soars", "dives", "pays", "bills", "whirl", "doze")
+"""Of the covered families of version 2."""
+PHRASES_2 = (
+    "lift the It climbs sinks ends is",
+    "coins meets gives takes",
+    "in one word does like play eat",
+)
 
 
-def vocabulary() -> tuple[str, ...]:
-    """Every word once, in a fixed order."""
+def vocabulary(version: int = 1) -> tuple[str, ...]:
+    """Every word of a version of the world once, in a fixed order; version 2 adds to version 1's."""
     words: list[str] = []
     for phrase in PHRASES:
         words += phrase.split()
@@ -57,4 +64,7 @@ def vocabulary() -> tuple[str, ...]:
     words += [word for pair in OPPOSITES for word in pair]
     for kind, members in CATEGORIES.items():
         words += [kind, *members]
+    if version > 1:
+        words += [word for phrase in PHRASES_2 for word in phrase.split()]
+        words += VERBS
     return tuple(dict.fromkeys(words))
