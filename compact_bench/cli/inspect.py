@@ -1,4 +1,4 @@
-"""Commands that only look: list, show, compare, explain, doctor."""
+"""Commands that only look: list, show, compare, explain, check-statistics, doctor."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: compact-bench show compact")(show)
     app.command(epilog="Example: compact-bench compare zero_shot@1 compact@1 --only-different")(compare)
     app.command(epilog="Example: compact-bench explain --question QUESTION_ID --variant paper")(explain)
+    app.command("check-statistics", epilog="Example: compact-bench check-statistics --seeds 5,10")(
+        check_statistics
+    )
     app.command(epilog="Example: compact-bench doctor --mirror MIRROR_FOLDER")(doctor)
 
 
@@ -149,6 +152,50 @@ def explain(
     from compact_bench.cli.explain import explain_question
 
     o.out().print(explain_question(request, question, variant.value, top))
+
+
+def check_statistics(
+    table: Annotated[str, typer.Option("--table", help="Table, or its TOML file.")] = "2",
+    suite: o.SuiteName = "lab",
+    profile: o.Profile = "lite",
+    store: o.Store = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Numbers of seeds to simulate, as a,b.")] = "3,5,10",
+    tables: Annotated[int, typer.Option("--tables", min=1, help="Tables to simulate.")] = 10_000,
+    difference: Annotated[
+        float, typer.Option("--difference", min=0.01, max=0.5, help="True difference whose power is told.")
+    ] = 0.1,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File to write: FILE.json as data, else Markdown.")
+    ] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Simulate equal methods that vary as a store's runs do, and count what is said of them."""
+    from compact_bench.commands.inspect.statistics import check_statistics as check
+    from compact_bench.core import paths
+    from compact_bench.core.files import write_atomic
+    from compact_bench.runs.store.store import Store
+
+    folder = store or paths.store_dir()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"expected a store with runs in {folder}, found no such folder; give it as --store."
+        )
+    found = check(
+        Store(folder).records(),
+        table=table,
+        suite=suite,
+        profile=profile,
+        seeds=o.parse_seeds(seeds),
+        tables=tables,
+        difference=difference,
+    )
+    is_data = as_json if output is None else output.suffix == ".json"
+    text = found.to_json() if is_data else found.to_markdown()
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomic(output, text.encode())
+        o.out().print(f"wrote {output}", markup=False, soft_wrap=True)
 
 
 def doctor(

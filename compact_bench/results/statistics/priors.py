@@ -111,9 +111,10 @@ def moderated_variance(prior: SeedPrior, rows: Sequence[tuple[Sample, bool]]) ->
         for sample, trained in rows
         if trained and sample.seeds > 1
     ]
-    if not parts:
-        return None
+    return summed(prior, parts) if parts else None
+
+
+def summed(prior: SeedPrior, parts: Sequence[SeedVariance]) -> SeedVariance:
+    """The sum of rows' moderated variances, with Satterthwaite's degrees of freedom."""
     total = sum(part.variance for part in parts)
-    # Satterthwaite's degrees of freedom of a sum.
-    df = total**2 / sum(part.variance**2 / part.df for part in parts)
-    return SeedVariance(total, df, prior.df)
+    return SeedVariance(total, total**2 / sum(part.variance**2 / part.df for part in parts), prior.df)

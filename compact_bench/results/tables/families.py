@@ -10,8 +10,9 @@ from compact_bench.results.statistics.verdicts import can_show
 from compact_bench.results.tables.cells import Benchmarks, group_sample
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.measuring import PLAIN, Yardstick, compare, group_prior
+from compact_bench.results.tables.planned_pairs import ComparisonSpec
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
-from compact_bench.results.tables.spec import ComparisonSpec, GroupSpec, TableSpec
+from compact_bench.results.tables.spec import GroupSpec, TableSpec
 
 Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
 
@@ -20,18 +21,22 @@ def yardsticks(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> dict
     """What the comparisons of each group are measured with, by the rows that the table's file defines."""
     by_name = rows_by_name(rows)
     bounds = [
-        next((by_name[n] for n in names if n in by_name and by_name[n].runs), None) for names in spec.bounds
+        next((by_name[name] for name in names if name in by_name and by_name[name].runs), None)
+        for names in spec.bounds
     ]
-    found = {}
-    for name, (_, benchmarks) in groups.items():
-        samples = [
-            s
-            for row in bounds
-            if row is not None and not isinstance(s := group_sample(list(row.runs.values()), benchmarks), str)
-        ]
-        shows = spec.margin is None or len(samples) < len(bounds) or can_show(samples, spec.margin)
-        found[name] = Yardstick(group_prior(rows, benchmarks), spec.margin, shows)
-    return found
+    return {
+        name: Yardstick(
+            group_prior(rows, benchmarks), spec.margin, _can_show(spec.margin, bounds, benchmarks)
+        )
+        for name, (_, benchmarks) in groups.items()
+    }
+
+
+def _can_show(margin: float | None, bounds: Sequence[RowRuns | None], benchmarks: Benchmarks) -> bool:
+    samples = [group_sample(list(row.runs.values()), benchmarks) for row in bounds if row is not None]
+    known = [sample for sample in samples if not isinstance(sample, str)]
+    # Where one of them was not run, nothing is known of the group.
+    return margin is None or len(known) < len(bounds) or can_show(known, margin)
 
 
 def compare_rows(
@@ -56,6 +61,7 @@ def compare_rows(
         reference = by_name[spec.reference]
         known = {reference.row.name, *(b.row.name for a, b, _ in planned if a is reference)}
         planned += [(reference, row, None) for row in rows if row.row.name not in known]
+    primary = {(pair, group) for p in [spec.primary] if p for pair in p.pairs for group in p.groups}
     comparisons = []
     for name, (group, benchmarks) in groups.items():
         for row, against, pair in planned:
@@ -63,12 +69,9 @@ def compare_rows(
             result = compare(row, against, group.short or group.title, benchmarks, stick)
             in_words = pair is not None or not spec.planned
             detectable = pair is not None and pair.detectable
-            primary = spec.primary is not None and pair is not None
-            primary = (
-                primary and (pair.row, pair.against) in spec.primary.pairs and name in spec.primary.groups
-            )
+            is_primary = pair is not None and ((pair.row, pair.against), name) in primary
             comparisons.append(
-                replace(result, in_words=in_words, tells_detectable=detectable, is_primary=primary)
+                replace(result, in_words=in_words, tells_detectable=detectable, is_primary=is_primary)
             )
     extra = {row.row.name for row in rows if row.row.kind == "extra"}
     return in_families(comparisons, extra)

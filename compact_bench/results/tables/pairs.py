@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from compact_bench.core.records import RunRecord, fingerprint
@@ -17,12 +18,7 @@ def paired_samples(row: RowRuns, against: RowRuns, benchmarks: Benchmarks) -> tu
     ours, theirs = paired_runs(row, against)
     if not ours:
         return NO_COMMON_SEED
-    # The items that every one of these runs has.
-    counted = {
-        task: benchmarks.counted[task].intersection(*(item_ids(run, task) for run in ours + theirs))
-        for task in benchmarks.tasks
-    }
-    common = replace(benchmarks, counted=counted)
+    common = with_common_items(benchmarks, ours + theirs)
     left, right = group_sample(ours, common), group_sample(theirs, common)
     if isinstance(left, str) or isinstance(right, str):
         return left if isinstance(left, str) else str(right)
@@ -41,6 +37,15 @@ def paired_runs(row: RowRuns, against: RowRuns) -> tuple[list[RunRecord], list[R
         ours = {seed: ours.get(seed, next(iter(ours.values()))) for seed in theirs}
     seeds = sorted(set(ours) & set(theirs))
     return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+
+
+def with_common_items(benchmarks: Benchmarks, runs: Sequence[RunRecord]) -> Benchmarks:
+    """The same benchmarks with the items that every one of these runs has."""
+    counted = {
+        task: benchmarks.counted[task].intersection(*(item_ids(run, task) for run in runs))
+        for task in benchmarks.tasks
+    }
+    return replace(benchmarks, counted=counted)
 
 
 def students_of(row: RowRuns) -> str:
