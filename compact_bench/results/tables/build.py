@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from compact_bench.core.errors import ConfigError
@@ -171,9 +171,7 @@ def build_table(
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
     measured_with = yardsticks(spec, rows, compared)
     comparisons = compare_rows(spec, rows, compared, measured_with)
-    over_base = over_untrained(rows, compared, measured_with)
-    titles = {column.name: column.title for column in columns}
-    return Table(
+    table = Table(
         number=spec.number,
         title=spec.title,
         numbering=spec.numbering,
@@ -194,8 +192,17 @@ def build_table(
         primary=spec.primary,
         margin=spec.margin,
         bounds=_bounds(spec, rows),
-        over_untrained=over_base,
-        hidden=hidden_by_means(_seen_by_task(rows, compared, over_base, comparisons), rows, compared, titles),
+    )
+    return _with_tasks(table, rows)
+
+
+def _with_tasks(table: Table, rows: Sequence[RowRuns]) -> Table:
+    """The table with what its means are over the untrained student, and the tasks that they hide."""
+    over_base = over_untrained(rows, table.compared, table.yardsticks)
+    pairs = _seen_by_task(rows, table.compared, over_base, table.comparisons)
+    titles = {column.name: column.title for column in table.columns}
+    return replace(
+        table, over_untrained=over_base, hidden=hidden_by_means(pairs, rows, table.compared, titles)
     )
 
 
@@ -294,8 +301,8 @@ def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, referen
     if column.is_mean:
         return cell_of(name, column.name, group_sample(runs, groups[column.group][1]))
     task = column.name.removesuffix(STEPS)
-    measure = HAS_STEPS if task != column.name else ""
-    return cell_of(name, column.name, benchmark_sample(runs, task, measure=measure) or "not measured")
+    of_items = HAS_STEPS if task != column.name else ""
+    return cell_of(name, column.name, benchmark_sample(runs, task, measure=of_items) or "not measured")
 
 
 def _level(notes: Mapping[str, Any], task: str, level: str) -> float | None:
