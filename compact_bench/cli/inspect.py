@@ -173,6 +173,7 @@ def check_statistics(
     from compact_bench.commands.inspect.statistics import check_statistics as check
     from compact_bench.core import paths
     from compact_bench.core.files import write_atomic
+    from compact_bench.data.suites import load_spec
     from compact_bench.runs.store.store import Store
 
     folder = store or paths.store_dir()
@@ -183,7 +184,7 @@ def check_statistics(
     found = check(
         Store(folder).records(),
         table=table,
-        suite=suite,
+        suite=load_spec(suite),
         profile=profile,
         seeds=o.parse_seeds(seeds),
         tables=tables,

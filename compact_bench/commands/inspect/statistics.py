@@ -9,7 +9,7 @@ from typing import Any
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import RunRecord
-from compact_bench.data.suites import load_spec
+from compact_bench.data.suites import SuiteSpec
 from compact_bench.results.report.markdown import document, escaped, grid
 from compact_bench.results.statistics.calibration import Calibration, Plan, Rate, calibrate
 from compact_bench.results.statistics.structure import Structure, structure_of
@@ -141,7 +141,7 @@ def check_statistics(
     records: Sequence[RunRecord],
     *,
     table: str,
-    suite: str,
+    suite: SuiteSpec,
     profile: str,
     seeds: Sequence[int],
     tables: int,
@@ -160,14 +160,14 @@ def check_statistics(
     """
     if not seeds or min(seeds) < 2:
         raise ConfigError("expected numbers of seeds of 2 or more (one seed gives no verdict), as 5,10.")
-    spec, suite_spec = load_table_spec(table), load_spec(suite)
-    built = build_table(spec, records, suite_spec, profile=profile)
+    spec = load_table_spec(table)
+    built = build_table(spec, records, suite, profile=profile)
     rows = _trained_rows(built)
     if len(rows) < 2:
         raise ConfigError(
             f"expected at least two trained rows of table {built.number} with two or more seeds, on "
-            f"{suite_spec.name} at profile {profile}, found {', '.join(rows) or 'none'}. Make them: "
-            f"compact-bench reproduce --table {built.number} --suite {suite} --profile {profile}."
+            f"{suite.name} at profile {profile}, found {', '.join(rows) or 'none'}. Make them: "
+            f"compact-bench reproduce --table {built.number} --suite {suite.name} --profile {profile}."
         )
     common = {name: _samples(built, row, list(rows.values())) for name, row in rows.items()}
     structure = structure_of(common)
@@ -182,7 +182,7 @@ def check_statistics(
         difference=difference,
     )
     found = tuple(calibrate(structure, plan, count, tables) for count in seeds)
-    return StatisticsCheck(built.number, suite_spec.name, profile, structure, plan, found)
+    return StatisticsCheck(built.number, suite.name, profile, structure, plan, found)
 
 
 def _trained_rows(table: Table) -> dict[str, RowRuns]:

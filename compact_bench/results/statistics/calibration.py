@@ -172,7 +172,8 @@ class _Model:
             thresholds.append(moved)
         rest = np.sqrt(np.clip(1.0 - seed - shared - own, LEAST_REST / 2, None))
         sizes = (np.sqrt(seed), np.sqrt(shared), np.sqrt(own), rest)
-        return cls(structure, tuple(thresholds), *sizes, root=np.linalg.cholesky(structure.correlation))
+        root: Floats = np.linalg.cholesky(structure.correlation).astype(np.float64)
+        return cls(structure, tuple(thresholds), *sizes, root=root)
 
     def draw(
         self, generator: np.random.Generator, tables: int, seeds: int
@@ -185,14 +186,13 @@ class _Model:
             answers = []
             for task in places:
                 items = self.structure.items[task]
-                level = effects[..., task, None] + self.item_sd[task] * generator.standard_normal(
-                    (tables, 1, 1, items)
-                )
-                level = level + self.own_item_sd[:, task, None, None] * generator.standard_normal(
-                    (tables, rows, 1, items)
-                )
-                chance = generator.standard_normal((tables, rows, seeds, items), dtype=np.float32)
-                level += self.rest_sd[:, task, None, None] * chance
+                level = generator.standard_normal((tables, rows, seeds, items), dtype=np.float32)
+                level *= self.rest_sd[:, task, None, None].astype(np.float32)
+                of_items = self.item_sd[task] * generator.standard_normal((tables, 1, 1, items))
+                own = self.own_item_sd[:, task, None, None]
+                of_items = of_items + own * generator.standard_normal((tables, rows, 1, items))
+                level += of_items.astype(np.float32)
+                level += effects[..., task, None].astype(np.float32)
                 drawn = [level < self.thresholds[0][task]]
                 drawn += [level[:, :1] < moved[task] for moved in self.thresholds[1:]]
                 answers.append(np.concatenate(drawn, axis=1).astype(np.float64))
@@ -221,8 +221,8 @@ def _contrasts(answers: Sequence[Floats], first: int, others: Sequence[int]) -> 
             if (prior := seed_prior(of_table, [seeds - 1.0] * rows)) is not None:
                 for place, other in enumerate(others):
                     pair = [prior.moderate(float(of_rows[n]), seeds - 1.0) for n in (first, other)]
-                    found = summed(prior, pair)
-                    own[table, place], df[table, place] = found.variance, found.df
+                    both = summed(prior, pair)
+                    own[table, place], df[table, place] = both.variance, both.df
                     prior_df[table][place] = prior.df
         parts = moderate(parts, own, df)
     found = infer(parts)
@@ -232,8 +232,8 @@ def _contrasts(answers: Sequence[Floats], first: int, others: Sequence[int]) -> 
     flat = np.stack(columns, axis=-1).tolist()
     return [
         [
-            Contrast(*numbers, seeds=seeds, items=items, prior_df=df)
-            for numbers, df in zip(of_table, dfs, strict=True)
+            Contrast(*numbers, seeds, items, None, of_prior)
+            for numbers, of_prior in zip(of_table, dfs, strict=True)
         ]
         for of_table, dfs in zip(flat, prior_df, strict=True)
     ]
@@ -260,7 +260,8 @@ def _count(
         moved = [one for table in apart[group] for one in table]
         done.found[group] += sum(_is_said(one, one.p_value, margin) for one in moved)
     for table in range(len(next(iter(equal.values())))):
-        primary, rest = [], []
+        primary: list[Contrast] = []
+        rest: list[Contrast] = []
         for group, found in equal.items():
             for place, one in enumerate(found[table], 1):
                 is_primary = place in plan.primary and group in plan.primary_groups

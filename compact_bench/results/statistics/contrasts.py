@@ -124,8 +124,10 @@ def variance_parts(tasks: Sequence[Floats], items_drawn: bool = True) -> Parts:
         of_items = values.mean(axis=-2)
         ms_item = seeds * of_items.var(axis=-1, ddof=1)
         centred = values - of_items[..., None, :]
-        centred -= centred.mean(axis=-1, keepdims=True)
-        ms_rest = np.square(centred).sum(axis=(-2, -1)) / rest_df
+        of_seeds = items * np.square(centred.mean(axis=-1)).sum(axis=-1)
+        of_rest = np.einsum("...si,...si->...", centred, centred) - of_seeds
+        # Rounding may leave less than nothing.
+        ms_rest = np.clip(of_rest, 0.0, None) / rest_df
         found = ms_item > ms_rest
         scale = share**2 / (seeds * items)
         item_part += np.where(found, scale * (ms_item - ms_rest), 0.0)

@@ -160,11 +160,7 @@ def build_table(
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
-    groups = {
-        group.name: (group, Benchmarks.of(tasks, rows))
-        for group in spec.groups
-        if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
-    }
+    groups = _benchmark_groups(spec, suite, rows)
     columns = _columns(spec, suite, has_truth, rows)
     reference = rows_by_name(rows).get(spec.reference or "")
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
@@ -228,6 +224,14 @@ def _seen_by_task(
     for c in comparisons:
         if c.in_words and base is not None and c.against != base.row.name:
             yield by_name[c.row], by_name[c.against], short[c.group], c
+
+
+def _benchmark_groups(spec: TableSpec, suite: SuiteSpec, rows: Sequence[RowRuns]) -> Groups:
+    return {
+        group.name: (group, Benchmarks.of(tasks, rows))
+        for group in spec.groups
+        if group.kind == "benchmarks" and (tasks := _tasks(group, suite))
+    }
 
 
 def _only_profile(records: Sequence[RunRecord]) -> str:

@@ -27,8 +27,10 @@ class Control:
     @property
     def came_out(self) -> bool:
         """Whether the row is on the expected side, or where no difference is expected, none was found."""
+        if self.comparison.contrast is None:
+            return False
         if self.spec.expected == "no difference":
-            return self.comparison.verdict in ("equivalent", "inconclusive")
+            return not self.comparison.shown
         return self.comparison.verdict == self.spec.expected
 
 
