@@ -71,7 +71,7 @@ def test_every_command_is_documented_and_every_documented_command_exists() -> No
     from compact_bench.cli import app
 
     commands = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
-    named = set(re.findall(r"(?:compact-bench|python -m compact_bench) ([a-z][a-z-]*)", README))
+    named = set(re.findall(r"(?:compact-bench|python -m compact_bench) ([a-z-]+)", README))
     table = README.partition("## Commands")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`([a-z][a-z-]*)(?: [A-Z ]+)?`", table))
     assert commands <= listed, commands - listed

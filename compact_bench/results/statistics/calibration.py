@@ -229,14 +229,13 @@ def _contrasts(answers: Sequence[Floats], first: int, others: Sequence[int]) -> 
     items = sum(x.shape[-1] for x in answers)
     names = ("standard_error", "df", "low", "high", "low_90", "high_90", "p_value")
     columns = [parts.estimate, *(getattr(found, name) for name in names)]
-    flat = np.stack(columns, axis=-1).tolist()
-    return [
-        [
-            Contrast(*numbers, seeds, items, None, of_prior)
-            for numbers, of_prior in zip(of_table, dfs, strict=True)
-        ]
-        for of_table, dfs in zip(flat, prior_df, strict=True)
-    ]
+    numbers = np.stack(columns, axis=-1).tolist()
+
+    def one(values: Sequence[float], of_prior: float | None) -> Contrast:
+        named = dict(zip(("estimate", *names), values, strict=True))
+        return Contrast(**named, seeds=seeds, items=items, prior_df=of_prior)
+
+    return [list(map(one, *of_table)) for of_table in zip(numbers, prior_df, strict=True)]
 
 
 def _is_said(found: Contrast, p_value: float, margin: float) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from compact_bench.results.statistics.contrasts import Contrast
 from compact_bench.results.statistics.families import corrected_p_values
@@ -59,8 +60,9 @@ def test_holm_and_benjamini_hochberg_by_hand() -> None:
 @settings(max_examples=12, deadline=None)
 @given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=10))
 def test_corrections_never_lower_and_keep_the_order(values: list[float]) -> None:
-    for correction in ("Holm", "Benjamini-Hochberg"):
+    for correction, method in (("Holm", "holm"), ("Benjamini-Hochberg", "fdr_bh")):
         corrected = corrected_p_values(values, correction)  # type: ignore[arg-type]
+        assert corrected == pytest.approx(list(multipletests(values, method=method)[1]))
         assert all(c >= v - 1e-12 for c, v in zip(corrected, values, strict=True))
         assert all(c <= min(1.0, len(values) * v) + 1e-9 for c, v in zip(corrected, values, strict=True))
         order = np.argsort(values, kind="stable")
