@@ -143,7 +143,7 @@ def _epochs_factor(session: Session, teacher: str) -> int:
 
 def _changes(session: Session, row: RowSpec, teacher: str) -> dict[str, dict[str, Any]]:
     """Settings of a row's runs: those of its registered variant, and the row's for this teacher."""
-    filled = {
+    filled: dict[str, dict[str, Any]] = {
         section: {
             name: value.replace("{variant}", teacher) if isinstance(value, str) else value
             for name, value in values.items()

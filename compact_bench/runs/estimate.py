@@ -27,7 +27,7 @@ class AssumedRates:
 
 
 MEASURED = {
-    1_000_000: AssumedRates(0.009, 0.009, 3.0),
+    1_000_000: AssumedRates(0.007, 0.005, 2.5),
     135_000_000: AssumedRates(0.8, 0.7, 8.0),
 }
 """Parameters -> rates: the lab's student, one thread; SmolLM2-135M on rationales of 200 tokens."""

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -68,6 +68,14 @@ class _Trained:
 
 
 @dataclass(frozen=True)
+class _Clock:
+    """When a process began with a run: in seconds since the epoch, and of its processor time."""
+
+    wall: float = field(default_factory=time.time)
+    cpu: float = field(default_factory=time.process_time)
+
+
+@dataclass(frozen=True)
 class _Place:
     """Where a run works, and from when on (seconds since the epoch) what is cached counts."""
 
@@ -91,7 +99,7 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker, *, again: bool = 
         DataError, StudentError: the data or the base student, which every run needs, cannot be loaded.
         StoreError: the record cannot be stored, or the method's code is no longer what the key says.
     """
-    started = time.time()
+    started = _Clock()
     run = session.store.run_dir(key)
     place = _Place(run / FOLDER, asked_at(run) or 0.0) if again else _Place(run)
     with usable_place(place.directory):
@@ -124,7 +132,7 @@ def execute_run(session: Session, key: RunKey, ticker: Ticker, *, again: bool = 
 
 
 def _ended_alike(
-    session: Session, key: RunKey, required: RunRecord, reason: str, started: float
+    session: Session, key: RunKey, required: RunRecord, reason: str, started: _Clock
 ) -> RunRecord:
     """The record of a run that cannot be made, as the run that it requires did not end well."""
     # What is known for good of that run is so of this one, and what may go better is tried again with it.
@@ -167,7 +175,7 @@ def _as_own_errors() -> Iterator[None]:
 
 
 def _measured(
-    session: Session, key: RunKey, method: Method, place: _Place, ticker: Ticker, started: float
+    session: Session, key: RunKey, method: Method, place: _Place, ticker: Ticker, started: _Clock
 ) -> RunRecord:
     directory = place.directory
     settings = RunSettings.model_validate(key.settings)
@@ -337,7 +345,7 @@ def _evaluate(
 
 
 def _record(
-    session: Session, key: RunKey, status: RunStatus, started: float, *, reason: str = "", **parts: Any
+    session: Session, key: RunKey, status: RunStatus, started: _Clock, *, reason: str = "", **parts: Any
 ) -> RunRecord:
     from compact_bench.core.hardware import choose_compute_dtype
 
@@ -352,9 +360,10 @@ def _record(
         "student_revision": key.student_revision,
         "suite_notes": plain(data.notes),
         "request": session.recorded_request,
-        "started": started,
+        "started": started.wall,
         "finished": finished,
-        "seconds": finished - started,
+        "seconds": finished - started.wall,
+        "cpu_seconds": time.process_time() - started.cpu,
     }
     return RunRecord(key=key, status=status, reason=reason, training=training, provenance=provenance, **parts)
 

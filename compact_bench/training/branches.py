@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from compact_bench.core.answers import (
     ANSWER_PHRASE,
@@ -180,10 +181,43 @@ def _cut(branch: EncodedBranch, limit: int) -> EncodedBranch:
     )
 
 
+_REMEMBERED_TOKENS = 2_000_000
+"""How many tokens of branches a process remembers for one tokenizer: about 70 MB."""
+
+
+class _Remembered:
+    """Branches by what they are made of; methods and seeds of one process encode the same ones again."""
+
+    def __init__(self) -> None:
+        self.branches: dict[tuple[Any, ...], EncodedBranch] = {}
+        self._tokens = 0
+
+    def keep(self, key: tuple[Any, ...], branch: EncodedBranch) -> EncodedBranch:
+        """The branch, which is kept while there is room."""
+        self._tokens += len(branch.input_ids)
+        if self._tokens <= _REMEMBERED_TOKENS:
+            self.branches[key] = branch
+        return branch
+
+
+_REMEMBERED: WeakKeyDictionary[Any, _Remembered] = WeakKeyDictionary()
+
+
 def encode_branch(
     student: Student, prompt: str, target: str, *, teacher: str, gold_answer: str, sample: int = 0
 ) -> EncodedBranch:
     """One branch of any prompt and target text; the target is read in its canonical form."""
+    tokenizer = student.tokenizer
+    known = _REMEMBERED.setdefault(tokenizer, _Remembered())
+    # A tokenizer may be given another template, or more tokens.
+    key = (len(tokenizer), tokenizer.chat_template, prompt, target, teacher, gold_answer, sample)
+    branch = known.branches.get(key)
+    return branch or known.keep(key, _encoded_branch(student, prompt, target, teacher, gold_answer, sample))
+
+
+def _encoded_branch(
+    student: Student, prompt: str, target: str, teacher: str, gold_answer: str, sample: int
+) -> EncodedBranch:
     # All methods learn the same texts; only the released variant reads rationales as the files have them.
     text = canonical_text(target)
     row = encode_row(student.tokenizer, prompt, text)

@@ -289,6 +289,7 @@ def record_summary(record: RunRecord) -> RenderableType:
         ("optimiser steps", training.get("optimiser_steps", 0)),
         ("supervised tokens", training.get("tokens", 0)),
         ("training", duration(training.get("seconds", 0.0))),
+        ("processor time", duration(record.provenance.get("cpu_seconds", 0.0))),
         ("final loss", training.get("final_loss")),
         ("weights", f"{record.weights['final']} (base {record.weights['base']})"),
         ("excluded questions", len(training.get("excluded", []))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from compact_bench.core.answers.numbers import NUMBER, number_text, number_value
@@ -58,6 +59,8 @@ class _Place:
     heading: bool = False
 
 
+# A rationale is read by every method at every seed, a generation by its score, its prediction and its steps.
+@lru_cache(maxsize=20_000)
 def stated_value(text: str) -> tuple[Value | None, bool]:
     """The value that counts, and whether the text has any statement (one that is taken back is one).
 

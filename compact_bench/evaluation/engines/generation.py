@@ -26,6 +26,10 @@ _IRRELEVANT = {
     "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "max_length", "max_gen_toks",
     "until", "temperature", "top_k", "top_p", "use_cache",
 }  # fmt: skip
+_LEAST_SHARE = 0.85
+"""Of the longest prompt that is read with it, below which a prompt waits for the next pass."""
+_LEAST_ROWS = 16
+"""Fewer prompts than these take a pass together, whatever their lengths."""
 _NEUTRAL: dict[str, Any] = {"num_beams": 1, "repetition_penalty": 1.0}
 
 
@@ -91,7 +95,10 @@ def generate(
         while waiting or decoder.running:
             free = decoder.slots - len(decoder.running)
             if waiting and free >= max(1, decoder.slots // 8):
-                chosen, waiting = waiting[:free], waiting[free:]
+                count = _alike(
+                    [len(prompts[n]) for n in waiting[:free]], max(_LEAST_ROWS, decoder.slots // 8)
+                )
+                chosen, waiting = waiting[:count], waiting[count:]
                 tokens = decoder.start(chosen, [prompts[n] for n in chosen])
             else:
                 chosen = list(decoder.running)
@@ -103,6 +110,12 @@ def generate(
                     done += 1
                     on_done(done, len(prompts))
     return new
+
+
+def _alike(lengths: Sequence[int], least: int) -> int:
+    """How many of the first prompts, longest first, are read together: padding to the longest is computed."""
+    near = sum(length >= _LEAST_SHARE * lengths[0] for length in lengths)
+    return min(len(lengths), max(near, least))
 
 
 def _attention(

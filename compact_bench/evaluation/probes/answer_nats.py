@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from compact_bench.core.answers import (
@@ -20,10 +20,14 @@ from compact_bench.evaluation.guards import read_only
 from compact_bench.evaluation.probes.registry import Measure, Probe
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from compact_bench.students.student import Student
     from compact_bench.training.branches import EncodedQuestion
 
 _NO_LIMIT = 1 << 30
+_BATCH_TOKENS = 2048
+"""Tokens of branches that are computed together: more is no faster, and needs more memory."""
 
 
 class AnswerNats(TypedDict):
@@ -70,11 +74,12 @@ def answer_nats(student: Student, questions: Sequence[Question]) -> AnswerNats:
     reasoned: list[float | None] = []
     used = 0
     with read_only(student.model):
-        for question in questions:
-            first, *rest = span_nats(exact, answer_branches(exact, question))
-            direct.append(first)
-            reasoned.append(sum(rest) / len(rest) if rest else None)
-            used += len(rest)
+        encoded = [answer_branches(exact, question) for question in questions]
+        for batch in _batches(encoded):
+            for first, *rest in _questions_nats(exact, batch):
+                direct.append(first)
+                reasoned.append(sum(rest) / len(rest) if rest else None)
+                used += len(rest)
     known = [value for value in reasoned if value is not None]
     if not all(map(math.isfinite, direct + known)):
         raise NumericalError(
@@ -89,6 +94,18 @@ def answer_nats(student: Student, questions: Sequence[Question]) -> AnswerNats:
         rationale_nats=reasoned,
         rationales=used,
     )
+
+
+def _batches(questions: Sequence[EncodedQuestion]) -> Iterator[list[EncodedQuestion]]:
+    """Questions in their order, as many together as have `_BATCH_TOKENS`, at least one."""
+    batch: list[EncodedQuestion] = []
+    for question in questions:
+        if batch and sum(q.total_tokens for q in (*batch, question)) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(question)
+    if batch:
+        yield batch
 
 
 def answer_branches(student: Student, question: Question) -> EncodedQuestion:
@@ -125,11 +142,23 @@ def span_nats(student: Student, encoded: EncodedQuestion) -> list[float]:
         student: read only; the caller sets its mode.
         encoded: branches that all have an answer span.
     """
-    import torch
+    (nats,) = _questions_nats(student, [encoded])
+    return nats
 
+
+def _questions_nats(student: Student, questions: Sequence[EncodedQuestion]) -> list[list[float]]:
+    """`span_nats` of questions that are computed together."""
     from compact_bench.training.loss.forward import branch_hidden
 
-    (hidden_states,) = branch_hidden(student, [encoded])
+    hidden = branch_hidden(student, questions)
+    return [_branches_nats(student, q, states) for q, states in zip(questions, hidden, strict=True)]
+
+
+def _branches_nats(
+    student: Student, encoded: EncodedQuestion, hidden_states: Sequence[Tensor]
+) -> list[float]:
+    import torch
+
     nats = []
     for branch, hidden in zip(encoded.branches, hidden_states, strict=True):
         # Row 0 is the last prompt token, so row j predicts the rationale's token j.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from compact_bench.evaluation.engines.generation import generate, generation_reason
+from compact_bench.evaluation.engines.generation import _alike, generate, generation_reason
 from compact_bench.evaluation.guards import read_only
 from compact_bench.students.student import Student, load_student
 
@@ -146,3 +146,9 @@ def test_what_is_not_plain_greedy_decoding_is_refused_by_name(student_folder: Fo
 def test_windows_and_other_attention_are_refused(student_folder: Folders) -> None:
     assert "sliding-window" in generation_reason(load(student_folder, "gemma3").model, GREEDY)
     assert "eager" in generation_reason(load(student_folder, "gemma2").model, GREEDY)
+
+
+def test_prompts_of_like_length_are_read_together() -> None:
+    assert _alike([100, 90, 86, 84, 20], 1) == 3, "what is much shorter would be padded: it waits"
+    assert _alike([100, 20, 20, 20], 3) == 3, "but no pass reads fewer than are worth one"
+    assert _alike([7, 7], 5) == 2

@@ -176,3 +176,18 @@ def test_results_survive_the_way_through_records() -> None:
     assert TaskResult.from_plain(whole.plain()) == whole
     with pytest.raises(KeyError):
         TaskResult.from_plain({"task": "piqa"})
+
+
+def test_questions_computed_together_have_the_nats_that_each_has_alone(
+    load_tiny: Callable[..., Student], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = load_tiny("llama", "chatml")
+    questions = [question(name) for name in NAMES]
+    together = answer_nats(student, questions)
+    assert answer_nats(student, questions) == together, "the same bits every time"
+    monkeypatch.setattr("compact_bench.evaluation.probes.answer_nats._BATCH_TOKENS", 1)
+    alone = answer_nats(student, questions)
+    assert alone["rationales"] == together["rationales"]
+    # Other rows in a product may move a last bit.
+    assert alone["question_nats"] == pytest.approx(together["question_nats"], rel=1e-5)
+    assert alone["rationale_nats"] == pytest.approx(together["rationale_nats"], rel=1e-5)

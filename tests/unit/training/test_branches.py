@@ -88,3 +88,35 @@ def test_the_nats_of_a_boxed_answer_are_measured_at_its_tokens(load_tiny: Load) 
     branches = answer_branches(student, Question("q", "How many apples?", "12", rationales)).branches
     assert len(branches) == 3
     assert {student.tokenizer.decode(list(b.answer_ids)).strip() for b in branches} == {"12"}
+
+
+def test_a_branch_is_encoded_once_and_anew_for_another_template(load_tiny: Load) -> None:
+    student, first = encoded(load_tiny, "12", "So it is 12. The answer is 12")
+    again = encode_question(
+        student,
+        Question("other", "How many apples?", "12", (Rationale("a", "So it is 12. The answer is 12"),)),
+    )
+    assert again.branches[0] is first.branches[0], "methods and seeds of a process share it"
+    template = student.tokenizer.chat_template
+    try:
+        student.tokenizer.chat_template = template.replace("<|im_start|>", "<|im_start|>x")
+        changed = encode_question(student, Question("q", "How many apples?", "12", again_rationale()))
+    finally:
+        student.tokenizer.chat_template = template
+    assert changed.branches[0].input_ids != first.branches[0].input_ids
+    # Whose rationale it is, and what is right, belong to it.
+    other = encode_question(student, Question("q", "How many apples?", "13", again_rationale("b")))
+    assert (other.branches[0].teacher, other.branches[0].is_right) == ("b", False)
+    assert first.branches[0].is_right and other.branches[0].input_ids == first.branches[0].input_ids
+
+
+def again_rationale(teacher: str = "a") -> tuple[Rationale, ...]:
+    return (Rationale(teacher, "So it is 12. The answer is 12"),)
+
+
+def test_what_is_remembered_has_a_limit(load_tiny: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compact_bench.training.branches._REMEMBERED_TOKENS", 0)
+    student, first = encoded(load_tiny, "7", "It is 7. The answer is 7")
+    question = Question("q", "How many apples?", "7", (Rationale("a", "It is 7. The answer is 7"),))
+    again = encode_question(student, question)
+    assert again.branches[0] == first.branches[0] and again.branches[0] is not first.branches[0]
