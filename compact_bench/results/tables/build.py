@@ -187,9 +187,8 @@ def build_table(
         yardsticks=measured_with,
         primary=spec.primary,
         margin=spec.margin,
-        bounds=_bounds(spec, rows),
     )
-    return _with_tasks(table, rows)
+    return replace(_with_tasks(table, rows), bounds=_bounds(spec, rows))
 
 
 def _with_tasks(table: Table, rows: Sequence[RowRuns]) -> Table:
