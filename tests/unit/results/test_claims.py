@@ -24,7 +24,7 @@ from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from tests.unit.command import run_command
 from tests.unit.plugins import UNIMPORTABLE, installed
-from tests.unit.synthetic import SUITE, TEACHERS, record
+from tests.unit.synthetic import SUITE, TEACHERS, record, validated
 
 Capture = pytest.CaptureFixture[str]
 FACTS = ReproductionFacts(
@@ -176,8 +176,7 @@ def test_a_claim_about_the_best_teacher_never_means_a_teacher_called_so(
     records = runs(compact=0.5)
     for seed in (1, 2, 3):
         bad = record("single_teacher", "best", seed, rate=0.0, items=150)
-        worse = {**bad.probes, "validation_nats": {"after_question": 9.0, "after_rationale": 9.0}}
-        records += [replace(bad, probes=worse), record("single_teacher", "alpha", seed, rate=1.0, items=150)]
+        records += [validated(bad, 0.0), record("single_teacher", "alpha", seed, rate=1.0, items=150)]
     found = judged(Claim("so", "section 1", "single_teacher[best]"), records, monkeypatch)
     assert found.comparison is not None and found.comparison.measured[1] == "single_teacher[alpha]"
     assert found.status == "contradicted"

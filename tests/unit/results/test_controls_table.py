@@ -102,7 +102,6 @@ def test_a_row_at_a_multiple_of_the_rate_is_not_tuned(
     listed = "\n".join("[[rows]]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in r.items()) for r in rows)
     table.write_text(
         'number = "mine"\ntitle = "Mine"\nnumbering = "None."\nreference = "uniform"\n'
-        'selection = ["probes.validation_nats.after_question"]\nselection_text = "nats"\n'
         f'{listed}\n[[groups]]\nname = "in_distribution"\ntitle = "ID"\nkind = "benchmarks"\n'
     )
     words = ("reproduce", "--suite", suite, "--profile", "smoke", "--threads", "1", "--workers", "1")
