@@ -19,16 +19,19 @@ from compact_bench import (
 T = TypeVar("T")
 
 
-def held_out(context: RunContext, method: str, purpose: str) -> Sequence[Question]:
+def held_out(context: RunContext, method: str, purpose: str, *, answered: bool = False) -> Sequence[Question]:
     """The validation questions that a method may read, without the truth about their rationales.
 
     Args:
         method, purpose: for the error: whose they are, and what for ("to choose by").
+        answered: whether the student is to answer them; else they are those that nats are measured on.
 
     Raises:
         ConfigError: there is none.
     """
-    questions = without_truth(context.validation[: context.settings.eval.validation_questions])
+    settings = context.settings.eval
+    limit = settings.answered_questions if answered else settings.validation_questions
+    questions = without_truth(context.validation[:limit])
     if not questions:
         raise ConfigError(
             f"{method}: expected validation questions {purpose}, got none. "

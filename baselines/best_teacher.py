@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench import (
+    Candidate,
     FitReport,
     MethodCard,
     Question,
@@ -13,7 +14,8 @@ from compact_bench import (
     Student,
     SupervisedConfig,
     TrainingPart,
-    answer_nats,
+    choose,
+    generated_answers,
     joined_report,
     restore,
     schedule_steps,
@@ -27,7 +29,7 @@ from ._before_training import held_out
 
 @dataclass(frozen=True)
 class BestTeacher:
-    """argmin over teachers k of the validation nats of the student distilled from k alone."""
+    """argmax over teachers k of the accuracy of generated answers of the student distilled from k alone."""
 
     config: SupervisedConfig
     config_type = SupervisedConfig
@@ -36,9 +38,9 @@ class BestTeacher:
         short="Best teacher by validation",
         source="none; what one does who has validation questions and no idea which teacher to trust",
         ours=(
-            "judged by nats per gold-answer token on the validation questions, mean of after the question "
-            "and after a right held-out rationale, as tables choose the best single teacher, but for every "
-            "seed by itself; right is a rationale whose answer is the gold one",
+            "judged by the accuracy of generated answers to the validation questions, ties within one "
+            "standard error to the teacher with fewer supervised tokens, as tables choose the best single "
+            "teacher, but for every seed by itself",
             "a teacher's student is trained on the questions for which the teacher has a rationale",
             "the steps table has all students' steps; those that were not chosen have weight 0",
         ),
@@ -52,27 +54,35 @@ class BestTeacher:
 
     def fit(self, student: Student, questions: Sequence[Question], context: RunContext) -> FitReport:
         """Train a student per teacher and keep the one that is best on the validation questions."""
-        validation = held_out(context, "best_teacher", "to choose by")
+        validation = held_out(context, "best_teacher", "to choose by", answered=True)
         teachers = sorted({teacher for question in questions for teacher in question.teachers})
         start = trained_weights(student.model)
-        best, best_nats, nats, parts = start, float("inf"), {}, []
+        weights, parts, candidates = {}, [], []
         for index, teacher in enumerate(teachers):
             restore(student.model, start)
             taught = taught_by(questions, teacher)
             part = TrainingPart(f"branch-{index}", 0, schedule_steps(context.settings.train, len(taught)))
             objective = self.config.objective(context, (teacher,))
             labelled = context.labelled(teacher, teacher=teacher)
-            parts.append((part, train(student, taught, objective, labelled, part)))
-            measured = answer_nats(student, validation)
-            known = [v for v in (measured["after_question"], measured["after_rationale"]) if v is not None]
-            nats[teacher] = sum(known) / len(known)
-            if nats[teacher] < best_nats:
-                best, best_nats = trained_weights(student.model), nats[teacher]
-        restore(student.model, best)
-        chosen = min(nats, key=lambda teacher: (nats[teacher], teacher))
+            trained = train(student, taught, objective, labelled, part)
+            parts.append((part, trained))
+            weights[teacher] = trained_weights(student.model)
+            found = generated_answers(student, validation, context)
+            answers = {context.seed: dict(zip(found.item_ids, found.items, strict=True))}
+            candidates.append(Candidate(teacher, answers, trained.supervised_tokens))
+        choice = choose(candidates)
+        assert choice is not None, "every teacher's student answered the same questions"
+        chosen = choice.chosen.name
+        restore(student.model, weights[chosen])
         weighed = [(*part, float(teacher == chosen)) for part, teacher in zip(parts, teachers, strict=True)]
         report = joined_report(context.directory, weighed)
-        return replace(report, extra={**report.extra, "validation_nats": nats, "chosen": chosen})
+        facts = {
+            "validation_accuracy": {judged.name: judged.accuracy for judged in choice.judged},
+            "standard_error": {judged.name: judged.error for judged in choice.judged},
+            "validation_questions": choice.questions,
+            "chosen": chosen,
+        }
+        return replace(report, extra={**report.extra, **facts})
 
 
 METHOD = BestTeacher

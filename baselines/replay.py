@@ -40,7 +40,7 @@ class ReplayConfig(SupervisedConfig):
         answer_tokens: longest answer it writes.
     """
 
-    ratio: NonNegative = 0.5
+    ratio: NonNegative = 0.125
     turns: Annotated[int, Field(ge=1)] = 48
     temperature: Rate = 1.0
     question_tokens: Annotated[int, Field(ge=1)] = 64
@@ -110,7 +110,8 @@ class Replay:
             "Magpie filters what it draws; here every turn with a question and an answer is taken",
         ),
         ours=(
-            "half a turn per question, 48 turns at temperature 1: no source states a ratio",
+            "a turn for every eighth question, chosen by generated answers to validation questions of the "
+            "lab (decision 25); 48 turns at temperature 1; no source states a ratio",
             "turns are written once and kept in the run's folder; which of them go with a question is drawn "
             "anew in every step",
             "the loss of a step is the mean over questions and turns (their expected number), a turn's being "

@@ -45,6 +45,7 @@ from .evaluation.probes.registry import Measure as Measure
 from .evaluation.probes.registry import Probe as Probe
 from .evaluation.probes.registry import ProbeInputs as ProbeInputs
 from .evaluation.probes.steps_table import rationale_names as rationale_names
+from .evaluation.probes.validation_accuracy import generated_answers as generated_answers
 from .methods.checks import CHECKS as CHECKS
 from .methods.checks import CheckResult as CheckResult
 from .methods.checks import check_method as check_method
@@ -66,6 +67,8 @@ from .results.figures import Panel as Panel
 from .results.figures import Point as Point
 from .results.figures import draw as draw
 from .results.report.sections.figures import Figure as Figure
+from .results.selection import Candidate as Candidate
+from .results.selection import choose as choose
 from .students.averaging import BranchMean as BranchMean
 from .students.averaging import adapted_layers as adapted_layers
 from .students.averaging import load_weights as load_weights

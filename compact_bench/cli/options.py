@@ -115,7 +115,7 @@ Tune = Annotated[
     option(
         RUN,
         "--tune",
-        help="Choose every row's learning rate from one grid, on the validation split, with equal trials.",
+        help="Choose every row's learning rate from one grid, by generated answers to validation questions.",
     ),
 ]
 Output = Annotated[

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from compact_bench.commands.row_selection import TableRequest, row_for_method
-from compact_bench.commands.table_plan import Plan, PlannedRow, TablePlan
+from compact_bench.commands.table_plan import Plan, PlannedRow, TablePlan, trials_of
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import RunKey
 from compact_bench.methods.registry import (
@@ -18,9 +18,9 @@ from compact_bench.methods.registry import (
     variant_config,
 )
 from compact_bench.results.tables.spec import RowSpec, load_table_spec, table_names
-from compact_bench.results.tuning import Trial, Tuning, check_tunable, learning_rates, trial_key
+from compact_bench.results.tuning import MOST_SEEDS, Tuning, check_tunable, learning_rates
 from compact_bench.runs.estimate import untrained
-from compact_bench.runs.plan import PlannedRun, PlanSection, run_key, with_required
+from compact_bench.runs.plan import PlannedRun, PlanSection, run_key
 from compact_bench.runs.session import Session
 
 USUAL_PROFILES = ("smoke", "lite", "full")
@@ -40,14 +40,14 @@ def plan_tables(
             until its trials are made. The first table only.
 
     Raises:
-        ConfigError: a method that a table lists refuses its settings, or the table does not say what a trial
-            is judged by.
+        ConfigError: a method that a table lists refuses its settings, or there are too few validation
+            questions to tune by.
     """
     if not tune:
         requests = add_unlisted_rows(session, requests, stored=stored)
         return Plan(session, tuple(plan_table(session, request) for request in requests))
     # Methods that were not selected get no rows from the store, as they were not tuned either.
-    check_tunable(requests[0].spec)
+    check_tunable(_answered_questions(session), session.request.profile)
     tables = tuple(plan_table(session, request, tune=True) for request in requests)
     return Plan(session, tables, plan_tuning(session, tables[0])).with_trials(())
 
@@ -155,23 +155,33 @@ def _changes(session: Session, row: RowSpec, teacher: str) -> dict[str, dict[str
         own = float(train.get("learning_rate", session.settings.train.learning_rate))
         filled["train"] = {**train, "learning_rate": own * row.learning_rate_times}
     of_variant = variant_config(row.method, row.variant) if row.variant else {}
-    return {**filled, "method": {**of_variant, **filled.get("method", {})}}
+    changes = {**filled, "method": {**of_variant, **filled.get("method", {})}}
+    if row.kind == "each_teacher":
+        # Among these one is chosen, whichever table or command asks for them.
+        changes["eval"] = {**changes.get("eval", {}), "validation_accuracy": True}
+    return changes
+
+
+def _answered_questions(session: Session) -> int:
+    """How many validation questions a choice is made by."""
+    there = int(session.data_notes["validation_questions"])
+    limit = session.settings.eval.answered_questions
+    return there if limit is None else min(there, limit)
 
 
 def plan_tuning(session: Session, table: TablePlan) -> Tuning:
-    """Every trial, at the first seed, of every row that trains, with what the store has of it."""
+    """Every trial, at the first seeds, of every row that trains, with what the store has of it."""
     grid = session.profile.tune.learning_rates if session.profile.tune else None
     rates = learning_rates(session.settings.train.learning_rate, grid)
-    rows = []
+    seeds = tuple(session.seeds[:MOST_SEEDS])
+    keys: dict[tuple[str, str], tuple[str, list[RunKey]]] = {}
     for row in table.rows:
         if row.problem or not _is_tuned(row.spec) or not _is_planned(session, row.spec):
             continue
         for run in row.runs:
-            if run.key.seed == session.seeds[0]:
-                keys = [with_required(session, trial_key(run.key, rate)) for rate in rates]
-                trials = [Trial(key, session.store.load(key)) for key in keys]
-                rows.append((run.title, float(run.key.settings["train"]["learning_rate"]), trials))
-    return Tuning.of(table.request.spec, rates, session.seeds[0], rows)
+            if run.key.seed in seeds:
+                keys.setdefault((run.key.method, run.key.variant), (run.title, []))[1].append(run.key)
+    return Tuning.of(rates, seeds, keys.values(), trials_of(session))
 
 
 def add_unlisted_rows(

@@ -27,7 +27,7 @@ from compact_bench.results.claims import judge_claims
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.execution import Outcome, execute_plan, show_plan
-from compact_bench.runs.plan import run_again
+from compact_bench.runs.plan import PlanSection, run_again
 from compact_bench.runs.session import Request, Session
 from compact_bench.runs.suite_settings import check_reach
 
@@ -91,8 +91,7 @@ def reproduce_tables(
     if dry_run:
         return show_plan(sections, console, workers=workers)
     if report.tune:
-        outcome = execute_plan(sections[:1], console, quiet=quiet, workers=workers, later=sections[1:])
-        plan = plan.with_trials(outcome.records)
+        plan, outcome = _with_trials(plan, sections, console, quiet=quiet, workers=workers)
         if outcome.interrupted:
             _write_if_new(plan, report, console, quiet)
             return outcome
@@ -102,6 +101,30 @@ def reproduce_tables(
     write = _write_if_new if outcome.interrupted else write_plan
     write(plan.with_records(outcome.records), report, console, quiet)
     return replace(outcome, broken=plan.broken)
+
+
+def _with_trials(
+    plan: Plan, sections: Sequence[PlanSection], console: Console, *, quiet: bool, workers: int
+) -> tuple[Plan, Outcome]:
+    """Execute the trials of a plan, then those that a choice at an edge asks for, until no more are due.
+
+    Args:
+        sections: the trials, and what comes after them.
+
+    Returns:
+        The plan at the chosen rates, and how the last trials ended.
+    """
+    trials, later = sections[0], list(sections[1:])
+    tried = {run.key.hash for run in trials.runs}
+    while True:
+        outcome = execute_plan([trials], console, quiet=quiet, workers=workers, later=later)
+        plan = plan.with_trials(outcome.records)
+        # What failed has a record; only what was never tried is due, and nothing is due twice.
+        due = [r for r in plan.trials().runs if r.record is None and r.key.hash not in tried]
+        if outcome.interrupted or not due:
+            return plan, outcome
+        tried |= {run.key.hash for run in due}
+        trials, later = replace(trials, runs=due, title="Tuning, grid extended"), [plan.section()]
 
 
 def report_tables(request: Request, report: ReportRequest, *, console: Console, quiet: bool) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.commands.row_selection import TableRequest, methods_option
-from compact_bench.core.records import RunRecord
+from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.methods.registry import as_given
 from compact_bench.results.tables.spec import RowSpec
-from compact_bench.results.tuning import Tuning, with_rate
+from compact_bench.results.tuning import OpenTrial, TrialRun, Tuning, trial_key, with_rate
 from compact_bench.runs.plan import PlannedRun, PlanSection, with_required
 from compact_bench.runs.session import Session
 
@@ -81,14 +81,15 @@ class Plan:
         executed = {(run.key.method, run.key.variant) for row in self.executed_rows for run in row.runs}
         runs = [
             PlannedRun(
-                trial.key,
+                run.key,
                 f"{row.title}, learning rate {trial.rate:g}",
-                trial.record,
-                retried=trial.record is None or not trial.record.training.get("diverged"),
+                run.record,
+                retried=run.record is None or not run.record.training.get("diverged"),
             )
             for row in (self.tuning.rows if self.tuning else ())
-            if (row.method, row.variant) in executed
+            if row.name in executed
             for trial in row.trials
+            for run in trial.runs
         ]
         return PlanSection(self.session, runs, "Tuning")
 
@@ -122,10 +123,13 @@ class Plan:
         return self._with_runs(lambda run: replace(run, record=made.get(run.key.hash, run.record)))
 
     def with_trials(self, records: Iterable[RunRecord]) -> Plan:
-        """The plan after its trials: runs of a row whose trials all have records are at the chosen rate."""
+        """The plan after its trials: runs of a row whose trials all have records are at the chosen rate, and
+        a row whose choice lies at an edge has further trials.
+        """
         assert self.tuning is not None
-        tuning = self.tuning.with_records(self.tables[0].request.spec, records)
-        rates, store = tuning.chosen, self.session.store
+        store = self.session.store
+        tuning = self.tuning.with_records(records, trials_of(self.session))
+        rates = tuning.chosen
 
         def at_chosen_rate(run: PlannedRun) -> PlannedRun:
             rate = rates.get((run.key.method, run.key.variant))
@@ -142,6 +146,16 @@ class Plan:
 
         tables = tuple(replace(table, rows=tuple(map(changed, table.rows))) for table in self.tables)
         return replace(self, tables=tables)
+
+
+def trials_of(session: Session) -> OpenTrial:
+    """What gives the trial of a run at a rate, with the store's record and the trials that it requires."""
+
+    def opened(key: RunKey, rate: float) -> TrialRun:
+        tried = with_required(session, trial_key(key, rate))
+        return TrialRun(tried, session.store.load(tried))
+
+    return opened
 
 
 def command_line(session: Session, table: str, methods: str) -> str:

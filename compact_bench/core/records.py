@@ -14,7 +14,7 @@ from compact_bench.core.errors import UnknownNameError
 
 RunStatus = Literal["done", "untrained", "failed", "unsupported"]
 TRIAL = ":trial"
-"""End of the profile of a tuning trial, which evaluates no benchmark; no suite can name a profile so."""
+"""End of the profile of a tuning trial, which is no result; no suite can name a profile so."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class RunKey:
 
     @property
     def is_trial(self) -> bool:
-        """Whether the run only tries a learning rate: it is trained and validated, and is no result."""
+        """Whether the run only tries a learning rate: it is trained and measured, and is no result."""
         return self.profile.endswith(TRIAL)
 
     @property

@@ -132,6 +132,9 @@ class EvalSettings(Strict):
             is lm-evaluation-harness as it is, "vllm" lets vLLM write the generations.
         drift_passages: neutral passages used by the drift probe, or None for all.
         validation_questions: validation questions used for nats, or None for all.
+        validation_accuracy: whether answers to validation questions are generated and scored; runs that
+            something is chosen among, of single teachers and trials, always do it.
+        answered_questions: how many validation questions those answer, or None for all.
         groups: groups of benchmarks that are evaluated, or None for all.
     """
 
@@ -141,6 +144,8 @@ class EvalSettings(Strict):
     engine: Literal["fast", "harness", "vllm"] = "fast"
     drift_passages: Positive | None = None
     validation_questions: Positive | None = None
+    validation_accuracy: bool = False
+    answered_questions: Positive | None = None
     groups: Annotated[tuple[Group, ...], Field(min_length=1)] | None = None
 
     @field_validator("groups")
@@ -152,9 +157,10 @@ class EvalSettings(Strict):
 
     @model_serializer(mode="wrap")
     def _unsaid_where_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So that runs of all groups keep the hash that they had before groups could be chosen.
+        # So that runs keep the hash that they had before these could be set.
         data: dict[str, Any] = handler(self)
-        return {name: value for name, value in data.items() if name != "groups" or value is not None}
+        late = {"groups": None, "answered_questions": None, "validation_accuracy": False}
+        return {name: value for name, value in data.items() if name not in late or value != late[name]}
 
 
 class RunSettings(Strict):

@@ -1,36 +1,85 @@
-"""Tuning: every trained row tries the same learning rates, as often, and is judged on validation questions.
+"""Tuning: every trained row tries learning rates of one grid, and is judged on validation questions.
 
-A trial is a run of its own kind: its profile ends in `TRIAL`, it evaluates no benchmark, and no table takes
-it for a result. That makes tuning resumable like any other run.
+A trial is a run of its own kind: its profile ends in `TRIAL`, and no table takes it for a result. It is
+chosen by generated answers to validation questions. Its in-distribution items are measured beside that, to be
+shown: no choice reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.records import TRIAL, RunKey, RunRecord, number_at
+from compact_bench.core.records import TRIAL, RunKey, RunRecord
 from compact_bench.core.settings import EvalSettings
-from compact_bench.evaluation.probes.registry import measure_columns
-from compact_bench.results.tables.spec import TableSpec
+from compact_bench.results.selection import (
+    FEWEST_QUESTIONS,
+    Candidate,
+    Choice,
+    answers_by_seed,
+    choose,
+    steps_beyond,
+    too_few,
+)
 
 FACTORS = (0.5, 1.0, 2.0)
+MOST_STEPS = 2
+"""How often a grid is extended beyond each of its ends."""
+MOST_SEEDS = 3
+"""Trials run under the first seeds of a command, no more: each costs a training for every rate and row."""
 Rates = Mapping[tuple[str, str], float]
 """(method, variant) of a row's runs -> its learning rate."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One learning rate of one row: a run, and what the store has of it."""
+class TrialRun:
+    """A trial under one seed, and what the store has of it."""
 
     key: RunKey
     record: RunRecord | None
 
+
+OpenTrial = Callable[[RunKey, float], TrialRun]
+"""The trial of a row's run at a learning rate, with what the store has of it."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One learning rate of one row, under every seed of the trials."""
+
+    rate: float
+    runs: tuple[TrialRun, ...]
+
     @property
-    def rate(self) -> float:
-        """The learning rate that is tried."""
-        return float(self.key.settings["train"]["learning_rate"])
+    def finished(self) -> bool:
+        """Whether every run has a record, whatever its outcome."""
+        return all(run.record is not None for run in self.runs)
+
+    @property
+    def failure(self) -> RunRecord | None:
+        """The first record that is not done: a rate that fails under one seed is not chosen."""
+        return next((r.record for r in self.runs if r.record and r.record.status != "done"), None)
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """What may be chosen: of equally good rates the smaller, which moves the student less."""
+        records = [run.record for run in self.runs if run.record is not None]
+        answers = answers_by_seed(records)
+        whole = self.failure is None and len(answers) == len(self.runs)
+        return Candidate(f"{self.rate:g}", answers, self.rate) if whole else None
+
+    @property
+    def test_mean(self) -> float | None:
+        """Mean accuracy on the in-distribution test items, by which nothing is chosen; None if not known."""
+        records = [run.record for run in self.runs]
+        means = [
+            sum(float(e["value"]) for e in r.evaluations.values()) / len(r.evaluations)
+            for r in records
+            if r is not None and r.status == "done" and r.evaluations
+        ]
+        return sum(means) / len(means) if len(means) == len(records) else None
 
 
 @dataclass(frozen=True)
@@ -38,44 +87,68 @@ class TunedRow:
     """The trials of one row.
 
     Attributes:
-        trials, values: by learning rate, with the validation value of each; None where it has none.
-        own_rate: learning rate of the row without tuning.
+        keys: its runs under the seeds of the trials, at its own learning rate.
+        grid: learning rates that every row tries.
+        trials: in ascending order of the rate; those beyond the grid were added.
     """
 
     title: str
-    method: str
-    variant: str
+    keys: tuple[RunKey, ...]
+    grid: tuple[float, ...]
     trials: tuple[Trial, ...]
-    values: tuple[float | None, ...]
-    own_rate: float
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Method and variant of its runs."""
+        return self.keys[0].method, self.keys[0].variant
+
+    @property
+    def own_rate(self) -> float:
+        """Its learning rate without tuning."""
+        return float(self.keys[0].settings["train"]["learning_rate"])
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has a record, whatever its outcome."""
-        return all(trial.record is not None for trial in self.trials)
+        """Whether every trial has its records, whatever their outcome."""
+        return all(trial.finished for trial in self.trials)
 
-    @property
-    def judged(self) -> bool:
-        """Whether any trial has a value, so that one can be chosen."""
-        return any(value is not None for value in self.values)
+    @cached_property
+    def choice(self) -> Choice | None:
+        """The choice among the rates that succeeded; None where none did, or while trials are missing."""
+        return choose([c for t in self.trials if (c := t.candidate)]) if self.finished else None
 
     @property
     def chosen(self) -> float | None:
-        """The learning rate of the lowest value, ties to the smaller; None while trials are missing.
+        """The chosen rate; None while trials are missing.
 
         Where every trial failed, or the method cannot run, it is the row's own rate: the row's runs then say
         why.
         """
         if not self.finished:
             return None
-        judged = [(v, t.rate) for v, t in zip(self.values, self.trials, strict=True) if v is not None]
-        return min(judged)[1] if judged else self.own_rate
+        return self.choice.chosen.cost if self.choice else self.own_rate
 
     @property
-    def at_edge(self) -> bool:
-        """Whether the lowest or the highest rate of a wider grid was chosen."""
-        rates = [trial.rate for trial in self.trials]
-        return len(rates) > 1 and self.judged and self.chosen in (min(rates), max(rates))
+    def edges(self) -> tuple[bool, bool]:
+        """Whether the lowest, and the highest, rate that was tried is chosen or has the highest accuracy."""
+        if self.choice is None or len(self.trials) < 2:
+            return False, False
+        picked = (self.choice.chosen.cost, self.choice.highest.cost)
+        return self.trials[0].rate in picked, self.trials[-1].rate in picked
+
+    @property
+    def next_rates(self) -> tuple[float, ...]:
+        """Rates beyond the grid that are due: one step past an end at which a choice lies, up to a limit."""
+        if self.choice is None:
+            return ()
+        picked = (self.choice.chosen.cost, self.choice.highest.cost)
+        return steps_beyond([trial.rate for trial in self.trials], self.grid, picked, MOST_STEPS)
+
+    @property
+    def test_rate(self) -> float | None:
+        """The rate that the test items would have chosen: the highest mean, of equal ones the smaller."""
+        means = [(-mean, trial.rate) for trial in self.trials if (mean := trial.test_mean) is not None]
+        return min(means)[1] if self.finished and means else None
 
 
 @dataclass(frozen=True)
@@ -83,72 +156,81 @@ class Tuning:
     """All trials of a table.
 
     Attributes:
-        rates: the grid.
-        judged_by: names of the validation values whose mean judges a trial.
+        rates: the grid that every row starts with.
+        seeds: of the trials.
     """
 
     rates: tuple[float, ...]
-    seed: int
-    judged_by: tuple[str, ...]
+    seeds: tuple[int, ...]
     rows: tuple[TunedRow, ...]
 
     @classmethod
     def of(
         cls,
-        table: TableSpec,
         rates: Sequence[float],
-        seed: int,
-        runs: Sequence[tuple[str, float, Sequence[Trial]]],
+        seeds: Sequence[int],
+        rows: Iterable[tuple[str, Sequence[RunKey]]],
+        opened: OpenTrial,
     ) -> Tuning:
-        """Judge trials.
+        """The trials of a grid, and those beyond it that what is there already asks for.
 
         Args:
-            table: its `selection` is what a trial is judged by; a value that no trial has is left out.
-            runs: (title, learning rate without tuning, trials) of every row.
+            rates: the grid, in any order.
+            rows: (title, keys under the seeds of the trials) of every row.
         """
-        done = [t.record for _, _, trials in runs for t in trials if t.record and t.record.status == "done"]
-        paths = [path for path in table.selection if any(number_at(r, path) is not None for r in done)]
-        rows = []
-        for title, own_rate, trials in runs:
-            key, values = trials[0].key, tuple(_value(trial.record, paths) for trial in trials)
-            rows.append(TunedRow(title, key.method, key.variant, tuple(trials), values, own_rate))
-        return cls(tuple(rates), seed, tuple(path.rpartition(".")[2] for path in paths), tuple(rows))
+        grid = tuple(sorted(rates))
+        empty = (TunedRow(title, tuple(keys), grid, ()) for title, keys in rows)
+        return cls(
+            grid, tuple(seeds), tuple(_extended(_with_rates(row, grid, opened), opened) for row in empty)
+        )
 
-    def with_records(self, table: TableSpec, records: Iterable[RunRecord]) -> Tuning:
-        """The same trials, judged again; one that has no new record keeps what it had."""
+    def with_records(self, records: Iterable[RunRecord], opened: OpenTrial) -> Tuning:
+        """The same trials judged again, and those that are due now; what has no new record keeps its own."""
         made = {record.key.hash: record for record in records}
-        runs = [
-            (row.title, row.own_rate, [Trial(t.key, made.get(t.key.hash, t.record)) for t in row.trials])
-            for row in self.rows
-        ]
-        return Tuning.of(table, self.rates, self.seed, runs)
+
+        def judged(trial: Trial) -> Trial:
+            return replace(
+                trial, runs=tuple(TrialRun(r.key, made.get(r.key.hash, r.record)) for r in trial.runs)
+            )
+
+        rows = (replace(row, trials=tuple(map(judged, row.trials))) for row in self.rows)
+        return replace(self, rows=tuple(_extended(row, opened) for row in rows))
 
     @property
     def chosen(self) -> Rates:
         """The rates of the rows whose trials are all recorded."""
-        return {(row.method, row.variant): row.chosen for row in self.rows if row.chosen is not None}
+        return {row.name: row.chosen for row in self.rows if row.chosen is not None}
+
+    @property
+    def questions(self) -> int | None:
+        """How many validation questions judge; None while nothing is judged."""
+        return min((row.choice.questions for row in self.rows if row.choice), default=None)
 
 
-def _value(record: RunRecord | None, paths: Sequence[str]) -> float | None:
-    if record is None or record.status != "done" or not paths:
-        return None
-    values = [value for path in paths if (value := number_at(record, path)) is not None]
-    # A trial that lacks a value cannot be compared with those that have it.
-    return sum(values) / len(values) if len(values) == len(paths) else None
+def _with_rates(row: TunedRow, rates: Sequence[float], opened: OpenTrial) -> TunedRow:
+    added = []
+    for rate in rates:
+        added.append(Trial(rate, tuple(opened(key, rate) for key in row.keys)))
+    return replace(row, trials=tuple(sorted((*row.trials, *added), key=lambda trial: trial.rate)))
 
 
-def check_tunable(table: TableSpec) -> None:
-    """Refuse to tune for a table that does not say what a trial is judged by.
+def _extended(row: TunedRow, opened: OpenTrial) -> TunedRow:
+    while due := row.next_rates:
+        row = _with_rates(row, due, opened)
+    return row
+
+
+def check_tunable(questions: int, profile: str) -> None:
+    """Refuse to tune by so few validation questions that chance would choose.
 
     Raises:
-        ConfigError: it has no `selection`, or one that is not measured on validation questions.
+        ConfigError: there are fewer than `FEWEST_QUESTIONS`.
     """
-    judging = [column["source"] for column in measure_columns(in_trials=True)]
-    strange = [path for path in table.selection if path not in judging]
-    if not table.selection or strange:
+    if few := too_few(questions, profile):
         raise ConfigError(
-            f"--tune: table {table.number}: expected `selection` to name values under probes that "
-            f"trials are judged by ({', '.join(judging)}), got {', '.join(strange) or 'none'}."
+            f"--tune: got {few}. By fewer than {FEWEST_QUESTIONS}, whose standard error is over 10 pp, "
+            "chance would choose. Set more aside (training.validation_questions of the suite, "
+            "eval.answered_questions), or leave out --tune."
         )
 
 
@@ -164,9 +246,10 @@ def with_rate(key: RunKey, rate: float) -> RunKey:
 
 
 def trial_key(key: RunKey, rate: float) -> RunKey:
-    """The trial of a learning rate for a run; it does not depend on how benchmarks are evaluated."""
-    # Other settings of evaluation would make trials of one training other runs, and train them again.
-    limit = key.settings["eval"]["validation_questions"]
-    evaluation = EvalSettings(validation_questions=limit).model_dump(mode="json")
+    """The trial of a learning rate for a run: it answers validation questions and in-distribution items."""
+    # What a trial does not measure is as it is by default: it would make trials of one training other runs.
+    changes = {"validation_accuracy": True, "groups": ("in_distribution",)}
+    changes |= {"drift_passages": None, "validation_questions": None}
+    settings = EvalSettings.model_validate({**key.settings["eval"], **changes}).model_dump(mode="json")
     tried = with_rate(key, rate)
-    return replace(tried, profile=key.profile + TRIAL, settings={**tried.settings, "eval": evaluation})
+    return replace(tried, profile=key.profile + TRIAL, settings={**tried.settings, "eval": settings})

@@ -123,8 +123,6 @@ class Estimator:
         return seen * branches * per_branch
 
     def _evaluation_seconds(self, key: RunKey) -> float:
-        if key.is_trial:
-            return 0.0
         same = [r for r in self._same(key) if r.evaluations]
         alike = [_evaluation_seconds(r) for r in same if r.key.settings["eval"] == key.settings["eval"]]
         if alike:

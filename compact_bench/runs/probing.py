@@ -13,6 +13,7 @@ from compact_bench.core.files import remembered, write_sealed
 from compact_bench.core.records import RESULTS_VERSION, fingerprint, plain
 from compact_bench.core.settings import EvalSettings
 from compact_bench.evaluation.probes.registry import PROBES, Probe, ProbeInputs
+from compact_bench.evaluation.probes.validation_accuracy import answered
 from compact_bench.runs.session import Session
 
 if TYPE_CHECKING:
@@ -46,16 +47,21 @@ def run_probes(
     Raises:
         CompactBenchError: a probe of this package fails. One of another package leaves why as its `reasons`.
     """
-    data, count = session.data, settings.validation_questions
+    data = session.data
+    held_out = [replace(q, text=prompt_prefix + q.text) for q in data.validation]
+    evaluations = session.store.evaluations_dir
+    answers = partial(answered, weights_hash=weights_hash, cache_dir=evaluations, since=since)
     given = ProbeInputs(
         student,
         session.base,
-        validation=[replace(q, text=prompt_prefix + q.text) for q in data.validation[:count]],
+        validation=held_out[: settings.validation_questions],
         passages=session.neutral_passages[: settings.drift_passages],
         training=data.training_of(seed),
+        answers=lambda: answers(student, held_out[: settings.answered_questions], settings),
     )
     missing = {"validation": not given.validation, "passages": not given.passages}
     missing |= {"steps": steps_file is None, "truth": not data.has_truth}
+    missing["answers"] = not (settings.validation_accuracy and held_out)
     results: dict[str, Any] = {}
     names = list(PROBES.sources())
 
@@ -97,6 +103,9 @@ def _measured(
 
         steps = pd.read_parquet(steps_file) if steps_file is not None and steps_file.is_file() else None
         return plain(probe.measure(replace(given, steps=steps)))
+    if "answers" in probe.needs:
+        # Kept with the evaluations, by all that an answer depends on.
+        return plain(probe.measure(given))
     read: Any = [plain(part) for part in (given.passages, given.validation, given.training) if part]
     if len(read) < 2:
         # As results have been filed before a probe could read more than one thing.

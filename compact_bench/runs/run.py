@@ -200,8 +200,7 @@ def _measured(
         # Not evaluated: the base's numbers under this method's name would read as what the method does.
         parts = {"training": {**training, **peak_memory()}, "weights": weights}
         return _record(session, key, "untrained", started, reason=reason, **parts)
-    # A trial is judged on validation questions; that it reads no benchmark keeps tuning honest.
-    evaluations = {} if key.is_trial else _evaluate(session, trained, settings, ticker, place.since)
+    evaluations = _evaluate(session, trained, settings, ticker, place.since)
     probes = run_probes(
         session,
         trained.student,

@@ -275,7 +275,7 @@ def _table_card(spec: TableSpec) -> RenderableType:
     rows = _titled("rows", ("row", "method", "runs"), listed)
     groups = ", ".join(group.title for group in spec.groups)
     head = Text(f"table {spec.number}: {spec.title}", style="bold")
-    return Group(head, Text(spec.numbering), rows, Text(f"columns: {groups}"), Text(spec.selection_text))
+    return Group(head, Text(spec.numbering), rows, Text(f"columns: {groups}"))
 
 
 def record_summary(record: RunRecord) -> RenderableType:

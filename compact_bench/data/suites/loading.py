@@ -27,6 +27,7 @@ from compact_bench.data.validation.questions import enforce_fault_policy, valida
 from compact_bench.data.validation.ragged import gaps
 from compact_bench.data.validation.splits import (
     NEAR_DUPLICATE_SHARE,
+    WANTED_VALIDATION_QUESTIONS,
     check_no_overlap,
     near_duplicate_counts,
     split_validation,
@@ -306,11 +307,10 @@ def _split(
     spec: SuiteSpec, pool: _Pool, *, replaced: bool
 ) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
     total = len(pool.questions)
-    seventh = max(1, total // 7)
-    count = spec.training.validation_questions or seventh
-    if replaced:
-        # The suite's number was chosen for the suite's own questions.
-        count = min(count, seventh)
+    # A seventh, or as many as a choice needs where two sevenths have them.
+    usual = max(1, total // 7, min(WANTED_VALIDATION_QUESTIONS, 2 * total // 7))
+    # The suite's number was chosen for the suite's own questions.
+    count = usual if replaced else spec.training.validation_questions or usual
     if count >= total:
         fault = Fault("the rationale set", f"expected more than {count} questions, got {total}")
         mend = "add questions, or lower training.validation_questions in the suite file."

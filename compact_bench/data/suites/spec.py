@@ -132,7 +132,7 @@ class TrainingSpec(Strict):
         file: local file that holds questions and rationales.
         hub: hub dataset that holds them.
         world: settings of the generated world that questions, rationales and items are drawn from.
-        validation_questions: how many are set aside; None for a seventh of them.
+        validation_questions: how many are set aside; None for a seventh, or up to 200 of two sevenths.
         max_rationale_tokens: a question with a longer rationale is left out and listed; None: no limit.
         expected_questions: how many questions all files share, where that is known.
         ragged: whether a question of `file` or `hub` may lack teachers, and a teacher have several rationales

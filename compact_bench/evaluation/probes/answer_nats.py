@@ -178,5 +178,4 @@ VALIDATION_NATS = Probe(
     lambda given: answer_nats(given.student, given.validation),
     (_measure("question", "After the question"), _measure("rationale", "After a held-out rationale")),
     needs=("validation",),
-    in_trials=True,
 )

@@ -14,9 +14,10 @@ from compact_bench.core.registry import Registry
 if TYPE_CHECKING:
     import pandas as pd
 
+    from compact_bench.evaluation.task_results import TaskResult
     from compact_bench.students.student import Student
 
-Need = Literal["passages", "validation", "steps", "truth"]
+Need = Literal["passages", "validation", "steps", "truth", "answers"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Measure:
         return {k: f"probes.{v}" if v and k in paths else v for k, v in asdict(self).items()}
 
 
+def _not_given() -> TaskResult:
+    raise TypeError("a probe that calls `answers` names it among its needs")
+
+
 @dataclass(frozen=True)
 class ProbeInputs:
     """What a run gives its probes to read; what a probe does not need is left out.
@@ -57,6 +62,7 @@ class ProbeInputs:
         passages: neutral texts.
         training: the training questions, for a probe that needs the steps table or the truth.
         steps: the run's steps table; None where the method left none.
+        answers: has the student answer the validation questions as it answers those of benchmarks.
     """
 
     student: Student
@@ -65,6 +71,7 @@ class ProbeInputs:
     passages: Sequence[str] = ()
     training: Sequence[Question] = ()
     steps: pd.DataFrame | None = None
+    answers: Callable[[], TaskResult] = _not_given
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,13 @@ class Probe:
 
     Attributes:
         measure: returns the result: a number, or a dataclass or mapping of plain data. It is kept for other
-            runs with the same weights and inputs, unless it needs "steps".
+            runs with the same weights and inputs, unless it needs "steps" or "answers", which are kept as
+            evaluations are.
         measures: the numbers of it that a table or a summary can show.
         needs: what it reads besides the students. Without passages or validation questions it is left out;
             "steps" leaves it out where nothing was trained, "truth" where the suite does not know which
-            rationales are right.
-        in_trials: whether it also judges trials of tuning, which read no benchmark.
+            rationales are right, "answers" where nothing is chosen among runs of the kind.
+        in_trials: whether trials of tuning are measured with it too.
         recorded: entries of the record's probes made of the result, where that is more than one.
     """
 
@@ -96,6 +104,7 @@ PROBES: Registry[Probe] = Registry(
         "drift": "compact_bench.evaluation.probes.drift:DRIFT",
         "weight_change": "compact_bench.evaluation.probes.weight_change:WEIGHT_CHANGE",
         "validation_nats": "compact_bench.evaluation.probes.answer_nats:VALIDATION_NATS",
+        "validation_accuracy": "compact_bench.evaluation.probes.validation_accuracy:VALIDATION_ACCURACY",
         "truth": "compact_bench.evaluation.probes.truth:TRUTH",
     },
     "a Probe",

@@ -25,6 +25,8 @@ TOKENS_NOTE = (
     "those that the notes on the cost of training list, so a single teacher with a rationale for every "
     "question sees about 1/K of the tokens of a method that reads all K teachers."
 )
+TEST_MARK = "Not used to choose (†)"
+"""Stands before what the test items would have chosen."""
 COSTS = {"training.optimiser_steps": "optimiser steps", "training.tokens": "supervised tokens"}
 """What a budget is counted in: where a record has it -> in words."""
 
@@ -90,7 +92,7 @@ def _draws_note(runs: Sequence[RunRecord]) -> list[str]:
 def _test_best_note(
     rows: Sequence[RowRuns], groups: Groups, cells: Mapping[tuple[str, str], Cell]
 ) -> list[str]:
-    """Which single teacher the test items would have chosen, where the table's rule chose another."""
+    """Which single teacher the test items would have chosen, marked as what no rule may choose by."""
     best = next((row for row in rows if row.row.kind == "best_teacher" and row.same_as), None)
     group = next((group for group, _ in groups.values() if group.compared and group.mean), None)
     if best is None or group is None:
@@ -98,14 +100,20 @@ def _test_best_note(
     titles = {row.row.name: row.row.title for row in rows if row.row.kind == "each_teacher"}
     shown = {name: cells[name, f"{group.name}_mean"].mean for name in titles}
     means = {name: mean for name, mean in shown.items() if mean is not None}
-    top = max(means, key=lambda name: means[name], default="")
-    # Where the chosen one is as high, the test items would not have chosen another.
-    if not top or best.same_as not in means or means[top] <= means[best.same_as]:
+    if best.same_as not in means:
         return []
+    top, own = max(means, key=lambda name: means[name]), means[best.same_as]
+    measure = f"{group.short or group.title} mean on the test items"
+    # Where the chosen one is as high, the test items would not have chosen another.
+    if means[top] <= own:
+        return [
+            f"{TEST_MARK}: the test items would have chosen the same teacher, whose {measure} "
+            f"({own * 100:.1f} %) is the highest of all single-teacher rows."
+        ]
     return [
-        f"Of all single-teacher rows, {titles[top]} has the highest {group.short or group.title} mean on "
-        f"the test items ({means[top] * 100:.1f} %; the chosen one has {means[best.same_as] * 100:.1f} %). "
-        "No rule may choose by test items, but a method should be held against it too."
+        f"{TEST_MARK}: the test items would have chosen {titles[top]}, which has the highest {measure} of "
+        f"all single-teacher rows ({means[top] * 100:.1f} %; the chosen one has {own * 100:.1f} %). No rule "
+        "may choose by test items, but a method should be held against it too."
     ]
 
 

@@ -8,6 +8,15 @@ from typing import Literal
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import RunRecord, number_at, row_label
+from compact_bench.results.selection import (
+    Candidate,
+    Choice,
+    answers_by_seed,
+    choose,
+    few_note,
+    percent,
+    too_few,
+)
 from compact_bench.results.tables.spec import TableSpec
 
 RowKind = Literal["method", "each_teacher", "best_teacher", "extra"]
@@ -105,26 +114,28 @@ def _expanded(
     return rows
 
 
-def choose_teacher(selection: Sequence[str], runs: Mapping[str, Sequence[RunRecord]]) -> str | None:
-    """The teacher whose runs have the lowest mean of the selection's values; ties go by name.
+def choose_teacher(runs: Mapping[str, Sequence[RunRecord]]) -> Choice | None:
+    """The choice among teachers by their students' generated answers; ties go to fewer supervised tokens.
 
     Args:
-        selection: paths of the values in a record; a run's score is their mean.
-        runs: teacher -> finished runs.
+        runs: teacher -> finished runs. A teacher whose runs have no answers is left out.
 
     Returns:
-        A teacher, or None when no run has the values. A value that no run has is left out.
+        None where no teacher's runs have any.
     """
-    every = [record for records in runs.values() for record in records]
-    paths = [path for path in selection if any(number_at(record, path) is not None for record in every)]
-    scores: list[tuple[float, str]] = []
-    for teacher, records in runs.items():
-        values = [[number_at(record, path) for path in paths] for record in records]
-        # Only runs that have every value: a mean over other values would be on another scale.
-        whole = [[v for v in row if v is not None] for row in values if None not in row]
-        if paths and whole:
-            scores.append((sum(sum(row) / len(row) for row in whole) / len(whole), teacher))
-    return min(scores)[1] if scores else None
+    return choose(
+        [
+            Candidate(teacher, answers, _tokens(records))
+            for teacher, records in runs.items()
+            if (answers := answers_by_seed(records))
+        ]
+    )
+
+
+def _tokens(records: Sequence[RunRecord]) -> float:
+    """Supervised tokens of a run, mean over runs: what the teacher's rationales cost to write and to read."""
+    counts = [number_at(record, "training.tokens") or 0.0 for record in records]
+    return sum(counts) / len(counts)
 
 
 def fill_rows(
@@ -160,7 +171,7 @@ def fill_rows(
         for row in rows
         if row.planned or (row.method, row.variant) in by_run
     ]
-    return [_best(spec, row, filled) if row.row.kind == "best_teacher" else row for row in filled]
+    return [_best(spec, row, filled, profile) if row.row.kind == "best_teacher" else row for row in filled]
 
 
 def rows_by_name(rows: Sequence[RowRuns]) -> dict[str, RowRuns]:
@@ -205,7 +216,7 @@ def _with_runs(row: TableRow, records: Sequence[RunRecord], problem: str) -> Row
     return RowRuns(row, runs, others, note=note, problem=problem)
 
 
-def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
+def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns], profile: str | None) -> RowRuns:
     candidates = {
         row.row.variant: row
         for row in rows
@@ -214,15 +225,34 @@ def _best(spec: TableSpec, best: RowRuns, rows: Sequence[RowRuns]) -> RowRuns:
         and _suffix_of(spec, row.row.variant) == best.row.suffix
     }
     runs = {name: list(row.runs.values()) for name, row in candidates.items()}
-    chosen = choose_teacher(spec.selection, runs)
-    if chosen is None:
-        return replace(best, problem="no validation nats" if any(runs.values()) else "no teacher run yet")
+    choice = choose_teacher(runs)
+    if choice is None:
+        return replace(best, problem="no validation answers" if any(runs.values()) else "no teacher run yet")
+    if few := too_few(choice.questions, profile):
+        return replace(best, problem=f"not chosen: {few}")
     finished = sum(map(bool, runs.values()))
     among = "" if finished == len(candidates) else f" among the {finished} of {len(candidates)} that were run"
-    source = candidates[chosen]
-    title = f"{best.row.title} ({chosen})"
-    note = f"{best.row.title} is {chosen}{among}, chosen by {spec.selection_text}."
+    source = candidates[choice.chosen.name]
+    title = f"{best.row.title} ({choice.chosen.name})"
+    note = _choice_note(best.row.title, choice, among)
     return RowRuns(replace(best.row, title=title), source.runs, source.others, source.row.name, note)
+
+
+def _choice_note(title: str, choice: Choice, among: str) -> str:
+    chosen, highest = choice.chosen, choice.highest
+    seeds = f", mean over {choice.seeds} seeds" if choice.seeds > 1 else ", one seed"
+    judged = "; ".join(f"{j.name} {percent(j.accuracy, j.error)}" for j in choice.judged)
+    sentences = [
+        f"{title} is {chosen.name}{among}, chosen by the accuracy of generated answers to "
+        f"{choice.questions:,} validation questions{seeds} (± standard error): {judged}."
+    ]
+    if chosen != highest:
+        sentences.append(
+            f"{highest.name} is {chosen.behind * 100:.1f} pp ± {chosen.behind_error * 100:.1f} higher: a tie "
+            f"within one standard error, which goes to the cheaper, {chosen.name} ({chosen.cost:,.0f} "
+            f"supervised tokens a run against {highest.cost:,.0f})."
+        )
+    return " ".join([*sentences, *filter(None, [few_note(choice.questions)])])
 
 
 def _suffix_of(spec: TableSpec, variant: str) -> str:

@@ -1,4 +1,4 @@
-"""What a table shows: rows, column groups and selection rules, as data files without code."""
+"""What a table shows: rows, column groups and planned comparisons, as data files without code."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RowSpec(Strict):
     Attributes:
         title: how the row is named; "{variant}" stands for the teacher.
         kind: "method" is one row; "each_teacher" one row per teacher; "best_teacher" repeats the row of
-            the teacher that the table's `selection` chooses.
+            the teacher that is chosen by generated answers to validation questions.
         variant: a registered variant of the method ("no-consensus"), whose values its runs have.
         variant_suffix: end of the runs' variant, which distinguishes several rows of one method.
         settings: nested settings that a run of this row needs; "{variant}" stands for the teacher.
@@ -201,8 +201,6 @@ class TableSpec(Strict):
     Attributes:
         numbering: what the number refers to.
         reference: row that the others are compared with; None where it is left out (a file names one).
-        selection: probe values (paths in a record) whose mean, over seeds, is lowest for the best teacher.
-        selection_text: the same in words.
         margin: accuracies that differ by less are called equivalent, in [0, 1]; None: no equivalence is
             ever said.
         primary: the comparisons that the table is made for; None: all of them are exploratory.
@@ -217,8 +215,6 @@ class TableSpec(Strict):
     title: Heading
     numbering: Title
     reference: Heading | None
-    selection: tuple[Title, ...] = ()
-    selection_text: Title = ""
     margin: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     primary: PrimarySpec | None = None
     bounds: tuple[Annotated[tuple[Title, ...], Field(min_length=1)], ...] = ()
@@ -236,10 +232,16 @@ class TableSpec(Strict):
         first = (ComparisonSpec(row=row, against=against, detectable=True) for row, against in pairs)
         return (*first, *self.comparisons)
 
-    @field_validator("selection")
+    @model_validator(mode="before")
     @classmethod
-    def _is_of_a_record(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(record_path, paths))
+    def _chooses_by_one_rule(cls, data: Any) -> Any:
+        if isinstance(data, dict) and (given := [f for f in ("selection", "selection_text") if f in data]):
+            raise ValueError(
+                f"{' and '.join(given)}: expected no such line, as every table chooses the best teacher by "
+                "one rule: the accuracy of generated answers to the validation questions, ties to fewer "
+                "tokens (docs/statistics.md, Choosing). Take it out."
+            )
+        return data
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> TableSpec:
@@ -257,8 +259,6 @@ class TableSpec(Strict):
         strange = sorted({name for paper in self.paper for name in paper.groups} - set(groups))
         if strange:
             raise ValueError(f"paper: no group is called {', '.join(strange)}; there are {', '.join(groups)}")
-        if any(row.kind == "best_teacher" for row in self.rows) and not self.selection:
-            raise ValueError("a best_teacher row needs `selection`")
         return self
 
     @model_validator(mode="after")

@@ -106,8 +106,8 @@ def test_no_page_of_own_data_says_what_is_true_of_the_suite_only(
         f"mine.jsonl, {own.stat().st_size:,} bytes, sha256 {hashlib.sha256(own.read_bytes()).hexdigest()}"
         in about
     )
-    # 8 questions, one of them (a seventh) for validation; the profile trains on 4.
-    draws = "7 to train on, of which every seed of profile smoke draws 4, 1 set aside for validation"
+    # 8 questions, two of them (two sevenths) for validation; the profile trains on 4.
+    draws = "6 to train on, of which every seed of profile smoke draws 4, 2 set aside for validation"
     assert f"Questions: 8; {draws}" in about
     assert "| ada | 8 | 100.0 | 100.0 |" in about
     assert "| best | 8 | 75.0 | 0.0 |" in about

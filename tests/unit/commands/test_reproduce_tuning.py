@@ -16,6 +16,10 @@ from tests.unit.command import Done, run_command
 
 Capture = pytest.CaptureFixture[str]
 RATES = (5e-4, 1e-3, 2e-3)
+# The tiny student answers nothing right at any rate: all tie, so the smallest is chosen, and the grid goes on
+# below it as far as it may.
+TRIED = [1.25e-4, 2.5e-4, *RATES]
+CHOSEN = 1.25e-4
 
 
 def tune(capsys: Capture, suite: Path, *more: str, command: str = "reproduce") -> Done:
@@ -31,11 +35,6 @@ def rate(record: RunRecord) -> float:
     return float(record.key.settings["train"]["learning_rate"])
 
 
-def value(record: RunRecord) -> float:
-    nats = record.probes["validation_nats"]
-    return float(nats["after_question"] + nats["after_rationale"]) / 2
-
-
 def cells(folder: Path) -> Mapping[tuple[str, str], dict[str, str]]:
     with (folder / "RESULTS.csv").open(newline="", encoding="utf-8") as stream:
         return {(row["row"], row["column"]): row for row in csv.DictReader(stream)}
@@ -48,32 +47,32 @@ def test_every_row_tries_the_same_rates_and_runs_with_the_best(
     done = tune(capsys, suite, *words)
     assert done.code == 0, done.err
     assert "9 of 9 runs to do" in done.err, "the trials' plan counts what comes after them"
+    assert done.err.count("Tuning, grid extended: Single teacher: ada") == 2, "a step at a time"
     assert "3 of 3 runs to do" in done.err
     tried: dict[tuple[str, str], list[RunRecord]] = {}
     for record in records(tmp_path, trials=True):
         assert record.status == "done" and record.key.seed == 1
-        assert not record.evaluations, "a trial never reads a benchmark"
-        assert set(record.probes) == {"validation_nats"}
+        assert set(record.evaluations) == {"svamp"}, "to be shown: the in-distribution items alone"
+        assert set(record.probes) == {"validation_accuracy"}
+        assert record.probes["validation_accuracy"]["item_ids"]
         assert record.training["optimiser_steps"] > 0
         tried.setdefault((record.key.method, record.key.variant), []).append(record)
     assert set(tried) == {("single_teacher", "ada"), ("single_teacher", "bob")}
-    assert all(sorted(map(rate, runs)) == list(RATES) for runs in tried.values())
+    assert all(sorted(map(rate, runs)) == TRIED for runs in tried.values())
     results = records(tmp_path, trials=False)
     assert len(results) == 3 and all(r.evaluations for r in results)
     for record in results:
         if record.key.method != "zero_shot":
-            best = min(tried[record.key.method, record.key.variant], key=value)
-            assert rate(record) == rate(best)
+            best = min(tried[record.key.method, record.key.variant], key=rate)
+            assert rate(record) == rate(best) == CHOSEN
             # Under the trial's seed the run is the trial trained again.
             assert record.weights["final"] == best.weights["final"]
-            assert value(record) == value(best)
+            assert record.probes["validation_accuracy"] == best.probes["validation_accuracy"]
     text = (tmp_path / "RESULTS.md").read_text()
     assert "[Tuning](results/tuning.md)" in text and "--tune" in text
     text = (tmp_path / "results" / "tuning.md").read_text()
-    best = min(tried["single_teacher", "bob"], key=value)
-    assert re.search(
-        rf"\| Single teacher: bob \|.* {value(best):.4f} \|.* {rate(best):g}( \(edge\))? \|", text
-    )
+    assert re.search(r"\| Single teacher: bob \| 0\.0 ± 0\.0 \|.* \| 0\.000125 \(edge\) \| ", text)
+    assert "2 validation questions are few" in text
 
 
 def test_a_rerun_trains_nothing_and_writes_the_same(suite: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -82,14 +81,14 @@ def test_a_rerun_trains_nothing_and_writes_the_same(suite: Path, tmp_path: Path,
     text = (tmp_path / "RESULTS.md").read_bytes()
     before = {r.provenance["finished"] for r in Store(tmp_path / "store").records()}
     again = tune(capsys, suite, *words)
-    assert again.code == 0 and again.err.count("nothing to run") == 2
+    assert again.code == 0 and again.err.count("nothing to run") == 2, "the added trials are known at once"
     assert (tmp_path / "RESULTS.md").read_bytes() == text
     assert {r.provenance["finished"] for r in Store(tmp_path / "store").records()} == before
     (tmp_path / "RESULTS.md").unlink()
     assert tune(capsys, suite, command="report").code == 0
     assert (tmp_path / "RESULTS.md").read_bytes() == text
     other = tune(capsys, suite, *words, "--seeds", "1,2", "--dry-run")
-    assert "1 of 5 runs to do" in other.err, "the trials and seed 1 are shared"
+    assert "5 of 8 runs to do" in other.err, "the trials of seed 1 are shared: the others are 3 + 2 runs"
 
 
 def test_tuned_and_untuned_tables_share_what_is_the_same_and_mix_nothing(
@@ -102,7 +101,7 @@ def test_tuned_and_untuned_tables_share_what_is_the_same_and_mix_nothing(
     words = ("--methods", "uniform")
     assert tune(capsys, suite, *words).code == 0
     tuned = cells(tmp_path)["uniform", "nats_after_question"]["mean"]
-    assert {rate(r) for r in records(tmp_path, trials=True)} == {0.02, 0.04}
+    assert {rate(r) for r in records(tmp_path, trials=True)} == {0.005, 0.01, 0.02, 0.04}
     plain = run_command(capsys, "reproduce", "--suite", suite, "--profile", "smoke", "--workers", "1", *words)
     assert plain.code == 0 and "1 of 1 runs to do" in plain.err
     assert cells(tmp_path)["uniform", "nats_after_question"]["mean"] != tuned
@@ -118,13 +117,13 @@ def test_a_trial_that_diverges_is_an_outcome_and_not_tried_again(
 ) -> None:
     text = suite.read_text()
     suite.write_text(
-        text.replace("[profiles.smoke]", "[profiles.smoke]\ntune = {learning_rates = [1e-3, 1e30]}")
+        text.replace("[profiles.smoke]", "[profiles.smoke]\ntune = {learning_rates = [1e-3, 2e-3, 1e30]}")
     )
     words = ("--methods", "uniform", "--set", "epochs=3")
     done = tune(capsys, suite, *words)
     assert done.code == 0, done.err
     (result,) = records(tmp_path, trials=False)
-    assert rate(result) == 1e-3
+    assert rate(result) == 2.5e-4, "all alike: two steps below the grid, and none beyond what diverged"
     (failed,) = [r for r in records(tmp_path, trials=True) if r.status == "failed"]
     assert rate(failed) == 1e30 and failed.training["diverged"]
     assert tune(capsys, suite, *words).err.count("nothing to run") == 2

@@ -25,7 +25,8 @@ from compact_bench.evaluation.task_files import (
 from compact_bench.evaluation.tasks.utils import score_generation
 
 LAB = ("ring", "order", "lookup", "count", "longer", "uncovered", "copy", "reverse")
-GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k", *(f"lab_{name}" for name in LAB)}
+GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k", "validation_answers"}
+GENERATION |= {f"lab_{name}" for name in LAB}
 LAB_CHOICE = {"lab_opposites", "lab_categories"}
 CHOICE = {"strategyqa", "csqa", "arc_easy", "piqa", "boolq", "winogrande", *LAB_CHOICE}
 

@@ -127,7 +127,7 @@ def test_tasks_and_metrics_are_checked_first(
         ("settings = { method", "settings = { train = { epoch = 2 }, method", "epoch"),
         ('name = "in_distribution"', 'name = "in_distributon"', "Did you mean 'in_distribution'"),
         ('reference = "compact"', 'reference = "compat"', "Did you mean 'compact'"),
-        ('"probes.validation_nats.after_question"', '"prbes.validation_nats"', "Did you mean 'probes'"),
+        ('source = "training.tokens"', 'source = "trainng.tokens"', "Did you mean 'training'"),
         ('method = "compact_released"', 'method = "compact_releasd"', "no row is called compact_released"),
     ],
 )

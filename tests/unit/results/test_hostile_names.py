@@ -31,7 +31,7 @@ BENIGN = "Plain"
 HOSTILE = (
     "x\n\n## Forged: COMPACT is above all\n\n",
     "# heading",
-    "## What the data support",
+    "## For and against COMPACT (paper)",
     "- item",
     "1. first",
     "> quote",
@@ -90,9 +90,7 @@ def with_name(name: str) -> tuple[Table, list[RunRecord], ReportFacts]:
         row.model_copy(update={"title": f"{name} {row.title}" if "{" in row.title else f"{name} {number}"})
         for number, row in enumerate(spec.rows)
     )
-    spec = spec.model_copy(
-        update={"title": name, "numbering": name, "selection_text": name, "groups": groups, "rows": rows}
-    )
+    spec = spec.model_copy(update={"title": name, "numbering": name, "groups": groups, "rows": rows})
     titled = tuple(dataclasses.replace(b, title=f"{name} {b.task}") for b in SUITE.benchmarks)
     suite = dataclasses.replace(SUITE, benchmarks=titled)
     teachers = (f"{name} a", f"{name} b")

@@ -9,10 +9,11 @@ import pytest
 
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.records import RunRecord
+from compact_bench.core.settings import validated as validated_spec
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.rows import choose_teacher
 from compact_bench.results.tables.spec import TableSpec, load_table_spec, table_names
-from tests.unit.synthetic import SUITE, TEACHERS, all_records, evaluation, key, record
+from tests.unit.synthetic import SUITE, TEACHERS, all_records, evaluation, key, record, validated
 
 SPEC = load_table_spec(2)
 
@@ -110,7 +111,7 @@ def test_empty_cells_say_why() -> None:
     assert table.cells["compact", "svamp"].reason == ""
     assert table.cells["best single_teacher", "svamp"].reason == "no teacher run yet"
     blind = build([record("single_teacher", "alpha", probes={})])
-    assert blind.cells["best single_teacher", "svamp"].reason == "no validation nats"
+    assert blind.cells["best single_teacher", "svamp"].reason == "no validation answers"
     assert table.cells["paper_1", "svamp"].reason == "not available"
 
 
@@ -167,40 +168,87 @@ def nats(run: RunRecord, after_question: float, after_rationale: float | None = 
     return dataclasses.replace(run, probes={**run.probes, "validation_nats": values})
 
 
-def test_the_best_teacher_has_the_lowest_mean_over_seeds() -> None:
+def test_the_best_teacher_has_the_highest_generated_accuracy_over_seeds() -> None:
     runs = [
-        nats(record("single_teacher", "alpha", 1), 1.0),
-        nats(record("single_teacher", "alpha", 2), 4.0),
-        nats(record("single_teacher", "beta", 1), 2.0),
-        nats(record("single_teacher", "beta", 2), 2.0),
+        validated(record("single_teacher", "alpha", 1), 0.5),
+        validated(record("single_teacher", "alpha", 2), 0.4),
+        validated(record("single_teacher", "beta", 1), 0.85),
+        validated(record("single_teacher", "beta", 2), 0.85),
     ]
     table = build(runs)
     best = next(row for row in table.rows if row.name == "best single_teacher")
     assert best.same_as == "single_teacher[beta]"
     assert best.title == "Best single teacher (beta)"
+    (note,) = [note for note in table.notes if note.startswith("Best single teacher is beta")]
+    assert "40 validation questions, mean over 2 seeds (± standard error): beta 85.0 % ± 5.7; alpha" in note
+    assert "40 validation questions are few (200 are wanted)" in note
     for column in table.columns:
         ours, theirs = table.cells[best.name, column.name], table.cells[best.same_as, column.name]
         assert (ours.mean, ours.low, ours.reason) == (theirs.mean, theirs.low, theirs.reason)
 
 
-def test_the_test_items_best_teacher_is_told_only_where_it_is_another() -> None:
-    def told(of_alpha: float) -> list[str]:
-        runs = [
-            with_evaluations(nats(record("single_teacher", name), validation), svamp=[score] * 40)
-            for name, validation, score in (("alpha", 5.0, of_alpha), ("beta", 1.0, 0.5))
-        ]
-        return [note for note in build(runs).notes if "No rule may choose by test items" in note]
+def test_a_teacher_of_the_lowest_nats_and_the_worst_answers_is_not_chosen() -> None:
+    runs = [
+        nats(validated(record("single_teacher", "alpha"), 0.1), 0.5),
+        nats(validated(record("single_teacher", "beta"), 0.6), 5.0),
+    ]
+    titles = {row.title for row in build(runs).rows}
+    assert "Best single teacher (beta)" in titles
 
-    (note,) = told(1.0)
-    assert "alpha" in note
-    assert not told(0.5), "alpha is first by name, and no higher than the chosen one"
+
+def test_a_tie_goes_to_the_teacher_with_fewer_tokens_and_the_page_says_so() -> None:
+    runs = [
+        validated(record("single_teacher", "alpha"), 0.6, tokens=9000, questions=200),
+        validated(record("single_teacher", "beta"), 0.595, tokens=4000, questions=200),
+    ]
+    table = build(runs)
+    (note,) = [note for note in table.notes if note.startswith("Best single teacher is beta")]
+    assert "alpha is 0.5 pp ± 0.5 higher: a tie within one standard error" in note
+    assert "beta (4,000 supervised tokens a run against 9,000)" in note
+    assert "are few" not in note
+
+
+@pytest.mark.parametrize(("profile", "chosen"), [("lite", False), ("smoke", True)])
+def test_too_few_questions_choose_no_teacher_but_in_smoke(profile: str, chosen: bool) -> None:
+    runs = [
+        validated(record("single_teacher", name, key=key("single_teacher", name, profile=profile)), 0.5,
+                  questions=12)
+        for name in TEACHERS
+    ]  # fmt: skip
+    table = build(runs, profile=profile)
+    cell = table.cells["best single_teacher", "svamp"]
+    assert (cell.mean is not None) is chosen
+    assert chosen or cell.reason == "not chosen: 12 validation questions, where 25 are the fewest"
+
+
+def test_what_the_test_items_would_have_chosen_is_told_and_marked() -> None:
+    def told(of_alpha: float) -> str:
+        runs = [
+            with_evaluations(validated(record("single_teacher", name), right), svamp=[score] * 40)
+            for name, right, score in (("alpha", 0.1, of_alpha), ("beta", 0.9, 0.5))
+        ]
+        (note,) = [note for note in build(runs).notes if note.startswith("Not used to choose (†)")]
+        return note
+
+    assert "would have chosen Single teacher: alpha" in told(1.0) and "100.0 %" in told(1.0)
+    assert "would have chosen the same teacher" in told(0.5), "alpha is no higher than the chosen one"
+
+
+@pytest.mark.parametrize("scores", [[0.0] * 40, [1.0] * 40, [1.0, 0.0] * 20])
+def test_the_test_items_never_enter_the_choice(scores: list[float]) -> None:
+    runs = [
+        validated(record("single_teacher", name), right) for name, right in (("alpha", 0.2), ("beta", 0.7))
+    ]
+    runs[0] = with_evaluations(runs[0], svamp=scores, addsub=scores, piqa=scores)
+    runs[1] = with_evaluations(runs[1], svamp=[1 - s for s in scores])
+    assert "Best single teacher (beta)" in {row.title for row in build(runs).rows}
 
 
 @pytest.mark.parametrize("name", ["best", "each", "all", "oracle", "compact", "chance"])
 def test_a_teacher_called_like_a_row_keeps_its_own_numbers(name: str) -> None:
     runs = [record("compact", rate=0.8), record("uniform")]
-    for teacher, validation, score in ((name, 5.0, 0.0), ("zoe", 1.0, 1.0)):
-        run = nats(record("single_teacher", teacher), validation)
+    for teacher, right, score in ((name, 0.1, 0.0), ("zoe", 0.9, 1.0)):
+        run = validated(record("single_teacher", teacher), right)
         runs.append(with_evaluations(run, svamp=[score] * 40))
     table = build(runs, teachers=(name, "zoe"))
     names = [row.name for row in table.rows]
@@ -223,12 +271,18 @@ def test_a_method_called_like_a_row_of_the_tables_own_is_refused(name: str) -> N
         build([record(name)])
 
 
-def test_ties_go_by_name_and_a_value_nobody_has_is_left_out() -> None:
-    runs = {name: [nats(record("single_teacher", name), 2.0, None)] for name in ("beta", "alpha")}
-    assert choose_teacher(SPEC.selection, runs) == "alpha"
-    runs["beta"] = [nats(record("single_teacher", "beta"), 1.9, None)]
-    assert choose_teacher(SPEC.selection, runs) == "beta"
-    assert choose_teacher(SPEC.selection, {"alpha": [record("single_teacher", "alpha", probes={})]}) is None
+def test_equal_teachers_go_by_name_and_without_answers_there_is_no_choice() -> None:
+    runs = {name: [record("single_teacher", name)] for name in ("beta", "alpha")}
+    assert choose_teacher(runs).chosen.name == "alpha"  # type: ignore[union-attr]
+    bare = record("single_teacher", "alpha", probes={})
+    assert choose_teacher({"alpha": [bare]}) is None
+    assert build([bare]).cells["best single_teacher", "svamp"].reason == "no validation answers"
+
+
+def test_a_table_that_names_a_rule_of_its_own_is_told_the_one_rule() -> None:
+    old = {**SPEC.model_dump(), "selection": ["probes.validation_nats.after_question"]}
+    with pytest.raises(ConfigError, match=r"selection: expected no such line.*generated answers.*Take it"):
+        validated_spec(TableSpec, old, "mine.toml")
 
 
 def test_chance_and_majority_come_from_the_records() -> None:

@@ -62,15 +62,15 @@ def test_a_finished_run_corrects_the_others() -> None:
     assert "1 finished run" in estimator.basis
 
 
-def test_fewer_items_or_groups_take_less_and_a_trial_evaluates_nothing() -> None:
+def test_fewer_items_or_groups_take_less_and_a_trial_is_a_run_of_its_groups() -> None:
     estimator = Estimator([done(KEY, training=80.0, evaluation=20.0, whole=105.0)], LOAD)
     few = replace(KEY, settings={**KEY.settings, "eval": {"items_per_task": 10}})
     one_group = replace(KEY, settings={**KEY.settings, "eval": {**EVAL, "groups": ["in_distribution"]}})
-    trial = replace(KEY, profile=KEY.profile + TRIAL)
+    trial = replace(one_group, profile=KEY.profile + TRIAL)
     found = estimator.expected([few, one_group, trial])
     assert found[few.hash] == pytest.approx(80 + 20 * 20 / 200 + 5)
     assert found[one_group.hash] == pytest.approx(80 + 20 * 50 / 200 + 5)
-    assert found[trial.hash] == pytest.approx(85.0)
+    assert found[trial.hash] == found[one_group.hash]
 
 
 def test_seeds_of_a_method_without_training_cost_nothing_after_the_first() -> None:
