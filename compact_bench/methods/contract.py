@@ -21,7 +21,7 @@ from compact_bench.training.protocol import FitReport, RunContext
 if TYPE_CHECKING:
     from compact_bench.students.student import Student
 
-Reproduction = Literal["reproduced", "not reproduced", "untested", "no reference"]
+Reference = Literal["", "no reference"]
 Statistic = Literal["mean", "seed_spread", "weight_on_easiest_teacher"]
 SuiteData = Literal["truth", "pairs", "reviews", "feedback"]
 
@@ -101,7 +101,8 @@ class MethodCard:
             "several_samples" where a teacher may have several for one question. A method that allows neither
             runs only where every question has exactly one rationale of every teacher.
         min_teachers: fewest teachers it works with; 0 for a method that does not train.
-        reproduction: status against the source's own claims.
+        reproduction: "no reference" where it has no source that claims anything; "" elsewhere. What runs say
+            of `claims` is never written here: the reproduction page is made from them.
         short: name of its row in tables; "" for the title.
         needs: what it needs of every question, in words.
         extra_steps: "" where it never takes more optimiser steps than the schedule has (epochs times groups
@@ -117,7 +118,7 @@ class MethodCard:
     requires: tuple[SuiteData, ...] = ()
     allows: tuple[Gap, ...] = ()
     min_teachers: int = 1
-    reproduction: Reproduction = "untested"
+    reproduction: Reference = ""
     short: str = ""
     needs: tuple[str, ...] = ()
     extra_steps: str = ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.methods.contract import Claim, MethodCard, Reproduction
+from compact_bench.methods.contract import Claim, MethodCard
 from compact_bench.methods.registry import (
     get_method,
     method_names,
@@ -21,6 +22,11 @@ from compact_bench.results.tables.families import corrected
 from compact_bench.results.tables.measuring import compare, compare_easiest_weight, compare_spread
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
 
+ClaimStatus = Literal[
+    "reproduced", "contradicted", "equivalent", "inconclusive", "untestable", "untested", "no reference"
+]
+"""What runs say of a claim: `JudgedClaim.status` and, word by word, the reproduction page."""
+
 
 @dataclass(frozen=True)
 class JudgedClaim:
@@ -29,11 +35,12 @@ class JudgedClaim:
     Attributes:
         method: registry name of the method whose card makes the claim.
         claim: None where the method has none.
-        status: "reproduced" where the interval of the difference and the corrected test both put the row on
-            the claimed side, "not reproduced" where they do not, "untested" where runs lack, "no reference"
-            where the method's source makes no claim that rows can show.
+        status: "reproduced" where the verdict is the claimed side, "contradicted" where it is the other one,
+            "equivalent" and "inconclusive" where the verdict is; "untestable" where these runs, this suite
+            or these seeds can give no verdict; "untested" where runs lack; "no reference" where the method's
+            source makes no claim that rows can show.
         comparison: the difference that was measured.
-        reason: why it is untested or has no reference, or "".
+        reason: why it is untested or untestable or has no reference, or "".
         table: number of the table that shows it.
         selector: what selects its rows on the command line.
     """
@@ -41,7 +48,7 @@ class JudgedClaim:
     method: str
     title: str
     claim: Claim | None
-    status: Reproduction
+    status: ClaimStatus
     comparison: Comparison | None = None
     reason: str = ""
     table: str = ""
@@ -61,10 +68,19 @@ def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
         if judged.comparison is None or judged.claim is None:
             return judged
         comparison = next(with_holm)
-        shown = comparison.verdict == judged.claim.expected
-        return replace(judged, comparison=comparison, status="reproduced" if shown else "not reproduced")
+        return replace(judged, comparison=comparison, status=claim_status(comparison, judged.claim))
 
     return tuple(map(with_status, judged_claims))
+
+
+def claim_status(comparison: Comparison, claim: Claim) -> ClaimStatus:
+    """What a measured comparison says of a claim."""
+    verdict = comparison.verdict
+    if verdict in ("above", "below"):
+        return "reproduced" if verdict == claim.expected else "contradicted"
+    if verdict == "equivalent" or verdict == "inconclusive":
+        return verdict
+    return "untestable"
 
 
 def _of_method(name: str, tables: Sequence[Table]) -> list[JudgedClaim]:
@@ -97,7 +113,8 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
     if strange:
         return replace(judged, reason=f"no runs of {' and '.join(strange)}")
     if claim.group not in table.compared:
-        return replace(judged, reason=f"the suite has no benchmarks of group {claim.group!r}")
+        reason = f"the suite has no benchmarks of group {claim.group!r}"
+        return replace(judged, status="untestable", reason=reason)
     group, benchmarks = table.compared[claim.group]
     pair, title = (rows[names[0]], rows[names[1]]), group.short or group.title
     if claim.statistic == "weight_on_easiest_teacher":
@@ -107,8 +124,15 @@ def _of_claim(name: str, title: str, claim: Claim, tables: Sequence[Table]) -> J
     else:
         comparison = compare_spread(*pair, title, benchmarks)
     if comparison.effect is None:
-        return replace(judged, reason=comparison.reason)
+        # Runs that are there and give nothing to compare are no missing runs.
+        lacking = any(row.empty_reason and not _unsupported(row) for row in pair)
+        return replace(judged, reason=comparison.reason, status="untested" if lacking else "untestable")
     return replace(judged, comparison=comparison)
+
+
+def _unsupported(row: RowRuns) -> bool:
+    """Whether the suite lacks what the row's method needs."""
+    return bool(row.others) and all(run.status == "unsupported" for run in row.others)
 
 
 def selector(row: str) -> str:

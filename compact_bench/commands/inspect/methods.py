@@ -53,6 +53,13 @@ def methods_table() -> Table:
     return table
 
 
+def _reproduction(card: MethodCard) -> str:
+    """Where it is said whether the claims hold; never whether, as only runs can tell."""
+    if card.claims:
+        return "what runs say of the claims: reproduce or report with --reproduction FILE"
+    return card.reproduction or "its source makes no claim known here that rows can show"
+
+
 def needs_of(card: MethodCard) -> list[str]:
     """What a method needs of a suite, in words."""
     gold = ["gold answers"] if card.uses_gold and not any("gold" in text for text in card.needs) else []
@@ -103,7 +110,7 @@ def method_card(name: str) -> RenderableType:
         ("spends more than the schedule", card.extra_steps or "nothing"),
         ("fewest teachers", card.min_teachers),
         ("claims of its source", [f"{c.text} ({c.place})" for c in card.claims] or "none that rows can show"),
-        ("reproduction", card.reproduction),
+        ("reproduction", _reproduction(card)),
         ("from", method_sources()[method_name].origin),
     ]
     parts: list[RenderableType] = [pairs_table(f"method {method_name}", rows)]

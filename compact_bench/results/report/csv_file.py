@@ -1,4 +1,4 @@
-"""Tables as one long CSV: a line per cell, full precision, inner units."""
+"""Cells and comparisons as CSV: a line each, full precision, inner units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import io
 from collections.abc import Sequence
 
 from compact_bench.core.written.names import shown
+from compact_bench.results.statistics.verdicts import RULE
 from compact_bench.results.tables.build import Table
+from compact_bench.results.tables.comparisons import Comparison
 
 FIELDS = (
     "table",
@@ -22,6 +24,33 @@ FIELDS = (
     "seed_sd",
     "seeds",
     "items",
+    "reason",
+)
+
+COMPARISON_FIELDS = (
+    "table",
+    "row",
+    "against",
+    "group",
+    "family",
+    "verdict",
+    "effect",
+    "low",
+    "high",
+    "low_90",
+    "high_90",
+    "standard_error",
+    "df",
+    "p",
+    "p_corrected",
+    "correction",
+    "tests_in_family",
+    "margin",
+    "seed_sd",
+    "moderated",
+    "seeds",
+    "items",
+    "rule",
     "reason",
 )
 
@@ -56,3 +85,28 @@ def tables_csv(tables: Sequence[Table]) -> str:
                     ]
                 )
     return stream.getvalue()
+
+
+def comparisons_csv(tables: Sequence[Table]) -> str:
+    """All comparisons of all tables with what their verdicts rest on; an empty number is an empty field."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COMPARISON_FIELDS)
+    for table in tables:
+        for c in table.comparisons:
+            writer.writerow(_comparison_values(table.number, c))
+    return stream.getvalue()
+
+
+def _comparison_values(table: str, c: Comparison) -> list[object]:
+    found = c.contrast
+    of_contrast = ("low", "high", "low_90", "high_90", "standard_error", "df", "p_value")
+    numbers = [getattr(found, name) if found else None for name in of_contrast]
+    family = "primary" if c.is_primary else "exploratory"
+    return [
+        *map(csv_field, (table, c.row, c.against, c.group, family, c.verdict)),
+        *("" if value is None else repr(float(value)) for value in (c.effect, *numbers, c.p_corrected)),
+        *(c.correction, c.family if c.correction else ""),
+        *("" if value is None else repr(float(value)) for value in (c.margin, c.seed_sd)),
+        *("yes" if found and found.moderated else "no", c.seeds, c.items, RULE, csv_field(c.reason)),
+    ]

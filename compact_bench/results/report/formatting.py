@@ -17,7 +17,7 @@ def number_text(value: float, unit: str) -> str:
     A change has its sign and, as papers state them, two decimals. `value` is in inner units: an accuracy in
     [0, 1].
     """
-    if unit == "accuracy":
+    if unit in ("accuracy", "percent"):
         return f"{value * 100:.1f}"
     if unit == "change":
         # -0.0 would print as "-0.0".

@@ -22,6 +22,7 @@ from compact_bench.results.report.formatting import (
     shown_rows,
 )
 from compact_bench.results.report.markdown import summary_columns
+from compact_bench.results.report.words import RULE_SENTENCE, moderation
 from compact_bench.results.tables.build import Column, Row, Table
 from compact_bench.results.tables.comparisons import Comparison
 
@@ -252,14 +253,15 @@ def _caption(table: Table, title: str, columns: Sequence[Column], seeds: int) ->
     best = {_group_title(table, c): best_rows(table, c) for c in columns if _compared(table, c)}
     if best:
         reference = next((row.title for row in table.rows if row.name == table.reference), table.reference)
-        parts.append(
-            f"Arrows: above or below {reference} (interval and Holm-corrected paired permutation test)"
-        )
+        parts.append(f"Arrows: above or below {reference} (corrected test over seeds and items)")
     if any(best.values()):
-        parts.append("Bold: the highest mean, and rows not shown to be below it by the same test")
+        parts.append("Bold: the highest mean, and rows not shown to be below it (which is no equivalence)")
     if unmarked := [group for group, rows in best.items() if rows is None]:
         where = " and ".join(unmarked)
         parts.append(f"No best is marked for {where}: the highest row was not compared with all others")
+    if any(best.values()) and (told := moderation(table.comparisons)):
+        parts.append(f"{told[0].upper()}{told[1:]}")
+    parts.append(RULE_SENTENCE.rstrip("."))
     if table.profile == "smoke":
         parts.append("The numbers of profile smoke are meaningless")
     return f"{'. '.join(parts)}."

@@ -15,14 +15,15 @@ from compact_bench.results.report.formatting import (
     row_seeds,
     shown_rows,
 )
+from compact_bench.results.report.words import MEANINGS, RULE_SENTENCE, percent
 from compact_bench.results.statistics.power import ALPHA, POWER
-from compact_bench.results.tables.build import Column, Row, Table
+from compact_bench.results.statistics.verdicts import Verdict
+from compact_bench.results.tables.build import STEPS, Column, Row, Table
 from compact_bench.results.tables.comparisons import Comparison
 
 LONG_ROWS = 20
 """A section with more rows folds its tables."""
-# The tilde is read out by screen readers, which skip triangles: a cell without it is a shown difference.
-SIGNS = {
+SIGNS: dict[Verdict, str] = {
     "above": "▲",
     "below": "▼",
     "equivalent": "=",
@@ -31,20 +32,21 @@ SIGNS = {
     "no verdict": "·",
 }
 VERDICT_LEGEND = (
-    "▲ the first row is above, ▼ it is below: the interval leaves out 0 and the test agrees after Holm's "
-    "correction. ~ no difference is shown. Differences are in percentage points (pp), with 95 % intervals."
+    f"{', '.join(f'{sign} {verdict}' for verdict, sign in SIGNS.items())}. Differences are the column's row "
+    "minus the line's, in percentage points (pp), with 95 % intervals."
 )
 COMPARISON_HEAD = (
     "Difference",
     "Effect, pp",
     "Seed SD, pp",
     "p",
-    "p (Holm)",
+    "p, corrected",
     "Detectable, pp",
     "Seeds x items",
     "First row is",
 )
 LEGEND = {
+    "percent": "Percent: mean ± standard deviation over seeds [95 % interval]; n is the number of items.",
     "accuracy": "Percent: mean ± standard deviation over seeds [95 % interval]; n is the number of items.",
     "change": "Percent of the reference row's mean: change ± standard deviation over seeds [95 % interval].",
     "nats": "Mean ± standard deviation over seeds [95 % interval]; n is the number of items.",
@@ -131,9 +133,59 @@ def summary_columns(table: Table) -> list[Column]:
     return [*means, *first, *(c for c in costs if c is not None)] if means else []
 
 
-def summary_markdown(table: Table) -> list[str]:
-    """One line per row: the columns of `summary_columns`; costs without their spread."""
-    columns = summary_columns(table)
+def group_markdown(table: Table, name: str) -> list[str]:
+    """A compared group at a glance: its mean, what the mean is over the untrained student's, every task.
+
+    Tasks are means alone; their spread and intervals stand on the table's page.
+    """
+    columns = table.columns_of(name)
+    mean = next((column for column in columns if column.is_mean), None)
+    tasks = [column for column in columns if column is not mean]
+    over = {row: c for (row, group), c in table.over_untrained.items() if group == name}
+    base = next((c.against_title for c in over.values()), "")
+    reasons = Reasons()
+
+    def cells(row: Row) -> Iterable[str]:
+        seeds = row_seeds(table, row.name, columns)
+        yield row.title
+        yield str(seeds) if seeds else ""
+        if mean is not None:
+            cell = table.cells[row.name, mean.name]
+            yield cell_text(cell, mean.unit, reasons, items=column_items(table, mean), seeds=seeds)
+            if base:
+                yield _effect_cell(over.get(row.name))
+        for column in tasks:
+            cell = replace(table.cells[row.name, column.name], low=None, high=None, seed_sd=None)
+            yield cell_text(cell, column.unit, reasons, items=column_items(table, column), seeds=seeds)
+
+    head = ["Row", "Seeds"]
+    if mean is not None:
+        head += [_head(table, mean), *([f"minus {base}, pp"] if base else [])]
+    head += [column.title if column.name.endswith(STEPS) else _head(table, column) for column in tasks]
+    lines = grid(head, [list(cells(row)) for row in shown_rows(table, columns)])
+    for text in reasons.listing:
+        lines += ["", escaped(text)]
+    return lines
+
+
+def _effect_cell(c: Comparison | None) -> str:
+    if c is None or c.effect is None:
+        return ""
+    ends = (
+        "" if c.low is None or c.high is None else f" [{c.low * 100 + 0.0:+.1f}, {c.high * 100 + 0.0:+.1f}]"
+    )
+    return f"{c.effect * 100 + 0.0:+.1f}{ends}"
+
+
+def _head(table: Table, column: Column) -> str:
+    """A column's title with the number of its items, where it is over items of one number."""
+    items = None if column.unit in COUNTED else column_items(table, column)
+    return column.title if items is None else f"{column.title} (n = {items})"
+
+
+def rest_markdown(table: Table) -> list[str]:
+    """The measures that a summary shows beside means: drift, steps, tokens; no lines where there are none."""
+    columns = [column for column in summary_columns(table) if not column.is_mean]
     return _columns_markdown(table, columns, spread=False) if columns else []
 
 
@@ -163,19 +215,20 @@ def verdict_grid(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _verdict_cell(c: Comparison | None) -> str:
-    if c is None or c.effect is None:
-        return "not compared"
-    interval = "" if c.low is None or c.high is None else f" [{c.low * 100:+.1f}, {c.high * 100:+.1f}]"
-    return f"{SIGNS[c.verdict]} {c.effect * 100 + 0.0:+.1f}{interval}"
+    if c is None:
+        return ""
+    return "not compared" if c.effect is None else f"{SIGNS[c.verdict]} {_effect_cell(c)}"
+
+
+def meanings_markdown() -> list[str]:
+    """What every verdict means, a list."""
+    return [f"- **{verdict}**: {meaning}." for verdict, meaning in MEANINGS.items()]
 
 
 def _columns_markdown(table: Table, columns: Sequence[Column], *, spread: bool = True) -> list[str]:
     reasons = Reasons()
     items = {column.name: column_items(table, column) for column in columns}
-    head = ["Row", "Seeds"]
-    for column in columns:
-        counted = items[column.name] is None or column.unit in COUNTED
-        head.append(column.title if counted else f"{column.title} (n = {items[column.name]})")
+    head = ["Row", "Seeds", *(_head(table, column) for column in columns)]
 
     def cells(row: Row) -> Iterable[str]:
         seeds = row_seeds(table, row.name, columns)
@@ -198,21 +251,30 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> list[str]:
     lines = [escaped(text) for text in uncompared_sentences(comparisons)]
     measured = [c for c in comparisons if c.effect is not None]
     if measured:
-        family, level = measured[0].family, f"{ALPHA * 100:.0f} %"
+        level = percent(ALPHA)
         lines += [
-            "Effect is the first row minus the second, with its 95 % interval. p is of a paired permutation "
-            "test over items on differences averaged over seeds; Holm's correction is over all comparisons "
-            f"of the table ({family}). Detectable is the smallest true difference that this test finds with "
-            f"{POWER * 100:.0f} % power at a two-sided {level}, and in brackets at the strictest step of the "
-            f"correction ({level} / {family}): from the standard error over items, which are drawn within "
-            "their benchmark, by the normal approximation.",
-            "p and the detectable difference are conditional on the seeds that were run; the interval "
-            "resamples them too. Seed SD is the standard deviation of the paired difference over seeds.",
+            f"{RULE_SENTENCE} Effect is the first row minus the second, over seeds and items that are both "
+            "drawn at random (crossed random effects), with its 95 % interval; p is of the t test with "
+            "Satterthwaite's degrees of freedom, and agrees with the interval. Seed SD is the standard "
+            "deviation of the paired difference over seeds. Detectable is the smallest true difference found "
+            f"with {percent(POWER)} power at a two-sided {level}, and in brackets at the strictest step of "
+            "the correction, both from the same model (noncentral t).",
+            *meanings_markdown(),
         ]
-    lines = [line for text in lines for line in (text, "")]
-    for group in dict.fromkeys(c.group for c in measured):
-        rows = [_comparison_cells(c) for c in measured if c.group == group]
-        lines += [f"## {escaped(group)}", "", *grid(COMPARISON_HEAD, rows), ""]
+    lines = [line for text in lines for line in ((text,) if text.startswith("- **") else (text, ""))]
+    lines += [""] if measured else []
+    for title, is_primary in (("Primary", True), ("Exploratory", False)):
+        same = [c for c in measured if c.is_primary is is_primary]
+        own = "Holm" if is_primary else "Benjamini-Hochberg"
+        families = sorted({c.family for c in same if c.correction == own})
+        corrected = f"Corrected by {own} over {' or '.join(map(str, families))}."
+        if any(c.correction not in ("", own) for c in same):
+            corrected += " A pair of the same students as a primary one has its p from there."
+        for group in dict.fromkeys(c.group for c in same):
+            rows = [_comparison_cells(c) for c in same if c.group == group]
+            lines += [f"## {title}: {escaped(group)}", ""]
+            lines += [corrected, ""] if families else []
+            lines += [*grid(COMPARISON_HEAD, rows), ""]
     return lines[:-1]
 
 

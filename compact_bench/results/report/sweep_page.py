@@ -16,6 +16,7 @@ from compact_bench.results.figures import Drawing, Line, Panel, Point, draw
 from compact_bench.results.report.csv_file import csv_field
 from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
 from compact_bench.results.report.sections.provenance import provenance_markdown
+from compact_bench.results.report.words import RULE_SENTENCE
 from compact_bench.results.statistics.verdicts import Verdict
 from compact_bench.results.sweeps.results import Place, SweepResults
 from compact_bench.results.sweeps.spec import PanelSpec, SweepRow, SweepSpec
@@ -168,18 +169,19 @@ def _words(results: SweepResults) -> list[str]:
         lines.append("- Nothing is compared: fewer than two rows, or the reference row is not among them.")
     if results.missing:
         lines.append(f"- {len(results.missing)} run(s) are missing; they are listed below.")
-    tested = sum(c.p_value is not None for c in compared)
-    if tested:
+    family = next((c.family for c in compared if c.correction), 0)
+    if family:
         lines.append(
-            "- A difference is shown where its p value, over seeds and items, is below 5 % after Benjamini "
-            f"and Hochberg's correction over all {tested} of this sweep."
+            f"- {RULE_SENTENCE} All comparisons of a sweep are exploratory: corrected by Benjamini and "
+            f"Hochberg over its {family}. Intervals are over seeds and items."
         )
+        lines.append("- No margin is set for a sweep, so that no equivalence is said.")
     notes = [few_seeds_note([c.seeds for c in compared]), escaped(spec.note)]
     return lines + [f"- {note}" for note in notes if note]
 
 
 def _sentence(results: SweepResults, panel: PanelSpec, row: SweepRow) -> str:
-    """Where the reference row is above or below another one, and where no difference is shown."""
+    """Where the reference row is above or below another one, and where neither is shown."""
     spec, percent = results.spec, panel.name in results.percent
     places: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for value in spec.axis.values:

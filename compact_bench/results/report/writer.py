@@ -10,15 +10,19 @@ from typing import get_args
 
 from compact_bench.core.files import write_atomic
 from compact_bench.core.records import RunRecord, RunStatus
-from compact_bench.results.report.csv_file import tables_csv
+from compact_bench.results.report.csv_file import comparisons_csv, tables_csv
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.report.markdown import (
+    LONG_ROWS,
     VERDICT_LEGEND,
     code_block,
     comparisons_markdown,
     document,
     escaped,
-    summary_markdown,
+    folded,
+    group_markdown,
+    meanings_markdown,
+    rest_markdown,
     table_markdown,
     verdict_grid,
 )
@@ -32,9 +36,13 @@ from compact_bench.results.report.sections.figures import (
 from compact_bench.results.report.sections.findings import (
     controls_markdown,
     detectable_markdown,
-    detectable_sentence,
-    findings_markdown,
+    exploratory_markdown,
+    hidden_markdown,
+    primary_markdown,
+    primary_title,
     sentences_markdown,
+    suite_markdown,
+    table_detectable_sentence,
 )
 from compact_bench.results.report.sections.provenance import provenance_markdown
 from compact_bench.results.report.sections.runs import (
@@ -47,6 +55,7 @@ from compact_bench.results.report.sections.runs import (
 )
 from compact_bench.results.report.sections.truth import TRUTH
 from compact_bench.results.report.sections.tuning import tuning_markdown
+from compact_bench.results.report.words import RULE_SENTENCE
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tuning import Tuning
 
@@ -55,6 +64,17 @@ ABOUT = "About the data, and what they cannot say"
 SECTIONS = (TRUTH,)
 """Sections that show more of a probe than the columns of tables."""
 DETAILS = "results"
+OF_RUNS = "What these runs say of the suite"
+COMPARISONS_CSV = "comparisons.csv"
+GROUP_LEGEND = (
+    "Percent. Mean: ± standard deviation over seeds [95 % interval]; n is the number of items. Tasks: mean "
+    "over seeds and items, with the share of answers that have steps beside it where the student writes the "
+    "answer."
+)
+HIDDEN_NOTE = (
+    "A task stands here where its difference has another sign than its group's mean, and its own 95 % "
+    "interval (uncorrected) leaves out 0."
+)
 BLOCKS = ("#", "|", "`", ">", "* ", "1.")
 """How lines of Markdown begin that must not be joined."""
 
@@ -127,13 +147,15 @@ def write_results(
     figures = draw_figures(records, row_titles(tables))
     text, pages = render_report(tables, records, facts, figures)
     places = {name: folder / facts.details_folder / name for name in pages}
+    numbers = folder / facts.details_folder / COMPARISONS_CSV
     written = WrittenResults(
-        folder / "RESULTS.md", folder / "RESULTS.csv", folder / "RESULTS.tex", tuple(places.values())
+        folder / "RESULTS.md", folder / "RESULTS.csv", folder / "RESULTS.tex", (*places.values(), numbers)
     )
     for name, page in pages.items():
         write_atomic(places[name], page.encode())
     write_atomic(written.markdown, text.encode())
     write_atomic(written.csv, tables_csv(tables).encode())
+    write_atomic(numbers, comparisons_csv(tables).encode())
     write_atomic(written.latex, tables_latex(tables).encode())
     write_figures(figures, folder / facts.figures)
     return written
@@ -158,11 +180,22 @@ def _main_page(
     sections: Mapping[ReportSection, tuple[list[str], list[str]]],
     pages: Mapping[str, str],
 ) -> str:
-    lines = _head(tables, runs, facts)
+    lines = [
+        GENERATED,
+        "",
+        f"# Results: {escaped(_suite_title(tables, facts))}",
+        "",
+        *_at_a_glance(tables, runs),
+    ]
     for table in tables:
-        if verdict := findings_markdown(table):
-            name = f" (table {table.number})" if len(tables) > 1 else ""
-            lines += ["", f"## What the data support{name}", "", *verdict]
+        name = f" (table {table.number})" if len(tables) > 1 else ""
+        if verdicts := primary_markdown(table):
+            lines += ["", f"## {escaped(primary_title(table))}{name}", "", *verdicts]
+    for table in tables:
+        name = f" (table {table.number})" if len(tables) > 1 else ""
+        if found := exploratory_markdown(table):
+            lines += ["", f"## What else the data support{name}", "", *found]
+    lines += ["", "## How these results were made", "", *_made(tables, runs, facts)]
     for table in tables:
         lines += ["", *_overview(table, facts)]
     shown = {section.name: section for section, (sentences, _) in sections.items() if sentences}
@@ -173,6 +206,7 @@ def _main_page(
         lines += ["", f"## {section.title}", "", f"{intro} {page}.", *sentences, *pictures]
     if others := figures_markdown((f for f in figures if f.section not in shown), facts.figures):
         lines += ["", "## Figures", *others]
+    lines += ["", "## What a verdict means", "", *meanings_markdown()]
     lines += _caveats(tables, facts)
     lines += ["", "## Details", "", *(f"- {facts.link(title, name)}" for name, title in pages.items())]
     return document(lines)
@@ -181,7 +215,7 @@ def _main_page(
 def _page_texts(pages: Mapping[str, tuple[str, list[str]]], facts: ReportFacts) -> dict[str, str]:
     results = (PurePosixPath(_seen_from_details("", facts)) / "RESULTS.md").as_posix()
     back = f"Details of [RESULTS.md]({results}), generated from run records by"
-    command = [back, "", *code_block(facts.command), ""]
+    command = [back, "", *code_block(facts.command), "", RULE_SENTENCE, ""]
     return {
         name: document([GENERATED, "", f"# {title}", "", *command, *lines])
         for name, (title, lines) in pages.items()
@@ -196,7 +230,9 @@ def _pages(
     sections: Mapping[ReportSection, tuple[list[str], list[str]]],
 ) -> dict[str, tuple[str, list[str]]]:
     """File name -> title and lines of a page; a page with nothing to say is left out."""
-    pages = {"about.md": (ABOUT, _unwrapped(facts.card))}
+    of_runs = [line for table in tables if (said := suite_markdown(table)) for line in ("", *said)]
+    of_runs = ["", f"## {OF_RUNS}", *of_runs] if of_runs else []
+    pages = {"about.md": (ABOUT, [*_unwrapped(facts.card), *of_runs])}
     for table in tables:
         number = table.number
         pages[f"table_{number}.md"] = (
@@ -247,19 +283,31 @@ def row_titles(tables: Sequence[Table]) -> dict[str, str]:
     return {row.name: row.title for table in reversed(tables) for row in table.rows}
 
 
-def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts) -> list[str]:
-    suite = facts.suite_title or ", ".join(dict.fromkeys(table.suite for table in tables))
+def _suite_title(tables: Sequence[Table], facts: ReportFacts) -> str:
+    return facts.suite_title or ", ".join(dict.fromkeys(table.suite for table in tables))
+
+
+def _at_a_glance(tables: Sequence[Table], runs: Sequence[RunRecord]) -> list[str]:
+    """Scale, rule and the caveats' place, in two lines."""
+    profiles = ", ".join(dict.fromkeys(table.profile for table in tables if table.profile))
+    seeds = {r.key.seed for r in runs}
+    counts = {s: sum(r.status == s for r in runs) for s in get_args(RunStatus)}
+    states = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "none"
+    count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    scale = f"Profile {escaped(profiles or 'unknown')}, {count}, runs: {states}."
+    return [
+        f"{scale} {RULE_SENTENCE} Before believing a number, read the [caveats](#caveats); what a verdict "
+        "means stands [below](#what-a-verdict-means)."
+    ]
+
+
+def _made(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts) -> list[str]:
+    """The command, and what it ran on."""
     profiles = ", ".join(dict.fromkeys(table.profile for table in tables if table.profile))
     students = facts.student or ", ".join(sorted({r.key.student for r in runs}))
     seeds = ", ".join(str(seed) for seed in sorted({r.key.seed for r in runs}))
-    counts = {s: sum(r.status == s for r in runs) for s in get_args(RunStatus)}
-    states = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "none"
     note = f" ({escaped(facts.profile_note)})" if facts.profile_note else ""
     lines = [
-        GENERATED,
-        "",
-        f"# Results: {escaped(suite)}",
-        "",
         "Generated from run records; do not edit. The command that makes this file:",
         "",
         *code_block(facts.command),
@@ -267,7 +315,6 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
         f"- Profile: {escaped(profiles or 'unknown')}{note}",
         f"- Student: {escaped(students or 'unknown')}",
         f"- Seeds: {seeds or 'none'}",
-        f"- Runs: {states}",
     ]
     if facts.teachers:
         named = [f"{name} ({title})" if title else name for name, title in facts.teachers.items()]
@@ -275,32 +322,57 @@ def _head(tables: Sequence[Table], runs: Sequence[RunRecord], facts: ReportFacts
     if facts.tuning:
         page = facts.link("Tuning", "tuning.md")
         lines.append(f"- Learning rate: chosen for every row on the validation split, see {page}")
-    return [*lines, "", "Before believing a number, read the [caveats](#caveats)."]
+    return lines
 
 
 def _overview(table: Table, facts: ReportFacts) -> list[str]:
-    """A table's summary, its comparisons as grids with what they can detect, its controls."""
+    """A table's groups with every task, its comparisons as grids with what they can detect, its controls."""
     details = facts.link("Every benchmark and measure", f"table_{table.number}.md")
-    lines = [f"## Table {table.number}. {escaped(table.title)}", ""]
-    lines += [*summary_markdown(table), f"{details}, with notes on the table."]
+    lines = [f"## Table {table.number}. {escaped(table.title)}"]
+    for name, (group, _) in table.compared.items():
+        lines += ["", f"### {escaped(group.title)}", "", *_unfolded(table, group_markdown(table, name))]
+    if table.compared:
+        lines += ["", GROUP_LEGEND]
+    if hidden := hidden_markdown(table):
+        lines += ["", "### Tasks that a mean hides", "", HIDDEN_NOTE, "", *hidden]
+    if rest := rest_markdown(table):
+        lines += ["", "### Drift and cost", "", *_unfolded(table, rest)]
+    lines += ["", f"{details}, with notes on the table."]
     if table.comparisons:
-        page = facts.link("Every comparison", f"comparisons_table_{table.number}.md")
-        lines += ["", "### Comparisons", "", VERDICT_LEGEND]
-        lines += [text] if (text := detectable_sentence(table)) else []
-        lines.append(f"{page}, with p values and reasons where two rows are not compared.")
-        for row in dict.fromkeys(c.row for c in table.comparisons):
-            of_row = [c for c in table.comparisons if c.row == row]
-            if any(c.effect is not None for c in of_row):
-                lines += ["", *verdict_grid(of_row)]
+        lines += _comparisons(table, facts)
     if controls := controls_markdown(table):
         lines += ["", "### Controls", "", *controls]
+    return lines
+
+
+def _unfolded(table: Table, lines: list[str]) -> list[str]:
+    """Lines of a table as they are, or folded where there are many rows."""
+    rows = sum(row.kind == "runs" for row in table.rows)
+    return folded(f"{rows} rows", lines) if rows > LONG_ROWS else lines
+
+
+def _comparisons(table: Table, facts: ReportFacts) -> list[str]:
+    page = facts.link("Every comparison", f"comparisons_table_{table.number}.md")
+    lines = ["", "### Comparisons", "", VERDICT_LEGEND]
+    lines += [text] if (text := table_detectable_sentence(table)) else []
+    if table.primary is not None and table.primary.reason:
+        lines += ["", escaped(table.primary.reason)]
+    numbers = facts.link("in full precision", COMPARISONS_CSV)
+    lines += ["", f"{page}, with p values and reasons where two rows are not compared; the same {numbers}."]
+    for title, is_primary in (("Primary", True), ("Exploratory", False)):
+        family = [c for c in table.comparisons if c.is_primary is is_primary]
+        of_rows = [[c for c in family if c.row == row] for row in dict.fromkeys(c.row for c in family)]
+        measured = [of_row for of_row in of_rows if any(c.effect is not None for c in of_row)]
+        lines += ["", f"{title}:"] if measured else []
+        for of_row in measured:
+            lines += ["", *verdict_grid(of_row)]
     return lines
 
 
 def _caveats(tables: Sequence[Table], facts: ReportFacts) -> list[str]:
     notes = dict.fromkeys((*facts.caveats, *(note for table in tables for note in table.notes)))
     lines = ["", "## Caveats", ""]
-    if facts.card.strip():
+    if facts.card.strip() or any(map(suite_markdown, tables)):
         lines.append(f"- {facts.link(ABOUT, 'about.md')}: what the data, teachers and student are.")
     lines += [f"- {escaped(note)}" for note in notes]
     if missing := missing_markdown(tables):

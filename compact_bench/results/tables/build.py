@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from compact_bench.core.errors import ConfigError
 from compact_bench.core.records import Cell, RunRecord, suite_notes
 from compact_bench.data.suites import SuiteSpec
+from compact_bench.evaluation.answer_steps import HAS_STEPS
 from compact_bench.results.tables.cells import (
     Benchmarks,
     benchmark_sample,
     cell_of,
     empty_cell,
     group_sample,
+    has_measure,
     measure_cell,
 )
-from compact_bench.results.tables.changes import change_cell
+from compact_bench.results.tables.changes import (
+    Movement,
+    change_cell,
+    hidden_by_means,
+    over_untrained,
+    untrained_row,
+)
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.controls import Control, measure_controls
 from compact_bench.results.tables.families import Groups, compare_rows, yardsticks
 from compact_bench.results.tables.measuring import Yardstick
 from compact_bench.results.tables.notes import cost_notes, table_notes
+from compact_bench.results.tables.planned_pairs import PrimarySpec
 from compact_bench.results.tables.rows import RowRuns, fill_rows, rows_by_name
 from compact_bench.results.tables.spec import GroupSpec, TableSpec
 
 CHANGE = "_change"
 """End of the name of a column of changes, behind the name of its benchmark group."""
+STEPS = ":steps"
+"""End of the name of a column that says how many answers have steps, behind the name of its task."""
 LEVELS = (("chance", "Chance"), ("majority", "Majority answer"))
 
 
@@ -36,8 +47,8 @@ class Column:
     """One column.
 
     Attributes:
-        name: unique name: the task, "<group>_mean", or the measure.
-        unit: of its values; "accuracy" is in [0, 1], "change" a ratio minus 1.
+        name: unique name: the task, "<task>:steps", "<group>_mean", or the measure.
+        unit: of its values; "accuracy" and "percent" are in [0, 1], "change" a ratio minus 1.
         is_mean: whether it is a mean over the group's benchmarks.
     """
 
@@ -75,6 +86,12 @@ class Table:
         cells: (row name, column name) -> cell.
         comparisons: the planned pairs, and the reference row against the others.
         controls: pairs whose difference is known beforehand.
+        primary: the comparisons that the table is made for; None where all are exploratory.
+        margin: accuracies that differ by less are called equivalent; None: no equivalence is said.
+        bounds: names of the rows that say whether a group can show anything, as far as they were run.
+        over_untrained: (row name, group name) -> the row's mean minus the untrained student's.
+        hidden: tasks that move the other way than their group's mean, against the untrained student and
+            within the planned pairs.
         notes: sentences a reader needs, in order.
         cost_notes: sentences about rows that cost more or less training than the reference.
         filled: rows of runs with their runs, which everything above was computed from.
@@ -100,6 +117,11 @@ class Table:
     filled: tuple[RowRuns, ...]
     compared: Groups
     yardsticks: Mapping[str, Yardstick]
+    primary: PrimarySpec | None = None
+    margin: float | None = None
+    bounds: tuple[str, ...] = ()
+    over_untrained: Mapping[tuple[str, str], Comparison] = field(default_factory=dict)
+    hidden: tuple[Movement, ...] = ()
     data_title: str = ""
 
     def columns_of(self, group: str) -> tuple[Column, ...]:
@@ -139,13 +161,13 @@ def build_table(
     mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
     groups = _benchmark_groups(spec, suite, rows)
-    columns = _columns(spec, suite, has_truth)
+    columns = _columns(spec, suite, has_truth, rows)
     reference = rows_by_name(rows).get(spec.reference or "")
     cells = {(row.row.name, c.name): _cell(spec, row, c, groups, reference) for row in rows for c in columns}
     compared = {name: pair for name, pair in groups.items() if pair[0].compared}
-    sticks = yardsticks(spec, rows, compared)
-    comparisons = compare_rows(spec, rows, compared, sticks)
-    return Table(
+    measured_with = yardsticks(spec, rows, compared)
+    comparisons = compare_rows(spec, rows, compared, measured_with)
+    table = Table(
         number=spec.number,
         title=spec.title,
         numbering=spec.numbering,
@@ -157,13 +179,50 @@ def build_table(
         rows=_rows(spec, rows),
         cells=cells | _level_cells(suite_notes(mine), columns, groups) | _paper_cells(spec, columns),
         comparisons=comparisons,
-        controls=measure_controls(spec.controls, rows, compared, sticks),
+        controls=measure_controls(spec.controls, rows, compared, measured_with),
         notes=table_notes(spec, profile, rows, groups, cells, comparisons, seeds),
         cost_notes=cost_notes(reference.row.name if reference else "", rows, extra_steps or {}),
         filled=tuple(rows),
         compared=compared,
-        yardsticks=sticks,
+        yardsticks=measured_with,
+        primary=spec.primary,
+        margin=spec.margin,
     )
+    return replace(_with_tasks(table, rows), bounds=_bounds(spec, rows))
+
+
+def _with_tasks(table: Table, rows: Sequence[RowRuns]) -> Table:
+    """The table with what its means are over the untrained student, and the tasks that they hide."""
+    over_base = over_untrained(rows, table.compared, table.yardsticks)
+    pairs = _seen_by_task(rows, table.compared, over_base, table.comparisons)
+    titles = {column.name: column.title for column in table.columns}
+    return replace(
+        table, over_untrained=over_base, hidden=hidden_by_means(pairs, rows, table.compared, titles)
+    )
+
+
+def _bounds(spec: TableSpec, rows: Sequence[RowRuns]) -> tuple[str, ...]:
+    by_name = rows_by_name(rows)
+    found = (next((n for n in names if n in by_name and by_name[n].runs), "") for names in spec.bounds)
+    return tuple(by_name[name].row.name for name in found if name)
+
+
+def _seen_by_task(
+    rows: Sequence[RowRuns],
+    groups: Groups,
+    over_base: Mapping[tuple[str, str], Comparison],
+    comparisons: Sequence[Comparison],
+) -> Iterator[tuple[RowRuns, RowRuns, str, Comparison]]:
+    """The pairs whose tasks stand beside the mean: with the untrained student, and those told in words."""
+    by_name = {row.row.name: row for row in rows}
+    base = untrained_row(rows)
+    for (name, group), comparison in over_base.items():
+        if base is not None and not by_name[name].same_as:
+            yield by_name[name], base, group, comparison
+    short = {group.short or group.title: name for name, (group, _) in groups.items()}
+    for c in comparisons:
+        if c.in_words and base is not None and c.against != base.row.name:
+            yield by_name[c.row], by_name[c.against], short[c.group], c
 
 
 def _benchmark_groups(spec: TableSpec, suite: SuiteSpec, rows: Sequence[RowRuns]) -> Groups:
@@ -187,7 +246,9 @@ def _tasks(group: GroupSpec, suite: SuiteSpec) -> list[str]:
     return [b.task for b in suite.benchmarks if b.group == group.name]
 
 
-def _columns(spec: TableSpec, suite: SuiteSpec, has_truth: bool) -> tuple[Column, ...]:
+def _columns(
+    spec: TableSpec, suite: SuiteSpec, has_truth: bool, rows: Sequence[RowRuns]
+) -> tuple[Column, ...]:
     columns: list[Column] = []
     for group in spec.groups:
         if group.requires and not has_truth:
@@ -204,7 +265,10 @@ def _columns(spec: TableSpec, suite: SuiteSpec, has_truth: bool) -> tuple[Column
             ]
         else:
             benchmarks = [b for b in suite.benchmarks if b.group == group.name]
-            columns += [Column(b.task, b.title, group.name, "accuracy") for b in benchmarks]
+            for b in benchmarks:
+                columns.append(Column(b.task, b.title, group.name, "accuracy"))
+                if any(has_measure(run, b.task, HAS_STEPS) for row in rows for run in row.runs.values()):
+                    columns.append(Column(b.task + STEPS, f"{b.title}: with steps", group.name, "percent"))
             if group.mean and benchmarks:
                 title = f"{group.short or group.title} mean"
                 columns.append(Column(f"{group.name}_mean", title, group.name, "accuracy", is_mean=True))
@@ -239,7 +303,9 @@ def _cell(spec: TableSpec, row: RowRuns, column: Column, groups: Groups, referen
         return measure_cell(row, measure)
     if column.is_mean:
         return cell_of(name, column.name, group_sample(runs, groups[column.group][1]))
-    return cell_of(name, column.name, benchmark_sample(runs, column.name) or "not measured")
+    task = column.name.removesuffix(STEPS)
+    of_items = HAS_STEPS if task != column.name else ""
+    return cell_of(name, column.name, benchmark_sample(runs, task, measure=of_items) or "not measured")
 
 
 def _level(notes: Mapping[str, Any], task: str, level: str) -> float | None:

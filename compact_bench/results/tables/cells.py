@@ -59,21 +59,28 @@ def item_ids(run: RunRecord, task: str) -> Sequence[str]:
     return ids
 
 
-def _scores(run: RunRecord, task: str) -> dict[str, float]:
+def has_measure(run: RunRecord, task: str, measure: str) -> bool:
+    """Whether a run knows something more of a task's items than their scores ("has_steps")."""
+    return bool(run.evaluations.get(task, {}).get("measures", {}).get(measure))
+
+
+def _scores(run: RunRecord, task: str, measure: str = "") -> dict[str, float]:
     result = run.evaluations.get(task, {})
-    return dict(zip(result.get("item_ids", ()), result.get("items", ()), strict=False))
+    values = result.get("measures", {}).get(measure, ()) if measure else result.get("items", ())
+    return dict(zip(result.get("item_ids", ()), values, strict=False))
 
 
 def benchmark_sample(
-    runs: Sequence[RunRecord], task: str, counted: frozenset[str] | None = None
+    runs: Sequence[RunRecord], task: str, counted: frozenset[str] | None = None, measure: str = ""
 ) -> Sample | None:
     """Scores of one task as [seeds, items]; None where no run has it, or no item is left.
 
     Args:
         runs: of one row, a seed each; those without the task are left out.
         counted: ids of the items to use; None for all.
+        measure: what is taken of an item instead of its score ("has_steps"), or "".
     """
-    scores = [by_id for run in runs if (by_id := _scores(run, task))]
+    scores = [by_id for run in runs if (by_id := _scores(run, task, measure))]
     if not scores:
         return None
     common = set.intersection(*(set(by_id) for by_id in scores))

@@ -1,14 +1,33 @@
-"""Changes: a row's mean accuracy relative to the reference row's, as papers tell their ablations."""
+"""Changes: rows relative to the reference or to the untrained student, and tasks that a mean hides."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from compact_bench.core.records import Cell
 from compact_bench.results.statistics.bootstrap import bootstrap_means, interval
 from compact_bench.results.tables.cells import Benchmarks, empty_cell
+from compact_bench.results.tables.comparisons import Comparison
+from compact_bench.results.tables.families import Groups
+from compact_bench.results.tables.measuring import Yardstick, compare, group_prior
 from compact_bench.results.tables.pairs import paired_samples
 from compact_bench.results.tables.rows import RowRuns
+
+
+@dataclass(frozen=True)
+class Movement:
+    """A task that moves the other way than its group's mean, which hides it.
+
+    Attributes:
+        mean: two rows on the group's mean.
+        task: the same rows on the task alone, whose 95 % interval leaves out 0; uncorrected.
+    """
+
+    mean: Comparison
+    task: Comparison
 
 
 def change_cell(row: RowRuns, reference: RowRuns | None, column: str, benchmarks: Benchmarks) -> Cell:
@@ -39,3 +58,56 @@ def change_cell(row: RowRuns, reference: RowRuns | None, column: str, benchmarks
         if (reference_draws > 0).all():
             low, high = interval(draws / reference_draws - 1.0)
     return Cell(name, column, change, low, high, spread, ours.seeds, ours.items)
+
+
+def untrained_row(rows: Sequence[RowRuns]) -> RowRuns | None:
+    """The row of the student as it was before training; None where no run is of it."""
+    return next((row for row in rows if row.runs and row.untrained), None)
+
+
+def over_untrained(
+    rows: Sequence[RowRuns], groups: Groups, measured_with: Mapping[str, Yardstick]
+) -> dict[tuple[str, str], Comparison]:
+    """(row name, group name) -> the row's mean minus the untrained student's, uncorrected."""
+    base = untrained_row(rows)
+    if base is None:
+        return {}
+    return {
+        (row.row.name, name): compare(
+            row, base, group.short or group.title, benchmarks, measured_with.get(name, Yardstick())
+        )
+        for name, (group, benchmarks) in groups.items()
+        for row in rows
+        if row is not base
+    }
+
+
+def hidden_by_means(
+    pairs: Iterable[tuple[RowRuns, RowRuns, str, Comparison]],
+    rows: Sequence[RowRuns],
+    groups: Groups,
+    titles: Mapping[str, str],
+) -> tuple[Movement, ...]:
+    """Tasks whose difference has another sign than their group's, beyond their own 95 % interval.
+
+    Args:
+        pairs: two rows, a group's name, and their comparison on its mean.
+        rows: of the table, whose spread over seeds moderates that of few seeds.
+        titles: task -> what its column is called.
+    """
+    single = {
+        task: Benchmarks.of((task,), rows) for _, benchmarks in groups.values() for task in benchmarks.tasks
+    }
+    sticks = {task: Yardstick(group_prior(rows, benchmarks)) for task, benchmarks in single.items()}
+    found = []
+    for row, against, group, mean in pairs:
+        if mean.effect is None or mean.contrast is None or len(groups[group][1].tasks) < 2:
+            continue
+        for task in groups[group][1].tasks:
+            alone = compare(row, against, titles.get(task, task), single[task], sticks[task])
+            if alone.effect is None or alone.low is None or alone.high is None:
+                continue
+            beyond = alone.low > 0.0 or alone.high < 0.0
+            if beyond and np.sign(alone.effect) != np.sign(mean.effect):
+                found.append(Movement(mean, alone))
+    return tuple(found)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from compact_bench.results.statistics.contrasts import Contrast
 from compact_bench.results.statistics.families import Correction
-from compact_bench.results.statistics.power import ALPHA, POWER
+from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.statistics.priors import ENOUGH_SEEDS
 from compact_bench.results.statistics.verdicts import Verdict, verdict
 
@@ -119,54 +119,6 @@ class Comparison:
             return f"{math.exp(self.effect):.2f} times [{low}, {high}], {self.counts}"
         interval = "" if self.low is None or self.high is None else f" [{_pp(self.low)}, {_pp(self.high)}]"
         return f"{_pp(self.effect)} pp{interval}, {self.counts}"
-
-    @property
-    def sentence(self) -> str:
-        """The comparison in words; a difference inside the interval is never called one."""
-        names = f"{self.row_title} and {self.against_title}"
-        if self.effect is None:
-            return f"{self.group}: {names} are not compared ({self.reason})."
-        none = f"{self.group}: no difference is shown between {names}: {self.measure}"
-        if self.contrast is None:
-            return f"{none}; one seed, or one item, says something of these trained students only."
-        if self.p_corrected is None:
-            return f"{none}; the group cannot show a difference between any rows."
-        facts = f"p = {self.p_corrected:.3g} after {self.correction}"
-        if self.shown:
-            return f"{self.group}: {self.side_and_size} ({facts})."
-        return f"{none} ({facts}; {self.verdict})."
-
-    @property
-    def side_and_size(self) -> str:
-        """Which row is above, by how much: "A is above B by 2.1 pp [0.4, 3.9], n = 5 seeds, 1,200 items"."""
-        effect, low, high = (value or 0.0 for value in (self.effect, self.low, self.high))
-        side, bounds = ("above", (low, high)) if effect > 0 else ("below", (-high, -low))
-        size = f"{abs(effect) * 100:.1f} pp [{bounds[0] * 100:.1f}, {bounds[1] * 100:.1f}]"
-        return f"{self.row_title} is {side} {self.against_title} by {size}, {self.counts}"
-
-    @property
-    def detectable_sentence(self) -> str:
-        """How small a difference of this pair the table could have detected, in words; "" if not compared."""
-        if self.effect is None:
-            return ""
-        names = f"{self.row_title} and {self.against_title}"
-        terms = f"{POWER * 100:.0f} % power, two-sided {ALPHA * 100:.0f} %, {self.counts}"
-        if self.detectable is None:
-            return (
-                f"{self.group}: no difference between {names} could have been detected ({terms}): there are "
-                "too few items, or none of them differs."
-            )
-        corrected = self.detectable_corrected
-        strict = "nothing" if corrected is None else f"{corrected * 100:.1f} pp"
-        sentence = (
-            f"{self.group}: the smallest difference between {names} that this table could have detected is "
-            f"{self.detectable * 100:.1f} pp ({terms}); {strict} at the strictest step of the correction "
-            f"({ALPHA * 100:.0f} % / {self.family})."
-        )
-        if self.seed_sd is None:
-            return sentence
-        spread = f"{self.seed_sd * 100:.1f} pp"
-        return f"{sentence} Over the seeds, this difference has a standard deviation of {spread}."
 
 
 def _pp(value: float) -> str:

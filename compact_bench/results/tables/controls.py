@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.families import Groups
 from compact_bench.results.tables.measuring import PLAIN, Yardstick, compare
@@ -27,47 +26,12 @@ class Control:
 
     @property
     def came_out(self) -> bool:
-        """Whether the row is on the expected side, or on neither where none is expected."""
+        """Whether the row is on the expected side, or where no difference is expected, none was found."""
         if self.comparison.contrast is None:
             return False
-        if self._is_negative:
+        if self.spec.expected == "no difference":
             return not self.comparison.shown
         return self.comparison.verdict == self.spec.expected
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in words."""
-        comparison = self.comparison
-        expected = f"{comparison.row_title} {self.spec.expected} {comparison.against_title}"
-        if self._is_negative:
-            expected = f"no difference between {comparison.row_title} and {comparison.against_title}"
-        if self.spec.reason:
-            expected += f", as {self.spec.reason}"
-        head = f"{comparison.group}: expected {expected}"
-        if comparison.effect is None or comparison.p_value is None:
-            return f"{head}. The control was not measured ({comparison.reason})."
-        facts = f"{comparison.measure}, p = {comparison.p_value:.2g}"
-        if self._is_negative:
-            return self._of_equal_rows(head, facts)
-        if self.came_out:
-            return f"{head}. The control came out: {facts}. The table can tell rows apart that differ so."
-        return (
-            f"{head}. The control did not come out: {facts}. This table cannot tell methods apart on "
-            f"{comparison.group}: where no difference is shown there, nothing is known of it."
-        )
-
-    @property
-    def _is_negative(self) -> bool:
-        return self.spec.expected == "no difference"
-
-    def _of_equal_rows(self, head: str, facts: str) -> str:
-        if self.came_out:
-            return f"{head}. The control came out: {facts}."
-        share = f"{ALPHA * 100:.0f} %"
-        return (
-            f"{head}. The control did not come out: {facts}. By chance that is so of {share} of such pairs; "
-            f"else a difference as large between other rows on {self.comparison.group} may be the seeds'."
-        )
 
 
 def measure_controls(

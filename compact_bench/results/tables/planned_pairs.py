@@ -60,7 +60,7 @@ class ComparisonSpec(Strict):
 class ControlSpec(Strict):
     """A pair whose difference is known beforehand: a check of the table as an instrument.
 
-    A control is no part of the family of Holm's correction, and is shown only where both rows are.
+    A control is no part of any family, and is shown only where both rows are.
 
     Attributes:
         expected: on which side of `against` the row must come out, or "no difference" of two equal rows.

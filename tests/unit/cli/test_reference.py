@@ -10,7 +10,7 @@ from compact_bench.cli import EXIT_BUG
 from compact_bench.cli.run import EXIT_INTERRUPTED
 from compact_bench.core import errors
 from compact_bench.core.records import RunRecord
-from compact_bench.results.report.csv_file import FIELDS
+from compact_bench.results.report.csv_file import COMPARISON_FIELDS, FIELDS
 from tests.architecture.sources import ROOT
 
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -30,6 +30,7 @@ def test_every_exit_code_is_listed_and_every_listed_one_exists() -> None:
 def test_the_columns_and_fields_are_those_of_the_code() -> None:
     columns = re.findall(r"`(\w+)`", section("RESULTS.csv"))
     assert columns[: len(FIELDS)] == list(FIELDS)
+    assert re.findall(r"`(\w+)`", section("comparisons.csv")) == list(COMPARISON_FIELDS)
     assert re.findall(r"`(\w+)`", section("record.json").partition("\n### ")[0]) == [
         f.name for f in fields(RunRecord)
     ]

@@ -71,11 +71,11 @@ def judged(claim: Claim, records: list[RunRecord], monkeypatch: pytest.MonkeyPat
     ("ours", "theirs", "expected", "status"),
     [
         (0.9, 0.3, "above", "reproduced"),
-        (0.3, 0.9, "above", "not reproduced"),
+        (0.3, 0.9, "above", "contradicted"),
         (0.3, 0.9, "below", "reproduced"),
-        (0.9, 0.3, "below", "not reproduced"),
-        (0.5, 0.5, "above", "not reproduced"),
-        (0.5, 0.5, "below", "not reproduced"),
+        (0.9, 0.3, "below", "contradicted"),
+        (0.5, 0.5, "above", "inconclusive"),
+        (0.5, 0.5, "below", "inconclusive"),
     ],
 )
 def test_a_claim_is_reproduced_where_the_difference_lies_on_its_side(
@@ -93,7 +93,7 @@ def test_what_lacks_runs_is_untested_and_says_why(monkeypatch: pytest.MonkeyPatc
     assert judged(claim, runs(compact=0.9), monkeypatch).reason == "Uniform weights: not run"
     failed = [*runs(compact=0.9), record("uniform", status="unsupported", reason="needs a violin")]
     found = judged(claim, failed, monkeypatch)
-    assert (found.status, found.reason) == ("untested", "Uniform weights: unsupported: needs a violin")
+    assert (found.status, found.reason) == ("untestable", "Uniform weights: unsupported: needs a violin")
     strange = judged(Claim("it is so", "section 1", "pcgrad"), runs(compact=0.9), monkeypatch)
     assert (strange.status, strange.reason) == ("untested", "no runs of pcgrad")
     group = judged(Claim("it is so", "section 1", "uniform", "health"), runs(compact=0.9), monkeypatch)
@@ -132,9 +132,9 @@ def test_a_spread_over_seeds_is_a_ratio_with_an_f_test(monkeypatch: pytest.Monke
     page = reproduction_markdown([found], FACTS)
     assert "spread over seeds, in distribution" in page and "F test" in page
     same = [*spread_runs("no-consensus", wide), *spread_runs("", wide)]
-    assert judged(claim, same, monkeypatch).status == "not reproduced"
+    assert judged(claim, same, monkeypatch).status == "inconclusive"
     alone = judged(claim, [r for r in records if r.key.seed == 1], monkeypatch)
-    assert (alone.status, alone.reason) == ("untested", "one seed has no spread")
+    assert (alone.status, alone.reason) == ("untestable", "one seed has no spread")
 
 
 def weighing(variant: str, seed: int, easiest: float) -> RunRecord:
@@ -163,11 +163,11 @@ def test_a_collapse_onto_the_easiest_teacher_is_measured_in_weights(monkeypatch:
     other = judged(
         claim, [*full, *(weighing("no-adaptability", s, 0.4 + 0.02 * s) for s in (1, 2, 3))], monkeypatch
     )
-    assert other.status == "not reproduced"
+    assert other.status == "contradicted"
     silent = judged(
         claim, [*full, *(record("compact", "no-adaptability", s) for s in (1, 2, 3))], monkeypatch
     )
-    assert (silent.status, silent.reason) == ("untested", "not recorded in both rows")
+    assert (silent.status, silent.reason) == ("untestable", "not recorded in both rows")
 
 
 def test_a_claim_about_the_best_teacher_never_means_a_teacher_called_so(
@@ -179,13 +179,49 @@ def test_a_claim_about_the_best_teacher_never_means_a_teacher_called_so(
         records += [validated(bad, 0.0), record("single_teacher", "alpha", seed, rate=1.0, items=150)]
     found = judged(Claim("so", "section 1", "single_teacher[best]"), records, monkeypatch)
     assert found.comparison is not None and found.comparison.measured[1] == "single_teacher[alpha]"
-    assert found.status == "not reproduced"
+    assert found.status == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected", "status"),
+    [
+        ("above", "above", "reproduced"),
+        ("below", "above", "contradicted"),
+        ("below", "below", "reproduced"),
+        ("above", "below", "contradicted"),
+        ("equivalent", "above", "equivalent"),
+        ("inconclusive", "below", "inconclusive"),
+        ("cannot show", "above", "untestable"),
+        ("no verdict", "above", "untestable"),
+        ("not compared", "above", "untestable"),
+    ],
+)
+def test_a_status_is_the_verdict_seen_from_the_claim(verdict: Any, expected: Any, status: str) -> None:
+    comparison = type("Made", (), {"verdict": verdict})
+    claim = Claim("it is so", "section 1", "uniform", expected=expected)
+    assert claims_module.claim_status(comparison, claim) == status  # type: ignore[arg-type]
+
+
+def test_one_seed_tests_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = Claim("it is so", "section 1", "uniform")
+    one = [run for run in runs(compact=0.9, uniform=0.3) if run.key.seed == 1]
+    found = judged(claim, one, monkeypatch)
+    assert found.status == "untestable"
+    assert "no verdict" in reproduction_markdown([found], FACTS)
+
+
+def test_a_card_says_nothing_of_runs() -> None:
+    """Only the page, which is made from runs, may say whether a claim holds."""
+    for name in method_names():
+        card = get_method(name).card
+        assert card.reproduction in ("", "no reference")
+        assert not (card.claims and card.reproduction)
 
 
 def test_all_tested_claims_are_one_family() -> None:
     found = judge_claims(tables(runs(compact=0.9, uniform=0.5, zero_shot=0.3, compact_released=0.9)))
     tested = [claim.comparison for claim in found if claim.comparison is not None]
-    assert {c.family for c in tested} == {len(tested)}
+    assert {c.family for c in tested} == {len(tested)} and {c.correction for c in tested} == {"Holm"}
     assert all((c.p_corrected or 0) >= (c.p_value or 0) for c in tested)
     assert {"compact", "compact_released", "uniform"} == {c.method for c in found if c.comparison}
 
@@ -239,7 +275,7 @@ def test_the_page_is_written_from_the_store(
     assert run_command(capsys, "report", "--table", "2,5", *words, "--reproduction", page).code == 0
     text = page.read_text()
     assert "smoke" in text and "meaningless" in text
-    assert re.search(r"\| Uniform weights \| .* \| not reproduced \|", text)
+    assert re.search(r"\| Uniform weights \| .* \| untestable \|", text)
     assert "unlucky-package" in text and "no such luck" in text
     commands = re.findall(r"^\d+\. `compact-bench (reproduce [^`]*)`$", text, re.MULTILINE)
     assert len(set(commands)) == len(commands) > 5

@@ -6,16 +6,18 @@ import dataclasses
 from typing import Any
 
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from compact_bench.core.records import RunRecord
 from compact_bench.results.report.markdown import comparisons_markdown
 from compact_bench.results.report.sections.findings import (
     controls_markdown,
     detectable_markdown,
-    detectable_sentence,
-    findings_markdown,
+    exploratory_markdown,
     sentences_markdown,
+    table_detectable_sentence,
 )
+from compact_bench.results.report.words import control_sentence, detectable_sentence, sentence
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.controls import Control
@@ -54,16 +56,14 @@ def test_a_clear_difference_is_said_and_a_small_one_is_not() -> None:
     found = pair(table, "compact", "uniform")
     assert found.shown and found.verdict == "above"
     assert found.effect == pytest.approx(0.95)
-    assert found.sentence.startswith(f"ID: {COMPACT} is above {UNIFORM} by 95.0 pp [")
-    assert "], n = 2 seeds, 40 items (p = " in found.sentence
+    assert sentence(found).startswith(f"ID: above: {COMPACT} minus {UNIFORM} is +95.0 pp [")
+    assert "], n = 2 seeds, 40 items (p = " in sentence(found)
     close = pair(table, "compact", "compact_released")
     assert close.low is not None and close.low <= 0.0
     assert not close.shown and close.verdict == "inconclusive"
-    assert close.sentence.startswith(
-        f"ID: no difference is shown between {COMPACT} and {RELEASED}: +2.5 pp ["
-    )
+    assert sentence(close).startswith(f"ID: inconclusive: {COMPACT} minus {RELEASED} is +2.5 pp [")
     assert any("2 seeds only" in note for note in table.notes)
-    assert not any("win" in c.sentence.lower().split() for c in table.comparisons)
+    assert not any("win" in sentence(c).lower().split() for c in table.comparisons)
 
 
 def test_the_untrained_row_is_compared_under_every_seed() -> None:
@@ -78,10 +78,10 @@ def test_rows_are_paired_by_seed_and_item() -> None:
     assert (found.seeds, found.items) == (1, 2)
     assert found.effect == pytest.approx(0.5)
     assert found.contrast is None and found.verdict == "no verdict"
-    assert "these trained students only" in found.sentence
+    assert "these trained students only" in sentence(found)
     other = pair(build([ours, record("uniform", seed=2)]), "compact", "uniform")
     assert other.reason == "no seed in common"
-    assert "not compared" in other.sentence and other.verdict == "not compared"
+    assert "not compared" in sentence(other) and other.verdict == "not compared"
 
 
 def test_the_spread_over_seeds_is_that_of_the_paired_difference() -> None:
@@ -110,7 +110,6 @@ def test_a_family_counts_every_pair_of_runs_once() -> None:
     assert len(family) == (5 + 3) * 3 and len(primary) == 2 * 3, "against uniform and the best teacher"
     # What is primary is no exploratory test too, as alpha's row is, which is the best teacher's.
     assert {c.family for c in table.comparisons} == {6, 24 - 6}
-    from statsmodels.stats.multitest import multipletests
 
     for places, method in ((primary, "holm"), (family.keys() - primary, "fdr_bh")):
         order = sorted(places)
@@ -148,44 +147,18 @@ def words(effect: float, low: float | None, high: float | None, p: float, **more
     return Comparison("a", "b", "A", "B", "ID", effect, found, p_corrected=p, correction="Holm", **values)
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (
-            words(0.021, 0.004, 0.039, 0.012),
-            "ID: A is above B by 2.1 pp [0.4, 3.9], n = 5 seeds, 1,200 items (p = 0.012 after Holm).",
-        ),
-        (words(-0.021, -0.039, -0.004, 0.012), "ID: A is below B by 2.1 pp [0.4, 3.9], n = 5 seeds, 1,200"),
-        (
-            words(0.021, -0.004, 0.046, 0.1),
-            "ID: no difference is shown between A and B: +2.1 pp [-0.4, +4.6], n = 5 seeds, 1,200 items "
-            "(p = 0.1 after Holm; inconclusive).",
-        ),
-        (words(0.001, -0.004, 0.006, 0.7, margin=0.05), "(p = 0.7 after Holm; equivalent)."),
-        (
-            words(0.0, None, None, 1.0, seeds=1, items=1),
-            "n = 1 seed, 1 item; one seed, or one item, says something of these trained students only.",
-        ),
-    ],
-)
-def test_the_words_for_a_difference(found: Comparison, expected: str) -> None:
-    assert expected in found.sentence
-    assert found.shown is (" by 2.1 pp" in expected)
-
-
 def test_the_words_for_what_could_have_been_detected() -> None:
     found = words(0.01, -0.01, 0.03, 0.4, seeds=3, family=45)
     found = dataclasses.replace(found, contrast=made_contrast(0.01, -0.01, 0.03, 0.4, seed_sd=0.007))
     assert found.detectable and found.detectable_corrected
-    assert found.detectable_sentence == (
-        "ID: the smallest difference between A and B that this table could have detected is "
+    assert detectable_sentence(found) == (
+        "ID: the smallest true difference between A and B that such seeds and items detect is "
         f"{found.detectable * 100:.1f} pp (80 % power, two-sided 5 %, n = 3 seeds, 1,200 items); "
         f"{found.detectable_corrected * 100:.1f} pp at the strictest step of the correction (5 % / 45). "
-        "Over the seeds, this difference has a standard deviation of 0.7 pp."
+        "Over seeds it has a standard deviation of 0.7 pp."
     )
-    none = words(0.0, 0.0, 0.0, 1.0)
-    assert "no difference between A and B could have been detected" in none.detectable_sentence
-    assert Comparison("a", "b", "A", "B", "ID", reason="not run").detectable_sentence == ""
+    assert "is unknown" in detectable_sentence(words(0.0, 0.0, 0.0, 1.0))
+    assert detectable_sentence(Comparison("a", "b", "A", "B", "ID", reason="not run")) == ""
 
 
 def controlled(ours: int, theirs: int, **changes: Any) -> Control:
@@ -197,12 +170,12 @@ def controlled(ours: int, theirs: int, **changes: Any) -> Control:
 
 def test_a_control_comes_out_only_on_the_expected_side() -> None:
     good = controlled(30, 10)
-    assert good.came_out and "The control came out: +50.0 pp [" in good.sentence
-    assert "n = 2 seeds, 40 items, p = " in good.sentence
+    assert good.came_out and "It came out as expected: +50.0 pp [" in control_sentence(good)
+    assert "n = 2 seeds, 40 items, p = " in control_sentence(good)
     for failed in (controlled(10, 30), controlled(30, 10, expected="below"), controlled(11, 10)):
         assert not failed.came_out
-        assert "The control did not come out" in failed.sentence
-        assert "cannot tell methods apart on ID" in failed.sentence
+        assert "It did not come out" in control_sentence(failed)
+        assert "On ID this table cannot tell rows apart" in control_sentence(failed)
     assert controlled(10, 30, expected="below").came_out
 
 
@@ -213,31 +186,30 @@ def test_a_control_is_outside_the_family_and_absent_without_its_rows() -> None:
     other = spec_with(controls=[{**CONTROL, "row": "single_teacher[nobody]"}])
     assert build(all_records((1, 2)), other).controls == ()
     (unmeasured,) = build([record("uniform")], control).controls
-    assert not unmeasured.came_out and "was not measured (" in unmeasured.sentence
+    assert not unmeasured.came_out and "Not measured (" in control_sentence(unmeasured)
 
 
-def test_the_verdict_names_sides_and_sizes_and_what_is_not_shown() -> None:
-    table = build(all_records((1, 2)), spec_with())
-    lines = findings_markdown(table)
+def test_exploratory_words_name_sides_and_sizes_and_their_family() -> None:
+    spec = spec_with(primary=None)
+    table = build(all_records((1, 2)), spec)
+    lines = exploratory_markdown(table)
     heads = [line for line in lines if line.startswith("**")]
-    assert heads[0] == f"**{COMPACT}** compared with 3 rows:" and len(heads) == 2
+    assert heads[0] == f"**{COMPACT}** compared with 1 row:" and len(heads) == 2
     told = [c for c in table.comparisons if c.in_words and c.p_value is not None]
-    assert not any(c.shown for c in told)
-    rows = [c.against_title for c in told if (c.row, c.group) == ("compact", "ID")]
-    first = next(line for line in lines if line.startswith("- "))
-    assert first == f"- ID: not shown to differ from {', '.join(rows[:-1])} and {rows[-1]}."
-    assert any(f"over all {told[0].family} comparisons" in line for line in lines)
-    assert findings_markdown(dataclasses.replace(table, comparisons=())) == []
-    # The same comparisons with a clear difference in the first, and one on the other side in the second.
+    assert any(f"Benjamini and Hochberg over {told[0].family} of them" in line for line in lines)
+    assert exploratory_markdown(dataclasses.replace(table, comparisons=())) == []
+    of_row = [c for c in told if (c.row, c.group) == ("compact_released", "ID")]
     ends: dict[int, dict[str, Any]] = {
         0: {"effect": 0.123, "contrast": made_contrast(0.123, 0.1, 0.2), "p_corrected": 0.01},
         1: {"effect": -0.05, "contrast": made_contrast(-0.05, -0.1, -0.01), "p_corrected": 0.01},
         2: {"effect": -0.05, "contrast": made_contrast(-0.05, -0.1, -0.01), "p_corrected": 0.2},
     }
-    changed = [dataclasses.replace(c, **ends.get(n, {})) for n, c in enumerate(told)]
-    lines = findings_markdown(dataclasses.replace(table, comparisons=tuple(changed)))
+    changed = [dataclasses.replace(c, **ends[n]) for n, c in enumerate(of_row)]
+    lines = exploratory_markdown(dataclasses.replace(table, comparisons=tuple(changed)))
+    rows = [c.against_title for c in of_row]
     assert lines[2] == (
-        f"- ID: above {rows[0]} by 12.3 pp. Below {rows[1]} by 5.0 pp. Not shown to differ from {rows[2]}."
+        f"- ID: above {rows[0]} (+12.3 pp). Below {rows[1]} (-5.0 pp). "
+        f"Inconclusive against {rows[2]} (-5.0 pp)."
     )
 
 
@@ -249,26 +221,30 @@ def test_controls_and_what_could_be_detected_are_told() -> None:
     )
     assert controls_markdown(dataclasses.replace(table, controls=())) == []
     lines = detectable_markdown(table)
-    assert lines[0] == detectable_sentence(table)
-    assert "conditional on the seeds that were run" in lines[0]
-    values = [
-        c.detectable for c in table.comparisons if c.tells_detectable and c.group == "ID" and c.detectable
-    ]
+    assert lines[0] == table_detectable_sentence(table)
+    assert (
+        "the primary comparisons detect true differences" in lines[0]
+        and "new seeds and new items" in lines[0]
+    )
+    values = [c.detectable for c in table.comparisons if c.is_primary and c.group == "ID" and c.detectable]
     row = next(line for line in lines if line.startswith("| ID |"))
     assert row.startswith("| ID | 2 | 2 seeds, 40 items |")
     ends = [f"{value * 100:.1f}" for value in (min(values), max(values))]
     span = " to ".join(dict.fromkeys(ends))
     assert f"| {span} |" in row and f" {span} pp on ID (" in lines[0]
     sentences = sentences_markdown(table)
-    told = [c for c in table.comparisons if c.in_words]
-    assert sentences[:3] == [f"- {c.sentence}" for c in told if (c.row, c.against) == ("compact", "uniform")]
-    assert sum("could have detected" in line for line in sentences if line.startswith("- ")) == 6
+    told = [c for c in table.comparisons if c.is_primary]
+    assert sentences[:2] == ["Primary:", ""]
+    assert sentences[2:5] == [
+        f"- {sentence(c)}" for c in told if (c.row, c.against) == ("compact", "uniform")
+    ]
+    assert sum("such seeds and items detect is" in line for line in sentences) == 6
 
 
 def test_a_row_without_runs_is_named_once() -> None:
-    lines = findings_markdown(build([record("compact"), record("zero_shot")]))
-    found = [line for line in lines if UNIFORM in line and line.startswith(f"- {COMPACT}")]
-    assert found == [f"- {COMPACT} and {UNIFORM} are not compared ({UNIFORM}: not run)."]
+    lines = exploratory_markdown(build([record("compact"), record("zero_shot")]))
+    found = [line for line in lines if "EDIT" in line and line.startswith(f"- {COMPACT}")]
+    assert found == [f"- {COMPACT} and EDIT are not compared (EDIT: not run)."]
     assert not any("meaningless" in line for line in lines)
 
 
@@ -277,11 +253,14 @@ def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
     lines = comparisons_markdown(table.comparisons)
     found = pair(table, "compact", "uniform")
     assert found.detectable and found.detectable_corrected and found.seed_sd
-    (row,) = [line for line in lines[: lines.index("## OOD")] if f"| {COMPACT} minus {UNIFORM} |" in line]
+    (row,) = [
+        line for line in lines[: lines.index("## Primary: OOD")] if f"| {COMPACT} minus {UNIFORM} |" in line
+    ]
     assert f"| {found.seed_sd * 100:.2f} |" in row
     assert f"| {found.detectable * 100:.2f} ({found.detectable_corrected * 100:.2f}) | 2 x 40 |" in row
-    assert f"at the strictest step of the correction (5 % / {found.family})" in "\n".join(lines)
-    assert "conditional on the seeds that were run" in "\n".join(lines)
+    assert "Corrected by Holm over 6." in lines
+    assert any(line.startswith("Corrected by Benjamini-Hochberg over 18.") for line in lines)
+    assert "crossed random effects" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from compact_bench.core.records import RunRecord
+from compact_bench.results.report.words import control_sentence
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.store.store import Store
@@ -46,14 +47,19 @@ def test_every_control_is_measured_over_all_seeds_and_comes_out() -> None:
     negative = [c for c in table.controls if c.spec.expected == "no difference"]
     assert len(negative) == 6
     for control in negative:
-        assert control.sentence.startswith(f"{control.comparison.group}: expected no difference between ")
-        assert "as they are one method under other seeds" in control.sentence
+        assert control_sentence(control).startswith(
+            f"{control.comparison.group}: expected no difference between "
+        )
+        assert "as they are one method under other seeds" in control_sentence(control)
 
 
 def test_equal_rows_that_differ_are_said_to() -> None:
     negative = [c for c in build(records(others=0.8)).controls if c.spec.expected == "no difference"]
     assert not any(control.came_out for control in negative)
-    assert all("did not come out" in c.sentence and "may be the seeds'" in c.sentence for c in negative)
+    assert all(
+        "did not come out" in control_sentence(c) and "may be the seeds'" in control_sentence(c)
+        for c in negative
+    )
 
 
 def test_a_row_of_other_seeds_says_which_failed() -> None:

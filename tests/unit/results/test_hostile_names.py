@@ -31,7 +31,7 @@ BENIGN = "Plain"
 HOSTILE = (
     "x\n\n## Forged: COMPACT is above all\n\n",
     "# heading",
-    "## What the data support",
+    "## For and against COMPACT (paper)",
     "- item",
     "1. first",
     "> quote",

@@ -177,7 +177,8 @@ def test_words_say_where_a_difference_is_shown_and_where_not(spec: SweepSpec, su
     assert "COMPACT against Uniform weights, by slip_rate: above at 0.4 (+26.7 pp" in text
     assert "inconclusive at 0." in text
     assert "COMPACT against Consensus only, by slip_rate: inconclusive at 0, 0.4." in text
-    assert "over all 8 of this sweep" in text and "2 seeds only" in text
+    assert "corrected by Benjamini and Hochberg over its 8" in text and "2 seeds only" in text
+    assert "Verdicts by rule 2" in text and "no equivalence is said" in text
     assert "![When one of four teachers errs more often](picture.png)" in text
     assert "the command" in text and "## Missing" not in text
     assert "| Uniform weights | 50.0 [" in text and "12 done" in text
