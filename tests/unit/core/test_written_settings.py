@@ -96,6 +96,9 @@ def expected(text: str, annotation: Any, bounds: tuple[Any, ...]) -> Any:
             good = good and number == int(number) and abs(exact) < 2**63
             return int(exact) if good and within(exact, bounds) else REFUSED
         return number if exact == number and within(number, bounds) else REFUSED
+    if origin is Literal and {*map(type, parts)} == {int}:
+        number = expected(text, int, bounds)
+        return number if number in parts else REFUSED
     if origin is Literal:
         return unquoted(written) if unquoted(written) in parts else REFUSED
     if origin is tuple:

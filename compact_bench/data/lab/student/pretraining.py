@@ -62,7 +62,8 @@ def new_model(settings: PretrainingSettings, tokenizer: Any) -> Any:
         torch.manual_seed(settings.seed)
         model = LlamaForCausalLM(config)
     if settings.version > 1:
-        _go_on_from(model, LlamaForCausalLM.from_pretrained(shipped_folder(1)))
+        earlier = LlamaForCausalLM.from_pretrained(shipped_folder(1), trust_remote_code=False)
+        _go_on_from(model, earlier)
     return model
 
 
