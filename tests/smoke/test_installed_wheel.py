@@ -146,7 +146,7 @@ def test_the_tables_hold_the_numbers_of_the_records(first: Reproduced) -> None:
         drift = float(cells[row, "drift_nats_per_token"]["mean"])
         assert drift == pytest.approx(record["probes"]["drift_nats_per_token"], rel=1e-4)
         assert (drift > 1e-4) is (key["method"] != "zero_shot")
-    assert len(checked) == 9 * 3
+    assert len(checked) == 13 * 3
     assert "unsupported" in cells["edit", "svamp"]["reason"]
     assert any(float(cells[key]["mean"]) > 0 for key in checked)
 
