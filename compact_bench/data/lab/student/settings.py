@@ -116,9 +116,7 @@ def shipped_folder(version: int) -> Path:
 
 SECOND = PretrainingSettings(
     version=2,
-    practice={
-        "ring": 1, "swap": 2, "floor": 2, "give": 2, "shells": 2, "lift": 3, "coins": 3, "bug": 2,
-    },  # fmt: skip
+    practice={"ring": 1, "swap": 2, "floor": 2, "give": 2, "shells": 2, "lift": 3, "coins": 3, "bug": 2},
     skills={"copy": 2, "reverse": 2, "opposites": 1, "categories": 1, "short": 4, "word": 8},
     batch_rows=48,
     stages=(

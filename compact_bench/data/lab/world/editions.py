@@ -46,8 +46,8 @@ EDITIONS: Mapping[int, Edition] = {
             "breezy": (),
         },
     ),
-    # One teacher is good at every family, a second middling, two are weak: abacus and ponder are mostly right,
-    # neither is everywhere, and no weights that are the same for all questions are right about all families.
+    # At every family one teacher is good, one middling, two are weak: abacus and ponder are mostly right, but
+    # not everywhere, and no weights that are the same for all questions are right about all families.
     2: Edition(
         covered=("shells", "lift", "coins", "bug"),
         uncovered=("swap", "floor", "give"),

@@ -46,8 +46,8 @@ class WorldSettings(Strict):
             right one.
         review_invalid_rate: share of reviews without a valid score.
         version: of the world: its families, and who is good at which (`EDITIONS`).
-        middling_error_rate: share of wrong rationales of a teacher in the families in which it is neither good
-            nor bad; version 1 has none.
+        middling_error_rate: share of wrong rationales of a teacher in the families in which it is neither
+            good nor bad; version 1 has none.
         drawn_styles: share of rationales told in a style that is drawn; the others are told in their
             teacher's.
         one_style: whether all are told in one style instead, the connected one.

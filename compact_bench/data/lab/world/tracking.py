@@ -1,7 +1,7 @@
 """Families of version 2: a number is followed through short sentences, each of which moves it.
 
-Two verbs say which way. Pretraining teaches the steps of all of them and, more often, to answer at once: right
-rationales teach to take the steps, wrong ones to take them after misreading a verb.
+Two verbs say which way. Pretraining teaches the steps of all of them and, more often, to answer at once:
+right rationales teach to take the steps, wrong ones to take them after misreading a verb.
 """
 
 from __future__ import annotations
