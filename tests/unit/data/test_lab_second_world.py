@@ -105,7 +105,8 @@ def test_every_rationale_is_as_true_as_its_record_says(style: dict[str, object])
 
 def test_teachers_err_as_their_edition_says() -> None:
     rates = {"strong": 0.1, "middling": 0.4, "weak": 0.9}
-    settings = world(questions=800, strong_error_rate=0.1, ponder_error_rate=0.1, slip_rate=0.8)
+    errors = {"strong_error_rate": 0.1, "ponder_error_rate": 0.1, "slip_rate": 0.8}
+    settings = world(questions=800, shortest_steps=3, **errors)
     share: dict[tuple[str, str], list[bool]] = {}
     for question in training_questions(settings):
         for r in question.rationales:
