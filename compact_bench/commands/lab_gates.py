@@ -22,7 +22,7 @@ GATE_SEED = 900
 """Seed of the gates' world."""
 MOST_DIRECT, LEAST_RIGHT, MOST_WRONG, LEAST_HEADROOM = 0.35, 0.85, 0.30, 0.25
 _ALWAYS_WRONG = tuple(
-    f"{rate}=1.0" for rate in ("strong_error_rate", "weak_error_rate", "ponder_error_rate", "slip_rate")
+    f"{rate}_rate=1.0" for rate in ("strong_error", "middling_error", "weak_error", "ponder_error", "slip")
 )
 _ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "direct": ("zero_shot", ()),

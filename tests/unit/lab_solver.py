@@ -9,7 +9,7 @@ ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 
 def solve(text: str) -> tuple[str, list[str]]:
     """The answer of a question and the steps that lead to it, from its words alone."""
-    for solver in (_shells, _lift, _coins, _cups, _ring, _order, _lookup, _count, _swap):
+    for solver in (_shells, _lift, _bug, _coins, _ring, _order, _lookup, _count, _swap):
         found = solver(text)
         if found is not None:
             return found
@@ -89,8 +89,8 @@ def _swap(text: str) -> tuple[str, list[str]] | None:
 
 
 # The verbs of version 2, as a reader of right rationales would learn them.
-UP = ("finds", "soars", "climbs", "pays", "gives")
-DOWN = ("drops", "dives", "sinks", "bills", "takes")
+UP = ("finds", "soars", "climbs", "pays", "gives", "hops")
+DOWN = ("drops", "dives", "sinks", "bills", "takes", "slides")
 
 
 def _counted(value: int, verb: str, amount: str, *, stops: bool = False) -> int:
@@ -127,6 +127,14 @@ def _lift(text: str) -> tuple[str, list[str]] | None:
     return _moved(start[1], re.findall(r"(It) (\w+) (\d)\.", text), stops=True)
 
 
+def _bug(text: str) -> tuple[str, list[str]] | None:
+    start = re.match(r"The bug is at (\d)\.", text)
+    if start is None:
+        return None
+    assert text.endswith("After 9 comes 0. Where is the bug?")
+    return _moved(start[1], re.findall(r"(It) (\w+) (\d)\.", text))
+
+
 def _coins(text: str) -> tuple[str, list[str]] | None:
     start = re.match(r"(\w+) meets (\w+)\. (\w+) has (\d) coins\.", text)
     if start is None:
@@ -134,17 +142,3 @@ def _coins(text: str) -> tuple[str, list[str]] | None:
     assert start[2] == start[3] and text.endswith(f"How many coins does {start[2]} have?")
     # Counted as what the other one has: who pays makes it more.
     return _moved(start[4], re.findall(rf"({start[1]}) (\w+) (\d)\.", text))
-
-
-def _cups(text: str) -> tuple[str, list[str]] | None:
-    start = re.match(r"The ball is at (\d)\.", text)
-    sentences = re.findall(r"Places (\d) and (\d) (whirl|doze|trade|stay)\.", text)
-    if start is None or not sentences:
-        return None
-    row = ["ball" if place == int(start[1]) else "" for place in range(9)]
-    steps = []
-    for a, b, verb in sentences:
-        if verb in ("whirl", "trade"):
-            row[int(a)], row[int(b)] = row[int(b)], row[int(a)]
-        steps.append(f"Places {a} and {b} {verb} so {row.index('ball')}")
-    return str(row.index("ball")), steps

@@ -70,13 +70,16 @@ def test_answers_and_steps_are_derived_again() -> None:
         chain = right_chain(FAMILIES[name], problem)
         assert (chain.answer, list(chain.steps)) == solve(problem.text), problem.text
         if name not in ("swap", "ring"):
-            wrong = FAMILIES[name].wrong_rule(problem)
-            assert wrong.answer != chain.answer and wrong.first_wrong_step is not None
-            # Who misreads a sentence takes the step that the misread one asks for.
-            said, true = ([step.partition(" so ")[0] for step in c.steps] for c in (wrong, chain))
-            assert all(a != b for a, b in zip(said, true, strict=True))
             other = TWO_RULES[name].other_rule(problem)
-            assert (other.answer == chain.answer) == (other.first_wrong_step is None)
+            assert other.answer != chain.answer and other.first_wrong_step is not None
+            # Who misreads a sentence takes the step that the misread one asks for.
+            said, true = ([step.partition(" so ")[0] for step in c.steps] for c in (other, chain))
+            assert all(a != b for a, b in zip(said, true, strict=True))
+            wrong = FAMILIES[name].wrong_rule(problem)
+            assert (wrong.answer == chain.answer) == (wrong.first_wrong_step is None)
+            assert wrong.first_wrong_step is not None or number % 7 == 0
+            misread = [step.partition(" so ")[0].split()[-2] for step in wrong.steps]
+            assert len(set(misread)) == 1
 
 
 @pytest.mark.parametrize("style", [{}, {"drawn_styles": 1.0}, {"one_style": True}])
@@ -101,19 +104,35 @@ def test_every_rationale_is_as_true_as_its_record_says(style: dict[str, object])
 
 
 def test_teachers_err_as_their_edition_says() -> None:
-    settings = world(questions=800, strong_error_rate=0.1, ponder_error_rate=0.1, slip_rate=0.8)
+    rates = {"strong": 0.1, "middling": 0.4, "weak": 0.9}
+    errors = {"strong_error_rate": 0.1, "ponder_error_rate": 0.1, "slip_rate": 0.8}
+    settings = world(questions=800, shortest_steps=3, **errors)
     share: dict[tuple[str, str], list[bool]] = {}
     for question in training_questions(settings):
         for r in question.rationales:
             share.setdefault((r.teacher, question.family), []).append(not truth_of(r).is_right)
     for (teacher, family), wrong in share.items():
-        rate = 0.1 if family in EDITION.strong[teacher] else 0.8 if teacher == "breezy" else 0.9
+        how = "strong" if family in EDITION.strong[teacher] else "middling"
+        weak = teacher in EDITION.weak_teachers(family)
+        assert weak != (how == "strong" or EDITION.is_middling(teacher, family))
+        rate = 0.8 if weak and teacher == "breezy" else rates["weak" if weak else how]
         assert abs(sum(wrong) / len(wrong) - rate) < 0.1, (teacher, family)
-    assert all(len(EDITION.weak_teachers(family)) == 2 for family in EDITION.covered)
+    for family in EDITION.covered:
+        assert len(EDITION.weak_teachers(family)) == 2
+        assert sum(family in families for families in EDITION.strong.values()) == 1
+        assert sum(family in families for families in EDITION.middling.values()) == 1
 
 
 @pytest.mark.parametrize(
-    "dial", ["strong_error_rate", "weak_error_rate", "ponder_error_rate", "slip_rate", "shared_mistake"]
+    "dial",
+    [
+        "strong_error_rate",
+        "middling_error_rate",
+        "weak_error_rate",
+        "ponder_error_rate",
+        "slip_rate",
+        "shared_mistake",
+    ],
 )
 def test_a_higher_rate_leaves_what_is_wrong_already_wrong(dial: str) -> None:
     low, high = (told(world(**{dial: rate, "shared_mistake": 0.0} | {dial: rate})) for rate in (0.2, 0.7))
@@ -181,16 +200,16 @@ def test_the_students_words_and_splits() -> None:
             assert tokenizer.unk_token_id not in tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_the_student_is_misled_about_the_covered_families_alone() -> None:
+def test_the_student_is_told_the_truth_of_every_family() -> None:
+    """Of all families: wrong rules come from teachers alone."""
     settings = settings_of(2)
-    wrong: dict[str, list[bool]] = {}
-    for turn in itertools.islice(pretraining_turns(settings), 8000):
-        if turn.kind.startswith(("worked", "direct")):
-            answer = extract_answer(turn.reply)
-            wrong.setdefault(turn.kind.split()[1], []).append(answer != solve(turn.question)[0])
-    assert set(wrong) == set(settings.practice) and set(settings.misled) == set(EDITION.covered)
-    for family, found in wrong.items():
-        assert abs(sum(found) / len(found) - settings.misled.get(family, 0.0)) < 0.06, family
+    for stage in range(len(settings.stages)):
+        kinds: Counter[str] = Counter()
+        for turn in itertools.islice(pretraining_turns(settings, stage), 4000):
+            if turn.kind.startswith(("worked", "direct")):
+                assert extract_answer(turn.reply) == solve(turn.question)[0], turn.question
+                kinds[turn.kind.split()[1]] += 1
+        assert set(kinds) == set(settings.practice) >= {*EDITION.covered, *EDITION.uncovered}
 
 
 @pytest.mark.parametrize("task", TASKS)

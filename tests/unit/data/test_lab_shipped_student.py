@@ -20,7 +20,7 @@ from compact_bench.students.student import LAB_STUDENT, Student, load_student, r
 LISTS = ("lab_copy", "lab_reverse", "lab_opposites", "lab_categories")
 TRAINED = {
     1: ("lab_ring", "lab_order", "lab_lookup", "lab_count"),
-    2: ("lab_shells", "lab_lift", "lab_coins", "lab_cups"),
+    2: ("lab_shells", "lab_lift", "lab_coins", "lab_bug"),
 }
 RETAINED = {1: LISTS, 2: (*LISTS, "lab_short", "lab_word")}
 AT_ONCE = {1: (0.25, 0.55), 2: (0.0, 0.35)}

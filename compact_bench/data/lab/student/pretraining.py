@@ -124,8 +124,7 @@ def _problem_turn(
     problem = family.sample(rng, rng.randint(1, longest))
     if split_of(problem.kin or problem.text) != "pretraining":
         return
-    misled = family.name in settings.misled and rng.random() < settings.misled[family.name]
-    chain = family.wrong_rule(problem) if misled else right_chain(family, problem)
+    chain = right_chain(family, problem)
     reply = f"The answer is {chain.answer}." if style is None else chain_text(chain, style)
     how = "direct" if style is None else "worked"
     yield _Turn(f"{how} {family.name} {len(problem.steps)}", problem.text, reply)

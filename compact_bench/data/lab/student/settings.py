@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from compact_bench.core.settings import Strict
-from compact_bench.data.lab.world.editions import EDITIONS
 
 PRACTICE: Mapping[str, int] = {"ring": 3, "order": 2, "lookup": 3, "count": 2, "swap": 1}
 # Facts are learned soon; lists need practice.
@@ -74,7 +73,6 @@ class PretrainingSettings(Strict):
         version: of the world whose words it knows. That of version 2 goes on from the shipped one of
             version 1, whose size it therefore has.
         practice: family -> how often it is practised, in proportion: some are learned sooner than others.
-        misled: family -> share of its dialogues that follow its wrong rule, which the student has to unlearn.
         skills: skill -> how often it is practised, in proportion; facts are a stage's.
         hidden, layers, heads, key_heads, feed_forward: size of the Llama model.
         batch_rows: dialogues per step.
@@ -85,7 +83,6 @@ class PretrainingSettings(Strict):
     seed: int = 7
     version: Literal[1, 2] = 1
     practice: dict[str, Positive] = Field(default_factory=lambda: dict(PRACTICE))
-    misled: dict[str, Share] = Field(default_factory=dict)
     skills: dict[str, Positive] = Field(default_factory=lambda: dict(SKILL_PRACTICE))
     hidden: Positive = 128
     layers: Positive = 5
@@ -119,23 +116,22 @@ def shipped_folder(version: int) -> Path:
 
 SECOND = PretrainingSettings(
     version=2,
-    practice={"ring": 1, "swap": 1, "floor": 2, "give": 2, "shells": 2, "lift": 2, "coins": 2, "cups": 2},
-    skills={"copy": 2, "reverse": 2, "opposites": 1, "categories": 1, "short": 4, "word": 6},
+    practice={"ring": 1, "swap": 2, "floor": 2, "give": 2, "shells": 2, "lift": 3, "coins": 3, "bug": 2},
+    skills={"copy": 2, "reverse": 2, "opposites": 1, "categories": 1, "short": 4, "word": 8},
     batch_rows=48,
-    misled=dict.fromkeys(EDITIONS[2].covered, 0.8),
     stages=(
         StageSettings(
-            steps=600,
+            steps=500,
             learning_rate=1.5e-3,
             warmup_steps=30,
             direct_share=0.2,
-            worked_share=0.55,
+            worked_share=0.5,
             longest_worked_steps=4,
             long_worked_share=0.8,
         ),
         # Longer chains than are ever trained, and more direct answers, which the student then gives unasked.
         StageSettings(
-            steps=400,
+            steps=450,
             learning_rate=1e-3,
             warmup_steps=10,
             direct_share=0.3,
@@ -144,14 +140,14 @@ SECOND = PretrainingSettings(
             long_worked_share=1.0,
         ),
         StageSettings(
-            steps=100,
+            steps=150,
             learning_rate=1e-3,
             warmup_steps=5,
-            direct_share=0.4,
+            direct_share=0.35,
             worked_share=0.35,
             longest_worked_steps=6,
             long_worked_share=1.0,
-            facts_seen=(16, 30),
+            facts_seen=(16, 28),
         ),
     ),
 )

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from compact_bench.data.lab.world.problems import Chain, Family, Problem, right_chain
-from compact_bench.data.lab.world.tracking import TRACKED, TWINS, Cups, Walk
+from compact_bench.data.lab.world.tracking import TRACKED, TWINS, Walk
 from compact_bench.data.lab.world.words import COLOURS, NAMES, ORDINALS, STUFF, THINGS
 
 RING = 10
@@ -257,5 +257,5 @@ def _first_difference(chain: Chain, right: Chain) -> int:
 
 _ALL: tuple[Family, ...] = (Ring(), Order(), Lookup(), Count(), Swap(), *TRACKED, *TWINS)
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
-TWO_RULES: Mapping[str, Walk | Cups] = {family.name: family for family in (*TRACKED, *TWINS)}
+TWO_RULES: Mapping[str, Walk] = {family.name: family for family in (*TRACKED, *TWINS)}
 """Families with a second wrong rule."""

@@ -18,6 +18,7 @@ _UNSAID = {
     "review_error_rate",
     "review_invalid_rate",
     "version",
+    "middling_error_rate",
     "drawn_styles",
     "one_style",
     "right_answer_wrong_step_rate",
@@ -37,13 +38,16 @@ class WorldSettings(Strict):
         shortest_long_steps, longest_long_steps: lengths of the out-of-distribution longer chains.
         strong_error_rate: share of wrong rationales of abacus and atlas in the families they are good at.
         weak_error_rate: the same in the families they are bad at, where they follow a wrong rule.
-        ponder_error_rate: share of wrong rationales of ponder, who is right and long-winded.
+        ponder_error_rate: share of wrong rationales of ponder, who is right and long-winded (in version 2, in
+            the families it is good at).
         slip_rate: share of wrong rationales of breezy, who slips in one step and reasons on from there (in
-            version 2 it follows a wrong rule of its own).
+            version 2 it follows a wrong rule of its own, in the families it is bad at).
         review_error_rate: share of reviews that take a right rationale for a wrong one, or a wrong one for a
             right one.
         review_invalid_rate: share of reviews without a valid score.
         version: of the world: its families, and who is good at which (`EDITIONS`).
+        middling_error_rate: share of wrong rationales of a teacher in the families in which it is neither
+            good nor bad; version 1 has none.
         drawn_styles: share of rationales told in a style that is drawn; the others are told in their
             teacher's.
         one_style: whether all are told in one style instead, the connected one.
@@ -68,6 +72,7 @@ class WorldSettings(Strict):
     review_error_rate: Rate = 0.15
     review_invalid_rate: Rate = 0.02
     version: Literal[1, 2] = 1
+    middling_error_rate: Rate = 0.4
     drawn_styles: Rate = 0.0
     one_style: bool = False
     right_answer_wrong_step_rate: Rate = 0.0

@@ -15,6 +15,8 @@ SHORTEST_LIST, LONGEST_LIST = 3, 6
 OPTIONS = 4
 FACTS = 60
 SHORT_FAMILIES = ("ring", "swap", "floor", "give")
+WORD_FAMILIES = (*SHORT_FAMILIES, "shells", "lift", "coins", "bug")
+"""Those of the rationales are among them: their steps are what an answer in one word has to resist."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ def _shuffled(rng: random.Random, answer: str, others: Sequence[str]) -> tuple[s
     return tuple(choices)
 
 
-def _short(rng: random.Random) -> SkillItem:
+def _short(rng: random.Random, families: Sequence[str] = SHORT_FAMILIES) -> SkillItem:
     """A question of one step, whose answer is to be known at once."""
-    family = FAMILIES[rng.choice(SHORT_FAMILIES)]
+    family = FAMILIES[rng.choice(families)]
     problem = family.sample(rng, 1)
     answer = right_chain(family, problem).answer
     others = [str(digit) for digit in range(10) if str(digit) != answer]
@@ -76,7 +78,7 @@ def _short(rng: random.Random) -> SkillItem:
 
 def _one_word(rng: random.Random) -> SkillItem:
     """A question of one step, to be answered with one word and no more."""
-    item = _short(rng)
+    item = _short(rng, WORD_FAMILIES)
     return SkillItem(f"Say in one word: {item.text}", item.answer)
 
 

@@ -103,11 +103,14 @@ def _thought(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
     rng = seeded("rationale", world.seed, teacher, problem.text)
     inclination = rng.random()
     weak = teacher in edition.weak_teachers(problem.family)
+    middling = edition.is_middling(teacher, problem.family)
     together = seeded("shared", world.seed, problem.text)
     shared = weak and together.random() < world.shared_mistake
     if shared:
         inclination = together.random()
-    if teacher == "breezy":
+    if middling:
+        rate = world.middling_error_rate
+    elif teacher == "breezy":
         rate = world.slip_rate
     elif weak:
         rate = world.weak_error_rate
@@ -115,8 +118,8 @@ def _thought(teacher: str, problem: Problem, world: WorldSettings) -> Chain:
         rate = world.ponder_error_rate if teacher == "ponder" else world.strong_error_rate
     if inclination >= rate:
         return right_chain(family, problem)
-    if shared or (weak and teacher != "breezy"):
+    if shared or ((weak or middling) and teacher != "breezy"):
         return family.wrong_rule(problem)
-    if weak and problem.family in TWO_RULES:
+    if teacher == "breezy" and problem.family in TWO_RULES:
         return TWO_RULES[problem.family].other_rule(problem)
     return slipped_chain(family, problem, rng)

@@ -45,10 +45,10 @@ PHRASES = (
     # skills
     "Say again backwards opposite kind",
 )
-VERBS = ("finds", "drops", "soars", "dives", "pays", "bills", "whirl", "doze")
+VERBS = ("finds", "drops", "soars", "dives", "pays", "bills", "hops", "slides")
 """Of the covered families of version 2."""
 PHRASES_2 = (
-    "lift the It climbs sinks ends is",
+    "lift bug the It climbs sinks ends is",
     "coins meets gives takes",
     "in one word does like play eat",
 )
