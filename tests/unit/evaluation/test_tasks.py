@@ -27,7 +27,7 @@ from compact_bench.evaluation.tasks.utils import score_generation
 LAB = ("ring", "order", "lookup", "count", "longer", "uncovered", "copy", "reverse")
 GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k", "validation_answers"}
 GIVEN_STEPS = {f"lab_{name}" for name in ("chains", "swap", "floor", "give")}
-GENERATION |= {f"lab_{name}" for name in (*LAB, "shells", "lift", "coins", "cups", "word")} | GIVEN_STEPS
+GENERATION |= {f"lab_{name}" for name in (*LAB, "shells", "lift", "coins", "bug", "word")} | GIVEN_STEPS
 LAB_CHOICE = {f"lab_{name}" for name in ("opposites", "categories", "short", "facts")}
 CHOICE = {"strategyqa", "csqa", "arc_easy", "piqa", "boolq", "winogrande", *LAB_CHOICE}
 
