@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from compact_bench.core.records import RunRecord, value_at
 from compact_bench.data.validation.splits import WANTED_VALIDATION_QUESTIONS as WANTED_QUESTIONS
 from compact_bench.evaluation.probes.validation_accuracy import ENTRY
+from compact_bench.results.statistics.contrasts import variance_parts
 
 FEWEST_QUESTIONS = 25
 """Below it the standard error of an accuracy of 50 % is over 10 pp: what is chosen is chosen by chance."""
@@ -95,12 +96,8 @@ def standard_error(values: NDArray[np.float64]) -> float:
         return 0.0
     if seeds == 1:
         return float(values.std(ddof=1) / math.sqrt(items))
-    of_seed, of_item, mean = values.mean(axis=1), values.mean(axis=0), values.mean()
-    rest = values - of_seed[:, None] - of_item + mean
-    ms_seed = items * np.square(of_seed - mean).sum() / (seeds - 1)
-    ms_item = seeds * np.square(of_item - mean).sum() / (items - 1)
-    ms_error = np.square(rest).sum() / ((seeds - 1) * (items - 1))
-    return math.sqrt(float(ms_seed + max(0.0, ms_item - ms_error)) / (seeds * items))
+    of_seeds = values.mean(axis=1).var(ddof=1) / seeds
+    return math.sqrt(float(of_seeds + variance_parts([values]).item_part))
 
 
 def choose(candidates: Sequence[Candidate]) -> Choice | None:
