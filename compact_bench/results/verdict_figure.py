@@ -19,6 +19,7 @@ FILLS: Mapping[Verdict, tuple[str, str]] = {
     "equivalent": ("#DDDDDD", "black"),
 }
 """Verdict -> colours of the cell and of its text; in grey they are dark, middle and pale."""
+THIN_SPACE = "\u2009"
 NO_FILL = ("white", "#444444")
 WIDTH_INCHES = 6.6
 """Twice a column of a journal, whose text is then read at half size."""
@@ -110,7 +111,7 @@ def _draw_square(axes: Axes, x: float, y: float, width: float, square: Square) -
     axes.text(
         x + width / 2,
         y + LINE_INCHES / 2,
-        f"{sign}{effect}" if sign else "-",
+        f"{sign}{THIN_SPACE}{effect}" if sign else "-",
         color=colour,
         fontsize=CELL_SIZE,
         ha="center",

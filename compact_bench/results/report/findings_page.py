@@ -226,6 +226,9 @@ def _how_to_read(findings: Findings) -> list[str]:
     every = [c for setting in findings.settings for row in findings.titles(rivals=True)
              if (c := findings.comparison(setting, row)) is not None]  # fmt: skip
     lines = [families_sentence(sweeps)]
+    own = [f"{s.spec.axis.short_title} {number_text(s.own_value)}" for s in sweeps if s.own_value is not None]
+    if own:
+        lines.append(f"The suite's own setting is {listed(own)}; each sweep changes one of them.")
     for margin in dict.fromkeys(s.spec.margin for s in sweeps):
         lines.append(margin_sentence(margin, [c for c in every if c.margin == margin or margin is None]))
     if any(uncorrected_only(c) for c in every):
