@@ -234,17 +234,15 @@ def margin_sentence(margin: float | None, compared: Sequence[Comparison]) -> str
     if margin is None:
         return "No margin is set for this sweep, so that no equivalence is said."
     parts = [f"A difference of accuracies under {points(margin, '')} pp counts as none, by the sweep's file"]
-    if few := cannot_be_equivalent(compared):
-        parts.append(f"where a comparison is inconclusive, {few} in {_few(compared)}")
+    open_ones = [c for c in compared if c.verdict == "inconclusive" and c.margin is not None]
+    # Rows that are alike on every item have no interval; their own sentence says so.
+    wide = [c for c in open_ones if c.contrast and c.contrast.low_90 < c.contrast.high_90]
+    if few := cannot_be_equivalent(wide):
+        count = sum(bool(cannot_be_equivalent([c])) for c in wide)
+        parts.append(f"where a comparison is inconclusive, {few} in {count} of {len(open_ones)} of them")
     if text := moderation(compared):
         parts.append(text)
     return f"{'; '.join(parts)}."
-
-
-def _few(compared: Sequence[Comparison]) -> str:
-    open_ones = [c for c in compared if c.verdict == "inconclusive" and c.margin is not None]
-    count = sum(bool(cannot_be_equivalent([c])) for c in open_ones)
-    return f"{count} of {len(open_ones)} of them"
 
 
 def statements_markdown(statements: Sequence[Statement]) -> list[str]:
