@@ -137,11 +137,13 @@ def run_sweeps(
     """
     for sweep in sweeps:
         check_reach(sweep.request.overrides, _methods(sweep.spec))
+    alone = len(sweeps) == 1
     plans = [_plans(sweep) for sweep in sweeps]
     planned = [[plan.section() for plan in some.values()] for some in plans]
     sections = one_section_a_world(
         [
-            (f"{sweep.spec.axis.setting} {number_text(value)}", section)
+            # Two sweeps may turn the same setting.
+            (f"{sweep.spec.axis.setting if alone else sweep.spec.name} {number_text(value)}", section)
             for sweep, some, own in zip(sweeps, plans, planned, strict=True)
             for value, section in zip(some, own, strict=True)
         ]
@@ -151,8 +153,7 @@ def run_sweeps(
     if dry_run:
         return show_plan(sections, console, workers=workers)
     outcome = execute_plan(sections, console, quiet=quiet, workers=workers)
-    pages = (output / name for name in ("SWEEP.md" if len(sweeps) == 1 else "FINDINGS.md",))
-    if outcome.interrupted and any(page.exists() for page in pages):
+    if outcome.interrupted and (output / ("SWEEP.md" if alone else "FINDINGS.md")).exists():
         # It may show more than there is now.
         return outcome
     results = tuple(

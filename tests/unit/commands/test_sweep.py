@@ -201,7 +201,7 @@ def test_sweeps_together_share_the_runs_of_one_world(suite: Path, home: Path, ca
     planned = sweep(capsys, suite, *words, "--dry-run")
     # Five values and four, of which 0 is the suite's own in both; three rows each.
     assert planned.code == 0 and "24 of 24 runs to do, about" in planned.err
-    assert "drawn_styles 0, competence 0: COMPACT" in planned.err
+    assert "style 0, competence 0: COMPACT" in planned.err
     done = sweep(capsys, suite, *words)
     assert done.code == 0, done.err
     assert len(runs(home / "store")) == 24
