@@ -124,14 +124,15 @@ def _sync(path: Path) -> None:
 
 
 def write_sealed(path: Path, value: Any) -> None:
-    """Write plain data with its own sha256 and the time, for `read_sealed`.
+    """Write plain data with its own sha256, its name and the time, for `read_sealed`.
 
     Raises:
         ValueError: a number in it is not finite, which JSON cannot hold.
         UnusableStoreError: the file cannot be written.
     """
     made = time.time()
-    sealed = {"sha256": _seal(made, value), "made": made, "value": value}
+    # Its name, so that a copy of another file is not taken for it: names here are hashes of what is inside.
+    sealed = {"sha256": _seal(made, value), "made": made, "file": path.name, "value": value}
     write_atomic(path, json.dumps(sealed, allow_nan=False, ensure_ascii=False, indent=1).encode())
 
 
@@ -142,7 +143,7 @@ def read_sealed(path: Path, since: float = 0.0) -> Any:
         since: what was made before this time, in seconds since the epoch, counts as not there.
 
     Raises:
-        DamageError: the file is not what was written.
+        DamageError: the file is not what was written, or was written under another name.
         UnusableStoreError: it cannot be read.
     """
     try:
@@ -152,6 +153,8 @@ def read_sealed(path: Path, since: float = 0.0) -> Any:
         sealed = json.loads(data)
         if sealed["sha256"] != _seal(sealed["made"], sealed["value"]):
             raise ValueError("its sha256 is another one")
+        if sealed.get("file", path.name) != path.name:
+            raise ValueError(f"it was written as {sealed['file']}")
         return sealed["value"] if sealed["made"] >= since else None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         why = str(error) if isinstance(error, ValueError) else "it is not what is written here"

@@ -3,7 +3,8 @@
     cache_dir/<weights hash>/<task key>/       one evaluation
         tasks/                                 the task folder it was made with
         items.jsonl                            one line an item: prompt, generation, prediction, score
-        result.json                            written last; carries its own checksum and that of items.jsonl
+        result.json                            written last; carries its own and items.jsonl's checksum and the
+                                               weights hash
     cache_dir/<weights hash>/<task key>.lock   held while the evaluation is made
 
 A folder without a result.json counts as none. What is damaged is said, and evaluated again.
@@ -28,6 +29,7 @@ class CacheEntry:
 
     def __init__(self, cache_dir: Path, weights_hash: str, key: str) -> None:
         self.key = key
+        self.weights = weights_hash
         self.folder = Path(cache_dir) / weights_hash / key
 
     @property
@@ -75,6 +77,9 @@ class CacheEntry:
         result = TaskResult.from_plain(data["result"])
         if result.cache_key != self.key:
             raise DamageError(f"{self.result_file} belongs to evaluation {result.cache_key}")
+        # A file that was kept before the weights stood in it is as good as ever where it lies.
+        if (weights := data.get("weights", self.weights)) != self.weights:
+            raise DamageError(f"{self.result_file} belongs to weights {weights}, not {self.weights}")
         return result
 
     def save(
@@ -83,6 +88,7 @@ class CacheEntry:
         """Store the items, then the result, with what the key was made of for people to read."""
         text = "".join(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
         data = {
+            "weights": self.weights,
             "result": result.plain(),
             "items_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "depends_on": depends_on,

@@ -1,7 +1,8 @@
 """Fingerprint of what a method's result depends on beside its settings: its code, and the files they name.
 
 Read from the files as they are, without importing the method. Covered are the method's module and the modules
-of its own package or folder that it imports, from one to the next (imports inside functions too); COMPACT's
+of its own package or folder that it imports, from one to the next (imports inside functions too); helpers on
+`sys.path` that no distribution brings (a change of that path that cannot be followed is refused); COMPACT's
 folder where a name of it is used; a checkout's methods that are imported as `baselines.NAME`; the
 distribution of an installed method; and every file or folder that a setting of type `pathlib.Path` names.
 Not covered: modules that are imported by a computed name, files that the code opens by a name of its own, and
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import ConfigError
+from compact_bench.core.imports import parsed, reached_files
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.registry import PACKAGED, Source
@@ -122,91 +124,19 @@ def _module_files(module: str) -> dict[str, str]:
 
 
 def _reached(start: Path, root: Path, package: str) -> dict[str, str]:
-    """Files that `start` reaches by imports below `root`, its package's or folder's top: name -> sha256.
-
-    Args:
-        package: name by which modules below `root` import one another, or "" for a plain folder.
-    """
-    hashes: dict[str, str] = {}
-    todo = [start]
-    while todo:
-        path = todo.pop()
-        inside = path.is_relative_to(root)
-        # A checkout's method may have the name of the user's own, which extends it.
-        name = path.relative_to(root).as_posix() if inside else f"{path.parent.name}/{path.name}"
-        if name in hashes:
-            continue
-        data = _read(path)
-        hashes[name] = hashlib.sha256(data).hexdigest()
-        if package:
-            # Importing a module runs its packages' `__init__.py` first.
-            inits = [f / "__init__.py" for f in path.parents if f.is_relative_to(root)]
-            todo += [init for init in inits if init.is_file()]
-        tree = _parsed(data)
-        for folder, dotted in _imported(tree, path.parent, root, package):
-            todo += _files_of(folder, dotted)
-        if _uses_compact(tree):
-            hashes |= _compact_files()
+    """Files that `start` reaches by imports, name -> sha256, with COMPACT's where one uses it."""
+    # A checkout's methods can be imported by that name; people edit them as they do their own.
+    files = reached_files(start, root, package, {BASELINES: package_folder().parent})
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, (_, data) in files.items()}
+    if any(_uses_compact(parsed(data)) for _, data in files.values()):
+        hashes |= _compact_files()
     return hashes
-
-
-def _imported(tree: ast.Module, here: Path, root: Path, package: str) -> Iterator[tuple[Path, list[str]]]:
-    """What a module imports that may lie below `root`: the folder to look in, and the name's parts."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _absolute(alias.name.split("."), root, package)
-        elif isinstance(node, ast.ImportFrom):
-            parts = node.module.split(".") if node.module else []
-            for alias in node.names:
-                # What is imported may be a module of the package, or a name in it.
-                wanted = [*parts, alias.name]
-                if node.level:
-                    yield _up(here, node.level - 1), wanted
-                else:
-                    yield from _absolute(wanted, root, package)
-
-
-def _absolute(parts: list[str], root: Path, package: str) -> Iterator[tuple[Path, list[str]]]:
-    if parts[0] == BASELINES:
-        # A checkout's methods can be imported by that name; people edit them as they do their own.
-        yield package_folder().parent, parts
-    if not package:
-        yield root, parts
-    elif parts[0] == package:
-        yield root, parts[1:]
-
-
-def _up(folder: Path, levels: int) -> Path:
-    for _ in range(levels):
-        folder = folder.parent
-    return folder
-
-
-def _files_of(folder: Path, parts: list[str]) -> list[Path]:
-    """Files of a dotted name below a folder, as far as there are any: packages on the way, the module."""
-    found = [folder / "__init__.py"] if not parts else []
-    for part in parts:
-        if (folder / f"{part}.py").is_file():
-            found.append(folder / f"{part}.py")
-            break
-        folder = folder / part
-        found.append(folder / "__init__.py")
-    return [path for path in found if path.is_file()]
-
-
-def _parsed(data: bytes) -> ast.Module:
-    try:
-        return ast.parse(data)
-    except (SyntaxError, ValueError):
-        # Its import says so; that there is such a file is all that counts here.
-        return ast.Module(body=[], type_ignores=[])
 
 
 @cache
 def _compact_names() -> frozenset[str]:
     """Names of `compact_bench` that COMPACT's folder defines."""
-    stub = _parsed(_read(package_folder() / "__init__.pyi"))
+    stub = parsed((package_folder() / "__init__.pyi").read_bytes())
     return frozenset(
         alias.asname or alias.name
         for node in stub.body
@@ -233,19 +163,7 @@ def _uses_compact(tree: ast.Module) -> bool:
 def _compact_files() -> dict[str, str]:
     folder = Path(__file__).with_name("compact")
     files = sorted(folder.rglob("*.py"))
-    return {
-        f"compact/{p.relative_to(folder).as_posix()}": hashlib.sha256(_read(p)).hexdigest() for p in files
-    }
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        why = error.strerror or error
-        raise ConfigError(
-            f"{path}: expected a file of a method's code that can be read, got: {why}."
-        ) from None
+    return {f"compact/{p.relative_to(folder).as_posix()}": _sha256(p) for p in files}
 
 
 def _content(path: Path, place: str) -> str:

@@ -224,8 +224,11 @@ def _import(source: MethodSource) -> Any:
     module_name = f"{package_name}.{source.name}"
     if module_name in sys.modules:
         return sys.modules[module_name].METHOD
-    package = sys.modules.setdefault(package_name, ModuleType(package_name))
-    package.__path__ = [folder]
+    # The package of packages too: `from . import _h` and `from .sub.deep import x` import all above them.
+    for name, path in ((_PREFIX[:-1], []), (package_name, [folder])):
+        if name not in sys.modules or path:
+            package = sys.modules.setdefault(name, ModuleType(name))
+            package.__path__ = path
     spec = importlib.util.spec_from_file_location(module_name, source.path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{source.path} is no Python module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -13,6 +14,7 @@ from compact_bench.core.hardware import choose_device
 from compact_bench.core.progress import duration, open_display
 from compact_bench.core.provenance import usable_cores
 from compact_bench.core.records import RunRecord
+from compact_bench.data.files.task_parts import task_parts
 from compact_bench.runs.estimate import Estimator, Workload, untrained
 from compact_bench.runs.plan import PlannedRun, PlanSection, ask_where_again, required_first
 from compact_bench.runs.session import Session
@@ -118,7 +120,8 @@ def execute_plan(
     if work.jobs:
         keys_ahead = [job.key for job in _needed_jobs(later)]
         if not quiet:
-            console.print(_usable_rationales(sections[0].session), markup=False, soft_wrap=True)
+            for line in (_usable_rationales(sections[0].session), *_own_task_files(sections[0].session)):
+                console.print(line, markup=False, soft_wrap=True)
         try:
             with open_display(console, quiet=quiet) as display:
                 staff = asdict(work.staff)
@@ -148,6 +151,16 @@ def _usable_rationales(session: Session) -> str:
         count, pool = notes["drawn_questions"], notes["training_questions"]
         drawn = f" Every seed draws {count:,} of {pool:,} training questions."
     return f"Rationales by their stated answers: {'; '.join(shares)}.{drawn}"
+
+
+def _own_task_files(session: Session) -> list[str]:
+    """Which files count as a task of the suite's own: a change of one makes other runs."""
+    return [
+        f"Task {benchmark.task} is what these files say, and a change of one makes other runs: "
+        f"{', '.join(path.name for path in task_parts(Path(benchmark.task_file.path)))}."
+        for benchmark in session.spec.benchmarks
+        if benchmark.task_file is not None
+    ]
 
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:

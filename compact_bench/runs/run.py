@@ -235,7 +235,7 @@ def _train(
     seed_everything(key.seed)
     student = session.fresh_student()
     attach_lora(student, settings.lora, derive_seed(key.seed, "init"))
-    report = load_final(student, directory)
+    report = load_final(student, directory, run=key.hash)
     if report is None:
         with _open_log(directory / "log.jsonl") as stream:
 
@@ -250,7 +250,7 @@ def _train(
             report = method.fit(student, session.data.training_of(key.seed), context)
             if needed:
                 report = replace(report, extra={**report.extra, MADE_FROM: made_from(needed)})
-        save_final(student, session.base.model, report, directory)
+        save_final(student, session.base.model, report, directory, run=key.hash)
     clear_checkpoints(directory)
     if report.optimiser_steps == 0:
         # The base's own bits: merging untrained adapters could turn a -0.0 into 0.0.

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from compact_bench.core.errors import DamageError, StoreError
+from compact_bench.core.errors import DamageError
 from compact_bench.core.files import check_folder, sealed_folder
 
 _PREFIX = "checkpoint-"
@@ -128,8 +128,7 @@ def load_latest(
             the same training left, everything is restored but the parameters: these are the caller's.
 
     Raises:
-        DamageError: the newest checkpoint is damaged, or a later one is gone.
-        StoreError: it is of another run.
+        DamageError: the newest checkpoint is damaged or of another run, or a later one is gone.
     """
     checkpoints = sorted(directory.glob(f"{_PREFIX}*"))
     if not checkpoints:
@@ -145,9 +144,8 @@ def load_latest(
     except (OSError, TypeError, ValueError, SafetensorError) as error:
         raise DamageError(f"{path}: this checkpoint cannot be read ({error})") from None
     if state.fingerprint != fingerprint:
-        raise StoreError(
-            f"{path}: expected a checkpoint of run {fingerprint}, got one of {state.fingerprint}; "
-            "delete the folder or use another store."
+        raise DamageError(
+            f"{path}: expected a checkpoint of training {fingerprint}, got one of {state.fingerprint}"
         )
     if state.step < start:
         raise DamageError(f"{path}: expected a checkpoint of step {start} or later")

@@ -29,9 +29,14 @@ STEPS_FILE = "steps.parquet"
 _ADAPTERS, _STUDENT, _REPORT = "adapters.safetensors", "student", "report.json"
 
 
-def save_final(student: Student, base: nn.Module, report: FitReport, directory: Path) -> None:
+def save_final(
+    student: Student, base: nn.Module, report: FitReport, directory: Path, *, run: str = ""
+) -> None:
     """Keep a trained student that is not yet merged: its adapters, or everything where other weights than
     theirs differ from the base's.
+
+    Args:
+        run: hash of the run's key, by which `load_final` knows another run's files.
     """
     from safetensors.torch import save_file
 
@@ -53,7 +58,7 @@ def save_final(student: Student, base: nn.Module, report: FitReport, directory: 
         kind = "student"
         merge_adapters(student)
         save_student(student, draft / _STUDENT)
-    text = json.dumps({"kind": kind, "report": asdict(report)}, allow_nan=False)
+    text = json.dumps({"kind": kind, "run": run, "report": asdict(report)}, allow_nan=False)
     (draft / _REPORT).write_text(text, encoding="utf-8")
     seal_folder(draft, directory / STEPS_FILE)
     target = directory / FINAL
@@ -61,17 +66,20 @@ def save_final(student: Student, base: nn.Module, report: FitReport, directory: 
     draft.replace(target)
 
 
-def load_final(student: Student, directory: Path, *, sealed: bool = True) -> FitReport | None:
+def load_final(
+    student: Student, directory: Path, *, run: str | None = None, sealed: bool = True
+) -> FitReport | None:
     """Give a fresh student, with fresh adapters where the run has them, what `save_final` kept, in place.
 
     Args:
+        run: hash of the key of the run that they must be of; None where their sha256 stands in its record.
         sealed: whether the files must carry their sha256; those of before results version 3 do not.
 
     Returns:
         What training did, or None when there is nothing kept (the student is then untouched).
 
     Raises:
-        DamageError: the files, or the steps table, are damaged or belong to another student.
+        DamageError: the files, or the steps table, are damaged or belong to another run or student.
     """
     folder = directory / FINAL
     if not folder.exists():
@@ -80,9 +88,11 @@ def load_final(student: Student, directory: Path, *, sealed: bool = True) -> Fit
         check_folder(folder)
     try:
         kept = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
-        report, kind = FitReport(**kept["report"]), kept["kind"]
+        report, kind, belongs = FitReport(**kept["report"]), kept["kind"], kept.get("run")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(folder, error) from None
+    if run is not None and belongs != run:
+        raise DamageError(f"{folder} and {STEPS_FILE} belong to run {belongs or 'unknown'}, not {run}")
     if kind == "adapters":
         _load_adapters(student.model, folder)
     elif kind == "student":

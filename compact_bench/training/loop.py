@@ -189,6 +189,8 @@ def _prepare(
     parameters |= {f"{OWNED}{name}": parameter for name, parameter in owned.items()}
     identity = fingerprint(
         [
+            # The run's folder is named by its key; another student's checkpoint may have just these shapes.
+            context.directory.name,
             context.seed,
             student.compute,
             # A dataclass writes out its configuration; another object's repr would be an address.

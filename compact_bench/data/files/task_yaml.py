@@ -6,7 +6,6 @@ data set that it names is data alone: from local files, or from the hub at a fix
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import re
@@ -18,6 +17,7 @@ from typing import Any
 from compact_bench.core.errors import CompactBenchError, ConfigError
 from compact_bench.core.files import sha256_of
 from compact_bench.core.records import fingerprint
+from compact_bench.data.files.task_parts import task_parts
 
 OWN = "task_yaml"
 """Column of a row of such a task: {"file", "task", "metric"}, and "prefix" where questions get one."""
@@ -112,10 +112,14 @@ def chosen_metric(task: Any, path: Path, metric: str) -> tuple[str, str]:
 
 
 def task_code(path: Path) -> dict[str, str]:
-    """File name -> sha256 of what defines a task: its YAML, what it includes, its functions, its examples."""
+    """File name -> sha256 of what defines a task: its YAML, what it includes, its functions, its examples.
+
+    Raises:
+        ConfigError: as `task_rows`, or `task_parts`.
+    """
     task = load_task(path)
     examples = task.fewshot_docs() if task.config.num_fewshot else None
-    files = {p.name if p.parent == path.parent else str(p): sha256_of(p) for p in _files_of(path)}
+    files = {p.name if p.parent == path.resolve().parent else str(p): sha256_of(p) for p in task_parts(path)}
     shown = {} if examples is None else {"examples": fingerprint([_plain(dict(one)) for one in examples], 64)}
     # A folder's name is the user's affair; two files of one name in two folders stay two.
     return {
@@ -276,21 +280,6 @@ def _with_ids(docs: Sequence[Mapping[str, Any]], rows: list[dict[str, Any]]) -> 
 def _plain(doc: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(dict(doc), default=str, sort_keys=True))
     return plain
-
-
-def _files_of(path: Path) -> Iterator[Path]:
-    """The YAML, those it includes, and for every function its module with the modules beside it."""
-    text = path.read_text(encoding="utf-8")
-    yield path
-    for found in re.findall(r"^include:\s*(.+?)\s*$", text, re.MULTILINE):
-        for name in re.findall(r"[^\s,\[\]'\"]+", found):
-            yield from _files_of(path.parent / name)
-    for dotted in re.findall(r"!function\s+([\w.]+)\.\w+", text):
-        beside = path.parent / f"{dotted.replace('.', '/')}.py"
-        if beside.is_file():
-            yield from sorted(beside.parent.glob("*.py"))
-        elif (spec := importlib.util.find_spec(dotted)) is not None and spec.origin:
-            yield Path(spec.origin)
 
 
 def texts_of(row: Mapping[str, Any]) -> list[str]:

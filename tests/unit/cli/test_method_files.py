@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,33 @@ def test_a_files_helpers_are_those_beside_it(tmp_path: Path) -> None:
     use_method_files([tmp_path / "mine.py"])
     assert get_method("mine").card.title == "beside it"
     assert get_method("edit").card.title != "beside it"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from . import _h as found",
+        "from .sub.deep import found",
+        "from .pk.deep import found",
+        "from . import pk as found",
+        "from ._h import found",
+    ],
+)
+def test_every_way_of_a_relative_import_works(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("compact_bench_methods")]:
+        monkeypatch.delitem(sys.modules, name)
+    for folder in ("sub", "pk"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "deep.py").write_text("found = 'inside'\n")
+    (tmp_path / "pk" / "__init__.py").write_text("found = 'package'\n")
+    (tmp_path / "_h.py").write_text("found = 'beside'\n")
+    (tmp_path / "mine.py").write_text(
+        f"{line}\nfrom compact_bench import MethodCard, NoSettings\n\n\nclass Mine:\n"
+        "    card, config_type, fit = MethodCard(str(found), 'none'), NoSettings, None\n\n\nMETHOD = Mine\n"
+    )
+    use_method_files([tmp_path / "mine.py"])
+    assert get_method("mine").card.title
+    assert get_method("mot").card.title, "ours have the enclosing package's name"
+    assert get_method("edit").card.title, "and their helpers"

@@ -176,3 +176,39 @@ def test_a_key_without_code_has_the_hash_that_it_had_before_there_was_one() -> N
     }  # fmt: skip
     assert RunKey(**values).hash == fingerprint(values)  # type: ignore[arg-type]
     assert RunKey(**values, code="a").hash not in {RunKey(**values).hash, RunKey(**values, code="b").hash}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / 'lib'))",
+        "sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))",
+        "here = pathlib.Path(__file__).resolve().parents[1]\nsys.path.insert(0, str(here / 'lib'))",
+        "sys.path[:0] = [os.path.dirname(os.path.dirname(__file__)) + '']",
+        "sys.path = [str(pathlib.Path(__file__).parents[1].joinpath('lib')), *sys.path]",
+        "sys.path += [str(pathlib.Path(__file__).parents[1] / 'lib')]",
+    ],
+)
+def test_a_helper_that_is_found_through_sys_path_counts_or_is_refused(tmp_path: Path, line: str) -> None:
+    for folder in ("lib", "m1"):
+        (tmp_path / folder).mkdir()
+    helper, file = tmp_path / "lib" / "hlp.py", tmp_path / "m1" / "mine.py"
+    helper.write_text("pick = max\n")
+    file.write_text(f"import os, pathlib, sys\n{line}\nfrom hlp import pick\n")
+    if "+ ''" in line:
+        with pytest.raises(ConfigError, match=r"mine\.py, line 2: expected sys\.path .*from \._helper"):
+            mark_of(file)
+        return
+    before = mark_of(file)
+    assert set(code_files(source_of(file))) == {"mine.py", "lib/hlp.py"}
+    helper.write_text("pick = min\n")
+    assert mark_of(file) != before
+
+
+def test_a_helper_in_a_folder_of_pythonpath_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "helper_of_mine.py").write_text("import numpy\nx = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    file = tmp_path / "mine.py"
+    file.write_text("import helper_of_mine\n")
+    assert set(code_files(source_of(file))) == {"mine.py", "lib/helper_of_mine.py"}

@@ -244,3 +244,54 @@ def test_a_part_that_went_on_from_a_damaged_checkpoint_trains_from_the_start(
     done = run_command(one._capsys, *words, *one._changes)
     assert done.code == 0 and "damaged" in done.err
     assert numbers(one.record) == wanted
+
+
+def test_another_runs_weights_and_checkpoints_are_not_taken_for_its_own(
+    tmp_path: Path, suite: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that was restored or copied in parts: every file whole, and of another run."""
+    one, other = (Place(tmp_path, suite, capsys, method=name) for name in ("uniform", "all_rationales"))
+    for stop, names in (("_evaluate", ("final", "steps.parquet")), ("save_final", ("checkpoint-*",))):
+        wanted = whole_then_stopped(one, monkeypatch, stop)
+        (mine,) = (tmp_path / "store" / "runs").iterdir()
+        with monkeypatch.context() as patch:
+            stop_at(patch, stop)
+            assert other.run().code == 130
+        (theirs,) = (path for path in mine.parent.iterdir() if path != mine)
+        for pattern in names:
+            for path in mine.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in theirs.glob(pattern):
+                target = mine / path.name
+                shutil.copytree(path, target) if path.is_dir() else shutil.copy(path, target)
+        shutil.rmtree(theirs)
+        done = one.run()
+        assert done.code == 0 and "made again" in done.err, done.err
+        assert numbers(one.record) == wanted
+        shutil.rmtree(tmp_path / "store")
+
+
+def test_another_students_evaluation_is_named_and_made_again(
+    tmp_path: Path, suite: Path, capsys: Capture
+) -> None:
+    one, other = (Place(tmp_path, suite, capsys, method=name) for name in ("uniform", "all_rationales"))
+    assert other.run().code == 0
+    (theirs,) = {path.parents[1] for path in one.files("store/evaluations/*/*/result.json")}
+    their_probes = one.files("store/probes/*.json")
+    assert one.run().code == 0
+    store = Store(tmp_path / "store")
+    (record,) = (record for record in store.records() if record.key.method == "uniform")
+    wanted = numbers(record)
+    mine = store.evaluations_dir / record.weights["final"]
+    shutil.rmtree(mine)
+    shutil.copytree(theirs, mine)
+    my_probes = [path for path in one.files("store/probes/*.json") if path not in their_probes]
+    for path, copied in zip(my_probes, their_probes, strict=False):
+        shutil.copy(copied, path)
+    (store.run_dir(record.key.hash) / "done").unlink()
+    done = one.run()
+    assert done.code == 0, done.err
+    assert f"belongs to weights {theirs.name}, not {mine.name}" in done.err
+    assert "it was written as" in done.err
+    (record,) = (record for record in store.records() if record.key.method == "uniform")
+    assert numbers(record) == wanted
