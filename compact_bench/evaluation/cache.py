@@ -3,7 +3,7 @@
     cache_dir/<weights hash>/<task key>/       one evaluation
         tasks/                                 the task folder it was made with
         items.jsonl                            one line an item: prompt, generation, prediction, score
-        result.json                            written last; names the weights; its own checksum, items.jsonl's
+        result.json                            written last; the weights, its checksum and that of items.jsonl
     cache_dir/<weights hash>/<task key>.lock   held while the evaluation is made
 
 A folder without a result.json counts as none. What is damaged is said, and evaluated again.
