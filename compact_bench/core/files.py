@@ -132,7 +132,7 @@ def write_sealed(path: Path, value: Any) -> None:
     """
     made = time.time()
     # Its name, so that a copy of another file is not taken for it: names here are hashes of what is inside.
-    sealed = {"sha256": _seal(made, value), "made": made, "file": path.name, "value": value}
+    sealed = {"sha256": _seal(made, value, path.name), "made": made, "file": path.name, "value": value}
     write_atomic(path, json.dumps(sealed, allow_nan=False, ensure_ascii=False, indent=1).encode())
 
 
@@ -151,7 +151,7 @@ def read_sealed(path: Path, since: float = 0.0) -> Any:
         if data is None:
             return None
         sealed = json.loads(data)
-        if sealed["sha256"] != _seal(sealed["made"], sealed["value"]):
+        if sealed["sha256"] != _seal(sealed["made"], sealed["value"], sealed.get("file")):
             raise ValueError("its sha256 is another one")
         if sealed.get("file", path.name) != path.name:
             raise ValueError(f"it was written as {sealed['file']}")
@@ -199,8 +199,14 @@ def say_made_again(error: DamageError) -> None:
     _note.warning("%s; it is made again.", error)
 
 
-def _seal(made: float, value: Any) -> str:
-    text = json.dumps([made, value], sort_keys=True, ensure_ascii=False, allow_nan=False)
+def _seal(made: float, value: Any, name: str | None) -> str:
+    # Files that were written before names stood in them have none.
+    text = json.dumps(
+        [made, value, *([name] if name is not None else [])],
+        sort_keys=True,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.imports import parsed, reached_files
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.registry import PACKAGED, Source
 from compact_bench.core.settings import Strict
+from compact_bench.data.files.imports import parsed, reached_files
 
 BASELINES = "baselines"
 """Origin of the methods in the folder of that name."""

@@ -33,17 +33,31 @@ _MARKS = re.compile(
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"[.!?;]+|\n|</answer>")
-_WRONG = r"(?:wrong|incorrect|mistaken|not\s+(?:right|correct|true)|a\s+(?:mistake|wrong\s+\w+)|an\s+error)\b"
-_CLOSING = r"[\s$}*)\]\"'.!?%]{0,8}"
+_WRONG = (
+    r"(?:wrong|incorrect|mistaken|not\s+(?:right|correct|true|(?:the|my|our)\s+(?:\w+\s)?answer)"
+    r"|a\s+(?:mistake|wrong\s+\w+)|an\s+error)\b"
+)
+_CANNOT = r"can(?:not|['’]t|\s+not)\s+be\s+(?:right|correct|true)\b"  # noqa: RUF001
+_CLOSING = r"[\s$}*)\]\"'.!?%,]{0,8}"
+# "5... no, 6", "5 - actually 6", "is it 5? No."
+_INSTEAD = (
+    r"[\s$}*)\]\"'.!?%,—–-]{0,8}(?:no[,:!.]\s*|(?:actually|oops|sorry),?\s+)(?:it(?:\s+is|['’]s)\s+)?"  # noqa: RUF001
+    r"[-−$]{0,2}\d[\d,.]*\s*(?:$|[.!?)])|[\s$}*)\]\"'%]{0,8}\?\s*no\b(?=\s*(?:$|[.,!]))"  # noqa: RUF001
+)
 _TAKEN_BACK = re.compile(
     rf"[\s$}}*)\]\"'%]{{0,8}}(?:[^.!?\n]{{0,30}}?,?\s*\b(?:which|(?:but|and|though)\s+(?:that|this|it))\s+)?"
     rf"(?:is|was|would\s+be|seems)\s+{_WRONG}"
-    rf"|{_CLOSING}(?:(?:wait|hmm|no|oops|but|however),?\s+){{0,2}}(?:that|this|it)(?:\s+(?:is|was|seems)|['’]s)\s+{_WRONG}",  # noqa: RUF001
+    rf"|{_CLOSING}(?:(?:wait|hmm|no|oops|but|however),?\s+){{0,2}}(?:that|this|it)(?:(?:\s+(?:is|was|seems)|['’]s)\s+{_WRONG}|\s+{_CANNOT})"  # noqa: RUF001
+    rf"|{_INSTEAD}",
     re.IGNORECASE,
 )
 _DOUBTED = re.compile(
     r"\b(?:if|unless|whether|doubt|(?:wrong|incorrect)\s+to\s+(?:say|think)"
     r"|(?:not|n['’]t|never)\s+(?:think|believe|say|mean|true))(?:\s+that)?\s*$",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"(?:\b(?:not|cannot|never|neither|nor)|n['’]t)(?:\s+(?:be|equal(?:\s+to)?))?[ \t$*:]*\Z",  # noqa: RUF001
     re.IGNORECASE,
 )
 
@@ -107,7 +121,8 @@ def _places(text: str) -> list[_Place]:
             end = closing.get(start, -1) if braced else _word_end(text, start)
             # A box around another statement is read there.
             if 0 <= end <= border:
-                places.append(_Place(mark.start(), start + braced, end))
+                denied = _NEGATED.search(text[max(mark.start() - 30, 0) : mark.start()]) is not None
+                places.append(_Place(mark.start(), start + braced, end, denied))
         elif mark["hashes"]:
             line = text.find("\n", start, border)
             end = border if line < 0 else line
@@ -143,6 +158,9 @@ def sentence_end(text: str, start: int, limit: int) -> int:
     for match in _BREAK.finditer(text, start, limit):
         after = match.end()
         if match[0][0] in "\n<" or after == len(text) or text[after].isspace():
+            if match[0].startswith("!.") and text[match.start() - 1].isdigit():
+                # "3!." is a factorial and a full stop, "3!" an exclamation.
+                return match.start() + 1
             # "B. bank" is an option and its text; "B. The bank ..." is an option and a sentence.
             if match[0] == "." and re.fullmatch(
                 r"\W*[A-H]", text[max(start, match.start() - 6) : match.start()]
@@ -195,4 +213,8 @@ def canonical_text(text: str) -> str:
     value, _ = stated_value(stripped)
     if value is None:
         return stripped
-    return stripped[: value.start] + value.text + stripped[value.end :]
+    before, after = stripped[: value.start], stripped[value.end :]
+    if re.match(r"[.,]?\d", after) or re.search(r"\d[.,]?$", before[-2:]):
+        # A part of a longer number, as 1.200 of 1.200,50: written otherwise it would be another one.
+        return stripped
+    return before + value.text + after

@@ -8,6 +8,14 @@ from itertools import pairwise
 from typing import Literal
 
 from compact_bench.core.answers.numbers import NUMBER, number_text, number_value, parse_number
+from compact_bench.core.answers.unclear import (
+    is_both,
+    is_excluded,
+    is_no_option,
+    is_unclear,
+    minus_before,
+    names_another,
+)
 
 Kind = Literal["number", "boolean", "option", "expression", "words"]
 
@@ -68,7 +76,7 @@ _HARMLESS = re.compile(
 )
 _FORMULA = re.compile(
     r"\\[A-Za-z]+|[\^√π∞≤≥<>]|[0)}]\s?[+*×·÷/]\s?[0a-z($\\{]|[0)}]\s?[-−–]\s?[0($\\]"  # noqa: RUF001
-    r"|\b[a-z]\s?[-+*/]\s?[0(]|0(?=[xyzn]\b)|0\s?[-+*/]\s?[a-z]\b|00"
+    r"|\b[a-z]\s?[-+*/]\s?[0(]|0(?=[xyzni]\b)|\||0\*\*[0(]|0\s?[-+*/]\s?[a-z]\b|00|0!"
 )
 _HEDGE = re.compile(r"\(?[-+]?\$?\d[\d,.]*%?(?:\s[A-Za-z]+)?,?\s+or\s+(?:maybe\s+|perhaps\s+)?[-+]?\$?\d")
 _GROUPED = re.compile(r"(?:\\left\s?)?(?:[(\[{]|\\\{).*,.*(?:[)\]}])", re.DOTALL)
@@ -93,6 +101,10 @@ def read_value(text: str, start: int, end: int) -> Value | None:
         return Value(start, end, number_text(number), "number")
     if _HEDGE.match(piece):
         # Of two numbers the right one must not count: whoever names both has not answered.
+        return Value(start, end, piece, "words")
+    if is_excluded(piece):
+        return None
+    if is_both(piece):
         return Value(start, end, piece, "words")
     if boolean := _BOOLEAN.match(piece):
         return Value(start, start + boolean.end(), boolean[0], "boolean")
@@ -122,12 +134,20 @@ def _peel(text: str, start: int, end: int) -> tuple[int, int]:
         while start < end and (text[start] in _OUTER or text[start] == "<"):
             start += 1
         while start < end and (text[end - 1] in _OUTER or text[end - 1] in _ENDS):
+            if _is_factorial(text, start, end):
+                break
             end -= 1
         if spacing := _SPACING.match(text, start, end):
             start = spacing.end()
         start, end = _unwrap(text, start, end)
         if (start, end) == before:
             return start, end
+
+
+def _is_factorial(text: str, start: int, end: int) -> bool:
+    """Whether the range ends in "10!", boxed, alone or before a full stop; elsewhere it is an exclamation."""
+    alone = start < 20 and not text[:start].strip()
+    return text[end - 1] == "!" and text[end - 2].isdigit() and (alone or text[end : end + 1] in ("}", "."))
 
 
 def _unwrap(text: str, start: int, end: int) -> tuple[int, int]:
@@ -178,6 +198,8 @@ def _option(text: str, start: int, end: int) -> Value | None:
     label = next(letter for letter in match.groups() if letter).upper()
     reason = _REASON.search(piece, max(match.end() - 1, 0))
     inner_start, inner_end = _peel(text, start + match.end(), start + reason.start() if reason else end)
+    if is_no_option(match[0], text[start + match.end() : end]):
+        return Value(start, end, piece, "words")
     # The braces of \textbf{(C) } belong to neither letter nor text.
     option = text[inner_start:inner_end].lstrip("} ").strip()
     if not option:
@@ -190,6 +212,8 @@ def _mathematics(text: str, start: int, end: int) -> Value | None:
         end = aside.start()
     piece = text[start:end]
     if (head := _HEAD.match(piece)) and (number := parse_number(head[0])) is not None:
+        if names_another(text, start + head.end(), end):
+            return Value(start, end, piece, "words")
         return Value(start, start + head.end(), number_text(number), "number")
     if _RATIO.match(piece) or _SEVERAL.search(piece):
         return Value(start, end, piece, "words")
@@ -203,7 +227,11 @@ def _mathematics(text: str, start: int, end: int) -> Value | None:
         # "H2O" and "answer4" are names, not numbers.
         if at > start and text[at - 1].isalpha():
             continue
+        if is_unclear(text, start, end, at, to):
+            return Value(start, end, piece, "words")
         value = number_value(match)
+        if value is not None and (sign := minus_before(text, start, at)) < at:
+            return Value(sign, to, number_text(-value), "number")
         return Value(at, to, text[at:to] if value is None else number_text(value), "number")
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.imports import reached_files
+from compact_bench.data.files.imports import reached_files
 
 
 class Function(str):
@@ -19,7 +19,7 @@ def task_parts(path: Path) -> list[Path]:
     """The files that a task's result depends on, each once, in the order in which they are reached.
 
     The YAML is read as the harness reads it, so quoted keys, lists and comments mean what they mean there. Of
-    a function's code counts its module and what that imports (`core.imports`); of an installed distribution
+    a function's code counts its module and what that imports (`imports`); of an installed distribution
     the module alone.
 
     Raises:
