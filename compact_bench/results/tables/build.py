@@ -144,7 +144,8 @@ def build_table(
     """Build a table from run records.
 
     Args:
-        records: runs under one set of settings; those of other suites or profiles are left out.
+        records: runs under one set of settings; those of other suites, of another version of this one (which
+            ask other tasks) or of other profiles are left out.
         teachers: names, in the suite's order, so that a teacher without runs has a row that says so.
         profile: which profile; None takes the records' own.
         seeds: seeds that were requested; a row that lacks one is named in the notes.
@@ -156,7 +157,8 @@ def build_table(
         ConfigError: the records are of several profiles and none was requested, or two of them claim the
             same method, variant and seed.
     """
-    mine = [r for r in records if r.key.suite == suite.name]
+    tasks = {benchmark.task for benchmark in suite.benchmarks}
+    mine = [r for r in records if r.key.suite == suite.key_name and tasks.issuperset(r.evaluations)]
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
