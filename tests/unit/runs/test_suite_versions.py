@@ -65,7 +65,7 @@ def test_no_table_of_the_next_version_shows_a_run_of_the_first(
 ) -> None:
     def report(suite: str, *more: str) -> str:
         folder = Path(f"{suite}{len(more)}")
-        words = ("report", "--table", "2", "--suite", suite, *PROFILE, "--output", folder, *more)
+        words = ("report", "--table", "2", "--suite", suite, *PROFILE, "--output", str(folder), *more)
         done = run_command(capsys, *words)
         assert done.code == 0, done.err
         files = [path for path in (home / folder).rglob("*") if path.suffix in (".md", ".csv", ".tex")]
