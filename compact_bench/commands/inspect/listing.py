@@ -86,7 +86,7 @@ def _tables() -> Table:
 
 def _sweeps() -> Table:
     def row(s: SweepSpec) -> tuple[Any, ...]:
-        return s.suite, s.axis.setting, ", ".join(row.name for row in s.rows), s.title
+        return s.suite, ", ".join(s.axis.settings), ", ".join(row.name for row in s.rows), s.title
 
     head = ("sweep", "suite", "varies", "lines", "what it shows")
     return _titled("sweeps", head, _definitions(definition_names("sweep"), load_sweep_spec, row, len(head)))
