@@ -1,4 +1,4 @@
-"""The command that varies one setting of a world and draws the results: sweep."""
+"""The command that varies settings of a world and draws the results: sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from compact_bench.core.errors import ConfigError
 from compact_bench.core.written.names import shown
 from compact_bench.core.written.values import read_number
 
-SweepName = Annotated[str, typer.Argument(help="Sweep: a name (error_rate) or a TOML file.")]
+SweepName = Annotated[
+    str, typer.Argument(help="Sweeps: names (style,competence) or TOML files; all: every dial of the lab.")
+]
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class SweepOptions(o.RequestOptions):
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command(epilog="Example: compact-bench sweep error_rate --values 0,0.4,0.8 --seeds 1 --output sweep")(
-        sweep
-    )
+    app.command(
+        epilog="Example: compact-bench sweep error_rate --values 0.15,0.55,0.95 --seeds 1 --output sweep"
+    )(sweep)
 
 
 @o.takes(SweepOptions, leave_out="on_fault on_overlap rationales teachers mirror")
@@ -37,13 +39,11 @@ def sweep(
     options: SweepOptions,
     name: SweepName = "error_rate",
     values: Annotated[
-        str, o.option(o.RUN, help="Values of the setting, as 0,0.2,0.4. Default: the sweep's.")
+        str, o.option(o.RUN, help="Values of one sweep's setting, as 0,0.2,0.4. Default: the sweep's.")
     ] = "",
     methods: Annotated[
         str,
-        o.option(
-            o.RUN, help="Only these lines of the sweep, as uniform,compact,oracle. Default: its usual ones."
-        ),
+        o.option(o.RUN, help="Only these lines, as uniform,compact,oracle. Default: the sweep's usual ones."),
     ] = "",
     output: o.Output = None,
     workers: o.Workers = 0,
@@ -53,20 +53,25 @@ def sweep(
 ) -> None:
     """Run methods at several values of one setting of the world and draw the results.
 
-    error_rate raises the error rate of one of the lab's four teachers, and draws accuracy and the teacher
-    weight on wrong rationales for uniform weights, COMPACT and its three scores alone.
+    Each dial of the lab has a sweep: how styles are told, wrong steps behind right answers, shared mistakes,
+    rationales that are too hard, error rates. Lines are COMPACT, what it is compared with, and the oracle.
 
-    Writes SWEEP.md and sweep_NAME.png, .svg, .csv and .json. Runs that the store already has are not run
-    again; after an interruption the same command continues. SWEEP.md names runs that are missing or failed.
+    Several sweeps are one plan, in which a world that they share is trained once. Runs that the store already
+    has are not run again; after an interruption the same command continues.
+
+    One sweep writes SWEEP.md and sweep_NAME.png, .svg, .csv and .json, several FINDINGS.md with findings.png,
+    .svg and .csv, and the files of each in a folder of its name. Runs that are missing or failed are named.
     """
     request = options.request()
-    from compact_bench.commands.sweep import run_sweep, sweep_request
+    from compact_bench.commands.sweep import findings_command, run_sweeps, sweep_requests
     from compact_bench.core.paths import results_dir
 
-    swept = sweep_request(name, request, values=parse_values(values), rows=o.csv_names(methods))
+    names, rows = o.csv_names(name), o.csv_names(methods)
+    swept = sweep_requests(names, request, values=parse_values(values), rows=rows)
     folder = output or results_dir(request.store)
     how: Any = {"quiet": quiet, "dry_run": dry_run, "workers": workers, "rerun": rerun}
-    outcome = run_sweep(swept, output=folder, console=o.status(), **how)
+    command = findings_command(names, swept, rows)
+    outcome = run_sweeps(swept, output=folder, console=o.status(), command=command, **how)
     end_with(outcome)
 
 

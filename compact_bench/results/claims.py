@@ -16,6 +16,7 @@ from compact_bench.methods.registry import (
     method_variants,
     split_name,
 )
+from compact_bench.results.statistics.verdicts import Verdict
 from compact_bench.results.tables.build import Table
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.families import corrected
@@ -75,9 +76,13 @@ def judge_claims(tables: Sequence[Table]) -> tuple[JudgedClaim, ...]:
 
 def claim_status(comparison: Comparison, claim: Claim) -> ClaimStatus:
     """What a measured comparison says of a claim."""
-    verdict = comparison.verdict
+    return status_of(comparison.verdict, claim.expected)
+
+
+def status_of(verdict: Verdict, expected: str) -> ClaimStatus:
+    """What a verdict says of an expected side, "above" or "below"."""
     if verdict in ("above", "below"):
-        return "reproduced" if verdict == claim.expected else "contradicted"
+        return "reproduced" if verdict == expected else "contradicted"
     if verdict == "equivalent" or verdict == "inconclusive":
         return verdict
     return "untestable"

@@ -7,7 +7,8 @@ SVG files are hashed with a fixed salt, and no date or version is written into a
 from __future__ import annotations
 
 import io
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, distinguishable with any kind of colour vision, less its yellow."""
+COLOURS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
+"""Okabe and Ito's palette, distinguishable with any kind of colour vision, less its yellow, and a grey."""
 TEXT_DARKNESS = 0.72
 """Labels have their line's colour, darkened to be read on white."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", ".")
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (6, 2)),
@@ -32,6 +33,7 @@ DASHES: tuple[Any, ...] = (
     (0, (1, 1)),
     (0, (9, 3)),
     "-",
+    (0, (1, 3)),
 )
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -120,18 +122,8 @@ class Drawing:
 
 def draw(title: str, panels: Sequence[Panel]) -> Drawing:
     """Draw one or more panels side by side."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        # A user's own settings must not change the bytes.
-        matplotlib.rcdefaults()
-        settings: MutableMapping[Any, Any] = matplotlib.rcParams
-        settings.update(STYLE)
-        width, height = PANEL_INCHES
-        figure = Figure(figsize=(width * len(panels), height + HEAD_INCHES))
-        FigureCanvasAgg(figure)
+    width, height = PANEL_INCHES
+    with open_figure(width * len(panels), height + HEAD_INCHES) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for place, panel in zip(axes, panels, strict=True):
             _draw_panel(place, panel)
@@ -141,7 +133,29 @@ def draw(title: str, panels: Sequence[Panel]) -> Drawing:
         figure.suptitle(shown(title), fontsize=13, x=0.012, y=0.985, ha="left", va="top", fontweight="bold")
         for place, panel in zip(axes, panels, strict=True):
             _label_lines(place, panel)
-        return Drawing(_written(figure, "png"), _written(figure, "svg"))
+        return written(figure)
+
+
+@contextmanager
+def open_figure(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure of this size in inches, to be drawn and written within the `with` block."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        # A user's own settings must not change the bytes.
+        matplotlib.rcdefaults()
+        settings: MutableMapping[Any, Any] = matplotlib.rcParams
+        settings.update(STYLE)
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def written(figure: Figure) -> Drawing:
+    """A figure as its two files."""
+    return Drawing(_written(figure, "png"), _written(figure, "svg"))
 
 
 def _written(figure: Figure, kind: Literal["png", "svg"]) -> bytes:

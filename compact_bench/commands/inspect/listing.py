@@ -63,10 +63,12 @@ def _suites() -> Table:
 
 
 def _students() -> Table:
+    from compact_bench.data.lab.student import LAB_STUDENTS
     from compact_bench.students.student import LAB_STUDENT, PACKAGED_STUDENT
 
     rows = [
         (LAB_STUDENT, "a small Llama that knows the words of the lab's world only; in this package"),
+        *((name, "the same, of an earlier version of it") for name in LAB_STUDENTS if name != LAB_STUDENT),
         (
             PACKAGED_STUDENT,
             "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",
@@ -84,7 +86,7 @@ def _tables() -> Table:
 
 def _sweeps() -> Table:
     def row(s: SweepSpec) -> tuple[Any, ...]:
-        return s.suite, s.axis.setting, ", ".join(row.name for row in s.rows), s.title
+        return s.suite, ", ".join(s.axis.settings), ", ".join(row.name for row in s.rows), s.title
 
     head = ("sweep", "suite", "varies", "lines", "what it shows")
     return _titled("sweeps", head, _definitions(definition_names("sweep"), load_sweep_spec, row, len(head)))

@@ -94,11 +94,12 @@ def comparisons_csv(tables: Sequence[Table]) -> str:
     writer.writerow(COMPARISON_FIELDS)
     for table in tables:
         for c in table.comparisons:
-            writer.writerow(_comparison_values(table.number, c))
+            writer.writerow(comparison_values(table.number, c))
     return stream.getvalue()
 
 
-def _comparison_values(table: str, c: Comparison) -> list[object]:
+def comparison_values(table: str, c: Comparison) -> list[object]:
+    """The values of `COMPARISON_FIELDS` of one comparison."""
     found = c.contrast
     of_contrast = ("low", "high", "low_90", "high_90", "standard_error", "df", "p_value")
     numbers = [getattr(found, name) if found else None for name in of_contrast]

@@ -17,20 +17,12 @@ from compact_bench.results.report.formatting import (
 )
 from compact_bench.results.report.words import MEANINGS, RULE_SENTENCE, percent
 from compact_bench.results.statistics.power import ALPHA, POWER
-from compact_bench.results.statistics.verdicts import Verdict
+from compact_bench.results.statistics.verdicts import SIGNS
 from compact_bench.results.tables.build import STEPS, Column, Row, Table
 from compact_bench.results.tables.comparisons import Comparison
 
 LONG_ROWS = 20
 """A section with more rows folds its tables."""
-SIGNS: dict[Verdict, str] = {
-    "above": "▲",
-    "below": "▼",
-    "equivalent": "=",
-    "inconclusive": "~",
-    "cannot show": "?",
-    "no verdict": "·",
-}
 VERDICT_LEGEND = (
     f"{', '.join(f'{sign} {verdict}' for verdict, sign in SIGNS.items())}. Differences are the column's row "
     "minus the line's, in percentage points (pp), with 95 % intervals."

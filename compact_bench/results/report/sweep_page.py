@@ -12,18 +12,36 @@ from typing import get_args
 from compact_bench.core.files import write_atomic
 from compact_bench.core.records import Cell, RunRecord, RunStatus
 from compact_bench.core.written.values import number_text
+from compact_bench.results.claims import ClaimStatus
 from compact_bench.results.figures import Drawing, Line, Panel, Point, draw
 from compact_bench.results.report.csv_file import csv_field
 from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
 from compact_bench.results.report.sections.provenance import provenance_markdown
-from compact_bench.results.report.words import RULE_SENTENCE
-from compact_bench.results.statistics.verdicts import Verdict
+from compact_bench.results.report.words import (
+    RULE_SENTENCE,
+    cannot_be_equivalent,
+    listed,
+    moderation,
+    points,
+    sentence,
+)
+from compact_bench.results.statistics.verdicts import SIGNS, Verdict
 from compact_bench.results.sweeps.results import Place, SweepResults
-from compact_bench.results.sweeps.spec import PanelSpec, SweepRow, SweepSpec
+from compact_bench.results.sweeps.spec import PanelSpec, SweepRow
+from compact_bench.results.sweeps.statements import Statement
 from compact_bench.results.tables.comparisons import Comparison, few_seeds_note
 
 MISSING_SHOWN = 20
 VERDICTS = get_args(Verdict)
+STATUS_WORDS: dict[ClaimStatus, str] = {
+    "reproduced": "came out",
+    "contradicted": "contradicted",
+    "equivalent": "equivalent",
+    "inconclusive": "inconclusive",
+    "untestable": "untestable",
+    "untested": "not measured",
+    "no reference": "not measured",
+}
 CELL_NUMBERS = ("mean", "low", "high", "seed_sd", "seeds", "items", "reason")
 COMPARISON_NUMBERS = ("effect", "low", "high", "p_value", "p_corrected", "seeds", "items", "reason")
 
@@ -96,6 +114,16 @@ def sweep_json(results: SweepResults) -> str:
             {**_placed(place), **_numbers(c), "verdict": c.verdict}
             for place, c in results.comparisons.items()
         ],
+        "statements": [
+            {
+                **s.spec.model_dump(mode="json"),
+                **_numbers(s.comparison),
+                "verdict": s.comparison.verdict,
+                "status": s.status,
+            }
+            for s in results.statements
+        ],
+        "own_value": results.own_value,
         "runs": sorted(record.key.hash for record in results.records),
         "missing": list(results.missing),
     }
@@ -128,8 +156,8 @@ def sweep_markdown(results: SweepResults, picture: str) -> str:
         f"- Profile: {escaped(results.profile)}",
         f"- Student: {escaped(results.student)}",
         f"- Seeds: {', '.join(map(str, spec.seeds))}",
-        f"- Varied: {escaped(spec.axis.title)} ({code(spec.axis.setting)})",
-        f"- Runs: {_states(runs)}",
+        f"- Varied: {escaped(spec.axis.title)} ({', '.join(map(code, spec.axis.settings))})",
+        f"- Runs: {run_states(runs)}",
         "",
         f"![{escaped(spec.title)}]({picture})",
         "",
@@ -137,21 +165,25 @@ def sweep_markdown(results: SweepResults, picture: str) -> str:
         "",
         *_words(results),
     ]
+    if results.statements:
+        lines += ["", "## Stated beforehand", "", *statements_markdown(results.statements)]
     for panel in spec.panels:
         lines += ["", f"## {escaped(panel.title)}", "", *_panel_markdown(results, panel)]
     if results.missing:
-        lines += ["", "## Missing", "", *_missing_markdown(results.missing)]
+        lines += ["", "## Missing", "", *missing_markdown(results.missing)]
     if runs:
         lines += ["", "## Provenance", "", *provenance_markdown(runs)]
     return document(lines)
 
 
-def _states(runs: Sequence[RunRecord]) -> str:
+def run_states(runs: Sequence[RunRecord]) -> str:
+    """How many runs ended how: "20 done, 1 failed"."""
     counts = {status: sum(run.status == status for run in runs) for status in get_args(RunStatus)}
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "none"
 
 
-def _missing_markdown(missing: Sequence[str]) -> list[str]:
+def missing_markdown(missing: Sequence[str]) -> list[str]:
+    """What was not run, or failed, a line each; beyond the first ones they are counted."""
     lines = [f"- {escaped(text)}" for text in missing[:MISSING_SHOWN]]
     rest = len(missing) - MISSING_SHOWN
     return [*lines, f"- and {rest} more, listed in the JSON file"] if rest > 0 else lines
@@ -169,15 +201,63 @@ def _words(results: SweepResults) -> list[str]:
         lines.append("- Nothing is compared: fewer than two rows, or the reference row is not among them.")
     if results.missing:
         lines.append(f"- {len(results.missing)} run(s) are missing; they are listed below.")
-    family = next((c.family for c in compared if c.correction), 0)
-    if family:
-        lines.append(
-            f"- {RULE_SENTENCE} All comparisons of a sweep are exploratory: corrected by Benjamini and "
-            f"Hochberg over its {family}. Intervals are over seeds and items."
-        )
-        lines.append("- No margin is set for a sweep, so that no equivalence is said.")
-    notes = [few_seeds_note([c.seeds for c in compared]), escaped(spec.note)]
-    return lines + [f"- {note}" for note in notes if note]
+    if any(c.correction for c in compared):
+        lines.append(f"- {escaped(families_sentence([results]))}")
+        lines.append(f"- {escaped(margin_sentence(spec.margin, compared))}")
+    notes = [few_seeds_note([c.seeds for c in compared]), spec.note]
+    return lines + [f"- {escaped(note)}" for note in notes if note]
+
+
+def families_sentence(sweeps: Sequence[SweepResults]) -> str:
+    """Which comparisons of these sweeps are corrected together."""
+    titles = dict.fromkeys(row.title for s in sweeps for row in s.spec.rows if not row.rival)
+    own = any(s.own_value is not None for s in sweeps)
+    found = sorted({c.family for s in sweeps for c in s.comparisons.values() if c.correction})
+    sizes = f"{found[0]} to {found[-1]}" if len(found) > 1 else str(*found)
+    shared = (
+        "; those in the suite's own world apart too, so that all sweeps say the same of it" if own else ""
+    )
+    marks = (
+        f"; those with rows that are there as marks ({listed(list(titles))}) apart from the others"
+        if titles
+        else ""
+    )
+    return (
+        f"{RULE_SENTENCE} All comparisons of a sweep are exploratory: corrected by Benjamini and Hochberg, "
+        f"each panel of a sweep a family of its own ({sizes} comparisons){marks}{shared}. "
+        "Intervals are over seeds and items."
+    )
+
+
+def margin_sentence(margin: float | None, compared: Sequence[Comparison]) -> str:
+    """What counts as no difference, and where that cannot be shown."""
+    if margin is None:
+        return "No margin is set for this sweep, so that no equivalence is said."
+    parts = [f"A difference of accuracies under {points(margin, '')} pp counts as none, by the sweep's file"]
+    open_ones = [c for c in compared if c.verdict == "inconclusive" and c.margin is not None]
+    # Rows that are alike on every item have no interval; their own sentence says so.
+    wide = [c for c in open_ones if c.contrast and c.contrast.low_90 < c.contrast.high_90]
+    if few := cannot_be_equivalent(wide):
+        count = sum(bool(cannot_be_equivalent([c])) for c in wide)
+        parts.append(f"where a comparison is inconclusive, {few} in {count} of {len(open_ones)} of them")
+    if text := moderation(compared):
+        parts.append(text)
+    return f"{'; '.join(parts)}."
+
+
+def statements_markdown(statements: Sequence[Statement]) -> list[str]:
+    """What was stated before any run, and what came, a sentence each."""
+    counts = {c.family for c in (s.comparison for s in statements) if c.correction}
+    lines = [
+        "Fixed in the sweep's file before any run, and one family (Holm"
+        f"{f' over {counts.pop()}' if len(counts) == 1 else ''}); told whichever way it came out.",
+        "",
+    ]
+    for s in statements:
+        expected = f"the difference {s.spec.expected}" if s.spec.at is None else s.spec.expected
+        told = escaped(sentence(s.comparison))
+        lines.append(f"- **{STATUS_WORDS[s.status]}** (expected: {expected}). {told}")
+    return lines
 
 
 def _sentence(results: SweepResults, panel: PanelSpec, row: SweepRow) -> str:
@@ -192,13 +272,9 @@ def _sentence(results: SweepResults, panel: PanelSpec, row: SweepRow) -> str:
             else ""
         )
         places[comparison.verdict].append(f"{number_text(value)}{effect}")
-    parts = [f"{verdict} at {', '.join(listed)}" for verdict, listed in places.items() if listed]
-    pair = f"{_reference_title(spec)} against {row.title}, by {spec.axis.setting}"
+    parts = [f"{verdict} at {', '.join(found)}" for verdict, found in places.items() if found]
+    pair = f"{spec.reference_title} against {row.title}, by {spec.axis.setting}"
     return f"{panel.title}, {pair}: {'; '.join(parts)}."
-
-
-def _reference_title(spec: SweepSpec) -> str:
-    return next(row.title for row in spec.rows if row.name == spec.reference)
 
 
 def _panel_markdown(results: SweepResults, panel: PanelSpec) -> list[str]:
@@ -218,7 +294,8 @@ def _panel_markdown(results: SweepResults, panel: PanelSpec) -> list[str]:
     ]
     if rows:
         unit = ", pp" if percent else ""
-        title = f"{escaped(_reference_title(spec))} minus the row{unit}; * where a difference is shown:"
+        signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
+        title = f"{escaped(spec.reference_title)} minus the row{unit} ({signs}):"
         lines += ["", title, "", *grid(head, rows)]
     return lines
 
@@ -243,7 +320,8 @@ def _cell_text(cell: Cell, percent: bool) -> str:
 def _difference_text(comparison: Comparison, percent: bool) -> str:
     if comparison.effect is None:
         return comparison.reason
-    return _text(comparison.effect, comparison, percent, sign="+") + (" *" if comparison.shown else "")
+    text = _text(comparison.effect, comparison, percent, sign="+")
+    return f"{SIGNS.get(comparison.verdict, '')} {text}".strip()
 
 
 def _legend(results: SweepResults, panel: PanelSpec) -> str:

@@ -232,7 +232,7 @@ def _pages(
     """File name -> title and lines of a page; a page with nothing to say is left out."""
     of_runs = [line for table in tables if (said := suite_markdown(table)) for line in ("", *said)]
     of_runs = ["", f"## {OF_RUNS}", *of_runs] if of_runs else []
-    pages = {"about.md": (ABOUT, [*_unwrapped(facts.card), *of_runs])}
+    pages = {"about.md": (ABOUT, [*unwrapped(facts.card), *of_runs])}
     for table in tables:
         number = table.number
         pages[f"table_{number}.md"] = (
@@ -380,7 +380,7 @@ def _caveats(tables: Sequence[Table], facts: ReportFacts) -> list[str]:
     return lines
 
 
-def _unwrapped(text: str) -> list[str]:
+def unwrapped(text: str) -> list[str]:
     """Markdown with each paragraph and list item on one line; text that holds more than these, as it is."""
     lines: list[str] = []
     # Markdown is welcome, HTML is not.

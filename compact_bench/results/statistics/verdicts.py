@@ -14,6 +14,15 @@ RULE = "2: crossed random effects of seeds and items"
 Verdict = Literal["above", "below", "equivalent", "inconclusive", "cannot show", "no verdict", "not compared"]
 """One row against another. "cannot show": the group cannot tell any rows apart. "no verdict": one seed (or
 one item) says something of these trained students only. "not compared": nothing was measured."""
+SIGNS: dict[Verdict, str] = {
+    "above": "▲",
+    "below": "▼",
+    "equivalent": "=",
+    "inconclusive": "~",
+    "cannot show": "?",
+    "no verdict": "·",
+}
+"""One sign a verdict, on pages and in pictures."""
 
 
 def verdict(

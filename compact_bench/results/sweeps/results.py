@@ -1,4 +1,4 @@
-"""What a sweep measured: a table at every value, and comparisons with one correction over all of them."""
+"""What a sweep measured: a table at every value, its comparisons with their corrections, its statements."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.core.records import Cell, RunKey, RunRecord
+from compact_bench.core.written.values import number_text
 from compact_bench.data.suites import SuiteSpec
 from compact_bench.results.sweeps.spec import PanelSpec, SweepSpec
+from compact_bench.results.sweeps.statements import Statement, judge_statements
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.cells import empty_cell
 from compact_bench.results.tables.comparisons import Comparison
@@ -27,8 +29,10 @@ class SweepResults:
         spec: its definition, with the values and rows that were requested.
         command: the command that makes these results.
         cells: the tables' cells; of a panel that shows 1 minus a column, that.
-        comparisons: the reference row minus the place's, corrected over all tests of the sweep.
+        comparisons: the reference row minus the place's, each corrected within its family (`family_of`).
+        statements: what was stated before any run.
         percent: names of the panels whose values are accuracies or shares, shown as percent.
+        own_value: the value at which the world is the suite's own, and so the same in every sweep; or None.
         missing: sentences that name what was not run, or failed.
     """
 
@@ -42,6 +46,18 @@ class SweepResults:
     percent: frozenset[str]
     records: tuple[RunRecord, ...]
     missing: tuple[str, ...]
+    statements: tuple[Statement, ...] = ()
+    own_value: float | None = None
+
+    def family_of(self, place: Place) -> tuple[str, bool, bool]:
+        """What is corrected together: one panel, rivals or marks, in the suite's own world or another.
+
+        The suite's own world is in several sweeps, and must be judged alike in all of them, whichever are
+        asked for together.
+        """
+        panel, name, value = place
+        rival = next((row.rival for row in self.spec.rows if row.name == name), True)
+        return panel, rival, value == self.own_value
 
 
 def measure_sweep(
@@ -53,6 +69,7 @@ def measure_sweep(
     profile: str,
     student: str,
     command: str,
+    own_value: float | None = None,
 ) -> SweepResults:
     """Everything that the records of a sweep say.
 
@@ -74,19 +91,35 @@ def measure_sweep(
                 if definition.reference and row.name != spec.reference:
                     comparison = _compared(table, panel, row.label, measures)
                     # The correction counts comparisons of one group and pair once: here, at every value.
-                    comparisons[place] = replace(comparison, group=f"{panel.name}, {value:g}")
-    return SweepResults(
+                    group = f"{panel.title}, {spec.axis.setting} {number_text(value)}"
+                    comparisons[place] = replace(comparison, group=group)
+    results = SweepResults(
         spec,
         suite,
         profile,
         student,
         command,
         cells,
-        dict(zip(comparisons, corrected(list(comparisons.values()), "Benjamini-Hochberg"), strict=True)),
+        comparisons,
         frozenset(p.name for p in spec.panels if not p.measure or measures[p.measure].unit == "share"),
         tuple(record for value in spec.axis.values for record in records[value]),
         tuple(_missing(spec, records, planned)),
+        judge_statements(spec, tables),
+        own_value,
     )
+    return replace(results, comparisons=_by_families(results))
+
+
+def _by_families(results: SweepResults) -> dict[Place, Comparison]:
+    """The comparisons with their families' corrections, in the same order."""
+    families: dict[tuple[str, bool, bool], list[Place]] = {}
+    for place in results.comparisons:
+        families.setdefault(results.family_of(place), []).append(place)
+    found: dict[Place, Comparison] = {}
+    for places in families.values():
+        pairs = corrected([results.comparisons[place] for place in places], "Benjamini-Hochberg")
+        found |= dict(zip(places, pairs, strict=True))
+    return {place: found[place] for place in results.comparisons}
 
 
 def _cell(table: Table, panel: PanelSpec, row: str) -> Cell:
@@ -122,5 +155,7 @@ def _missing(
             record = known.get(key.name)
             if record is None or record.status != "done":
                 why = "not run" if record is None else f"{record.status}: {record.reason}"
-                missing.append(f"{spec.axis.setting} {value:g}, {key.label}, seed {key.seed}: {why}")
+                missing.append(
+                    f"{spec.axis.setting} {number_text(value)}, {key.label}, seed {key.seed}: {why}"
+                )
     return missing

@@ -77,7 +77,7 @@ def test_a_suite_file_is_read_or_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "load"),
-    [("sweep_error_rate", load_sweep_spec), ("table_2", load_table_spec)],
+    [("sweep_style", load_sweep_spec), ("table_2", load_table_spec)],
 )
 def test_a_table_or_sweep_file_is_read_or_refused(
     name: str, load: Callable[[str], Any], tmp_path: Path

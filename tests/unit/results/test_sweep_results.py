@@ -39,8 +39,10 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> SuiteSpec:
 
 @pytest.fixture
 def spec() -> SweepSpec:
-    chosen = load_sweep_spec("error_rate").choose(("uniform", "compact", "consensus"))
-    return chosen.model_copy(update={"axis": chosen.axis.model_copy(update={"values": VALUES})})
+    chosen = load_sweep_spec("style").choose(("uniform", "compact", "right_filter"))
+    return chosen.model_copy(
+        update={"axis": chosen.axis.model_copy(update={"values": VALUES}), "seeds": (1, 2)}
+    )
 
 
 def keys(spec: SweepSpec, suite: SuiteSpec) -> list[RunKey]:
@@ -71,7 +73,7 @@ def record(key: RunKey, suite: SuiteSpec, right: int, weight_on_right: float, **
 def measured(
     spec: SweepSpec, suite: SuiteSpec, records: dict[float, list[RunRecord]] | None = None
 ) -> SweepResults:
-    """Uniform gets worse with the value; COMPACT and consensus do not."""
+    """Uniform gets worse with the value; COMPACT and the filter do not."""
     planned = {value: keys(spec, suite) for value in spec.axis.values}
     if records is None:
         records = {
@@ -108,7 +110,7 @@ def test_cells_are_means_over_seeds_and_items(spec: SweepSpec, suite: SuiteSpec)
 
 def test_a_sweep_shows_the_cells_of_tables(spec: SweepSpec, suite: SuiteSpec) -> None:
     results = measured(spec, suite)
-    records = [run for run in results.records if not run.key.variant][:4]
+    records = [run for run in results.records if run.key.method != "right_filter"][:4]
     table = build_table(load_table_spec(2), records, suite, has_truth=True)
     right, wrong = table.cells["compact", "weight_on_right"], results.cells["wrong_weight", "compact", 0.0]
     assert right.mean is not None and right.low is not None and right.high is not None
@@ -122,10 +124,13 @@ def test_a_measure_that_is_no_share_is_not_shown_as_percent(spec: SweepSpec, sui
     panel = PanelSpec(name="change", title="Change", y_title="Ratio", measure="weight_change")
     changed = spec.model_copy(update={"panels": (panel,)})
     made = [record(key, suite, 30, 0.7) for key in keys(changed, suite)]
-    made = [replace(r, probes={"weight_change": 0.25 if r.key.variant else 0.125}) for r in made]
+    made = [
+        replace(r, probes={"weight_change": 0.25 if r.key.method == "right_filter" else 0.125}) for r in made
+    ]
     text = sweep_markdown(measured(changed, suite, {value: made for value in VALUES}), "picture.png")
     assert "| Uniform weights | 0.125 [0.125, 0.125] |" in text and "Mean [95 % interval] over" in text
-    assert "COMPACT minus the row; *" in text and "| Consensus only | -0.125 [-0.125, -0.125] * |" in text
+    assert "COMPACT minus the row (▲ above" in text
+    assert "| Right-answer filter | ▼ -0.125 [-0.125, -0.125] |" in text
 
 
 def test_a_measure_that_the_table_lacks_is_named(spec: SweepSpec) -> None:
@@ -142,9 +147,10 @@ def test_the_reference_is_compared_at_every_value_with_one_correction(
     above = found["accuracy", "uniform", 0.4]
     assert above.verdict == "above" and above.effect == pytest.approx(16 / 60)
     tests = {c.family for c in found.values()}
-    assert tests == {8} and above.correction == "Benjamini-Hochberg"
+    assert tests == {4}, "each panel is a family"
+    assert above.correction == "Benjamini-Hochberg"
     assert found["accuracy", "uniform", 0.0].verdict == "inconclusive"
-    assert found["accuracy", "consensus", 0.4].verdict == "inconclusive"
+    assert found["accuracy", "right_filter", 0.4].verdict == "inconclusive"
     below = found["wrong_weight", "uniform", 0.4]
     assert below.verdict == "below"
     assert below.effect == pytest.approx(-(0.7015 - 0.5))
@@ -174,12 +180,13 @@ def test_questions_are_paired_by_id_not_by_place(spec: SweepSpec, suite: SuiteSp
 
 def test_words_say_where_a_difference_is_shown_and_where_not(spec: SweepSpec, suite: SuiteSpec) -> None:
     text = sweep_markdown(measured(spec, suite), "picture.png")
-    assert "COMPACT against Uniform weights, by slip_rate: above at 0.4 (+26.7 pp" in text
+    assert "COMPACT against Uniform weights, by drawn_styles: above at 0.4 (+26.7 pp" in text
     assert "inconclusive at 0." in text
-    assert "COMPACT against Consensus only, by slip_rate: inconclusive at 0, 0.4." in text
-    assert "corrected by Benjamini and Hochberg over its 8" in text and "2 seeds only" in text
-    assert "Verdicts by rule 2" in text and "no equivalence is said" in text
-    assert "![When one of four teachers errs more often](picture.png)" in text
+    assert "COMPACT against Right-answer filter, by drawn_styles: inconclusive at 0, 0.4." in text
+    assert "corrected by Benjamini and Hochberg, each panel" in text and "(4 comparisons)" in text
+    assert "2 seeds only" in text
+    assert "Verdicts by rule 2" in text and "accuracies under 10.0 pp counts as none" in text
+    assert "![When a rationale's style says less and less about its teacher](picture.png)" in text
     assert "the command" in text and "## Missing" not in text
     assert "| Uniform weights | 50.0 [" in text and "12 done" in text
 
@@ -187,12 +194,14 @@ def test_words_say_where_a_difference_is_shown_and_where_not(spec: SweepSpec, su
 def test_what_is_missing_is_named_and_the_rest_is_drawn(spec: SweepSpec, suite: SuiteSpec) -> None:
     whole = measured(spec, suite)
     kept = [r for r in whole.records if not (r.key.method == "uniform" and r.key.seed == 1)]
-    failed = [replace(r, status="failed", reason="it broke") if r.key.variant else r for r in kept]
+    failed = [
+        replace(r, status="failed", reason="it broke") if r.key.method == "right_filter" else r for r in kept
+    ]
     half = len(failed) // 2
     results = measured(spec, suite, {0.0: failed[:half], 0.4: []})
-    assert "slip_rate 0, uniform, seed 1: not run" in results.missing
-    assert "slip_rate 0, compact[consensus], seed 2: failed: it broke" in results.missing
-    assert sum("slip_rate 0.4" in text for text in results.missing) == 6
+    assert "drawn_styles 0, uniform, seed 1: not run" in results.missing
+    assert "drawn_styles 0, right_filter, seed 2: failed: it broke" in results.missing
+    assert sum("drawn_styles 0.4" in text for text in results.missing) == 6
     assert results.cells["accuracy", "uniform", 0.0].seeds == 1
     assert results.cells["accuracy", "uniform", 0.4].reason
     text = sweep_markdown(results, "picture.png")
@@ -217,7 +226,9 @@ def test_files_are_the_same_bytes_and_hold_every_number(
         assert one.read_bytes() == other.read_bytes(), one.name
     rows = list(csv.DictReader(io.StringIO(sweep_csv(results))))
     assert len(rows) == len(results.cells)
-    shown = next(r for r in rows if (r["panel"], r["row"], r["slip_rate"]) == ("accuracy", "uniform", "0.4"))
+    shown = next(
+        r for r in rows if (r["panel"], r["row"], r["drawn_styles"]) == ("accuracy", "uniform", "0.4")
+    )
     assert float(shown["mean"]) == results.cells["accuracy", "uniform", 0.4].mean
     data = json.loads(sweep_json(results))
     assert data["definition"]["axis"]["values"] == list(VALUES) and len(data["cells"]) == len(rows)

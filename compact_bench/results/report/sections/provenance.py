@@ -8,7 +8,7 @@ from compact_bench.core.provenance import flat
 from compact_bench.core.records import RunRecord
 from compact_bench.results.report.markdown import escaped
 
-VOLATILE = ("started", "finished", "seconds", "times", "suite_notes", "request")
+VOLATILE = ("started", "finished", "seconds", "cpu_seconds", "times", "suite_notes", "request")
 """Provenance that differs between any two runs, or is shown elsewhere in the report."""
 
 
