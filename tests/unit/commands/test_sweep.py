@@ -199,9 +199,12 @@ def test_sweeps_together_share_the_runs_of_one_world(suite: Path, home: Path, ca
     words: tuple[str, ...] = ("style,competence", "--seeds", "1", "--output", "out")
     words += ("--methods", "uniform,constant_weights,compact")
     planned = sweep(capsys, suite, *words, "--dry-run")
-    # Five values and four, of which 0 is the suite's own in both; three rows each.
+    # Five values and four, of which one is the suite's own in both; three rows each.
     assert planned.code == 0 and "24 of 24 runs to do, about" in planned.err
-    assert "style 0, competence 0: COMPACT" in planned.err
+    world = load_spec(str(suite)).training.world
+    assert world is not None
+    both = f"style {world.drawn_styles:g}, competence {world.competence:g}: COMPACT"
+    assert both in planned.err
     done = sweep(capsys, suite, *words)
     assert done.code == 0, done.err
     assert len(runs(home / "store")) == 24
@@ -218,20 +221,39 @@ def test_sweeps_together_share_the_runs_of_one_world(suite: Path, home: Path, ca
     assert one.code == 0 and "nothing to run" in one.err, "together or alone, keys are the same"
 
 
-def test_a_world_of_two_sweeps_has_equal_keys(suite: Path, home: Path) -> None:
-    plain = Request(suite=str(suite), profile="smoke", cache=home / "cache", store=home / "store", seeds=(1,))
+SECOND = (
+    "drawn_styles=1",
+    "right_answer_wrong_step_rate=0.15",
+    "shared_mistake=0.3",
+    "weak_error_rate=0.95",
+    "slip_rate=0.95",
+)
+
+
+@pytest.mark.parametrize("changes", [(), SECOND])
+def test_the_suite_s_own_world_has_equal_keys_in_every_sweep(
+    changes: tuple[str, ...], suite: Path, home: Path
+) -> None:
+    place = {"cache": home / "cache", "store": home / "store"}
+    plain = Request(suite=str(suite), profile="smoke", seeds=(1,), world=changes, **place)  # type: ignore[arg-type]
     requests = sweep_requests(["all"], plain)
     assert [r.spec.name for r in requests] == list(DIALS)
     plans = {r.spec.name: _plans(r) for r in requests}
-    own = {name: [run.key.hash for run in plans[name][0.0].section().runs] for name in DIALS[:4]}
-    assert len(set(map(tuple, own.values()))) == 1 and len(own["style"]) == 8
+    world = Session(plain).spec.training.world
+    own = {
+        name: [run.key.hash for run in plan.section().runs]
+        for name, some in plans.items()
+        for plan in some.values()
+        if plan.session.spec.training.world == world
+    }
+    assert set(DIALS[:5] if changes else DIALS[:4]) <= set(own) and len(own["style"]) == 8
+    assert len({tuple(own[name]) for name in DIALS[:5] if name in own}) == 1
     listed = [
         (f"{name} {value}", plan.section()) for name, some in plans.items() for value, plan in some.items()
     ]
     merged = one_section_a_world(listed)
     names = [run.key.hash for section in merged for run in section.runs]
     assert len(names) == len(set(names)) < sum(len(section.runs) for _, section in listed)
-    assert merged[0].title == "style 0.0, right_answer_wrong_step 0.0, shared_mistake 0.0, competence 0.0"
 
 
 def test_a_sweep_holds_other_settings_fixed_and_moves_several_as_one(suite: Path, home: Path) -> None:
