@@ -22,8 +22,9 @@ from compact_bench.data.suites.reading import suite_sources
 from compact_bench.evaluation.answer_formats import ANSWERS
 from compact_bench.evaluation.probes.registry import PROBES, measure_columns
 from compact_bench.evaluation.task_files import answer_format, task_sources
-from compact_bench.methods.code import code_mark
+from compact_bench.methods.code import MethodSource, code_mark
 from compact_bench.methods.registry import (
+    OF_FILE,
     get_method,
     method_names,
     method_sources,
@@ -152,7 +153,12 @@ def _outdated(record: RunRecord) -> str:
         return f"not used: results version {key.results_version}, now {RESULTS_VERSION}"
     source = method_sources().get(key.method)
     if source is None:
-        return "its method is not here"
+        # A method of a file is known to the command alone that names it; its record says where it was.
+        given = record.provenance.get("request", {}).get("method_files") or ()
+        file = next((Path(one) for one in given if Path(one).stem == key.method), None)
+        if file is None or not file.is_file():
+            return "its method is not here" if file is None else f"its method's file {file} is not here"
+        source = MethodSource(key.method, OF_FILE, path=file.resolve())
     return "" if key.code.partition(".")[0] == code_mark(source) else "code changed"
 
 

@@ -19,6 +19,7 @@ _BEFORE = re.compile(
 _AFTER = re.compile(
     rf"[kKMB]\b|,\d|\s*[,;]\s*{_NUMBER}|\s+\d|\s*,?\s*(?:and|or|to|through)\s+(?:maybe\s+|perhaps\s+)?{_NUMBER}"
     rf"|\s+[A-Za-z]+,?\s+or\s+(?:maybe\s+|perhaps\s+)?{_NUMBER}"
+    r"|\s+(?:years?|weeks?|days?|hours?|minutes?|feet|foot|dollars?)\s+(?:and\s+)?\d"
     rf"|\s*(?:±|\\pm\b|\+-|\+/-)|\s*\||!|\s*\*\*\s*\d|\s+(?:factorial|squared|cubed)\b"
     rf"|\s+(?:times|x|×|plus|minus|multiplied\s+by|divided\s+by|of(?:\s+the)?|(?:more|less|fewer)\s+than)\s+{_NUMBER}",  # noqa: RUF001
 )

@@ -52,7 +52,7 @@ def _read(path: Path) -> dict[str, Any]:
     Loader.add_constructor("!function", lambda _, node: Function(node.value))
     try:
         # Safe but for the tag above, which makes a text.
-        content = yaml.load(path.read_bytes(), Loader)
+        content = Loader(path.read_bytes()).get_single_data()
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: expected a YAML that can be read, got: {error}.") from None
     if not isinstance(content, dict):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,6 +85,16 @@ def load_task(path: Path, longest_tokens: int | None = None, prefix: str = "") -
         task.set_fewshot_seed(FEWSHOT_SEED)
         if task.config.num_fewshot is None:
             task.set_config(key="num_fewshot", value=0)
+    score = task.process_results
+
+    def scored(doc: Mapping[str, Any], results: Sequence[Any]) -> Mapping[str, Any]:
+        scores: Mapping[str, Any] = score(doc, results)
+        for metric, value in scores.items():
+            _check_finite(path, str(metric), value)
+        return scores
+
+    # Before the harness takes means: what it raises names neither file nor metric.
+    task.process_results = scored
     if prefix:
         ask = task.doc_to_text
         task.doc_to_text = lambda doc, *more: f"{prefix}{ask(doc, *more)}"
@@ -127,12 +138,30 @@ def task_code(path: Path) -> dict[str, str]:
     } | shown
 
 
+def _check_finite(path: Path, metric: str, value: Any) -> None:
+    """Refuse a number that no mean or record can hold; what is no number is another check's.
+
+    Raises:
+        ConfigError: it is NaN, infinite or too large for a float.
+    """
+    if not isinstance(value, int | float):
+        return
+    try:
+        fits = math.isfinite(float(value))
+    except OverflowError:
+        fits = False
+    if not fits:
+        shown = repr(value) if isinstance(value, float) else "an integer too large for a float"
+        raise ConfigError(f"{path}, metric {metric!r}: expected a finite number of every item, got {shown}.")
+
+
 def score_of(path: Path, metric: str, value: Any) -> float:
     """An item's score as a number.
 
     Raises:
         ConfigError: it is no number in [0, 1].
     """
+    _check_finite(path, metric, value)
     if (
         isinstance(value, str | bytes | list | tuple | dict)
         or value is None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from compact_bench.core.errors import ConfigError
+from compact_bench.methods import code
 from compact_bench.methods.registry import as_given, get_method, method_names, split_file, use_method_files
 from tests.architecture.sources import ROOT
 from tests.unit.command import run_command
@@ -46,10 +47,18 @@ def test_the_readmes_method_runs_from_its_file(longest: Path, suite: Path, capsy
     (record,) = [json.loads(path.read_text()) for path in Path("store").rglob("record.json")]
     assert (record["key"]["method"], record["status"]) == ("longest", "done")
     assert record["provenance"]["request"]["method_files"] == ["longest.py"]
+    listed = run_command(capsys, "list", "runs", "--store", "store").out
+    assert "is not here" not in listed and "code changed" not in listed, listed
+    longest.write_text(longest.read_text() + "# another one\n")
+    code.code_files.cache_clear()
+    assert "code changed" in run_command(capsys, "list", "runs", "--store", "store").out
     # What reads the run afterwards needs no method, so neither its file.
     longest.unlink()
     done = run_command(capsys, "export", "longest@1", "exported")
     assert done.code == 0, done.err
+    assert "file longest.py is not here" in " ".join(
+        run_command(capsys, "list", "runs", "--store", "store").out.split()
+    )
 
 
 def test_a_table_has_a_row_of_a_file_and_says_so_in_its_command(

@@ -356,32 +356,3 @@ def test_the_task_folder_of_a_user_is_not_written(tasks: Path, tmp_path: Path) -
     rows = task_rows(tasks / "sums.yaml", "closeness")
     with pytest.raises(CompactBenchError, match="my_sums: it is of a file of yours"):
         write_task_folder(tmp_path / "out", {"my_sums": rows}, SETTINGS)
-
-
-@pytest.mark.parametrize(
-    ("yaml", "changed"),
-    [
-        ("process_results: !function 'scoring.close'", "scoring.py"),
-        ('"include": base.yaml', "base.yaml"),
-        ("include:\n  - base.yaml", "base.yaml"),
-        ("include: base.yaml  # my base", "base.yaml"),
-        ("include: 'base.yaml'", "scoring.py"),
-        ("include: base.yaml", "helper_beside.py"),
-    ],
-)
-def test_whatever_way_yaml_is_written_its_parts_count(tasks: Path, yaml: str, changed: str) -> None:
-    """Found by YAML, as the harness does, not by the look of a line."""
-    function = "process_results: !function scoring.close\n"
-    (tasks / "base.yaml").write_text(WRITTEN.replace("task: my_sums\n", ""))
-    (tasks / "helper_beside.py").write_text("offset = 1.0\n")
-    (tasks / "scoring.py").write_text(
-        "import pathlib, sys\nsys.path.insert(0, str(pathlib.Path(__file__).parent))\nimport helper_beside\n"
-        + SCORING
-    )
-    text = f"task: my_sums\n{yaml}\n" if "include" in yaml else WRITTEN.replace(function, f"{yaml}\n")
-    (tasks / "own.yaml").write_text(text)
-    before = task_code(tasks / "own.yaml")
-    (tasks / "check.py").write_text("# of no function\n")
-    assert task_code(tasks / "own.yaml") == before, "a file that nothing imports"
-    (tasks / changed).write_text((tasks / changed).read_text() + "\n# another one\n")
-    assert task_code(tasks / "own.yaml") != before
