@@ -79,7 +79,7 @@ validation_questions = 1
 """
 
 _LAB = """
-extends = "lab"
+extends = "lab@1"
 name = "tinylab"
 title = "A small lab"
 student = {student}
@@ -155,7 +155,7 @@ def make_tiny_lab_student(folder: Path) -> Path:
     return folder
 
 
-def write_tiny_lab(folder: Path, student: str = "lab-student", *, questions: int = 12) -> Path:
+def write_tiny_lab(folder: Path, student: str = "lab-student@1", *, questions: int = 12) -> Path:
     """Write a suite whose questions the lab's world generates: 4 items a task, 4 questions for validation.
 
     Args:

@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: compact-bench lab show --family ring --count 2 --world slip_rate=1")
+@app.command(epilog="Example: compact-bench lab show --family shells --count 2 --world slip_rate=1")
 def show(
     family: Annotated[str, typer.Option("--family", help="One of the covered families. Default: all.")] = "",
     count: Annotated[int, typer.Option("--count", min=1, help="How many questions.")] = 4,
@@ -83,7 +83,7 @@ def build(
     Writes safetensors, tokenizer and training log. `--student FOLDER` uses it in any other command. Then it
     is checked that the student can show something: how it answers each family at once, after right
     rationales, after all and after wrong ones. It fails, with the figures, where one of them is out of
-    bounds. Students of version 1 of the world are not held to that.
+    bounds. A student of `--suite lab@1` is not held to that.
     """
     o.prepare_libraries(threads=threads)
     import torch

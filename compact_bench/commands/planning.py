@@ -214,7 +214,7 @@ def add_unlisted_rows(
 
 def _selectors_of(session: Session, key: RunKey) -> list[str]:
     """Rows that a run may be of under these settings: its method's, or those of a registered variant."""
-    names = (session.spec.name, session.request.profile, session.student_name)
+    names = (session.spec.key_name, session.request.profile, session.student_key_name)
     if (key.suite, key.profile, key.student) != names or key.method not in method_names():
         return []
     variants: Iterable[str] = ()

@@ -101,8 +101,9 @@ class Estimator:
     def _same(self, key: RunKey) -> list[RunRecord]:
         """Records whose timings carry over: same suite, profile and student; trials train like other runs."""
 
-        def scale(key: RunKey) -> tuple[str, str, str]:
-            return key.suite, key.profile.removesuffix(TRIAL), key.student
+        def scale(key: RunKey) -> tuple[str, ...]:
+            # Versions of a suite have one name in keys, and students of their own.
+            return key.suite, key.profile.removesuffix(TRIAL), key.student, key.student_revision
 
         return [r for r in self._records if scale(r.key) == scale(key)]
 

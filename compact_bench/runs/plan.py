@@ -159,9 +159,9 @@ def _key(
     key = RunKey(
         method=method,
         variant=variant,
-        student=session.student_name,
+        student=session.student_key_name,
         student_revision=session.student_revision,
-        suite=session.spec.name,
+        suite=session.spec.key_name,
         suite_fingerprint=session.suite_fingerprint,
         profile=profile,
         seed=seed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,10 @@ from weakref import WeakValueDictionary
 from compact_bench.core.errors import StoreError, UnknownNameError
 from compact_bench.core.records import RunRecord, fingerprint
 from compact_bench.core.settings import RunSettings, apply_overrides, merged
-from compact_bench.core.written.names import checked_name
+from compact_bench.core.written.names import checked_name, without_version
 from compact_bench.data.files.formats import FORMATS
-from compact_bench.data.suites import SuiteSpec, load_spec, with_world
+from compact_bench.data.lab.student import LAB_STUDENTS
+from compact_bench.data.suites import SuiteSpec, load_spec, suite_names, with_world
 from compact_bench.data.suites.fingerprint import own_tasks_mark
 from compact_bench.evaluation.task_files import check_names
 from compact_bench.methods.contract import SuiteInfo
@@ -124,6 +125,12 @@ class Session:
         """How reports name the student: the suite's own by its title, another by its name."""
         is_suites = self.request.student in (None, self.spec.student)
         return (self.spec.student_title if is_suites else "") or self.student_name
+
+    @property
+    def student_key_name(self) -> str:
+        """The student in run keys: of the lab's students without "@N", as `SuiteSpec.key_name` is."""
+        is_labs = self.student_name in LAB_STUDENTS
+        return without_version(self.student_name) if is_labs else self.student_name
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -307,6 +314,8 @@ class Session:
 def session_of_record(record: RunRecord, request: Request) -> Session:
     """A session of the suite, student, data and settings that a run had; `request` gives folders and device.
 
+    A run that was made before its suite had a next version is of the earlier one.
+
     Raises:
         StoreError: student or data are no longer what the run had.
     """
@@ -316,12 +325,29 @@ def session_of_record(record: RunRecord, request: Request) -> Session:
         kept[name] = tuple(kept.get(name, ()))
     # A run's student and data do not need its method; a file that is gone must not stand in their way.
     kept["method_files"] = tuple(path for path in map(Path, kept.get("method_files", ())) if path.is_file())
-    session = Session(replace(request, **kept), [record.key.method])
+    changes = []
+    for suite in _versions_of(kept["suite"]):
+        session = Session(replace(request, **{**kept, "suite": suite}), [record.key.method])
+        if not (changed := _changed_since(session, record)):
+            return session
+        changes.append(changed)
+    raise StoreError(
+        f"run {record.key.name}: expected {changes[0]}. "
+        "The student's files or the suite's data changed since; give the old ones, or run it again."
+    )
+
+
+def _versions_of(suite: str) -> Iterator[str]:
+    """A suite by the name that a run was asked for with, then the earlier versions that are kept of it."""
+    yield suite
+    yield from (name for name in suite_names() if name != suite and without_version(name) == suite)
+
+
+def _changed_since(session: Session, record: RunRecord) -> str:
+    """What of student and data is not what a run had, as "NAME THEN, as the run had, got NOW"; or ""."""
+    # The student first: it is known without loading the data.
     for name in ("student_revision", "suite_fingerprint"):
         now, then = getattr(session, name), getattr(record.key, name)
         if now != then:
-            raise StoreError(
-                f"run {record.key.name}: expected {name} {then}, as the run had, got {now}. "
-                "The student's files or the suite's data changed since; give the old ones, or run it again."
-            )
-    return session
+            return f"{name} {then}, as the run had, got {now}"
+    return ""

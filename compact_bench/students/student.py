@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from compact_bench.core.errors import StudentError
 from compact_bench.core.files import remembered, write_sealed
 from compact_bench.core.hardware import choose_device, choose_weight_dtype
-from compact_bench.core.paths import cache_dir, offline, package_folder
+from compact_bench.core.paths import cache_dir, offline
 from compact_bench.core.records import fingerprint
 from compact_bench.core.settings import LoraSettings
+from compact_bench.data.lab.student import LAB_STUDENTS
+from compact_bench.data.lab.student.settings import shipped_folder
 from compact_bench.students.chat import encode_row, first_line
 from compact_bench.students.layout import StudentLayout, base_model, check_projections, find_layout
 from compact_bench.students.loading import (
@@ -32,7 +34,7 @@ from compact_bench.students.number_formats import is_narrow, widen_weights
 PACKAGED_STUDENT = "smollm2-135m-instruct"
 """Name of the student that comes from the package index (SmolLM2-135M-Instruct, dequantised from Q4_1)."""
 LAB_STUDENT = "lab-student"
-"""Name of the student of the `lab` suite, which lies in this package."""
+"""Name of the student of the `lab` suite, which lies in this package; `LAB_STUDENTS` has earlier ones."""
 
 _STUDENT_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
 
@@ -78,7 +80,8 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
     """The local folder of a student, fetched first where needed.
 
     Args:
-        name: a folder, a hub id ("org/name" or "org/name@revision"), `LAB_STUDENT` or `PACKAGED_STUDENT`.
+        name: a folder, a hub id ("org/name" or "org/name@revision"), one of `LAB_STUDENTS` or
+            `PACKAGED_STUDENT`.
         revision: hub commit, tag or branch; overrides the one in the name.
 
     Raises:
@@ -94,8 +97,8 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
         raise StudentError(
             f"student folder {name!r} has no config.json: expected a folder that `save_pretrained` wrote."
         )
-    if name == LAB_STUDENT:
-        return _lab_student_folder()
+    if name in LAB_STUDENTS:
+        return _lab_student_folder(name)
     if name == PACKAGED_STUDENT:
         from compact_bench.data.files.sources import default_sources
         from compact_bench.students.packaged import packaged_student_folder
@@ -104,17 +107,17 @@ def resolve_student(name: str, revision: str | None = None) -> Path:
     if name.count("/") != 1 or name.startswith((".", "~", "/")):
         raise StudentError(
             f"student {name!r}: no such folder, and not a hub id. Expected a folder with config.json, "
-            f"a hub id like 'org/name', {LAB_STUDENT!r} or {PACKAGED_STUDENT!r}."
+            f"a hub id like 'org/name', {', '.join(map(repr, LAB_STUDENTS))} or {PACKAGED_STUDENT!r}."
         )
     return _from_hub(name, revision)
 
 
-def _lab_student_folder() -> Path:
-    folder = package_folder() / "data" / "lab" / "student" / "weights_1"
-    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+def _lab_student_folder(name: str) -> Path:
+    folder = shipped_folder(LAB_STUDENTS[name])
+    missing = [file for file in ("config.json", "model.safetensors") if not (folder / file).is_file()]
     if missing:
         raise StudentError(
-            f"student {LAB_STUDENT!r}: expected {' and '.join(missing)} in {folder}, got none. The "
+            f"student {name!r}: expected {' and '.join(missing)} in {folder}, got none. The "
             "installation is incomplete: install the package again."
         )
     return folder

@@ -15,7 +15,9 @@ SHIPPED = (PACKAGE, "baselines")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_FILE_BYTES = 1_000_000
-LARGE_FILES = {"compact_bench/data/lab/student/weights_1/model.safetensors": 12_000_000}
+LARGE_FILES = {
+    f"compact_bench/data/lab/student/weights_{version}/model.safetensors": 12_000_000 for version in (1, 2)
+}
 
 
 def long_functions(source: Source) -> list[str]:

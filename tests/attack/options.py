@@ -142,9 +142,9 @@ def has_methods(methods: set[str]) -> Check:
 WRONG: dict[str, tuple[str, ...]] = {
     "--profile": ("", "lite", "SMOKE", "smoke ", "nothing", "../smoke", "smoke\n", "\x1b[31msmoke", "x" * 5000, "smoke:trial", "1"),
     "--suite": ("", "nothing", "svmap", "LAB", "../lab", "lab.toml", "/dev/null", "/", ".", "{world}", "{case}/none.toml",
-                "x" * 5000, "lab\n", "\x1b[31mlab", "http://127.0.0.1/x.toml", "lab;ls", "\ud800.toml"),
+                "x" * 5000, "lab\n", "\x1b[31mlab", "http://127.0.0.1/x.toml", "lab;ls", "\ud800.toml", "lab@", "lab@9", "lab@1@1", "lab @1"),
     "--student": ("nothing", "/dev/null", "/", "{case}", "a/b/c", "../x", "~nobody", "org/", "/model", "org/name@", "x" * 300,
-                  "org name/x", "\x1b[31mx/y", "lab-studen", "http://127.0.0.1/x", "org/name\n", "{world}/suite/suite.toml"),
+                  "org name/x", "\x1b[31mx/y", "lab-studen", "lab-student@", "lab-student@9", "http://127.0.0.1/x", "org/name\n", "{world}/suite/suite.toml"),
     "--device": ("", "gpu", "CPU", "cuda:99", "cuda:-1", "cuda:x", "cpu:7", "tpu", "meta", "mps", "cuda:0:0", "\x1b[31mcpu"),
     "--threads": ("-1", "1.5", "x", "", "1e3", "999999999999999999999", "0x1", "nan", "true", " "),
     "--workers": ("-1", "1.5", "x", "", "1e3", "999999999999999999999", "nan", "true"),

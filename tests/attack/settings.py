@@ -73,6 +73,11 @@ WORLD: dict[str, Any] = {
     "weak_error_rate": SHARE,
     "ponder_error_rate": SHARE,
     "slip_rate": SHARE,
+    "middling_error_rate": SHARE,
+    "drawn_styles": SHARE,
+    "right_answer_wrong_step_rate": SHARE,
+    "shared_mistake": SHARE,
+    "competence": SHARE,
     "review_error_rate": SHARE,
     "review_invalid_rate": SHARE,
 }

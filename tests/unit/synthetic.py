@@ -30,6 +30,10 @@ class Suite:
     name: str
     benchmarks: tuple[Benchmark, ...]
 
+    @property
+    def key_name(self) -> str:
+        return self.name
+
 
 SUITE: Any = Suite(
     "svamp",

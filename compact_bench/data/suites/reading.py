@@ -200,8 +200,8 @@ def with_world(spec: SuiteSpec, overrides: Sequence[str]) -> SuiteSpec:
     counts).
 
     Raises:
-        ConfigError: the suite has no generated world, or an override is malformed, names nothing or has a
-            wrong value; every fault is listed.
+        ConfigError: the suite has no generated world, or an override is malformed, names nothing, has a wrong
+            value or another version of the world; every fault is listed.
     """
     if not overrides:
         return spec
@@ -212,4 +212,10 @@ def with_world(spec: SuiteSpec, overrides: Sequence[str]) -> SuiteSpec:
             f"come from training.{spec.training.source}. Leave out --world, or use --suite lab."
         )
     changed = with_changes(world, overrides, "--world")
+    if changed.version != world.version:
+        # Its benchmarks, and its student, are of the suite's own version.
+        raise ConfigError(
+            f"--world: expected version {world.version}, which suite {spec.name!r} is made for, got "
+            f"{changed.version}. Leave it out, and use --suite lab@1 or lab for the other world."
+        )
     return spec.model_copy(update={"training": spec.training.model_copy(update={"world": changed})})

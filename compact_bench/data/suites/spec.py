@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import Group, Positive, Strict
 from compact_bench.core.written.fields import Name, Prose, Title
-from compact_bench.core.written.names import LONGEST_NAME
+from compact_bench.core.written.names import LONGEST_NAME, without_version
 from compact_bench.data.files.formats import FORMATS
 from compact_bench.data.files.readers import HubSet
 from compact_bench.data.files.sources import FileRef, is_inside
@@ -21,6 +21,10 @@ from compact_bench.data.suites.profiles import ProfileSpec
 Text = Annotated[Title, StringConstraints(min_length=1, strip_whitespace=True)]
 METRICS = ("exact_match", "acc", "acc_norm")
 """Metrics of the packaged tasks."""
+SuiteName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(@[0-9]+)?$", max_length=LONGEST_NAME)
+]
+"""A name; with "@N" that of an earlier version, which is kept."""
 _REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
 FaultKind = Literal[
     "missing_question",
@@ -259,6 +263,7 @@ class SuiteSpec(Strict):
     """A suite: what is compared, on what, with which student.
 
     Attributes:
+        name: how commands and pages call it; `key_name` is how its runs' keys do.
         card: what a reader must know before believing the numbers.
         student_card: the same of the suite's own student; left out where another student is used.
         system_prompt: always "": the system turn is the chat template's own, in training and evaluation.
@@ -270,7 +275,7 @@ class SuiteSpec(Strict):
         profiles: name -> scale.
     """
 
-    name: Name
+    name: SuiteName
     version: Positive
     title: Text
     card: Prose = ""
@@ -290,6 +295,15 @@ class SuiteSpec(Strict):
         if problems := list(self._problems()):
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def key_name(self) -> str:
+        """The name in the keys of its runs, which is the same for all versions of a suite.
+
+        The fingerprint of the data tells versions apart; so runs that were made before an earlier version was
+        given its "@N" are still that version's.
+        """
+        return without_version(self.name)
 
     @property
     def has_truth(self) -> bool:

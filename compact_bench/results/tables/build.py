@@ -144,7 +144,7 @@ def build_table(
     """Build a table from run records.
 
     Args:
-        records: runs under one set of settings; those of other suites or profiles are left out.
+        records: runs under one set of settings; those of other suites, versions and profiles are left out.
         teachers: names, in the suite's order, so that a teacher without runs has a row that says so.
         profile: which profile; None takes the records' own.
         seeds: seeds that were requested; a row that lacks one is named in the notes.
@@ -156,7 +156,7 @@ def build_table(
         ConfigError: the records are of several profiles and none was requested, or two of them claim the
             same method, variant and seed.
     """
-    mine = [r for r in records if r.key.suite == suite.name]
+    mine = _of_suite(records, suite)
     profile = profile or _only_profile(mine)
     mine = [r for r in mine if r.key.profile == profile]
     rows = fill_rows(spec, mine, teachers, profile or None, has_truth, problems)
@@ -189,6 +189,12 @@ def build_table(
         margin=spec.margin,
     )
     return replace(_with_tasks(table, rows), bounds=_bounds(spec, rows))
+
+
+def _of_suite(records: Sequence[RunRecord], suite: SuiteSpec) -> list[RunRecord]:
+    """The runs of a suite, in this version; another version has its name in keys, and asks other tasks."""
+    tasks = {benchmark.task for benchmark in suite.benchmarks}
+    return [r for r in records if r.key.suite == suite.key_name and tasks.issuperset(r.evaluations)]
 
 
 def _with_tasks(table: Table, rows: Sequence[RowRuns]) -> Table:

@@ -60,9 +60,7 @@ def test_a_student_that_fails_is_refused_with_the_figures(
 ) -> None:
     failing = dataclasses.replace(PASSING, uniform=PASSING.right)
     monkeypatch.setattr(lab_gates, "measure_gates", lambda *args, **kwargs: failing)
-    suite = tmp_path / "two.toml"
-    suite.write_text('extends = "lab"\nname = "two"\n[training.world]\nversion = 2\n', encoding="utf-8")
-    words = ("--suite", suite, "--scale", "0.001", "--set", "batch_rows=4", "--threads", "1", "--quiet")
+    words = ("--scale", "0.001", "--set", "batch_rows=4", "--threads", "1", "--quiet")
     done = run_command(capsys, "lab", "build", "--output", tmp_path / "student", *words)
     assert done.code == 4 and "expected a headroom of 25 pp at least" in done.err
     assert "Shells: direct 34.0%" in done.err

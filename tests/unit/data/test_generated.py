@@ -230,7 +230,9 @@ def test_facts_are_shown_as_tables() -> None:
 
 
 def test_the_worlds_rates_are_what_is_measured() -> None:
-    spec = with_world(load_spec("lab"), ("slip_rate=0.25", "ponder_error_rate=0.0", "strong_error_rate=0.0"))
+    spec = with_world(
+        load_spec("lab@1"), ("slip_rate=0.25", "ponder_error_rate=0.0", "strong_error_rate=0.0")
+    )
     facts = teacher_facts(generated_questions(spec))
     assert facts is not None and facts["questions"] == WorldSettings().questions
     assert facts["teachers"]["ponder"]["really_right"] == 1.0

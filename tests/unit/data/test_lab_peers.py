@@ -133,7 +133,7 @@ def test_feedback_names_the_mistake_and_the_gold_answer_in_known_words(pool: tup
 
 
 def test_chosen_teachers_speak_alone() -> None:
-    spec = load_spec("lab")
+    spec = load_spec("lab@1")
     questions = generated_questions(spec, ["ponder", "abacus"])
     for question in questions:
         assert [p.teacher for p in question.pairs] == ["ponder", "abacus"]

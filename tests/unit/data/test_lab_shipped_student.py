@@ -1,37 +1,53 @@
-"""The student that the package ships: able but not good, and what its command makes."""
+"""The students that the package ships: able but not good, and what their command makes."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
+from compact_bench.commands.lab_gates import (
+    GATES_FILE,
+    LEAST_HEADROOM,
+    LEAST_RIGHT,
+    MOST_DIRECT,
+    MOST_WRONG,
+)
 from compact_bench.core.answers import extract_answer, same_answer
 from compact_bench.data.lab import WorldSettings, benchmark_rows
+from compact_bench.data.lab.student import LAB_STUDENTS
 from compact_bench.data.lab.student.pretraining import LOG_FILE, pretrain
 from compact_bench.data.lab.student.settings import PretrainingSettings, settings_of, shipped_folder
 from compact_bench.data.lab.student.tokenizer import CHAT_TEMPLATE, lab_tokenizer
+from compact_bench.data.suites import load_spec
 from compact_bench.students.chat import chat_text
-from compact_bench.students.student import LAB_STUDENT, Student, load_student, resolve_student
+from compact_bench.students.student import Student, load_student, resolve_student
 
-LISTS = ("lab_copy", "lab_reverse", "lab_opposites", "lab_categories")
-TRAINED = {
-    1: ("lab_ring", "lab_order", "lab_lookup", "lab_count"),
-    2: ("lab_shells", "lab_lift", "lab_coins", "lab_bug"),
-}
-RETAINED = {1: LISTS, 2: (*LISTS, "lab_short", "lab_word")}
+SUITES = {version: load_spec(name.replace("-student", "")) for name, version in LAB_STUDENTS.items()}
+TRAINED, RETAINED = (
+    {version: tuple(b.task for b in spec.benchmarks if b.group == group) for version, spec in SUITES.items()}
+    for group in ("in_distribution", "retention")
+)
+# Of one word the form is scored, and no answer.
+RETAINED = {v: tuple(t for t in tasks if not t.startswith("lab_word")) for v, tasks in RETAINED.items()}
 AT_ONCE = {1: (0.25, 0.55), 2: (0.0, 0.35)}
 """Version of the world -> lowest and highest mean accuracy before distillation."""
 
 
 @torch.no_grad()
 def accuracy(student: Student, version: int, task: str, items: int) -> float:
-    """Share of right answers, from one batch of greedy generations; a choice is asked for openly."""
+    """Share of right answers, from one batch of greedy generations; a choice is asked for openly.
+
+    Args:
+        items: at most; a suite may have fewer of a task.
+    """
     world = WorldSettings.model_validate({"version": version})
-    rows, tokenizer = benchmark_rows(world, task, items), student.tokenizer
+    there = {b.task: b.items or items for b in SUITES[version].benchmarks}
+    rows, tokenizer = benchmark_rows(world, task, min(items, there[task])), student.tokenizer
     texts = [chat_text(tokenizer, row["question"], None) for row in rows]
     tokenizer.padding_side = "left"
     encoded = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
@@ -51,10 +67,10 @@ def mean(found: Mapping[str, float], tasks: tuple[str, ...]) -> float:
     return sum(found[task] for task in tasks) / len(tasks)
 
 
-@pytest.fixture(scope="module", params=[LAB_STUDENT])
+@pytest.fixture(scope="module", params=LAB_STUDENTS)
 def shipped(request: pytest.FixtureRequest) -> tuple[Student, int]:
     """A student and the version of the world that it was pretrained on."""
-    return load_student(request.param, dtype="float32", device="cpu"), 1
+    return load_student(request.param, dtype="float32", device="cpu"), LAB_STUDENTS[request.param]
 
 
 def test_it_is_small_and_complete(shipped: tuple[Student, int]) -> None:
@@ -83,6 +99,16 @@ def test_before_distillation_it_is_able_but_not_good(shipped: tuple[Student, int
     lowest, highest = AT_ONCE[version]
     assert lowest <= mean(found, TRAINED[version]) <= highest, found
     assert mean(found, RETAINED[version]) >= 0.70, found
+
+
+def test_the_student_of_version_2_passed_its_gates() -> None:
+    *families, headroom = (shipped_folder(2) / GATES_FILE).read_text(encoding="utf-8").splitlines()
+    titles = [b.title for b in SUITES[2].benchmarks if b.group == "in_distribution"]
+    assert [line.partition(":")[0] for line in families] == titles
+    for line in families:
+        direct, right, _, wrong = (float(share) / 100 for share in re.findall(r"([\d.]+)%", line))
+        assert direct < MOST_DIRECT and right > LEAST_RIGHT and wrong < MOST_WRONG, line
+    assert float(headroom.split(": ")[1].removesuffix(" pp")) >= 100 * LEAST_HEADROOM
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from compact_bench.data.suites import load_spec
 from tests.unit.lab_solver import solve
 
 COVERED = EDITIONS[1].covered
-TASKS = tuple(benchmark.task for benchmark in load_spec("lab").benchmarks)
+TASKS = tuple(benchmark.task for benchmark in load_spec("lab@1").benchmarks)
 GENERATED = [task for task in TASKS if task.removeprefix("lab_") not in SKILLS]
 
 

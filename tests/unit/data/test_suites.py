@@ -9,6 +9,7 @@ import pytest
 from compact_bench.core.errors import ConfigError, UnknownNameError
 from compact_bench.core.settings import RunSettings, merged
 from compact_bench.data.lab import LAB_TASKS, TEACHERS
+from compact_bench.data.lab.student import LAB_STUDENTS
 from compact_bench.data.suites import SuiteSpec, load_spec, suite_names, with_world
 from compact_bench.data.suites.loading import suite_files
 from compact_bench.evaluation.task_files import is_generation, task_sources
@@ -31,7 +32,7 @@ group = "in_distribution"
 metric = "exact_match"
 items = 4
 """
-LAB = 'extends = "lab"\nname = "mine"\n[training.world]\nslip_rate = 0.25\n'
+LAB = 'extends = "lab@1"\nname = "mine"\n[training.world]\nslip_rate = 0.25\n'
 HEAD = 'name = "mine"\nversion = 1\ntitle = "Mine"\nstudent = "org/student"\n'
 REST = '[training]\nfile = "mine.jsonl"\n[profiles.lite]\nseeds = [1, 2]\n'
 
@@ -51,7 +52,7 @@ def complaint(folder: Path, text: str) -> str:
 
 
 def test_the_packaged_suites() -> None:
-    assert suite_names() == ("gsm8k", "lab", "strategyqa", "svamp")
+    assert suite_names() == ("gsm8k", "lab", "lab@1", "strategyqa", "svamp")
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "strategyqa", "svamp"])
@@ -71,8 +72,11 @@ def test_a_packaged_suite_names_tasks_metrics_and_groups_that_exist(name: str) -
     assert spec.student == "smollm2-135m-instruct" and "dequantised from Q4_1" in spec.student_title
 
 
-def test_the_lab_suite_generates_what_it_names() -> None:
-    spec = load_spec("lab")
+@pytest.mark.parametrize(("name", "student"), [("lab", LAB_STUDENT), ("lab@1", f"{LAB_STUDENT}@1")])
+def test_the_lab_suite_generates_what_it_names(name: str, student: str) -> None:
+    spec = load_spec(name)
+    assert (spec.name, spec.key_name) == (name, "lab")
+    assert str(spec.version) == (name.partition("@")[2] or "2") and LAB_STUDENTS[student] == spec.version
     assert spec.has_truth and not load_spec("svamp").has_truth
     assert spec.training.world is not None and spec.training.source == "world"
     assert [teacher.name for teacher in spec.teachers] == list(TEACHERS)
@@ -83,12 +87,16 @@ def test_the_lab_suite_generates_what_it_names() -> None:
         generated = is_generation(benchmark.task)
         assert (benchmark.metric == "exact_match") == generated == (benchmark.chance is None)
         assert benchmark.items is not None and benchmark.file is None and benchmark.layout is None
-    assert spec.student == LAB_STUDENT and suite_files(spec) == ()
+    assert spec.student == student and suite_files(spec) == ()
     assert list(spec.profiles) == ["smoke", "lite", "full"]
-    for name, profile in spec.profiles.items():
-        settings = merged(RunSettings(), profile.settings, name)
+    for place, profile in spec.profiles.items():
+        settings = merged(RunSettings(), profile.settings, place)
         assert not settings.lora.enabled and settings.train.dtype == "float32"
-    assert [p.seeds for p in spec.profiles.values()] == [(1,), (1, 2, 3), (1, 2, 3, 4, 5)]
+    seeds = [len(profile.seeds) for profile in spec.profiles.values()]
+    assert seeds == ([1, 3, 5] if spec.version == 1 else [1, 10, 10])
+    smoke = merged(RunSettings(), spec.profiles["smoke"].settings, "smoke").eval
+    # A smoke run measures a handful of everything that a suite has many of.
+    assert None not in (smoke.items_per_task, smoke.validation_questions, smoke.answered_questions)
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "strategyqa", "svamp"])
@@ -169,14 +177,14 @@ def test_a_users_suite_may_start_from_a_packaged_one(tmp_path: Path) -> None:
 
 
 def test_a_users_suite_may_change_one_rate_of_the_lab(tmp_path: Path) -> None:
-    base, changed = load_spec("lab"), load_spec(write(tmp_path, LAB))
+    base, changed = load_spec("lab@1"), load_spec(write(tmp_path, LAB))
     ours, theirs = base.training.world, changed.training.world
     assert ours is not None and theirs is not None
     assert theirs == ours.model_copy(update={"slip_rate": 0.25})
     assert changed.training.validation_questions == base.training.validation_questions
     assert changed.teachers == base.teachers and changed.benchmarks == base.benchmarks
     # No [training] at all: the world as it is.
-    plain = load_spec(write(tmp_path, 'extends = "lab"\nname = "mine"\n'))
+    plain = load_spec(write(tmp_path, 'extends = "lab@1"\nname = "mine"\n'))
     assert plain.training == base.training and plain.teachers == base.teachers
 
 
@@ -191,9 +199,9 @@ def test_a_users_suite_may_choose_from_the_lab(tmp_path: Path) -> None:
 
 def test_rationales_of_a_file_inherit_no_world(tmp_path: Path) -> None:
     file = '[training]\nfile = "mine.jsonl"\n'
-    message = complaint(tmp_path, f'extends = "lab"\nname = "mine"\n{file}')
+    message = complaint(tmp_path, f'extends = "lab@1"\nname = "mine"\n{file}')
     assert "benchmark 'lab_ring': expected a file" in message and "--rationales" in message
-    spec = load_spec(write(tmp_path, f'extends = "lab"\nname = "mine"\n{file}{BENCHMARK}'))
+    spec = load_spec(write(tmp_path, f'extends = "lab@1"\nname = "mine"\n{file}{BENCHMARK}'))
     assert not spec.has_truth and spec.teachers == ()
 
 
@@ -214,6 +222,8 @@ def test_the_world_of_a_suite_can_be_changed_for_one_command() -> None:
         ("lab", ("slip_rate=[",), ["slip_rate: expected a list as [a, b]"]),
         ("lab", ("slip_rate=1.5", "questions=2"), ["--world: 2 value(s)", "slip_rate", "questions"]),
         ("lab", ("longest_steps=1",), ["expected shortest_steps <= longest_steps"]),
+        ("lab", ("version=1",), ["expected version 2", "got 1", "--suite lab@1"]),
+        ("lab@1", ("version=2",), ["expected version 1", "got 2"]),
         ("svamp", ("slip_rate=0.2",), ["got 'svamp'", "training.gold", "--suite lab"]),
     ],
 )

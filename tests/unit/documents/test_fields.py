@@ -94,7 +94,7 @@ def test_the_example_of_groups_is_a_suite(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     found = [(b.group, b.task) for b in load_spec(tmp_path / "mine.toml").benchmarks]
     assert found == [
-        ("in_distribution", "lab_ring"),
-        ("out_of_distribution", "lab_longer"),
+        ("in_distribution", "lab_shells"),
+        ("out_of_distribution", "lab_chains"),
         ("retention", "lab_copy"),
     ]

@@ -22,13 +22,15 @@ from compact_bench.evaluation.task_files import (
     task_texts,
     write_task_folder,
 )
-from compact_bench.evaluation.tasks.utils import score_generation
+from compact_bench.evaluation.tasks.utils import score_generation, score_one_word
 
 LAB = ("ring", "order", "lookup", "count", "longer", "uncovered", "copy", "reverse")
 GENERATION = {"svamp", "multiarith", "addsub", "singleeq", "gsm8k", "validation_answers"}
 GIVEN_STEPS = {f"lab_{name}" for name in ("chains", "swap", "floor", "give")}
-GENERATION |= {f"lab_{name}" for name in (*LAB, "shells", "lift", "coins", "bug", "word")} | GIVEN_STEPS
-LAB_CHOICE = {f"lab_{name}" for name in ("opposites", "categories", "short", "facts")}
+GENERATION |= {
+    f"lab_{name}" for name in (*LAB, "shells", "lift", "coins", "bug", "word", "word_covered")
+} | GIVEN_STEPS
+LAB_CHOICE = {f"lab_{name}" for name in ("opposites", "categories", "short", "short_covered", "facts")}
 CHOICE = {"strategyqa", "csqa", "arc_easy", "piqa", "boolq", "winogrande", *LAB_CHOICE}
 
 
@@ -69,6 +71,23 @@ def test_generations_are_read_by_the_stated_rule(
 ) -> None:
     scores = score_generation({"answer": gold}, [generation])
     assert scores == {"exact_match": float(right), "states_answer": float(states)}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        ("4.", 1),
+        (" 4 ", 1),
+        ("seven", 1),
+        ("The answer is 4.", 0),
+        ("She drops 2 so 4.", 0),
+        ("", 0),
+        (".", 0),
+    ],
+)
+def test_one_word_is_a_form_and_no_answer(reply: str, kept: int) -> None:
+    scores = score_one_word({"answer": "4"}, [reply])
+    assert scores == {"exact_match": kept, "states_answer": kept}
 
 
 @given(

@@ -33,7 +33,7 @@ def test_its_record_is_read_whole(store: Store) -> None:
 def test_the_same_run_counts_as_missing_for_its_results_version_and_code_alone(
     store: Store, tmp_path: Path
 ) -> None:
-    session = Session(Request("lab", "smoke", tmp_path / "cache", store.root, seeds=(1,)))
+    session = Session(Request("lab@1", "smoke", tmp_path / "cache", store.root, seeds=(1,)))
     key = run_key(session, "uniform", "", 1)
     assert PlannedRun(key, "", session.store.load(key)).needed
     # Only what asks validation questions reads it; it came with version 4.

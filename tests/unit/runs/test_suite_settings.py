@@ -31,13 +31,15 @@ def suite_with(folder: Path, student: Path, text: str) -> Path:
     return path
 
 
-def test_the_lab_gives_words_that_its_student_knows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suite", ["lab", "lab@1"])
+def test_the_lab_gives_words_that_its_student_knows(suite: str) -> None:
     from compact_bench.data.lab.student.tokenizer import lab_tokenizer
     from compact_bench.data.validation.limits import unknown_finder
 
-    find = unknown_finder(lab_tokenizer())
+    spec = load_spec(suite)
+    find = unknown_finder(lab_tokenizer(spec.version))
     assert find is not None
-    words = load_spec("lab").method_settings["sbs_kd"]
+    words = spec.method_settings["sbs_kd"]
     assert find("predict: explain: ")
     assert not any(find(text) for text in words.values())
     assert len(set(words.values())) == 2

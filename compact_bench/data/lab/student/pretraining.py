@@ -94,7 +94,7 @@ def pretraining_turns(settings: PretrainingSettings, stage: int = 0) -> Iterator
             style = rng.choices(tuple(STYLES.values()), (2, 1, 1, 1))[0]
             yield from _problem_turn(rng, settings, longest, style)
         else:
-            yield from _skill_turn(rng, settings)
+            yield from _skill_turn(rng, mix.skills or settings.skills)
 
 
 def _fact_turns(settings: PretrainingSettings, stage: int) -> Mapping[int, list[_Turn]]:
@@ -109,8 +109,8 @@ def _fact_turns(settings: PretrainingSettings, stage: int) -> Mapping[int, list[
     return told
 
 
-def _skill_turn(rng: random.Random, settings: PretrainingSettings) -> Iterator[_Turn]:
-    skill = rng.choices(tuple(settings.skills), tuple(settings.skills.values()))[0]
+def _skill_turn(rng: random.Random, practised: Mapping[str, int]) -> Iterator[_Turn]:
+    skill = rng.choices(tuple(practised), tuple(practised.values()))[0]
     item = skill_item(skill, rng)
     if item.choices or split_of(item.text) == "pretraining":
         reply = f"{item.answer}." if skill == "word" else f"The answer is {item.answer}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from compact_bench.data.lab.world.families import FAMILIES
 from compact_bench.data.lab.world.problems import right_chain
@@ -13,10 +13,12 @@ from compact_bench.data.lab.world.words import CATEGORIES, COLOURS, NAMES, OPPOS
 
 SHORTEST_LIST, LONGEST_LIST = 3, 6
 OPTIONS = 4
+LONGEST_IN_A_WORD = 4
+"""Steps, as in the longest questions of the rationales."""
 FACTS = 60
 SHORT_FAMILIES = ("ring", "swap", "floor", "give")
-WORD_FAMILIES = (*SHORT_FAMILIES, "shells", "lift", "coins", "bug")
-"""Those of the rationales are among them: their steps are what an answer in one word has to resist."""
+COVERED_FAMILIES = ("shells", "lift", "coins", "bug")
+"""Those of the rationales, whose steps are what an answer at once, or in one word, has to resist."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def _shuffled(rng: random.Random, answer: str, others: Sequence[str]) -> tuple[s
     return tuple(choices)
 
 
-def _short(rng: random.Random, families: Sequence[str] = SHORT_FAMILIES) -> SkillItem:
+def _short(families: Sequence[str], rng: random.Random) -> SkillItem:
     """A question of one step, whose answer is to be known at once."""
     family = FAMILIES[rng.choice(families)]
     problem = family.sample(rng, 1)
@@ -76,10 +78,11 @@ def _short(rng: random.Random, families: Sequence[str] = SHORT_FAMILIES) -> Skil
     return SkillItem(problem.text, answer, _shuffled(rng, answer, others))
 
 
-def _one_word(rng: random.Random) -> SkillItem:
-    """A question of one step, to be answered with one word and no more."""
-    item = _short(rng, WORD_FAMILIES)
-    return SkillItem(f"Say in one word: {item.text}", item.answer)
+def _one_word(families: Sequence[str], rng: random.Random) -> SkillItem:
+    """A question that is to be answered with one word and no more, whether the word is right or not."""
+    family = FAMILIES[rng.choice(families)]
+    problem = family.sample(rng, rng.randint(1, LONGEST_IN_A_WORD))
+    return SkillItem(f"Say in one word: {problem.text}", right_chain(family, problem).answer)
 
 
 @lru_cache
@@ -105,18 +108,22 @@ SKILLS: Mapping[str, str] = {
     "opposites": "knows opposites",
     "categories": "knows what kind a thing is",
     "short": "answers a question of one step at once",
+    "short_covered": "the same in the families of the rationales",
     "word": "answers in one word where that is asked",
+    "word_covered": "the same in the families of the rationales, where pretraining never asked for it",
     "facts": "knows sixty facts that it was told a few times",
 }
-"""Skill name -> what it is; the last three are of version 2."""
+"""Skill name -> what it is; the last five are of version 2."""
 
 _MAKERS: Mapping[str, Callable[[random.Random], SkillItem]] = {
     "copy": _copy,
     "reverse": _reverse,
     "opposites": _opposites,
     "categories": _categories,
-    "short": _short,
-    "word": _one_word,
+    "short": partial(_short, SHORT_FAMILIES),
+    "short_covered": partial(_short, COVERED_FAMILIES),
+    "word": partial(_one_word, SHORT_FAMILIES),
+    "word_covered": partial(_one_word, COVERED_FAMILIES),
     "facts": _fact,
 }
 
