@@ -342,3 +342,16 @@ def test_a_detectable_difference_beyond_the_scale_is_none() -> None:
     text = "\n".join(detectable_markdown(table))
     assert "differences of no size (none on this scale) on ID (none on this scale)" in text
     assert not re.search(r"\d{3}\.\d", text)
+
+
+def test_when_pairs_were_fixed_is_told_of_the_suite_alone_whose_runs_they_were_fixed_for() -> None:
+    assert SPEC.primary is not None
+    fixed = SPEC.primary.model_copy(update={"fixed": {SUITE.name: "Fixed before its runs."}, "reason": "So."})
+    records = all_records((1, 2))
+    for spec, facts, said in (
+        (SPEC, FACTS, False),
+        (SPEC.model_copy(update={"primary": fixed}), FACTS, True),
+        (SPEC.model_copy(update={"primary": fixed}), dataclasses.replace(FACTS, own_data=True), False),
+    ):
+        text = render_results([build(records, spec)], records, facts)
+        assert ("So. Fixed before its runs." in text) is said and "version 2 of the lab" not in text
