@@ -147,7 +147,7 @@ class KLToBase:
             "the KL to a reference of reinforcement learning has the other direction, on own samples",
         ),
         ours=(
-            "beta = 1, chosen by generated answers to validation questions of the lab (decision 25); the "
+            "beta = 1, chosen by generated answers to validation questions of lab@1 (decision 25); the "
             "sources' values are for other losses",
             "p_0: adapters off, or a frozen copy where every weight trains; without dropout in either case",
             "the divergence is taken at the labels of the supervised loss and reduced as it is",

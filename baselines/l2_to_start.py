@@ -89,7 +89,7 @@ class L2ToStart:
             "nothing to act on",
         ),
         ours=(
-            "alpha = 1, chosen by generated answers to validation questions of the lab (decision 25); the "
+            "alpha = 1, chosen by generated answers to validation questions of lab@1 (decision 25); the "
             "source's values are for image classifiers",
             "adapters: the distance is |s*B@A|, of the weights that the student computes with",
             "ordinary weight decay is off, as the penalty stands in its place (alpha = 0 keeps it)",
