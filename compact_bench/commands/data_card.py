@@ -23,8 +23,8 @@ _UNKNOWN = (
     "terms their texts may be trained on, the file does not say."
 )
 _READ = (
-    "An answer can be read where the answer rule finds one in the rationale, the rule by which the "
-    "student's answers to packaged tasks are read; it is the gold one where the rule takes both for the same."
+    "An answer can be read where the rationale states one (a last number that is not said to be the answer "
+    "is none); it is the gold one where the answer rule takes both for the same."
 )
 
 
@@ -61,7 +61,7 @@ def data_card(session: Session) -> DataCard:
             "\n".join(_suite_lines(session)),
             "" if _differences(session) or session.seeds != session.profile.seeds else session.profile.note,
             {name: titles.get(name, "") for name in session.teachers},
-            tuple(filter(None, (copies if _is_users(session) else "", *always))),
+            tuple(filter(None, (copies if is_users(session) else "", *always))),
             f"Suite {spec.name}",
         )
     assert file is not None
@@ -83,7 +83,7 @@ def data_card(session: Session) -> DataCard:
 def data_warnings(session: Session) -> list[str]:
     """What the user must know of near copies in an own file before anything is trained; none for others."""
     sentence = _copies_sentence(session)
-    if not sentence or not _is_users(session):
+    if not sentence or not is_users(session):
         return []
     pairs = session.data_notes["near_copies"]["pairs"]
     lines = [f"Warning: {sentence}", *(f"  - {_pair(pair)}" for pair in pairs[:WARNED])]
@@ -92,7 +92,7 @@ def data_warnings(session: Session) -> list[str]:
     return [*lines, "  --on-overlap drop leaves these questions out, --on-overlap refuse stops."]
 
 
-def _is_users(session: Session) -> bool:
+def is_users(session: Session) -> bool:
     """Whether training questions are the user's; what packaged ones have of near copies their pages say."""
     own_suite = session.request.suite.endswith(".toml") and session.spec.training.world is None
     return session.request.rationales is not None or own_suite
@@ -116,8 +116,10 @@ def _gaps_sentence(session: Session) -> str:
     """What a reader of the teachers' own rows must know of a ragged set; "" for another."""
     if not session.gaps:
         return ""
+    drawn = session.data_notes.get("drawn_questions")
+    of_which = f"questions of which every seed draws {drawn}" if drawn else "questions that are trained on"
     return (
-        f"Of the questions that are trained on, {session.gaps.removeprefix('teachers: ')}. A row of one "
+        f"Of the {of_which}, {session.gaps.removeprefix('teachers: ')}. A row of one "
         "teacher alone is trained on the questions for which that teacher has a rationale, so such rows may "
         "differ in their questions and steps."
     )
@@ -164,6 +166,8 @@ def _suite_lines(session: Session) -> list[str]:
     lines.append(spec.card.strip())
     if session.student_name == spec.student and spec.student_card.strip():
         lines += ["", spec.student_card.strip()]
+    else:
+        lines += _student_lines(session)
     if session.own_file is not None:
         return [*lines, "", *_counted_lines(session)]
     if copies := _copies_sentence(session):
@@ -188,11 +192,7 @@ def _own_lines(session: Session) -> list[str]:
         *changed,
         "",
         *_counted_lines(session),
-        "",
-        "## Student",
-        "",
-        f"{escaped(session.student_title)}; fingerprint of its weights and tokenizer: "
-        f"{session.student_revision}.",
+        *_student_lines(session),
         "",
         f"## Benchmarks, of suite {spec.name}",
         "",
@@ -204,6 +204,16 @@ def _own_lines(session: Session) -> list[str]:
         "## What is not known",
         "",
         _UNKNOWN,
+    ]
+
+
+def _student_lines(session: Session) -> list[str]:
+    return [
+        "",
+        "## Student",
+        "",
+        f"{escaped(session.student_title)}; fingerprint of its weights and tokenizer: "
+        f"{session.student_revision}.",
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from compact_bench.commands.data_card import data_card, data_warnings
+from compact_bench.commands.data_card import data_card, data_warnings, is_users
 from compact_bench.commands.planning import plan_method, plan_tables
 from compact_bench.commands.row_selection import STORED, request_tables
 from compact_bench.commands.table_plan import Plan, TablePlan, command_line
@@ -220,6 +220,7 @@ def write_plan(plan: Plan, report: ReportRequest, console: Console, quiet: bool)
         card=card.text,
         student=session.student_title,
         teachers=card.teachers,
+        own_data=is_users(session),
         caveats=(*card.caveats, *_methods_left_out(plan)),
         tuning=plan.tuning,
         figures=report.figures,
@@ -276,5 +277,6 @@ def _write_reproduction(session: Session, tables: Sequence[Table], facts: Report
         smoke=session.request.profile == "smoke",
         seeds=session.seeds,
         command_of=lambda table, methods: command_line(session, table, ",".join(methods)),
+        page=path.name if path.is_absolute() else str(path),
     )
     write_atomic(path, reproduction_markdown(judge_claims(tables), page).encode())

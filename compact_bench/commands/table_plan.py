@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from compact_bench.commands.row_selection import TableRequest, methods_option
+from compact_bench.core.paths import store_dir
 from compact_bench.core.records import RunKey, RunRecord
 from compact_bench.methods.registry import as_given
 from compact_bench.results.tables.spec import RowSpec
@@ -159,8 +160,12 @@ def trials_of(session: Session) -> OpenTrial:
 
 
 def command_line(session: Session, table: str, methods: str) -> str:
-    """The `reproduce` command of these results, without the folders, which results do not depend on."""
-    request = session.request
+    """The `reproduce` command of these results, without the folders, which results do not depend on.
+
+    A store that is named from the working folder is told: without it the runs would be made again. One named
+    by a machine's own path is of no use to another reader.
+    """
+    request, store = session.request, session.request.store
     words = ["compact-bench", "reproduce", "--table", table]
     words += ["--suite", request.suite, "--profile", request.profile]
     words += ["--seeds", ",".join(map(str, session.seeds))]
@@ -174,6 +179,7 @@ def command_line(session: Session, table: str, methods: str) -> str:
         ("--on-overlap", request.on_overlap if request.on_overlap != "keep" else ""),
         *(("--world", change) for change in request.world),
         *(("--set", override) for override in request.overrides),
+        ("--store", "" if store.is_absolute() or store == store_dir() else str(store)),
     ):
         words += [option, value] if value else []
     return shlex.join(words)

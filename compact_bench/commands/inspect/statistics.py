@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.records import RunRecord
+from compact_bench.core.records import TRIAL, RunRecord
 from compact_bench.data.suites import SuiteSpec
 from compact_bench.results.report.markdown import document, escaped, grid
 from compact_bench.results.statistics.calibration import Calibration, Plan, Rate, calibrate
@@ -150,18 +150,22 @@ def check_statistics(
     """Simulate a table with the variances of its runs.
 
     Args:
-        records: of a store; those of other suites and profiles are left out.
+        records: of a store; those of other suites and profiles, and trials of learning rates, are left out.
         seeds: numbers of seeds to simulate.
         difference: whose power is told, in [0, 1].
 
     Raises:
-        ConfigError: too few trained rows with two seeds have runs, or a number of seeds is below 2.
+        ConfigError: too few trained rows with two seeds have runs, a number of seeds is below 2,
+            or the profile is that of trials.
         DataError: a row's runs cannot tell how it varies.
     """
     if not seeds or min(seeds) < 2:
         raise ConfigError("expected numbers of seeds of 2 or more (one seed gives no verdict), as 5,10.")
+    if profile.endswith(TRIAL):
+        raise ConfigError(f"expected a profile of results, got {profile}: trials of learning rates are none.")
     spec = load_table_spec(table)
-    built = build_table(spec, records, suite, profile=profile)
+    results = [record for record in records if not record.key.is_trial]
+    built = build_table(spec, results, suite, profile=profile)
     rows = _trained_rows(built)
     if len(rows) < 2:
         raise ConfigError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compact_bench.core.answers import extract_answer, same_answer
+from compact_bench.core.answers import answer_span, extract_answer, same_answer
 from compact_bench.core.records import Question
 
 
@@ -22,8 +22,7 @@ def own_data_notes(path: Path, questions: Sequence[Question], trained: int) -> d
     Returns:
         sha256, bytes, trained, question_words (fewest, median, most), right_known (of how many rationales it
         is known if they are really right) and teachers: name -> rationales, readable (how many state an
-        answer that the answer rule reads), gold (how many of these state the gold answer) and words (fewest,
-        median, most).
+        answer), gold (how many of these state the gold answer) and words (fewest, median, most).
     """
     content = path.expanduser().read_bytes()
     by_teacher: dict[str, list[tuple[str, str]]] = {}
@@ -41,7 +40,8 @@ def own_data_notes(path: Path, questions: Sequence[Question], trained: int) -> d
 
 
 def _teacher(texts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    read = [(extract_answer(text), gold) for text, gold in texts]
+    # Only what is stated: a last number stands in for an answer in generations, not in rationales.
+    read = [(extract_answer(text) if answer_span(text) else None, gold) for text, gold in texts]
     return {
         "rationales": len(texts),
         "readable": sum(answer is not None for answer, _ in read),

@@ -103,6 +103,9 @@ def comparison_values(table: str, c: Comparison) -> list[object]:
     found = c.contrast
     of_contrast = ("low", "high", "low_90", "high_90", "standard_error", "df", "p_value")
     numbers = [getattr(found, name) if found else None for name in of_contrast]
+    if found and not found.varies:
+        # Where nothing varied there is no interval, and nothing that one could rest on.
+        numbers[:-1] = [None] * len(numbers[:-1])
     family = "primary" if c.is_primary else "exploratory"
     return [
         *map(csv_field, (table, c.row, c.against, c.group, family, c.verdict)),

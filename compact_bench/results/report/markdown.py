@@ -15,7 +15,7 @@ from compact_bench.results.report.formatting import (
     row_seeds,
     shown_rows,
 )
-from compact_bench.results.report.words import MEANINGS, RULE_SENTENCE, percent
+from compact_bench.results.report.words import LARGEST, MEANINGS, NONE_ON_THIS_SCALE, RULE_SENTENCE, percent
 from compact_bench.results.statistics.power import ALPHA, POWER
 from compact_bench.results.statistics.verdicts import SIGNS
 from compact_bench.results.tables.build import STEPS, Column, Row, Table
@@ -291,10 +291,14 @@ def _comparison_cells(c: Comparison) -> list[str]:
         _pp(c.seed_sd, sign=""),
         "none" if c.p_value is None else f"{c.p_value:.4f}",
         "none" if c.p_corrected is None else f"{c.p_corrected:.4f}",
-        f"{_pp(c.detectable, sign='')} ({_pp(c.detectable_corrected, sign='')})",
+        f"{_detectable(c.detectable)} ({_detectable(c.detectable_corrected)})",
         f"{c.seeds} x {c.items:,}",
         c.verdict,
     ]
+
+
+def _detectable(size: float | None) -> str:
+    return NONE_ON_THIS_SCALE if size is not None and size > LARGEST else _pp(size, sign="")
 
 
 def _pp(value: float | None, sign: str = "+") -> str:

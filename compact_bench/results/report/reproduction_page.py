@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -37,6 +38,7 @@ class ReproductionFacts:
         smoke: whether the profile's numbers are meaningless.
         seeds: the requested seeds.
         command_of: (table, selectors of its rows) -> the command that shows them.
+        page: where the page is written.
     """
 
     command: str
@@ -46,6 +48,7 @@ class ReproductionFacts:
     smoke: bool
     seeds: Sequence[int]
     command_of: Callable[[str, Sequence[str]], str]
+    page: str = "reproduction.md"
 
 
 def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> str:
@@ -62,7 +65,7 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         "",
         *code_block(
             facts.command,
-            f"{facts.command.replace(' reproduce ', ' report ', 1)} --reproduction reproduction.md",
+            f"{facts.command.replace(' reproduce ', ' report ', 1)} --reproduction {shlex.quote(facts.page)}",
         ),
         "",
         f"- Suite: {escaped(facts.suite)}",
@@ -131,7 +134,7 @@ def _claims(judged: Sequence[JudgedClaim], facts: ReproductionFacts) -> list[str
         if one.claim is None:
             continue
         row = one.claim.row or one.method
-        command = f"{facts.command_of(one.table, one.selector)} --reproduction reproduction.md"
+        command = f"{facts.command_of(one.table, one.selector)} --reproduction {shlex.quote(facts.page)}"
         number = commands.setdefault(command, len(commands) + 1)
         p_holm = one.comparison.p_corrected if one.comparison else None
         rows.append(

@@ -12,6 +12,10 @@ from compact_bench.results.tables.controls import Control
 
 NAMES_IN_A_SENTENCE = 12
 RULE_SENTENCE = f"Verdicts by rule {RULE}."
+LARGEST = 1.0
+"""No true difference of accuracies is larger."""
+NONE_ON_THIS_SCALE = "none on this scale"
+"""Said where only a difference beyond `LARGEST` would be detected."""
 MEANINGS: dict[Verdict, str] = {
     "above": "the first row is better: the corrected test finds a difference",
     "below": "the first row is worse: the corrected test finds a difference",
@@ -47,7 +51,7 @@ def listed(names: Sequence[str], most: int = NAMES_IN_A_SENTENCE) -> str:
 
 def why(c: Comparison) -> str:
     """What stands behind a verdict beside effect and interval, as the end of a sentence; "" where nothing."""
-    reasons = [uncorrected_only(c), equivalence(c), moderation([c])]
+    reasons = [uncorrected_only(c), without_spread(c), equivalence(c), moderation([c])]
     return "; ".join(reason for reason in reasons if reason)
 
 
@@ -56,6 +60,17 @@ def uncorrected_only(c: Comparison) -> str:
     if c.verdict in ("above", "below") or c.p_corrected is None or c.p_value is None or c.p_value >= ALPHA:
         return ""
     return "the interval leaves out 0, but the corrected test does not agree"
+
+
+def without_spread(c: Comparison) -> str:
+    """That a measured difference is the same on every item under every seed; else ""."""
+    if c.contrast is None or c.contrast.varies:
+        return ""
+    alike = "both rows are alike" if c.effect == 0 else "the difference is the same"
+    return (
+        f"{alike} on every item under every seed, which does not say how unlike they could be on others: "
+        "no interval, no equivalence"
+    )
 
 
 def equivalence(c: Comparison) -> str:
@@ -70,11 +85,27 @@ def equivalence(c: Comparison) -> str:
 
 
 def cannot_be_equivalent(comparisons: Sequence[Comparison]) -> str:
-    """That these seeds and items are too few for equivalence, with the half-widths; "" where they are not."""
+    """That these seeds or items are too few for equivalence, and by how much; "" where they are not."""
+    blind = [
+        (c.items, found.unseen, c.margin)
+        for c in comparisons
+        if (found := c.contrast) is not None
+        and found.varies
+        and c.margin is not None
+        and c.verdict == "inconclusive"
+        and found.unseen >= c.margin
+    ]
+    if blind:
+        items, unseen, margin = min(blind)
+        return (
+            f"equivalence cannot be shown with these items ({items:,} can all miss a difference of "
+            f"{points(unseen, '')} pp, the margin is {points(margin, '')} pp)"
+        )
     few = [
         (found, c.margin)
         for c in comparisons
         if (found := c.contrast) is not None
+        and found.varies
         and c.margin is not None
         and c.verdict == "inconclusive"
         and not found.can_show_equivalence(c.margin)
@@ -82,8 +113,6 @@ def cannot_be_equivalent(comparisons: Sequence[Comparison]) -> str:
     if not few:
         return ""
     halves = sorted((found.high_90 - found.low_90) / 2 * 100 for found, _ in few)
-    if not halves[-1]:
-        return "equivalence cannot be shown: nothing varied"
     low, high = f"{halves[0]:.2f}", f"{halves[-1]:.2f}"
     sizes = low if low == high else f"{low} to {high}"
     widths = f"{sizes} pp > {few[0][1] * 100:.2f} pp"
@@ -129,15 +158,22 @@ def detectable_sentence(c: Comparison) -> str:
         return (
             f"{c.group}: what difference between {names} could be detected is unknown ({terms}): {why_not}."
         )
-    strict = "nothing" if c.detectable_corrected is None else f"{points(c.detectable_corrected, '')} pp"
+    strict = detectable_text(c.detectable_corrected)
     spread = (
         "" if c.seed_sd is None else f" Over seeds it has a standard deviation of {points(c.seed_sd, '')} pp."
     )
     return (
         f"{c.group}: the smallest true difference between {names} that such seeds and items detect is "
-        f"{points(c.detectable, '')} pp ({terms}); {strict} at the strictest step of the correction "
+        f"{detectable_text(c.detectable)} ({terms}); {strict} at the strictest step of the correction "
         f"({percent(ALPHA)} / {c.family}).{spread}"
     )
+
+
+def detectable_text(size: float | None) -> str:
+    """A detectable difference in words: "3.1 pp"; what no accuracies can differ by is none."""
+    if size is None:
+        return "none"
+    return f"{points(size, '')} pp" if size <= LARGEST else NONE_ON_THIS_SCALE
 
 
 def control_sentence(control: Control) -> str:

@@ -91,6 +91,7 @@ class ReportFacts:
         student: how the student is named in full; "" takes the records' name.
         teachers: name -> title.
         caveats: sentences on the data that must stand beside the numbers.
+        own_data: whether training data are a user's own, of which no table says when it was fixed.
         tuning: how learning rates were chosen; None where every row has the suite's own.
         figures: folder of the pictures, relative to the files'; "" for the same.
         details: folder of the detail pages, relative to the files'; "" for that of the pictures, or
@@ -104,6 +105,7 @@ class ReportFacts:
     student: str = ""
     teachers: Mapping[str, str] | None = None
     caveats: tuple[str, ...] = ()
+    own_data: bool = False
     tuning: Tuning | None = None
     figures: str = ""
     details: str = ""
@@ -355,8 +357,11 @@ def _comparisons(table: Table, facts: ReportFacts) -> list[str]:
     page = facts.link("Every comparison", f"comparisons_table_{table.number}.md")
     lines = ["", "### Comparisons", "", VERDICT_LEGEND]
     lines += [text] if (text := table_detectable_sentence(table)) else []
-    if table.primary is not None and table.primary.reason:
-        lines += ["", escaped(table.primary.reason)]
+    if table.primary is not None:
+        # What was fixed before the runs of one suite is not said of a user's own data.
+        fixed = "" if facts.own_data else table.primary.fixed.get(table.suite, "")
+        reason = " ".join(filter(None, (table.primary.reason, fixed)))
+        lines += ["", escaped(reason)] if reason else []
     numbers = facts.link("in full precision", COMPARISONS_CSV)
     lines += ["", f"{page}, with p values and reasons where two rows are not compared; the same {numbers}."]
     for title, is_primary in (("Primary", True), ("Exploratory", False)):
@@ -373,7 +378,7 @@ def _caveats(tables: Sequence[Table], facts: ReportFacts) -> list[str]:
     notes = dict.fromkeys((*facts.caveats, *(note for table in tables for note in table.notes)))
     lines = ["", "## Caveats", ""]
     if facts.card.strip() or any(map(suite_markdown, tables)):
-        lines.append(f"- {facts.link(ABOUT, 'about.md')}: what the data, teachers and student are.")
+        lines.append(f"- {facts.link(ABOUT, 'about.md')}.")
     lines += [f"- {escaped(note)}" for note in notes]
     if missing := missing_markdown(tables):
         lines += ["", "### What has no result", "", *missing]

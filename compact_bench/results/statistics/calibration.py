@@ -16,7 +16,13 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from compact_bench.results.statistics.contrasts import Contrast, infer, moderate, variance_parts
+from compact_bench.results.statistics.contrasts import (
+    Contrast,
+    infer,
+    moderate,
+    unseen_difference,
+    variance_parts,
+)
 from compact_bench.results.statistics.families import corrected_p_values
 from compact_bench.results.statistics.priors import ENOUGH_SEEDS, seed_prior, summed
 from compact_bench.results.statistics.samples import Floats
@@ -226,14 +232,15 @@ def _contrasts(answers: Sequence[Floats], first: int, others: Sequence[int]) -> 
                     prior_df[table][place] = prior.df
         parts = moderate(parts, own, df)
     found = infer(parts)
-    items = sum(x.shape[-1] for x in answers)
+    items = [x.shape[-1] for x in answers]
+    unseen = unseen_difference(items)
     names = ("standard_error", "df", "low", "high", "low_90", "high_90", "p_value")
     columns = [parts.estimate, *(getattr(found, name) for name in names)]
     numbers = np.stack(columns, axis=-1).tolist()
 
     def one(values: Sequence[float], of_prior: float | None) -> Contrast:
         named = dict(zip(("estimate", *names), values, strict=True))
-        return Contrast(**named, seeds=seeds, items=items, prior_df=of_prior)
+        return Contrast(**named, seeds=seeds, items=sum(items), prior_df=of_prior, unseen=unseen)
 
     return [list(map(one, *of_table)) for of_table in zip(numbers, prior_df, strict=True)]
 

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compact_bench.results.statistics.power import ALPHA, standard_errors
 from compact_bench.results.statistics.priors import SeedVariance
 from compact_bench.results.statistics.samples import Floats, Sample
 
 NO_SPREAD = 1e-12
-"""Share of the rest's variance below which equal seeds differ by rounding alone."""
+"""Share of a variance (of a value, for its range) below which what is left of it is rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Contrast:
         seed_sd: standard deviation, over seeds, of the paired difference; None for a ratio.
         prior_df: degrees of freedom that moderation added to the seeds' variance (infinite where all rows
             vary alike); None where nothing was moderated.
+        unseen: the largest difference on other items that these items would all fail to show in one of
+            twenty cases; so close no equivalence can be said, whatever varies. 0 where there are no items.
     """
 
     estimate: float
@@ -48,11 +51,17 @@ class Contrast:
     items: int
     seed_sd: float | None = None
     prior_df: float | None = None
+    unseen: float = 0.0
 
     @property
     def moderated(self) -> bool:
         """Whether the variance over seeds was moderated by that of other rows."""
         return self.prior_df is not None
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything varied; where nothing did, `low` and `high` are no interval."""
+        return self.standard_error != 0
 
     def turned(self) -> Contrast:
         """The same difference the other way round."""
@@ -68,13 +77,14 @@ class Contrast:
     def is_equivalent(self, margin: float) -> bool:
         """Whether two one-sided tests at 5 % both say that the difference is smaller than the margin.
 
-        Not where nothing varied: rows that are alike on every item do not say how unlike they could be.
+        Not where nothing varied: rows that are alike on every item do not say how unlike they could be. Nor
+        where so few items could all miss a difference of the margin.
         """
-        return self.low_90 < self.high_90 and -margin < self.low_90 and self.high_90 < margin
+        return self.can_show_equivalence(margin) and -margin < self.low_90 and self.high_90 < margin
 
     def can_show_equivalence(self, margin: float) -> bool:
         """Whether these seeds and items could show equivalence: the 90 % interval fits into the margin."""
-        return 0 < (self.high_90 - self.low_90) / 2 < margin
+        return 0 < (self.high_90 - self.low_90) / 2 < margin and self.unseen < margin
 
     def detectable(self, alpha: float = ALPHA) -> float | None:
         """The true difference that a two-sided test at `alpha` finds with 80 % power; None if unknown."""
@@ -92,6 +102,12 @@ class Parts:
         seed_df: its degrees of freedom.
         item_part: the items' part of the variance of the estimate.
         item_terms: Satterthwaite's sum over the mean squares in it: each part's square over its df.
+        item_df: the smallest degrees of freedom in it; infinite where it is 0.
+        rest: what the rest alone adds to the variance of a seed's mean, which no variance over seeds that
+            other rows lend may be below.
+        rest_df: its degrees of freedom.
+        constant: where nothing varies, over seeds or over items.
+        signs: how many items (seeds, where items are not drawn) an estimate is over.
     """
 
     estimate: Floats
@@ -99,7 +115,12 @@ class Parts:
     seed_df: Floats
     item_part: Floats
     item_terms: Floats
+    item_df: Floats
+    rest: Floats
+    rest_df: Floats
+    constant: NDArray[np.bool_]
     seeds: int
+    signs: int
 
 
 def variance_parts(tasks: Sequence[Floats], items_drawn: bool = True) -> Parts:
@@ -118,6 +139,7 @@ def variance_parts(tasks: Sequence[Floats], items_drawn: bool = True) -> Parts:
     variance = by_seed.var(axis=-1, ddof=1)
     df = np.full(variance.shape, seeds - 1.0)
     item_part, item_terms, rest, rest_terms = (np.zeros(variance.shape) for _ in range(4))
+    item_df = np.full(variance.shape, np.inf)
     for values in tasks if items_drawn else ():
         items = values.shape[-1]
         rest_df = (seeds - 1) * (items - 1)
@@ -128,23 +150,69 @@ def variance_parts(tasks: Sequence[Floats], items_drawn: bool = True) -> Parts:
         of_rest = np.einsum("...si,...si->...", centred, centred) - of_seeds
         # Rounding may leave less than nothing.
         ms_rest = np.clip(of_rest, 0.0, None) / rest_df
-        found = ms_item > ms_rest
+        # What rounding leaves above 0 would bring its whole term, and degrees of freedom far below 1.
+        found = ms_item - ms_rest > NO_SPREAD * ms_item
         scale = share**2 / (seeds * items)
         item_part += np.where(found, scale * (ms_item - ms_rest), 0.0)
         terms = np.square(scale * ms_item) / (items - 1) + np.square(scale * ms_rest) / rest_df
         item_terms += np.where(found, terms, 0.0)
+        item_df = np.where(found, np.minimum(item_df, items - 1.0), item_df)
         rest += share**2 * ms_rest / items
         rest_terms += np.square(share**2 * ms_rest / items) / rest_df
     # Right and wrong items make equal means by chance; what the rest alone adds to a mean is then the floor.
     equal = variance <= NO_SPREAD * rest
-    floor_df = np.divide(np.square(rest), rest_terms, out=df.copy(), where=rest_terms > 0)
-    variance, df = np.where(equal, rest, variance), np.where(equal, floor_df, df)
-    return Parts(by_seed.mean(axis=-1), variance, df, item_part, item_terms, seeds)
+    rest_df = np.divide(np.square(rest), rest_terms, out=df.copy(), where=rest_terms > 0)
+    return Parts(
+        by_seed.mean(axis=-1),
+        np.where(equal, rest, variance),
+        np.where(equal, rest_df, df),
+        item_part,
+        item_terms,
+        item_df,
+        rest,
+        rest_df,
+        constant=np.all([_is_constant(values) for values in tasks], axis=0),
+        seeds=seeds,
+        signs=sum(values.shape[-1] for values in tasks) if items_drawn else seeds,
+    )
+
+
+def unseen_difference(items: Sequence[int]) -> float:
+    """The largest difference that lies on items of which all of these, drawn at random, miss every one.
+
+    Rows that differ on a share q of a task's items agree on all n that were drawn with probability
+    (1 - q)^n, which is 5 % where q is about 3 / n (the rule of three).
+
+    Args:
+        items: how many each task has.
+
+    Returns:
+        A difference of the mean over tasks, where right items count 1.
+    """
+    return max(float(-np.log(ALPHA)) / (len(items) * count) for count in items)
+
+
+def _is_constant(values: Floats) -> NDArray[np.bool_]:
+    """Whether all values over seeds and items are one value but for rounding."""
+    of_all = values.reshape(*values.shape[:-2], -1)
+    return np.asarray(np.ptp(of_all, axis=-1) <= NO_SPREAD * np.abs(of_all).max(axis=-1))
 
 
 def moderate(parts: Parts, variance: Floats, df: Floats) -> Parts:
-    """The same with moderated variances over seeds, [...], and their degrees of freedom."""
-    return replace(parts, seed_variance=np.asarray(variance), seed_df=np.asarray(df))
+    """The same with moderated variances over seeds, [...], and their degrees of freedom.
+
+    Other rows may lend too little, as where several of them happen to be alike under all seeds: what the
+    rest adds to a seed's mean is measured on this difference itself, and is the floor. Where nothing varies
+    nothing is lent: rows that are alike on every item do not say how unlike they could be.
+    """
+    low = np.asarray(variance) < parts.rest
+    lent = np.where(low, parts.rest, variance)
+    lent_df = np.where(low, np.minimum(df, parts.rest_df), df)
+    return replace(
+        parts,
+        seed_variance=np.where(parts.constant, 0.0, lent),
+        seed_df=np.where(parts.constant, parts.seed_df, lent_df),
+    )
 
 
 @dataclass(frozen=True)
@@ -163,17 +231,22 @@ class Inference:
 def infer(parts: Parts) -> Inference:
     """Intervals and p values by the t distribution with Satterthwaite's degrees of freedom.
 
-    Without any variance the difference is a constant: its interval is itself, and p is 1 for 0, else 0.
+    A sum of variances has no fewer degrees of freedom than the least of its parts; as the items' part is a
+    difference of mean squares, the formula alone would go below. Where nothing varies the difference is a
+    constant: there is no interval (its ends are the constant), and p is that of a sign test over its items,
+    1 for 0.
     """
     from scipy.stats import t
 
-    seed_part = parts.seed_variance / parts.seeds
-    variance = seed_part + parts.item_part
+    seed_part = np.where(parts.constant, 0.0, parts.seed_variance / parts.seeds)
+    variance = seed_part + np.where(parts.constant, 0.0, parts.item_part)
     terms = np.square(seed_part) / parts.seed_df + parts.item_terms
     df = np.divide(np.square(variance), terms, out=parts.seed_df.copy(), where=terms > 0)
+    df = np.maximum(df, np.minimum(parts.seed_df, parts.item_df))
     error = np.sqrt(variance)
     size = np.divide(np.abs(parts.estimate), error, out=np.zeros_like(error), where=error > 0)
-    p_value = np.where(error > 0, 2 * t.sf(size, df), np.where(parts.estimate == 0, 1.0, 0.0))
+    of_signs = np.where(parts.estimate == 0, 1.0, 2.0 ** (1 - parts.signs))
+    p_value = np.where(error > 0, 2 * t.sf(size, df), of_signs)
     half, half_90 = (error * t.ppf(1 - tail, df) for tail in (ALPHA / 2, ALPHA))
     ends = (parts.estimate - half, parts.estimate + half)
     ends_90 = (parts.estimate - half_90, parts.estimate + half_90)
@@ -196,6 +269,8 @@ def contrast(difference: Sample, moderated: SeedVariance | None = None) -> Contr
         return None
     parts = variance_parts(tasks, difference.items_resampled)
     seed_sd = float(difference.seed_means.std(ddof=1))
+    if parts.constant:
+        moderated = None
     if moderated is not None:
         parts = moderate(parts, np.asarray(moderated.variance), np.asarray(moderated.df))
     found = infer(parts)
@@ -212,4 +287,5 @@ def contrast(difference: Sample, moderated: SeedVariance | None = None) -> Contr
         items=difference.items if difference.items_resampled else 0,
         seed_sd=seed_sd,
         prior_df=moderated.prior_df if moderated else None,
+        unseen=unseen_difference([x.shape[1] for x in tasks]) if difference.items_resampled else 0.0,
     )

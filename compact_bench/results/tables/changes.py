@@ -9,6 +9,7 @@ import numpy as np
 
 from compact_bench.core.records import Cell
 from compact_bench.results.statistics.bootstrap import bootstrap_means, interval
+from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.tables.cells import Benchmarks, empty_cell
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.families import Groups
@@ -105,9 +106,8 @@ def hidden_by_means(
             continue
         for task in groups[group][1].tasks:
             alone = compare(row, against, titles.get(task, task), single[task], sticks[task])
-            if alone.effect is None or alone.low is None or alone.high is None:
+            if alone.effect is None or alone.p_value is None:
                 continue
-            beyond = alone.low > 0.0 or alone.high < 0.0
-            if beyond and np.sign(alone.effect) != np.sign(mean.effect):
+            if alone.p_value < ALPHA and np.sign(alone.effect) != np.sign(mean.effect):
                 found.append(Movement(mean, alone))
     return tuple(found)

@@ -63,13 +63,13 @@ class Comparison:
 
     @property
     def low(self) -> float | None:
-        """Lower end of the 95 % interval; None where there is none."""
-        return self.contrast.low if self.contrast else None
+        """Lower end of the 95 % interval; None where there is none, as where nothing varied."""
+        return self.contrast.low if self.contrast and self.contrast.varies else None
 
     @property
     def high(self) -> float | None:
         """Upper end of the 95 % interval."""
-        return self.contrast.high if self.contrast else None
+        return self.contrast.high if self.contrast and self.contrast.varies else None
 
     @property
     def p_value(self) -> float | None:

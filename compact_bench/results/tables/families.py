@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from compact_bench.core.records import row_label
 from compact_bench.results.statistics.families import Correction, corrected_p_values
+from compact_bench.results.statistics.samples import Sample
 from compact_bench.results.statistics.verdicts import can_show
 from compact_bench.results.tables.cells import Benchmarks, group_sample
 from compact_bench.results.tables.comparisons import Comparison
@@ -19,24 +21,40 @@ Groups = Mapping[str, tuple[GroupSpec, Benchmarks]]
 
 def yardsticks(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> dict[str, Yardstick]:
     """What the comparisons of each group are measured with, by the rows that the table's file defines."""
+    return {name: _yardstick(spec, rows, benchmarks) for name, (_, benchmarks) in groups.items()}
+
+
+def _yardstick(spec: TableSpec, rows: Sequence[RowRuns], benchmarks: Benchmarks) -> Yardstick:
+    prior = group_prior(rows, benchmarks)
+    if spec.margin is None:
+        return Yardstick(prior)
+    known, missing = _bounds(spec, rows, benchmarks)
+    # Rows that are far enough from one another say so whatever the others would.
+    if len(known) > 1 and can_show(known, spec.margin):
+        return Yardstick(prior, spec.margin)
+    if missing:
+        return Yardstick(prior, spec.margin, unknown="; ".join(missing))
+    return Yardstick(prior, spec.margin, can_show(known, spec.margin))
+
+
+def _bounds(
+    spec: TableSpec, rows: Sequence[RowRuns], benchmarks: Benchmarks
+) -> tuple[list[Sample], list[str]]:
+    """Values of the rows that bound a group, and in words which of them have none."""
     by_name = rows_by_name(rows)
-    bounds = [
-        next((by_name[name] for name in names if name in by_name and by_name[name].runs), None)
-        for names in spec.bounds
-    ]
-    return {
-        name: Yardstick(
-            group_prior(rows, benchmarks), spec.margin, _can_show(spec.margin, bounds, benchmarks)
-        )
-        for name, (_, benchmarks) in groups.items()
-    }
-
-
-def _can_show(margin: float | None, bounds: Sequence[RowRuns | None], benchmarks: Benchmarks) -> bool:
-    samples = [group_sample(list(row.runs.values()), benchmarks) for row in bounds if row is not None]
-    known = [sample for sample in samples if not isinstance(sample, str)]
-    # Where one of them was not run, nothing is known of the group.
-    return margin is None or len(known) < len(bounds) or can_show(known, margin)
+    titles = {row_label(row.method, row.suffix): row.title for row in spec.rows}
+    titles |= {name: row.row.title for name, row in by_name.items()}
+    known, missing = [], []
+    for names in spec.bounds:
+        row = next((by_name[name] for name in names if name in by_name and by_name[name].runs), None)
+        if row is None:
+            either = " or ".join(titles.get(name, name) for name in names)
+            missing.append(f"{either} was not run")
+        elif isinstance(sample := group_sample(list(row.runs.values()), benchmarks), str):
+            missing.append(f"{row.row.title}: {sample}")
+        else:
+            known.append(sample)
+    return known, missing
 
 
 def compare_rows(

@@ -35,11 +35,13 @@ class Yardstick:
     Attributes:
         prior: of the rows' variances over seeds, for comparisons of few seeds; None where too few rows vary.
         margin, can_show: see `Comparison`.
+        unknown: why it is not known whether the group can show a difference, or "".
     """
 
     prior: SeedPrior | None = None
     margin: float | None = None
     can_show: bool = True
+    unknown: str = ""
 
 
 PLAIN = Yardstick()

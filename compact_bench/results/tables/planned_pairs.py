@@ -22,12 +22,14 @@ class PrimarySpec(Strict):
             `against`.
         groups: names of the compared groups.
         reason: why these, as sentences that the page repeats.
+        fixed: suite -> when they were fixed for its runs, a sentence that only its pages repeat.
     """
 
     row: Title
     against: Annotated[tuple[Title, ...], Field(min_length=1)]
     groups: Annotated[tuple[Title, ...], Field(min_length=1)]
     reason: Title = ""
+    fixed: dict[Title, Title] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _each_group_once(self) -> PrimarySpec:

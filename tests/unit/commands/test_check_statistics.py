@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from compact_bench.commands.inspect.statistics import check_statistics
 from compact_bench.core.errors import ConfigError
-from compact_bench.core.records import RunRecord
+from compact_bench.core.records import TRIAL, RunRecord
 from tests.unit.command import run_command
 from tests.unit.synthetic import SUITE, all_records
 
@@ -52,3 +53,19 @@ def test_what_cannot_be_simulated_is_refused(
 def test_a_store_that_is_not_there_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = run_command(capsys, "check-statistics", "--store", str(tmp_path / "nowhere"))
     assert done.code == 2 and "found no such folder" in done.err and "Traceback" not in done.err
+
+
+def test_trials_of_learning_rates_are_no_results() -> None:
+    """A store of `reproduce --tune` holds trials of the same methods and seeds."""
+    records = all_records((1, 2, 3))
+    trials = [
+        dataclasses.replace(
+            r, key=dataclasses.replace(r.key, profile=r.key.profile + TRIAL), evaluations={}, training={}
+        )
+        for r in records
+    ]
+    assert all(trial.key.is_trial for trial in trials)
+    found = check_statistics([*trials, *records], seeds=(3,), **WORDS)  # type: ignore[arg-type]
+    assert found.to_json() == check_statistics(records, seeds=(3,), **WORDS).to_json()  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="trials of learning rates are none"):
+        check_statistics(trials, seeds=(3,), **{**WORDS, "profile": "lite:trial"})  # type: ignore[arg-type]

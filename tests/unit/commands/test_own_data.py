@@ -110,7 +110,7 @@ def test_no_page_of_own_data_says_what_is_true_of_the_suite_only(
     draws = "6 to train on, of which every seed of profile smoke draws 4, 2 set aside for validation"
     assert f"Questions: 8; {draws}" in about
     assert "| ada | 8 | 100.0 | 100.0 |" in about
-    assert "| best | 8 | 75.0 | 0.0 |" in about
+    assert "| best | 8 | 0.0 | 0.0 |" in about, "a last number is no stated answer of a rationale"
     assert "No near copy of a test question was found" in about
     assert str(student) in about
     # Of its three items the profile asks two.
@@ -118,6 +118,7 @@ def test_no_page_of_own_data_says_what_is_true_of_the_suite_only(
     assert "# Results: mine.jsonl, on the benchmarks of suite tiny" in pages["RESULTS.md"]
     assert "Training data mine.jsonl, benchmarks of suite tiny" in pages["RESULTS.tex"].replace(r"\_", "_")
     assert "- Suite: mine.jsonl, on the benchmarks of suite tiny" in pages["reproduction.md"]
+    assert "Fixed on 2026" not in pages["RESULTS.md"] and "version 2 of the lab" not in pages["RESULTS.md"]
     # The report command, from the store alone, says the same.
     again = run_command(capsys, "report", "--suite", suite, "--profile", "smoke", *more)
     assert again.code == 0, again.err
@@ -135,6 +136,7 @@ def test_another_student_alone_leaves_out_what_is_said_of_the_suites(
     about = written(tmp_path)["results/about.md"]
     assert "Quibblesworth" in about, "what is said of the data holds"
     assert re.search(r"differ from it in:\n\n- student: .*not the suite's", about)
+    assert re.search(r"## Student\n\n\S.*; fingerprint of its weights and tokenizer: [0-9a-f]{8,}\.", about)
     assert reproduce(capsys, suite, "--methods", "zero_shot").code == 0
     about = written(tmp_path)["results/about.md"]
     assert STUDENT_CARD in about and "differ from it" not in about
@@ -245,3 +247,26 @@ def test_a_suite_file_that_extends_another_inherits_nothing_said_of_its_data(tmp
     assert not load_spec(file).student_card and not load_spec(file).student_title
     file.write_text('extends = "lab"\nname = "mine"\n[training.world]\nslip_rate = 0.1\n')
     assert load_spec(file).card == load_spec("lab").card
+
+
+def test_an_own_suite_tells_its_student(suite: Path, tmp_path: Path, capsys: Capture) -> None:
+    """A suite of the user's own without a card of its student: RESULTS.md sends its reader to the page."""
+    assert reproduce(capsys, suite, "--methods", "zero_shot").code == 0
+    about = written(tmp_path)["results/about.md"]
+    assert re.search(r"## Student\n\n\S.*; fingerprint of its weights and tokenizer: [0-9a-f]{8,}\.", about)
+
+
+def test_the_command_names_a_store_of_its_own_and_the_page_its_own_file(
+    suite: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = ("--methods", "zero_shot", "--store", "s1", "--reproduction", "out repro.md", "--output", ".")
+    assert reproduce(capsys, suite, *more).code == 0
+    pages = written(tmp_path)
+    assert " --store s1\n" in pages["RESULTS.md"]
+    assert "--store s1 --reproduction 'out repro.md'\n" in pages["out repro.md"]
+    assert "reproduction.md" not in pages["out repro.md"]
+    # A path of this machine alone means nothing to another reader.
+    more = ("--methods", "zero_shot", "--store", str(tmp_path / "s1"), "--output", ".")
+    assert reproduce(capsys, suite, *more).code == 0
+    assert "--store" not in written(tmp_path)["RESULTS.md"]

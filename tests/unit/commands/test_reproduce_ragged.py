@@ -86,3 +86,13 @@ def test_equal_tokens_follow_the_rationales_there_are(
     info = SuiteInfo("mine", teachers, branches=branches)
     session = cast(Session, SimpleNamespace(suite_info=info, teachers=teachers))
     assert {name: _epochs_factor(session, name) for name in factors} == factors
+
+
+def test_gaps_are_of_the_questions_that_seeds_draw_from(suite: Path, tmp_path: Path, capsys: Capture) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in own_rows()))
+    words = ("reproduce", "--suite", suite, "--profile", "smoke", "--threads", "1", "--workers", "1")
+    done = run_command(capsys, *words, "--rationales", own, "--methods", "zero_shot")
+    assert done.code == 0, done.err
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "Of the questions of which every seed draws 4, ann lacks" in page

@@ -137,3 +137,11 @@ def test_a_rule_that_holds_the_seeds_fixed_fails_here() -> None:
             wrong += bool(abs(difference.seed_means.mean()) > 1.96 * error)
             tested += 1
     assert wrong / tested > 0.15
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_few_seeds_of_few_items_are_held_too(seeds: int) -> None:
+    """22 items a task, and accuracies near 0 where many rows are alike on most items."""
+    check(calibrate(shape(items=22), PLAN, seeds, 400), 0.06)
+    low = dataclasses.replace(shape(items=22, seed_sd=0.01), means=np.array([0.05, 0.1, 0.03, 0.06]))
+    check(calibrate(low, PLAN, seeds, 400), 0.06)

@@ -13,9 +13,15 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from scipy.special import digamma, polygamma
 
-from compact_bench.results.statistics.contrasts import Contrast, contrast, infer, variance_parts
+from compact_bench.results.statistics.contrasts import (
+    Contrast,
+    contrast,
+    infer,
+    unseen_difference,
+    variance_parts,
+)
 from compact_bench.results.statistics.power import standard_errors
-from compact_bench.results.statistics.priors import SeedPrior, moderated_variance, seed_prior
+from compact_bench.results.statistics.priors import SeedPrior, SeedVariance, moderated_variance, seed_prior
 from compact_bench.results.statistics.samples import Floats, Sample
 
 
@@ -38,14 +44,15 @@ def test_two_seeds_and_two_items_by_hand() -> None:
     rest, items = 4 / (2 * 2), (36 - 4) / (2 * 2)
     assert found.estimate == 6
     assert found.standard_error == pytest.approx(math.sqrt(rest + items))
-    # Satterthwaite: (1 + 8)^2 over 1^2/1 + (9^2 + 1^2)/1.
-    assert found.df == pytest.approx(81 / 83)
-    assert found.p_value == pytest.approx(2 * stats.t.sf(2.0, 81 / 83))
+    # Satterthwaite: (1 + 8)^2 over 1^2/1 + (9^2 + 1^2)/1, which is less than any part's 1.
+    assert found.df == 1
+    assert found.p_value == pytest.approx(2 * stats.t.sf(2.0, 1))
     assert found.seed_sd == 0 and not found.moderated
 
 
 def test_three_seeds_and_four_items_against_sums_of_squares_written_out() -> None:
     values = np.array([[1, 0, 0, 1], [1, 1, -1, 1], [0, 0, 0, 1]], dtype=float)
+    values[:, 3] += 2.0
     seeds, items = values.shape
     grand = values.mean()
     ss_seed = sum(items * (values[s].mean() - grand) ** 2 for s in range(seeds))
@@ -155,7 +162,9 @@ def test_nothing_that_varies_gives_the_difference_itself() -> None:
     assert (same.estimate, same.low, same.high, same.p_value, same.detectable()) == (0, 0, 0, 1, None)
     assert not same.is_equivalent(0.05) and not same.can_show_equivalence(0.05)
     other = found_in(one_task(np.ones((3, 5))))
-    assert (other.low, other.high, other.p_value) == (1, 1, 0)
+    assert not same.varies and not other.varies
+    assert other.p_value == 2**-4, "five items of one sign"
+    assert found_in(one_task(np.ones((3, 1)), items_resampled=False)).p_value == 2**-2, "three seeds"
 
 
 def test_equal_seeds_that_differ_in_their_items_are_no_certainty() -> None:
@@ -269,3 +278,78 @@ def test_moderated_variances_of_two_rows_add_up() -> None:
     moderated = contrast(one_task(np.tile([[0.1], [0.3], [0.2]], (1, 4))), found)
     assert moderated is not None and moderated.prior_df == 4.0 and moderated.moderated
     assert moderated.standard_error == pytest.approx(math.sqrt(found.variance / 3))
+
+
+def moderated_by(variance: float, values: Floats) -> Contrast:
+    found = contrast(one_task(values), SeedVariance(variance, 40.0, math.inf))
+    assert found is not None
+    return found
+
+
+def test_moderation_keeps_what_the_items_imply() -> None:
+    """Both seeds have 4 of 24 right, no item twice; other rows that vary too little must not narrow that."""
+    values = np.zeros((2, 24))
+    values[0, :4] = values[1, 4:8] = 1.0
+    plain = found_in(one_task(values))
+    found = moderated_by(1e-6, values)
+    assert (found.low, found.high) == (pytest.approx(plain.low), pytest.approx(plain.high))
+    assert found.high - found.low > 0.2 and found.df <= 23.0
+    wide = moderated_by(0.04, values)
+    assert wide.standard_error == pytest.approx(math.sqrt(0.04 / 2)) and wide.df == pytest.approx(40.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(binary, st.floats(1e-9, 1.0), st.floats(1.0, 200.0))
+def test_a_moderated_variance_is_never_below_the_rests(values: Floats, variance: float, df: float) -> None:
+    found = contrast(one_task(values), SeedVariance(variance, df, 3.0))
+    parts = variance_parts([values.astype(float)])
+    assert found is not None and found.standard_error is not None
+    if parts.constant:
+        assert not found.varies and not found.moderated
+    else:
+        least = max(variance, float(parts.rest)) / parts.seeds
+        assert found.standard_error**2 >= least * (1 - 1e-9)
+
+
+def test_rows_alike_on_every_item_have_no_interval_whatever_others_lend() -> None:
+    found = moderated_by(1e-6, np.zeros((2, 20)))
+    assert not found.varies and not found.moderated and found.p_value == 1
+    assert not found.is_equivalent(0.05) and not found.can_show_equivalence(0.05)
+    assert found.detectable() is None
+
+
+def test_few_items_cannot_say_equivalent() -> None:
+    """Of 20 items all may miss a difference of 5 pp; of 80 hardly."""
+    for items, can in ((20, False), (80, True)):
+        values = np.zeros((4, items))
+        values[0, 0] = 1.0
+        found = found_in(one_task(values))
+        assert found.low_90 > -0.05 and found.high_90 < 0.05
+        assert found.is_equivalent(0.05) == found.can_show_equivalence(0.05) == can
+    assert unseen_difference([20]) == pytest.approx(-math.log(0.05) / 20)
+    assert (1 - unseen_difference([100])) ** 100 == pytest.approx(0.05, rel=0.06)
+    assert unseen_difference([20, 200]) == unseen_difference([40]), "a mean of two tasks moves half as much"
+
+
+def test_rounding_is_no_variance_of_items() -> None:
+    """Equal mean squares of items and rest, but for the last digit: their terms must not bring df near 0."""
+    generator = np.random.default_rng(5)
+    for _ in range(200):
+        values = generator.normal(size=(2, 6))
+        assert infer(variance_parts([values])).df >= 1
+    values = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]) * 0.1 + 0.3
+    found = variance_parts([values, values[:, ::-1]])
+    assert found.item_part == 0 and found.item_terms == 0 and np.isinf(found.item_df)
+
+
+def test_no_degrees_of_freedom_are_below_the_least_of_the_parts() -> None:
+    """The items' mean square is a thousandth above the rest's: Satterthwaite's formula alone gives 1e-6."""
+    seeds, items = 3, 30
+    values = np.random.default_rng(8).normal(size=(seeds, items))
+    values -= values.mean(axis=1, keepdims=True)
+    means = values.mean(axis=0)
+    rest = np.square(values - means).sum() / ((seeds - 1) * (items - 1))
+    values += means * (math.sqrt(rest * 1.001 / (seeds * means.var(ddof=1))) - 1)
+    values += np.array([[1e-4], [0.0], [-1e-4]])
+    found = found_in(one_task(values))
+    assert found.df == pytest.approx(2.0) and found.high - found.low < 10 * (found.standard_error or 0)

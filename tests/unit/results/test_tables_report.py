@@ -15,6 +15,7 @@ from compact_bench.core.records import RunRecord
 from compact_bench.results.report import ReportFacts, write_results
 from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.latex import tables_latex
+from compact_bench.results.report.sections.provenance import provenance_markdown
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.store.store import Store
@@ -196,3 +197,11 @@ def test_differing_provenance_is_listed_with_its_runs() -> None:
 def test_a_partial_report_is_still_a_report(records: list[RunRecord], tmp_path: Path) -> None:
     written = write_results([build(records)], records, tmp_path / "new", FACTS)
     assert "not run" in written.markdown.read_text()
+
+
+def test_what_no_two_runs_share_is_no_line_of_provenance() -> None:
+    runs = [
+        dataclasses.replace(r, provenance={**r.provenance, "cpu_seconds": 1.5 + n, "seconds": 2.0 * n})
+        for n, r in enumerate(all_records((1, 2)))
+    ]
+    assert "seconds" not in "\n".join(provenance_markdown(runs))

@@ -14,6 +14,7 @@ from compact_bench.results.report import ReportFacts
 from compact_bench.results.report.markdown import group_markdown
 from compact_bench.results.report.sections.findings import (
     controls_markdown,
+    detectable_markdown,
     exploratory_markdown,
     hidden_markdown,
     primary_markdown,
@@ -294,3 +295,63 @@ def test_rows_asked_for_besides_change_no_primary_word() -> None:
     runs = all_records(SEEDS)
     more = [record("pcgrad", seed=s, rate=0.9) for s in SEEDS]
     assert primary_markdown(build(runs)) == primary_markdown(build([*runs, *more]))
+
+
+def test_a_group_whose_bounds_were_not_all_run_is_not_known_to_show_anything() -> None:
+    records = [*level("zero_shot", 20), *level("uniform", 20), *level("compact", 33)]
+    page = render_report([build(records)], records, FACTS, ())[1]["about.md"]
+    assert "accuracy can show a difference" not in page
+    assert re.search(
+        r"- In-distribution accuracy: not known whether it can show a difference: .*Right-answer filter was "
+        r"not run \(measured: Zero-shot \(the student itself\) 34\.3 % and Uniform weights 34\.3 %\)\.",
+        page,
+    )
+    # Two that are far enough apart say so without the third.
+    records = [*level("zero_shot", 20), *level("uniform", 40), *level("compact", 33)]
+    page = render_report([build(records)], records, FACTS, ())[1]["about.md"]
+    assert "- In-distribution accuracy can show a difference: Zero-shot" in page
+
+
+def test_rows_alike_on_every_item_are_said_to_be_so_and_have_no_interval() -> None:
+    """Two seeds, and other rows whose variances would make a narrow interval around 0."""
+    few = (1, 2)
+    right = dict.fromkeys(ALL, 30)
+    others = [("uniform", 31), ("right_filter", 45), ("mcc_kd", 30), ("zero_shot", 10)]
+    records = [run for name, n in others for run in scored(name, dict.fromkeys(ALL, n), few)]
+    records += [*scored("compact", right, few), *scored("compact_released", right, few)]
+    table = build(records)
+    found = [c for c in table.comparisons if c.against == "mcc_kd"]
+    assert found and all(c.verdict == "inconclusive" and c.low is None for c in found)
+    text = sentence(found[0])
+    assert "+0.0 pp, n = 2 seeds" in text and "[" not in text.split(";")[0]
+    assert "both rows are alike on every item under every seed" in text and "no equivalence" in text
+    assert not any(c.verdict == "equivalent" for c in found)
+    page = render_report([table], records, FACTS, ())[1]["comparisons_table_2.md"]
+    assert re.search(r"MCC-KD \| \+0\.00 \| ", page)
+
+
+def test_a_detectable_difference_beyond_the_scale_is_none() -> None:
+    wide = told(
+        effect=0.02, contrast=made_contrast(0.02, -2.0, 2.0, 0.9), p_corrected=0.9, tells_detectable=True
+    )
+    assert wide.detectable and wide.detectable > 1
+    text = detectable_sentence(wide)
+    assert "detect is none on this scale (80 % power" in text and "; none on this scale at the" in text
+    table = build(all_records((1, 2, 3)))
+    table = dataclasses.replace(table, comparisons=(wide, dataclasses.replace(wide, group="OOD")))
+    text = "\n".join(detectable_markdown(table))
+    assert "differences of no size (none on this scale) on ID (none on this scale)" in text
+    assert not re.search(r"\d{3}\.\d", text)
+
+
+def test_when_pairs_were_fixed_is_told_of_the_suite_alone_whose_runs_they_were_fixed_for() -> None:
+    assert SPEC.primary is not None
+    fixed = SPEC.primary.model_copy(update={"fixed": {SUITE.name: "Fixed before its runs."}, "reason": "So."})
+    records = all_records((1, 2))
+    for spec, facts, said in (
+        (SPEC, FACTS, False),
+        (SPEC.model_copy(update={"primary": fixed}), FACTS, True),
+        (SPEC.model_copy(update={"primary": fixed}), dataclasses.replace(FACTS, own_data=True), False),
+    ):
+        text = render_results([build(records, spec)], records, facts)
+        assert ("So. Fixed before its runs." in text) is said and "version 2 of the lab" not in text

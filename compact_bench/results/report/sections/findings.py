@@ -7,6 +7,8 @@ from typing import get_args
 
 from compact_bench.results.report.markdown import escaped, grid, uncompared_sentences
 from compact_bench.results.report.words import (
+    LARGEST,
+    NONE_ON_THIS_SCALE,
     cannot_be_equivalent,
     control_sentence,
     detectable_sentence,
@@ -17,6 +19,7 @@ from compact_bench.results.report.words import (
     points,
     sentence,
     uncorrected_only,
+    without_spread,
 )
 from compact_bench.results.statistics.power import ALPHA, POWER
 from compact_bench.results.statistics.verdicts import Verdict
@@ -79,7 +82,9 @@ def _bullet(verdict: Verdict, group: str, same: Sequence[Comparison]) -> str:
     if verdict == "not compared":
         named = [f"{c.against_title} ({c.reason})" for c in same]
     else:
-        named = [_named(c, [uncorrected_only(c), "" if few else equivalence(c)]) for c in same]
+        named = [
+            _named(c, [uncorrected_only(c), without_spread(c), "" if few else equivalence(c)]) for c in same
+        ]
     rest = f" {few[0].upper()}{few[1:]}." if few else ""
     return f"- **{verdict}** on {escaped(f'{group}: {listed(named)}.{rest}')}"
 
@@ -182,16 +187,19 @@ def table_detectable_sentence(table: Table) -> str:
     if not (planned := _with_power(table)):
         return ""
     ranges = _detectable_ranges(planned)
-    groups = [
-        f"{'no known size' if plain == 'none' else f'{plain} pp'} on {escaped(group)} ({strict})"
-        for group, _, _, plain, strict, _ in ranges
-    ]
+    groups = [f"{_sized(plain)} on {escaped(group)} ({strict})" for group, _, _, plain, strict, _ in ranges]
     which = "primary" if all(c.is_primary for c in planned) else "planned"
     return (
         f"With {percent(POWER)} power at a two-sided {percent(ALPHA)} the {which} comparisons detect true "
-        f"differences of {listed(groups)}; in brackets at {percent(ALPHA)} / {planned[0].family}, the "
+        f"differences {listed(groups)}; in brackets at {percent(ALPHA)} / {planned[0].family}, the "
         "strictest step of the correction. That is for new seeds and new items alike."
     )
+
+
+def _sized(detectable: str) -> str:
+    """Cell of a detectable difference as part of a sentence."""
+    sizes = {"none": "of no known size", NONE_ON_THIS_SCALE: f"of no size ({NONE_ON_THIS_SCALE})"}
+    return sizes.get(detectable, f"of {detectable} pp")
 
 
 def detectable_markdown(table: Table) -> list[str]:
@@ -220,12 +228,14 @@ def _detectable_ranges(planned: Sequence[Comparison]) -> list[list[str]]:
 
 
 def _range(values: Sequence[float | None]) -> str:
-    known = sorted(value * 100 for value in values if value is not None)
+    known = sorted(value * 100 for value in values if value is not None and value <= LARGEST)
+    beyond = any(value is not None and value > LARGEST for value in values)
+    none = NONE_ON_THIS_SCALE if beyond else "none"
     if not known:
-        return "none"
+        return none
     low, high = f"{known[0]:.1f}", f"{known[-1]:.1f}"
     text = low if low == high else f"{low} to {high}"
-    return text if len(known) == len(values) else f"{text} (none for {len(values) - len(known)})"
+    return text if len(known) == len(values) else f"{text} ({none} for {len(values) - len(known)})"
 
 
 def suite_markdown(table: Table) -> list[str]:
@@ -244,8 +254,13 @@ def suite_markdown(table: Table) -> list[str]:
             for row in table.bounds
             if (mean := table.cells[row, f"{name}_mean"].mean) is not None
         ]
-        verb = "can show a difference" if table.yardsticks[name].can_show else "**cannot** show a difference"
-        if means:
+        stick = table.yardsticks[name]
+        verb = "can show a difference" if stick.can_show else "**cannot** show a difference"
+        if stick.unknown:
+            measured = f" (measured: {listed(means)})" if means else ""
+            said = f"{group.title}: not known whether it can show a difference: {stick.unknown}{measured}."
+            lines.append(f"- {escaped(said)}")
+        elif means:
             lines.append(f"- {escaped(group.title)} {verb}: {escaped(listed(means))}.")
     return lines
 

@@ -70,7 +70,9 @@ def weights_markdown(runs: Sequence[RunRecord]) -> list[str]:
     ]
     text = (
         "Mean weight of a teacher's rationales over all training steps that read one: mean ± standard "
-        "deviation over seeds. Where teachers lack questions, the means of a row need not sum to 1."
+        "deviation over seeds. The means of a row need not sum to 1: each is over the steps that read this "
+        "teacher (teachers may lack questions, and a method may read one rationale a step), and a method may "
+        "give a part of a step's weight to a term that is no teacher's, or weigh whole questions."
     )
     return [text, "", *grid(["Run", "Seeds", *teachers], rows)]
 
