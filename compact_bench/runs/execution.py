@@ -147,7 +147,7 @@ def _usable_rationales(session: Session) -> str:
     if "drawn_questions" in notes:
         count, pool = notes["drawn_questions"], notes["training_questions"]
         drawn = f" Every seed draws {count:,} of {pool:,} training questions."
-    return f"Rationales by their stated answers: {'; '.join(shares)}.{drawn}"
+    return f"Rationales by their last answers: {'; '.join(shares)}.{drawn}"
 
 
 def show_plan(sections: Sequence[PlanSection], console: Console, *, workers: int = 0) -> Outcome:
