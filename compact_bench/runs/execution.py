@@ -150,7 +150,7 @@ def _usable_rationales(session: Session) -> str:
     if "drawn_questions" in notes:
         count, pool = notes["drawn_questions"], notes["training_questions"]
         drawn = f" Every seed draws {count:,} of {pool:,} training questions."
-    return f"Rationales by their stated answers: {'; '.join(shares)}.{drawn}"
+    return f"Rationales by their last answers: {'; '.join(shares)}.{drawn}"
 
 
 def _own_task_files(session: Session) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from compact_bench.core.records import RunRecord
 from compact_bench.results.report import ReportFacts
+from compact_bench.results.report.csv_file import COMPARISON_FIELDS, comparison_values
 from compact_bench.results.report.markdown import group_markdown
 from compact_bench.results.report.sections.findings import (
     controls_markdown,
@@ -326,6 +327,10 @@ def test_rows_alike_on_every_item_are_said_to_be_so_and_have_no_interval() -> No
     assert "+0.0 pp, n = 2 seeds" in text and "[" not in text.split(";")[0]
     assert "both rows are alike on every item under every seed" in text and "no equivalence" in text
     assert not any(c.verdict == "equivalent" for c in found)
+    values = comparison_values("2", found[0])
+    names = ("low", "high", "low_90", "high_90", "standard_error", "df")
+    assert all(values[COMPARISON_FIELDS.index(name)] == "" for name in names)
+    assert values[COMPARISON_FIELDS.index("p")] == "1.0"
     page = render_report([table], records, FACTS, ())[1]["comparisons_table_2.md"]
     assert re.search(r"MCC-KD \| \+0\.00 \| ", page)
 
