@@ -46,7 +46,7 @@ def test_rerun_trains_and_evaluates_again_and_ends_alike(
     (before,) = records(tmp_path)
     trained: list[Any] = []
     kept = run_module.save_final
-    monkeypatch.setattr(run_module, "save_final", lambda *a: (trained.append(a), kept(*a))[1])
+    monkeypatch.setattr(run_module, "save_final", lambda *a, **k: (trained.append(a), kept(*a, **k))[1])
     done = run("--rerun")
     (after,) = records(tmp_path)
     assert done.code == 0 and len(trained) == 1
@@ -90,7 +90,7 @@ def test_a_rerun_that_fails_is_said_and_keeps_the_record(
     assert run().code == 0
     (before,) = records(tmp_path)
 
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise ValueError("no luck today")
 
     monkeypatch.setattr(run_module, "save_final", broken)
