@@ -61,7 +61,6 @@ class RowSpec(Strict):
             without it: the same method under other draws.
         epochs_times_teachers: whether a run of this row trains K times the epochs (equal tokens).
         profiles: profiles that plan this row; empty for all. Elsewhere it shows only if run.
-        always_with: "truth" plans it at every profile where it is known which rationales are right.
         requires: "truth" leaves it out where that is not known.
     """
 
@@ -75,7 +74,6 @@ class RowSpec(Strict):
     seeds_plus: Seed = 0
     epochs_times_teachers: bool = False
     profiles: tuple[str, ...] = ()
-    always_with: Literal["", "truth"] = ""
     requires: Literal["", "truth"] = ""
 
     @model_validator(mode="after")
@@ -105,8 +103,7 @@ class RowSpec(Strict):
         """Whether `reproduce` runs this row; no profile counts as all of them."""
         if self.requires and not has_truth:
             return False
-        everywhere = not self.profiles or profile is None or profile in self.profiles
-        return everywhere or (bool(self.always_with) and has_truth)
+        return not self.profiles or profile is None or profile in self.profiles
 
 
 class MeasureSpec(Strict):

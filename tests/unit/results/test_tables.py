@@ -310,6 +310,16 @@ def test_equal_token_rows_show_only_where_planned_or_run() -> None:
     assert table.cells["best single_teacher", "svamp"].mean is None
 
 
+def test_the_table_of_equal_tokens_runs_at_every_profile_what_table_2_shows_if_it_is_there() -> None:
+    shared = {(row.method, row.kind, row.suffix): row for row in load_table_spec("2").rows}
+    rows = load_table_spec("tokens").rows
+    for row in rows:
+        other = shared[row.method, row.kind, row.suffix]
+        assert other.model_copy(update={"profiles": ()}) == row, "one run serves both tables"
+    assert [row.planned_in("lite", False) for row in rows] == [True] * len(rows)
+    assert [row.suffix for row in rows if row.epochs_times_teachers] == [":equal-tokens"]
+
+
 def test_a_method_without_a_row_gets_one_and_unknown_teachers_too() -> None:
     table = build([record("my_method"), record("single_teacher", "delta")])
     names = [row.name for row in table.rows]

@@ -65,14 +65,12 @@ def test_a_suite_without_truth_has_none_of_it() -> None:
     assert not {column.name for column in table.columns} & set(COLUMNS)
 
 
-def test_a_suite_with_truth_has_the_bound_and_equal_tokens_at_every_profile() -> None:
+def test_a_suite_with_truth_has_the_bound_at_every_profile() -> None:
     table = build(all_records(), has_truth=True)
     titles = {row.name: row.title for row in table.rows}
     assert titles["oracle"] == "Oracle (right rationales only; a bound)"
-    assert titles["single_teacher[alpha:equal-tokens]"] == "Single teacher, equal tokens: alpha"
     assert [column.name for column in table.columns_of("truth")] == COLUMNS
     assert table.cells["oracle", "svamp"].reason == "not run"
-    assert table.cells["single_teacher[beta:equal-tokens]", "svamp"].reason == "not run"
     # The two tables say the same of everything else.
     plain = build(all_records(), has_truth=False)
     assert {place: table.cells[place] for place in plain.cells} == dict(plain.cells)
@@ -87,10 +85,8 @@ def test_a_suite_with_truth_has_the_bound_and_equal_tokens_at_every_profile() ->
         ({"requires": "truth"}, "lite", True, True),
         ({"requires": "truth", "profiles": ["full"]}, "lite", True, False),
         ({"profiles": ["full"]}, "lite", True, False),
-        ({"profiles": ["full"], "always_with": "truth"}, "lite", True, True),
-        ({"profiles": ["full"], "always_with": "truth"}, "lite", False, False),
-        ({"profiles": ["full"], "always_with": "truth"}, "full", False, True),
-        ({"profiles": ["full"], "always_with": "truth"}, None, False, True),
+        ({"profiles": ["full"]}, "full", False, True),
+        ({"profiles": ["full"]}, None, False, True),
     ],
 )
 def test_which_rows_are_planned(

@@ -49,7 +49,6 @@ def test_runs_record_where_their_weights_went(suite: Path, tmp_path: Path, capsy
     assert 0.0 < share["compact"] < 1.0
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "## Do the weights go to the rationales that are right?" in text
-    assert "Single teacher, equal tokens: ada | " in text, "a row that says that it was not run"
 
 
 def test_without_truth_there_are_no_truth_scores(suite: Path, tmp_path: Path, capsys: Capture) -> None:
