@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import filelock
 
 from compact_bench.core.answers import needs_math
-from compact_bench.core.errors import ConfigError, NumericalError
+from compact_bench.core.errors import NumericalError
 from compact_bench.core.files import usable_place
 from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
@@ -34,6 +34,7 @@ from compact_bench.evaluation.guards import (
     unchanged_tokenizer,
 )
 from compact_bench.evaluation.own_tasks import OwnTask, own_task, run_harness
+from compact_bench.evaluation.room import check_room
 from compact_bench.evaluation.task_files import (
     answer_format,
     check_rows,
@@ -45,7 +46,6 @@ from compact_bench.evaluation.task_files import (
     write_task_folder,
 )
 from compact_bench.evaluation.task_results import EvalProgress, TaskResult
-from compact_bench.students.chat import prompt_ids
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,6 +122,25 @@ def evaluate(
             report = _reporter(on_progress, job, index, len(benchmarks))
             results[task] = _cached_or_evaluated(student, job, settings, engines, report, since)
     return results
+
+
+def check_all_room(student: Evaluable, benchmarks: Mapping[str, Rows], settings: EvalSettings) -> None:
+    """Refuse, before anything is trained, items that do not fit into the student's context.
+
+    Raises:
+        ConfigError: as `evaluate`; a student's own prompt prefix is not known yet, and checked there.
+    """
+    harness = None
+    with unchanged_tokenizer(student.tokenizer), unchanged_generators():
+        for task, all_rows in benchmarks.items():
+            rows = limited(all_rows, settings)
+            if harness is None:
+                harness = Engines(student.model, student.tokenizer, settings).get(EnginePath("harness"))
+            if own := own_task(rows):
+                with quiet_harness():
+                    own.check_room(task, rows, settings, harness)
+            else:
+                check_room(student.tokenizer, task, rows, settings, harness.max_length)
 
 
 def _cached_or_evaluated(
@@ -290,7 +309,7 @@ def _evaluate_task(student: Evaluable, job: _Job, settings: EvalSettings, harnes
 
     if own := own_task(job.rows):
         return _evaluate_own(student, own, job, settings, harness)
-    _check_room(student, job, settings, harness.max_length)
+    check_room(student.tokenizer, job.task, job.rows, settings, harness.max_length)
     started = time.monotonic()
     # The item limit is already applied to the rows.
     unlimited = settings.model_copy(update={"items_per_task": None})
@@ -338,26 +357,6 @@ def _stored(
     )
     job.entry.save(result, items, job.depends_on)
     return result
-
-
-def _check_room(student: Evaluable, job: _Job, settings: EvalSettings, context_tokens: int) -> None:
-    """Refuse prompts that the harness would cut on the left without a word."""
-    tokenizer = student.tokenizer
-    faults = []
-    for row in job.rows:
-        answer_tokens = settings.max_new_tokens
-        if "choices" in row:
-            texts = [f"The answer is {choice}" for choice in row["choices"]]
-            answer_tokens = max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
-        needed = len(prompt_ids(tokenizer, row["question"])) + answer_tokens
-        if needed > context_tokens:
-            faults.append(f"{row['id']} ({needed})")
-    if faults:
-        raise ConfigError(
-            f"task {job.task}: expected prompt and answer within the student's context of {context_tokens} "
-            f"tokens, got more for {len(faults)} item(s): {', '.join(faults[:10])}. Lower "
-            "eval.max_new_tokens or leave these items out."
-        )
 
 
 def _generated_item(

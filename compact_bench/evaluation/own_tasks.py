@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from compact_bench.core.errors import CompactBenchError, ConfigError
 from compact_bench.core.settings import EvalSettings
 from compact_bench.data.files.task_yaml import KINDS, OWN, load_task, score_of, task_code
+from compact_bench.evaluation.room import check_own_room
 
 Rows = Sequence[Mapping[str, Any]]
 RunHarness = Callable[[Mapping[str, Any], int], Mapping[str, Any]]
@@ -70,17 +72,14 @@ class OwnTask:
                 score is none.
         """
         task = self.load(settings)
-        try:
+        with self._named():
             output = run({self.name: task}, len(rows))
-        except CompactBenchError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"{self.path}: it fails with {type(error).__name__}: {error}") from error
         samples = [s for s in output["samples"][self.name] if s["filter"] == self.filter]
         samples.sort(key=lambda sample: int(sample["doc_id"]))
         if len(samples) != len(rows):
             raise AssertionError("the harness gave other items than the rows it was given")
-        self._check_room(rows, samples, harness)
+        requests = [sample["arguments"] for sample in samples]
+        check_own_room(str(self.path), [str(row["id"]) for row in rows], requests, harness)
         items = [self._item(task, row, sample) for row, sample in zip(rows, samples, strict=True)]
         mean = math.fsum(item["score"] for item in items) / len(items)
         stated = float(output["results"][self.name][f"{self.metric},{self.filter}"])
@@ -121,23 +120,38 @@ class OwnTask:
             "score": score,
         }
 
-    def _check_room(self, rows: Rows, samples: Sequence[Mapping[str, Any]], harness: Any) -> None:
-        """Refuse prompts that the harness had to cut on the left without a word."""
-        long = []
-        for row, sample in zip(rows, samples, strict=True):
-            for prompt, rest in sample["arguments"]:
-                more = (
-                    int(rest["max_gen_toks"]) if isinstance(rest, Mapping) else len(harness.tok_encode(rest))
-                )
-                if len(harness.tok_encode(prompt)) + more > harness.max_length:
-                    long.append(str(row["id"]))
-                    break
-        if long:
-            raise ConfigError(
-                f"{self.path}: expected prompt and answer within the student's {harness.max_length}"
-                f" tokens, got more for {len(long)} item(s): {', '.join(long[:10])}. Ask with fewer "
-                "examples, lower max_gen_toks, or leave these items out."
+    def check_room(self, task: str, rows: Rows, settings: EvalSettings, harness: Any) -> None:
+        """Refuse rows whose prompts do not fit, as `scores` does, without asking the student.
+
+        Args:
+            task: the benchmark's name.
+
+        Raises:
+            ConfigError: a prompt does not fit into the student's context, or a function of the task fails.
+        """
+        loaded = self.load(settings)
+        with self._named():
+            loaded.build_all_requests(
+                limit=len(rows),
+                apply_chat_template=True,
+                fewshot_as_multiturn=True,
+                chat_template=harness.apply_chat_template,
+                tokenizer_name=harness.tokenizer_name,
             )
+        requests: list[list[Any]] = [[] for _ in rows]
+        for request in loaded.instances:
+            requests[int(request.doc_id)].append(request.args)
+        check_own_room(f"task {task} ({self.path})", [str(row["id"]) for row in rows], requests, harness)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What the task's own functions raise, by the file's name."""
+        try:
+            yield
+        except CompactBenchError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{self.path}: it fails with {type(error).__name__}: {error}") from error
 
 
 def own_task(rows: Rows) -> OwnTask | None:

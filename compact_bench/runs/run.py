@@ -329,9 +329,7 @@ def _evaluate(
         why = f", plain harness: {event.reason}" if event.reason else ""
         report(done, event.total, f"{event.task} ({event.state}{within}{why})")
 
-    groups = settings.eval.groups
-    tasks = {b.task for b in session.spec.benchmarks if groups is None or b.group in groups}
-    benchmarks = {task: rows for task, rows in session.data.benchmarks.items() if task in tasks}
+    benchmarks = session.benchmarks_of(settings)
     return evaluate(
         trained.student,
         asked_with(trained.report.prompt_prefix, benchmarks),

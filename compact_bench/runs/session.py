@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -309,6 +309,22 @@ class Session:
                 f"{facts.fingerprint}. The remembered value is now corrected: give the same command again."
             )
         self.base_hash  # noqa: B018
+
+    def benchmarks_of(self, settings: RunSettings) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Task -> its items, of the benchmarks that a run with these settings evaluates."""
+        groups = settings.eval.groups
+        tasks = {b.task for b in self.spec.benchmarks if groups is None or b.group in groups}
+        return {task: rows for task, rows in self.data.benchmarks.items() if task in tasks}
+
+    def check_room(self) -> None:
+        """Refuse, before anything is trained, benchmarks whose prompts the student cannot read.
+
+        Raises:
+            ConfigError: task, items, their tokens and the student's limit.
+        """
+        from compact_bench.evaluation.bridge import check_all_room
+
+        check_all_room(self.base, self.benchmarks_of(self.settings), self.settings.eval)
 
 
 def session_of_record(record: RunRecord, request: Request) -> Session:

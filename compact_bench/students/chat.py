@@ -14,6 +14,8 @@ _FROZEN_DATE = "26 Jul 2024"
 _TEMPLATE_SECONDS = 10.0
 _MARK = "xyzzy"
 """A text that no template has of its own."""
+_LONG_WORDS = 5_000
+"""More than a question or a rationale has; a template that cuts texts cuts this one."""
 _LARGEST = 10**6
 """No template of turns counts further; larger factors only make texts that fill the memory."""
 
@@ -70,7 +72,8 @@ def check_template(tokenizer: Any, name: str) -> None:
     """Try a chat template on a question and a rationale, for a limited time.
 
     Raises:
-        StudentError: it fails, loses the rationale, does not end, or computes what no template needs.
+        StudentError: it fails, loses or cuts the question or the rationale, does not end, or computes what
+            no template needs.
     """
     _check_numbers(tokenizer.chat_template, name)
     failed: list[Exception] = []
@@ -78,11 +81,7 @@ def check_template(tokenizer: Any, name: str) -> None:
     def try_it() -> None:
         try:
             encode_row(tokenizer, "question", "answer")
-            if (count := chat_text(tokenizer, "question", _MARK).count(_MARK)) != 1:
-                raise StudentError(
-                    f"the chat template of this student writes the reply {count} times: expected it once."
-                    " Give the tokenizer a template that does."
-                )
+            _check_texts(tokenizer)
         except (
             StudentError,
             ArithmeticError,
@@ -109,6 +108,27 @@ def check_template(tokenizer: Any, name: str) -> None:
         error = failed[0]
         what = str(error) if isinstance(error, StudentError) else first_line(error)
         raise StudentError(f"student {name!r}: {what}") from None
+
+
+def _check_texts(tokenizer: Any) -> None:
+    """Refuse a template that writes a reply twice, or does not keep a turn's whole text, long ones too."""
+    if (count := chat_text(tokenizer, "question", _MARK).count(_MARK)) != 1:
+        raise StudentError(
+            f"the chat template of this student writes the reply {count} times: expected it once."
+            " Give the tokenizer a template that does."
+        )
+    long = " ".join(f"{_MARK}{n}" for n in range(_LONG_WORDS))
+    for whose, text in (
+        ("user", chat_text(tokenizer, long, None)),
+        ("user", chat_text(tokenizer, long, "answer")),
+        ("assistant", chat_text(tokenizer, "question", long)),
+    ):
+        if long not in text:
+            raise StudentError(
+                f"the chat template of this student does not keep the {whose}'s text: expected one of "
+                f"{len(long):,} characters verbatim in the rendered chat. Give the tokenizer a template that "
+                "does."
+            )
 
 
 def _check_numbers(template: str, name: str) -> None:

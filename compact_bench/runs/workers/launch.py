@@ -56,6 +56,7 @@ def execute(
         stack.enter_context(_torch_threads(threads))
         # Data and student are needed by every run; what is wrong with them ends the command here.
         jobs[0].session.load_shared()
+        jobs[0].session.check_room()
         pool = stack.enter_context(ThreadPoolExecutor(max(1, workers - 1)))
         stack.callback(workforce.stop)
         beside = range(2, min(workers, len(jobs)) + 1)

@@ -259,6 +259,25 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     assert not list(Path("store").rglob("record.json"))
 
 
+@pytest.mark.parametrize(("file", "task"), [("sums.jsonl", "my_sums"), ("choices.jsonl", "my_choices")])
+def test_a_prompt_longer_than_the_students_context_is_refused_before_training(
+    file: str, task: str, tasks: Path, suite: Path, capsys: Capture
+) -> None:
+    rows = [json.loads(line) for line in (tasks / file).read_text().splitlines()]
+    rows[1]["problem"] = "9 apples and " * 3000
+    lines(tasks / file, rows)
+    path = own_suite(suite, tasks)
+    done = run_command(capsys, "run", "uniform", "--suite", path, "--profile", "smoke", "--threads", "1")
+    assert done.code == ConfigError.exit_code, done.err
+    told = rf"task {task} \(.*context of \d+ tokens, got .*: \w+, number 2 \(\d{{4,}} tokens\)"
+    assert re.search(told, done.err), done.err
+    assert "Traceback" not in done.err and not list(Path("store").rglob("record.json"))
+    # The item limit of the profile leaves two items; what lies behind it is not asked.
+    lines(tasks / file, [rows[0], rows[2], rows[1]])
+    done = run_command(capsys, "run", "zero_shot", "--suite", path, "--profile", "smoke", "--threads", "1")
+    assert done.code == 0, done.err
+
+
 def test_a_function_that_fails_is_named(tasks: Path, load_tiny: Load) -> None:
     (tasks / "scoring.py").write_text(
         "def close(doc, results):\n    return {'closeness': 1 / len(results[0])}\n"

@@ -130,6 +130,9 @@ class FakeSession:
     def load_shared(self) -> None:
         """Nothing to load."""
 
+    def check_room(self) -> None:
+        """No prompts."""
+
     def load(self, key: RunKey) -> RunRecord | None:
         return self.recorded.get(key.hash)
 

@@ -40,6 +40,10 @@ R1 = _TURNS.replace(
 ).replace("START", "<think>\n")
 # As Phi-4-mini's or SmolLM3's: nothing is known of thinking, or only through a switch that is off.
 PLAIN = _TURNS.replace("ASSISTANT", "<|im_start|>assistant\n{{ m.content }}<|im_end|>\n").replace("START", "")
+CUT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content[:3000] if LIMIT else m.content }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 TWICE = PLAIN.replace("assistant\n{{ m.content }}", "assistant\n{{ m.content }}{{ m.content }}")
 TEMPLATES = {"qwen3": QWEN3, "qwen3_thinking": QWEN3_THINKING, "r1": R1, "plain": PLAIN}
 
@@ -109,6 +113,8 @@ def test_a_rationale_that_thinks_is_kept_whole_or_refused() -> None:
         ("{{ 1 // 0 }}", "ZeroDivisionError"),
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "end-of-turn"),
         (TWICE, "2 times"),
+        (CUT.replace("LIMIT", "m.role == 'user'"), "keep the user's text"),
+        (CUT.replace("LIMIT", "m.role == 'assistant'"), "keep the assistant's text"),
     ],
 )
 def test_a_bad_template_is_one_clear_error(template: str, says: str) -> None:
