@@ -35,12 +35,15 @@ class Labelled(NamedTuple):
 
 
 def labelled() -> list[Labelled]:
-    """The strings that were labelled by hand before any reader saw them."""
+    """The strings that were labelled by hand before any reader saw them.
+
+    A label that was mended since has the old one and the reason in a fourth column.
+    """
     with LABELLED.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     return [
         Labelled(kind, text.replace(LINE_BREAK, "\n"), None if states == NOTHING else states)
-        for kind, text, states in rows
+        for kind, text, states, *_ in rows
     ]
 
 

@@ -18,7 +18,7 @@ _MONEY = r"(?:US\$|\\?\$|[€£¥])"
 _DIGITS = r"(?:\d{1,3}(?:(?:,|\{,\}|,\\!|\\,|[\u00a0\u2009\u202f])\d{3})+|\d++)"
 _PLAIN = rf"(?:{_DIGITS}(?:\.\d++)?|\.\d++)"
 _FRACTION = (
-    rf"\\[dtc]?frac\s?(?:\{{\s?(?P<top>{_SIGN}?{_PLAIN})\s?\}}\s?\{{\s?(?P<bottom>{_PLAIN})\s?\}}"
+    rf"\\[dtc]?frac\s?(?:\{{\s?(?P<top>{_SIGN}?{_PLAIN})\s?\}}\s?\{{\s?(?P<bottom>{_SIGN}?{_PLAIN})\s?\}}"
     r"|(?P<one_top>\d)\s?(?P<one_bottom>\d))"
 )
 _SIMPLE = r"(?P<n>\d++)/(?P<d>\d++)"

@@ -17,7 +17,7 @@ _BEFORE = re.compile(
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    rf"[kKMB]\b|,\d|\s*[,;]\s*{_NUMBER}|\s+\d|\s*,?\s*(?:and|or|to|through)\s+(?:maybe\s+|perhaps\s+)?{_NUMBER}"
+    rf"[kKMB]\b|\s?(?:k|bn|mn|crores?|lakhs?)\b|\s+(?:dozens?|gross)\b|,\d|\s*[,;]\s*{_NUMBER}|\s+\d|\s*,?\s*(?:and|or|to|through)\s+(?:maybe\s+|perhaps\s+)?{_NUMBER}"
     rf"|\s+[A-Za-z]+,?\s+or\s+(?:maybe\s+|perhaps\s+)?{_NUMBER}"
     r"|\s+(?:years?|weeks?|days?|hours?|minutes?|feet|foot|dollars?)\s+(?:and\s+)?\d"
     rf"|\s*(?:±|\\pm\b|\+-|\+/-)|\s*\||!|\s*\*\*\s*\d|\s+(?:factorial|squared|cubed)\b"
@@ -39,6 +39,13 @@ _DENIED = re.compile(
 _EXCLUDED = re.compile(
     r"(?:(?:anything|everything|all|any)\s+(?:but|except)|far\s+from|hardly|none\s+of)\s+(?=[(\[$]?(?:\d|[A-H]\b))",
     re.IGNORECASE,
+)
+
+
+_CALLED_WRONG = re.compile(
+    r"(?:[(\[]?[A-H][)\]]?|(?i:yes|no|true|false))\s+(?:(?:is|was|seems)\s+(?:wrong|incorrect|mistaken"
+    r"|not\s+(?:right|correct|true|(?:the|my|our)\s+(?:\w+\s)?answer))|(?:is|was)n['’]t\s+(?:right|correct|true)"  # noqa: RUF001
+    r"|can(?:not|['’]t|\s+not)\s+be\s+(?:right|correct|true))\b"  # noqa: RUF001
 )
 
 
@@ -67,8 +74,8 @@ def is_both(piece: str) -> bool:
 
 
 def is_excluded(piece: str) -> bool:
-    """Whether the text says what the answer is not: "anything but 5", "all but B"."""
-    return _EXCLUDED.match(piece) is not None
+    """Whether the text says what the answer is not: "anything but 5", "all but B", "B is incorrect"."""
+    return _EXCLUDED.match(piece) is not None or _CALLED_WRONG.match(piece) is not None
 
 
 def is_no_option(mark: str, rest: str) -> bool:
