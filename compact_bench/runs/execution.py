@@ -15,6 +15,7 @@ from compact_bench.core.progress import duration, open_display
 from compact_bench.core.provenance import usable_cores
 from compact_bench.core.records import RunRecord
 from compact_bench.data.files.task_parts import task_parts
+from compact_bench.data.suites.teacher_statistics import right_answers
 from compact_bench.runs.estimate import Estimator, Workload, untrained
 from compact_bench.runs.plan import PlannedRun, PlanSection, ask_where_again, required_first
 from compact_bench.runs.session import Session
@@ -141,7 +142,7 @@ def _usable_rationales(session: Session) -> str:
     """What a filter will find: per teacher the counts of right answers and of rationales without one."""
     teachers: dict[str, dict[str, int]] = session.data_notes["teachers"]
     shares = (
-        f"{name} {count['rationales'] - count['wrong_by_last_answer']:,} of {count['rationales']:,} right"
+        f"{name} {right_answers(count):,} of {count['rationales']:,} right"
         + (f", {count['no_answer']:,} without an answer" if count["no_answer"] else "")
         for name, count in teachers.items()
     )

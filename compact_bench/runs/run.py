@@ -33,7 +33,7 @@ from compact_bench.core.progress import Ticker
 from compact_bench.core.provenance import collect_provenance
 from compact_bench.core.records import RunKey, RunRecord, RunStatus, fingerprint, plain
 from compact_bench.core.settings import RunSettings
-from compact_bench.data.suites.teacher_statistics import answer_counts
+from compact_bench.data.suites.teacher_statistics import answer_counts, right_answers
 from compact_bench.methods.code import method_code
 from compact_bench.methods.contract import Method, refusal
 from compact_bench.methods.registry import get_method, make_method, method_sources
@@ -285,7 +285,7 @@ def _untrained_reason(session: Session, seed: int, trained: _Trained) -> str | N
     if report.offered and not report.used:
         counts = answer_counts(session.data.training_of(seed)).values()
         total = sum(count["rationales"] for count in counts)
-        right = total - sum(count["wrong_by_last_answer"] for count in counts)
+        right = sum(map(right_answers, counts))
         unread = sum(count["no_answer"] for count in counts)
         return (
             f"trained on nothing: the method used none of the {total:,} rationales; {right:,} of them state "

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compact_bench.core.answers import answer_span, extract_answer, same_answer
+from compact_bench.core.answers import same_answer
 from compact_bench.core.records import Question
+from compact_bench.data.suites.teacher_statistics import stated_answer
 
 
 def own_data_notes(path: Path, questions: Sequence[Question], trained: int) -> dict[str, Any]:
@@ -40,8 +41,7 @@ def own_data_notes(path: Path, questions: Sequence[Question], trained: int) -> d
 
 
 def _teacher(texts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    # Only what is stated: a last number stands in for an answer in generations, not in rationales.
-    read = [(extract_answer(text) if answer_span(text) else None, gold) for text, gold in texts]
+    read = [(stated_answer(text), gold) for text, gold in texts]
     return {
         "rationales": len(texts),
         "readable": sum(answer is not None for answer, _ in read),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from compact_bench.core.answers import answer_span, canonical_answer, extract_answer, same_answer
@@ -77,20 +77,35 @@ def teacher_facts(questions: Sequence[Question]) -> TeacherFacts | None:
 
 
 def answer_counts(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
-    """Per teacher: rationales, those wrong by their last answer, and those that state none."""
+    """Per teacher: rationales, those whose stated answer is wrong, and those that state none, of which no
+    number is guessed: what is left is right.
+    """
     notes: dict[str, dict[str, int]] = {}
     for question in questions:
         for r in question.rationales:
             counts = notes.setdefault(r.teacher, {"rationales": 0, "wrong_by_last_answer": 0, "no_answer": 0})
             counts["rationales"] += 1
-            counts["wrong_by_last_answer"] += not same_answer(extract_answer(r.text), question.gold_answer)
-            counts["no_answer"] += answer_span(r.text) is None
+            answer = stated_answer(r.text)
+            counts["wrong_by_last_answer"] += answer is not None and not same_answer(
+                answer, question.gold_answer
+            )
+            counts["no_answer"] += answer is None
     return notes
 
 
+def right_answers(counts: Mapping[str, int]) -> int:
+    """How many of one teacher's rationales state the gold answer, of its `answer_counts`."""
+    return counts["rationales"] - counts["wrong_by_last_answer"] - counts["no_answer"]
+
+
+def stated_answer(text: str) -> str | None:
+    """The answer that a rationale states, or None: a last number stands in for one in generations alone."""
+    return extract_answer(text) if answer_span(text) else None
+
+
 def _answer(rationale: Rationale) -> str:
-    """The last answer in one way of writing; "" for none, which no stated answer is."""
-    return canonical_answer(extract_answer(rationale.text) or "").casefold()
+    """The stated answer in one way of writing; "" for none, which no stated answer is."""
+    return canonical_answer(stated_answer(rationale.text) or "").casefold()
 
 
 def _differences(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from compact_bench.core.errors import DataError
-from compact_bench.core.records import Question, all_teachers, taught_by
+from compact_bench.core.records import Question, Rationale, all_teachers, taught_by
 from compact_bench.data.files.rows import SourceRow
-from compact_bench.data.suites.teacher_statistics import answer_counts, teacher_facts
+from compact_bench.data.suites.teacher_statistics import answer_counts, right_answers, teacher_facts
 from compact_bench.data.validation.questions import validate_questions
 from compact_bench.data.validation.ragged import gaps, gaps_sentence
 
@@ -80,6 +80,23 @@ def test_what_is_missing_is_counted() -> None:
     )
     assert gaps(read(MIXED[2:4])) is None
     assert answer_counts(read(MIXED))["ann"]["rationales"] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "none"),
+    [
+        ("The answer is 5.", 0, 0),
+        ("The answer is 6.", 1, 0),
+        ("We start with 5 apples, and I am not sure.", 0, 1),
+        ("Question 6 cannot be solved.", 0, 1),
+        ("The answer is 5. That is wrong.", 0, 1),
+    ],
+)
+def test_what_states_no_answer_is_neither_right_nor_wrong(text: str, wrong: int, none: int) -> None:
+    question = Question("q1", "How many?", "5", (Rationale("ann", text),))
+    counts = answer_counts([question])["ann"]
+    assert counts == {"rationales": 1, "wrong_by_last_answer": wrong, "no_answer": none}
+    assert right_answers(counts) == 1 - wrong - none
 
 
 def test_a_set_that_may_not_be_ragged_is_refused_as_before() -> None:
