@@ -102,6 +102,21 @@ def code_files(source: MethodSource) -> Mapping[str, str]:
     return hashes
 
 
+@cache
+def path_helpers(source: MethodSource) -> Mapping[str, Path]:
+    """Modules on `sys.path` that no distribution brings, of those that a method's file reaches: name -> file,
+    or folder of a package.
+
+    Raises:
+        ConfigError: as `code_files`.
+    """
+    helpers: dict[str, Path] = {}
+    if source.path is not None and source.origin != PACKAGED:
+        folders = {BASELINES: package_folder().parent}
+        reached_files(source.path, source.path.parent, "", folders, helpers)
+    return helpers
+
+
 def _module_files(module: str) -> dict[str, str]:
     """Files that an installed module consists of; none where it is not there, which its import then says."""
     top = module.partition(".")[0]

@@ -25,7 +25,7 @@ from compact_bench.core.paths import package_folder
 from compact_bench.core.records import fingerprint
 from compact_bench.core.registry import PACKAGED, load_source, plugins, with_claims
 from compact_bench.core.settings import Strict, describe_validation_error
-from compact_bench.methods.code import BASELINES, code_files
+from compact_bench.methods.code import BASELINES, code_files, path_helpers
 from compact_bench.methods.code import MethodSource as MethodSource
 from compact_bench.methods.contract import METHOD_PARTS, Method, MethodCard
 
@@ -61,6 +61,10 @@ def template_file() -> Path:
 
 _FILES: dict[str, MethodSource] = {}
 """Methods of the files that this process's command names."""
+
+
+_HELPERS: dict[str, tuple[Path, str]] = {}
+"""Name of a module on `sys.path` -> its file or folder, and the method's file that first needed it."""
 
 
 def check_method_name(name: str, where: str, mend: str = "") -> None:
@@ -115,6 +119,7 @@ def use_method_files(files: Iterable[Path]) -> None:
         ConfigError: there is no such file, its stem cannot be a method's name, or a method has this name.
     """
     _FILES.clear()
+    _HELPERS.clear()
     method_sources.cache_clear()
     registered, found = method_sources(), dict[str, MethodSource]()
     for path in files:
@@ -182,7 +187,9 @@ def import_method(source: MethodSource) -> type[Any]:
     where = str(source.path.name) if source.path else f"entry point of {source.origin}"
     # Read just before it is imported, so that the fingerprint is that of the code which this process runs.
     code_files(source)
+    _check_helpers(source)
     candidate = load_source("method", source, where, partial(_import, source))
+    _check_helpers(source)
     missing = [part for part in METHOD_PARTS if not hasattr(candidate, part)]
     if not isinstance(candidate, type) or missing:
         raise ConfigError(
@@ -200,6 +207,32 @@ def import_method(source: MethodSource) -> type[Any]:
             got = getattr(kind, part)
             raise ConfigError(f"method {name!r} ({where}): expected {part} to be {expected}, got {got!r}.")
     return kind
+
+
+def _check_helpers(source: MethodSource) -> None:
+    """Refuse a method whose helper on `sys.path` has the name of another file that this process imports.
+
+    Python keeps one module of a name: the second method would silently run the first one's code.
+    """
+    for name, place in path_helpers(source).items():
+        mine = place.resolve()
+        other, whose = _HELPERS.setdefault(name, (mine, str(source.path)))
+        loaded = sys.modules.get(name)
+        if loaded is not None and (found := _place_of(loaded)) is not None and found != mine:
+            other, whose = found, whose if found == other else "something else"
+        if other != mine:
+            raise ConfigError(
+                f"method {source.name!r} ({source.path}): expected its module {name!r} from {mine}, "
+                f"got {other}, of which {whose} makes use: Python keeps one module of a name. Rename one of the "
+                f"two, put it beside its method's file as `from .{name} import ...`, or give the methods to two commands."
+            )
+
+
+def _place_of(module: ModuleType) -> Path | None:
+    """File of a module, or folder of a package; None of what has neither."""
+    folders = list(getattr(module, "__path__", []))
+    place = folders[0] if folders else getattr(module, "__file__", None)
+    return None if place is None else Path(place).resolve()
 
 
 def _are_variants(value: object) -> bool:

@@ -23,7 +23,11 @@ _SAME = ("str", "Path", "abspath", "realpath", "normpath", "fspath", "resolve", 
 
 
 def reached_files(
-    start: Path, root: Path, package: str = "", also: Mapping[str, Path] | None = None
+    start: Path,
+    root: Path,
+    package: str = "",
+    also: Mapping[str, Path] | None = None,
+    helpers: dict[str, Path] | None = None,
 ) -> dict[str, tuple[Path, bytes]]:
     """Files that `start` reaches by imports: a name that says nothing of where they lie -> path and content.
 
@@ -31,6 +35,8 @@ def reached_files(
         root: top of its package or folder.
         package: name by which modules below `root` import one another, or "" for a plain folder.
         also: other packages to follow by name, with the folder that each lies in.
+        helpers: gets the first name of every module on the path that belongs to no distribution, and its file
+            or, of a package, its folder.
 
     Raises:
         ConfigError: a file cannot be read, or it changes `sys.path` in a way that cannot be followed.
@@ -58,7 +64,10 @@ def reached_files(
         for dotted in _absolute_names(tree):
             if dotted[0] != package and dotted[0] not in (also or {}):
                 beside = not package and module_files(root, dotted)
-                todo += _on_path(dotted, added if beside else [*added, *sys.path])
+                place, files = _on_path(dotted, added if beside else [*added, *sys.path])
+                todo += files
+                if helpers is not None and place is not None:
+                    helpers.setdefault(dotted[0], place)
     return found
 
 
@@ -118,20 +127,23 @@ def module_files(folder: Path, parts: list[str]) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def _on_path(dotted: list[str], folders: list[str]) -> list[Path]:
-    """Files of a module on the path that belongs to no distribution; none where it does, or is not there."""
+def _on_path(dotted: list[str], folders: list[str]) -> tuple[Path | None, list[Path]]:
+    """Place and files of a module on the path that belongs to no distribution; none where it does, or is not
+    there.
+    """
     if dotted[0] in _STANDARD:
-        return []
+        return None, []
     try:
         spec = PathFinder.find_spec(dotted[0], folders)
     except (ImportError, ValueError):
-        return []
+        return None, []
     places = list(spec.submodule_search_locations or []) if spec else []
     place = spec.origin if spec and spec.origin and spec.has_location else next(iter(places), None)
     if place is None or _INSTALLED & {*Path(place).parts}:
-        return []
+        return None, []
     file = Path(place)
-    return module_files(file.parent.parent if file.name == "__init__.py" else file.parent, dotted)
+    top = file.parent if file.name == "__init__.py" else file
+    return top, module_files(top.parent, dotted)
 
 
 def _added_folders(tree: ast.Module, path: Path) -> Iterator[str]:

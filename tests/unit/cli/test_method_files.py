@@ -135,6 +135,39 @@ def test_a_files_helpers_are_those_beside_it(tmp_path: Path) -> None:
     assert get_method("edit").card.title != "beside it"
 
 
+@pytest.mark.parametrize("inside", ["", "    "], ids=["at import", "when it trains"])
+def test_helpers_of_one_name_on_the_path_are_refused_and_beside_the_file_are_not(
+    inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "hlp", raising=False)
+    for name in ("a", "b"):
+        for file, words in ((f"{name}/_helper.py", f"of {name}"), (f"lib_{name}/hlp.py", f"lib of {name}")):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text(f"TITLE = {words!r}\n")
+        (tmp_path / name / f"m{name}.py").write_text(
+            "import sys\nfrom pathlib import Path\nfrom compact_bench import MethodCard, NoSettings\n"
+            "from ._helper import TITLE\n"
+            f"sys.path.insert(0, str(Path(__file__).parents[1] / 'lib_{name}'))\n\n\n"
+            f"def used():\n    import hlp\n\n\n{'' if inside else 'import hlp'}\n\n\n"
+            "class Mine:\n    card, config_type, fit = MethodCard(TITLE, 'none'), NoSettings, None\n\n\n"
+            "METHOD = Mine\n"
+        )
+    use_method_files([tmp_path / name / f"m{name}.py" for name in ("a", "b")])
+    assert get_method("ma").card.title == "of a"
+    with pytest.raises(ConfigError, match=r"lib_b/hlp\.py, got \S*lib_a/hlp\.py, of which \S*a/ma\.py"):
+        get_method("mb")
+    assert get_method("ma").card.title == "of a"
+    for name in ("a", "b"):
+        file = tmp_path / name / f"m{name}.py"
+        file.write_text(file.read_text().replace("import hlp", "pass"))
+    code.code_files.cache_clear()
+    code.path_helpers.cache_clear()
+    monkeypatch.delitem(sys.modules, "hlp", raising=False)
+    use_method_files([tmp_path / name / f"m{name}.py" for name in ("a", "b")])
+    assert get_method("mb").card.title == "of b"
+
+
 @pytest.mark.parametrize(
     "line",
     [
