@@ -223,8 +223,9 @@ def _check_helpers(source: MethodSource) -> None:
         if other != mine:
             raise ConfigError(
                 f"method {source.name!r} ({source.path}): expected its module {name!r} from {mine}, "
-                f"got {other}, of which {whose} makes use: Python keeps one module of a name. Rename one of the "
-                f"two, put it beside its method's file as `from .{name} import ...`, or give the methods to two commands."
+                f"got {other}, of which {whose} makes use: Python keeps one module of a name. Rename one of "
+                f"the two, put it beside its method's file as `from .{name} import ...`, or give the methods "
+                "to two commands."
             )
 
 
