@@ -47,7 +47,6 @@ COMPARISON_FIELDS = (
     "tests_in_family",
     "margin",
     "seed_sd",
-    "moderated",
     "seeds",
     "items",
     "rule",
@@ -112,5 +111,5 @@ def comparison_values(table: str, c: Comparison) -> list[object]:
         *("" if value is None else repr(float(value)) for value in (c.effect, *numbers, c.p_corrected)),
         *(c.correction, c.family if c.correction else ""),
         *("" if value is None else repr(float(value)) for value in (c.margin, c.seed_sd)),
-        *("yes" if found and found.moderated else "no", c.seeds, c.items, RULE, csv_field(c.reason)),
+        *(c.seeds, c.items, RULE, csv_field(c.reason)),
     ]

@@ -22,7 +22,7 @@ from compact_bench.results.report.formatting import (
     shown_rows,
 )
 from compact_bench.results.report.markdown import summary_columns
-from compact_bench.results.report.words import RULE_SENTENCE, moderation
+from compact_bench.results.report.words import RULE_SENTENCE
 from compact_bench.results.tables.build import Column, Row, Table
 from compact_bench.results.tables.comparisons import Comparison
 
@@ -259,8 +259,6 @@ def _caption(table: Table, title: str, columns: Sequence[Column], seeds: int) ->
     if unmarked := [group for group, rows in best.items() if rows is None]:
         where = " and ".join(unmarked)
         parts.append(f"No best is marked for {where}: the highest row was not compared with all others")
-    if any(best.values()) and (told := moderation(table.comparisons)):
-        parts.append(f"{told[0].upper()}{told[1:]}")
     parts.append(RULE_SENTENCE.rstrip("."))
     if table.profile == "smoke":
         parts.append("The numbers of profile smoke are meaningless")

@@ -10,7 +10,7 @@ from typing import get_args
 from compact_bench.methods.contract import Claim
 from compact_bench.results.claims import ClaimStatus, JudgedClaim
 from compact_bench.results.report.markdown import code, code_block, document, escaped, grid
-from compact_bench.results.report.words import RULE_SENTENCE, equivalence, moderation, percent
+from compact_bench.results.report.words import RULE_SENTENCE, equivalence, percent
 from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.tables.notes import SMOKE_NOTE
 
@@ -86,8 +86,6 @@ def reproduction_markdown(judged: Sequence[JudgedClaim], facts: ReproductionFact
         "page, which are a family of their own: a claim can stand here otherwise than the same pair stands "
         "in RESULTS.md, which has the rows themselves.",
     ]
-    if text := moderation(tested):
-        lines.append(f"{text[0].upper()}{text[1:]}.")
     if facts.smoke:
         lines += ["", SMOKE_NOTE]
     lines += ["", "## By method", "", *_overview(judged), "", "## By claim", "", *_claims(judged, facts)]

@@ -21,7 +21,6 @@ from compact_bench.results.report.words import (
     RULE_SENTENCE,
     cannot_be_equivalent,
     listed,
-    moderation,
     points,
     sentence,
 )
@@ -240,8 +239,6 @@ def margin_sentence(margin: float | None, compared: Sequence[Comparison]) -> str
     if few := cannot_be_equivalent(wide):
         count = sum(bool(cannot_be_equivalent([c])) for c in wide)
         parts.append(f"where a comparison is inconclusive, {few} in {count} of {len(open_ones)} of them")
-    if text := moderation(compared):
-        parts.append(text)
     return f"{'; '.join(parts)}."
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compact_bench.results.statistics.power import ALPHA, POWER
-from compact_bench.results.statistics.priors import ENOUGH_SEEDS
 from compact_bench.results.statistics.verdicts import RULE, Verdict
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.controls import Control
@@ -51,7 +50,7 @@ def listed(names: Sequence[str], most: int = NAMES_IN_A_SENTENCE) -> str:
 
 def why(c: Comparison) -> str:
     """What stands behind a verdict beside effect and interval, as the end of a sentence; "" where nothing."""
-    reasons = [uncorrected_only(c), without_spread(c), equivalence(c), moderation([c])]
+    reasons = [uncorrected_only(c), without_spread(c), equivalence(c)]
     return "; ".join(reason for reason in reasons if reason)
 
 
@@ -117,14 +116,6 @@ def cannot_be_equivalent(comparisons: Sequence[Comparison]) -> str:
     sizes = low if low == high else f"{low} to {high}"
     widths = f"{sizes} pp > {few[0][1] * 100:.2f} pp"
     return f"equivalence cannot be shown with these seeds (90 % half-width {widths})"
-
-
-def moderation(comparisons: Sequence[Comparison]) -> str:
-    """That variances over seeds were moderated, where they were; else ""."""
-    if not any(c.contrast is not None and c.contrast.moderated for c in comparisons):
-        return ""
-    few = f"as there are fewer than {ENOUGH_SEEDS} seeds"
-    return f"variances over seeds are moderated over the table's rows, {few}"
 
 
 def sentence(c: Comparison) -> str:

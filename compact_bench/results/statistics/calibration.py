@@ -3,8 +3,8 @@
 Right and wrong answers come from a threshold: an item is right where the sum of a seed's effect (common to
 the tasks of one student), an item's (common to all rows), an item's for this row, and chance lies below what
 gives the task's accuracy. The effects' sizes are those that give the store's variances and correlations of
-accuracies; each row keeps its own. Every table then goes through `contrasts`, `priors`, `families` and
-`verdicts` as a real one does.
+accuracies; each row keeps its own. Every table then goes through `contrasts`, `families` and `verdicts` as a
+real one does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from scipy.special import ndtr, ndtri
 from compact_bench.results.statistics.contrasts import (
     Contrast,
     infer,
-    moderate,
     unseen_difference,
     variance_parts,
 )
 from compact_bench.results.statistics.families import corrected_p_values
-from compact_bench.results.statistics.priors import ENOUGH_SEEDS, seed_prior, summed
 from compact_bench.results.statistics.samples import Floats
 from compact_bench.results.statistics.structure import Structure, latent_correlation
 from compact_bench.results.statistics.verdicts import verdict
@@ -216,21 +214,6 @@ def _contrasts(answers: Sequence[Floats], first: int, others: Sequence[int]) -> 
     """Row `first` minus each of the others, table by table."""
     seeds = answers[0].shape[2]
     parts = variance_parts([x[:, [first]] - x[:, list(others)] for x in answers])
-    prior_df: list[list[float | None]] = [[None] * len(others) for _ in range(len(answers[0]))]
-    if seeds < ENOUGH_SEEDS:
-        means = np.mean([x.mean(axis=-1) for x in answers], axis=0)
-        variances = means.var(axis=-1, ddof=1)
-        rows = answers[0].shape[1] - 2
-        own, df = parts.seed_variance.copy(), parts.seed_df.copy()
-        for table, of_rows in enumerate(variances):
-            of_table = [of_rows[first], *of_rows[1:rows]]
-            if (prior := seed_prior(of_table, [seeds - 1.0] * rows)) is not None:
-                for place, other in enumerate(others):
-                    pair = [prior.moderate(float(of_rows[n]), seeds - 1.0) for n in (first, other)]
-                    both = summed(prior, pair)
-                    own[table, place], df[table, place] = both.variance, both.df
-                    prior_df[table][place] = prior.df
-        parts = moderate(parts, own, df)
     found = infer(parts)
     items = [x.shape[-1] for x in answers]
     unseen = unseen_difference(items)
@@ -238,11 +221,11 @@ def _contrasts(answers: Sequence[Floats], first: int, others: Sequence[int]) -> 
     columns = [parts.estimate, *(getattr(found, name) for name in names)]
     numbers = np.stack(columns, axis=-1).tolist()
 
-    def one(values: Sequence[float], of_prior: float | None) -> Contrast:
+    def one(values: Sequence[float]) -> Contrast:
         named = dict(zip(("estimate", *names), values, strict=True))
-        return Contrast(**named, seeds=seeds, items=sum(items), prior_df=of_prior, unseen=unseen)
+        return Contrast(**named, seeds=seeds, items=sum(items), unseen=unseen)
 
-    return [list(map(one, *of_table)) for of_table in zip(numbers, prior_df, strict=True)]
+    return [list(map(one, of_table)) for of_table in numbers]
 
 
 def _is_said(found: Contrast, p_value: float, margin: float) -> bool:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compact_bench.results.statistics.power import ALPHA, standard_errors
-from compact_bench.results.statistics.priors import SeedVariance
 from compact_bench.results.statistics.samples import Floats, Sample
 
 NO_SPREAD = 1e-12
@@ -28,13 +27,11 @@ class Contrast:
 
     Attributes:
         standard_error: of the estimate, over seeds and items; None for a ratio, whose interval is lopsided.
-        df: degrees of freedom of its t distribution (Satterthwaite's).
+        df: degrees of freedom of its t distribution; see `infer`.
         low, high: 95 % interval.
         low_90, high_90: 90 % interval, which decides on equivalence.
         p_value: two-sided, of no difference; below 5 % exactly where the 95 % interval leaves out 0.
         seed_sd: standard deviation, over seeds, of the paired difference; None for a ratio.
-        prior_df: degrees of freedom that moderation added to the seeds' variance (infinite where all rows
-            vary alike); None where nothing was moderated.
         unseen: the largest difference on other items that these items would all fail to show in one of
             twenty cases; so close no equivalence can be said, whatever varies. 0 where there are no items.
     """
@@ -50,13 +47,7 @@ class Contrast:
     seeds: int
     items: int
     seed_sd: float | None = None
-    prior_df: float | None = None
     unseen: float = 0.0
-
-    @property
-    def moderated(self) -> bool:
-        """Whether the variance over seeds was moderated by that of other rows."""
-        return self.prior_df is not None
 
     @property
     def varies(self) -> bool:
@@ -99,25 +90,16 @@ class Parts:
 
     Attributes:
         seed_variance: of the seeds' mean differences, [...]; divided by the seeds it is the seeds' part.
-        seed_df: its degrees of freedom.
         item_part: the items' part of the variance of the estimate.
-        item_terms: Satterthwaite's sum over the mean squares in it: each part's square over its df.
         item_df: the smallest degrees of freedom in it; infinite where it is 0.
-        rest: what the rest alone adds to the variance of a seed's mean, which no variance over seeds that
-            other rows lend may be below.
-        rest_df: its degrees of freedom.
         constant: where nothing varies, over seeds or over items.
         signs: how many items (seeds, where items are not drawn) an estimate is over.
     """
 
     estimate: Floats
     seed_variance: Floats
-    seed_df: Floats
     item_part: Floats
-    item_terms: Floats
     item_df: Floats
-    rest: Floats
-    rest_df: Floats
     constant: NDArray[np.bool_]
     seeds: int
     signs: int
@@ -137,40 +119,29 @@ def variance_parts(tasks: Sequence[Floats], items_drawn: bool = True) -> Parts:
     seeds, share = tasks[0].shape[-2], 1.0 / len(tasks)
     by_seed = share * np.sum([values.mean(axis=-1) for values in tasks], axis=0)
     variance = by_seed.var(axis=-1, ddof=1)
-    df = np.full(variance.shape, seeds - 1.0)
-    item_part, item_terms, rest, rest_terms = (np.zeros(variance.shape) for _ in range(4))
+    item_part, rest = np.zeros(variance.shape), np.zeros(variance.shape)
     item_df = np.full(variance.shape, np.inf)
     for values in tasks if items_drawn else ():
         items = values.shape[-1]
-        rest_df = (seeds - 1) * (items - 1)
         of_items = values.mean(axis=-2)
         ms_item = seeds * of_items.var(axis=-1, ddof=1)
         centred = values - of_items[..., None, :]
         of_seeds = items * np.square(centred.mean(axis=-1)).sum(axis=-1)
         of_rest = np.einsum("...si,...si->...", centred, centred) - of_seeds
         # Rounding may leave less than nothing.
-        ms_rest = np.clip(of_rest, 0.0, None) / rest_df
-        # What rounding leaves above 0 would bring its whole term, and degrees of freedom far below 1.
+        ms_rest = np.clip(of_rest, 0.0, None) / ((seeds - 1) * (items - 1))
         found = ms_item - ms_rest > NO_SPREAD * ms_item
         scale = share**2 / (seeds * items)
         item_part += np.where(found, scale * (ms_item - ms_rest), 0.0)
-        terms = np.square(scale * ms_item) / (items - 1) + np.square(scale * ms_rest) / rest_df
-        item_terms += np.where(found, terms, 0.0)
         item_df = np.where(found, np.minimum(item_df, items - 1.0), item_df)
         rest += share**2 * ms_rest / items
-        rest_terms += np.square(share**2 * ms_rest / items) / rest_df
     # Right and wrong items make equal means by chance; what the rest alone adds to a mean is then the floor.
     equal = variance <= NO_SPREAD * rest
-    rest_df = np.divide(np.square(rest), rest_terms, out=df.copy(), where=rest_terms > 0)
     return Parts(
         by_seed.mean(axis=-1),
         np.where(equal, rest, variance),
-        np.where(equal, rest_df, df),
         item_part,
-        item_terms,
         item_df,
-        rest,
-        rest_df,
         constant=np.all([_is_constant(values) for values in tasks], axis=0),
         seeds=seeds,
         signs=sum(values.shape[-1] for values in tasks) if items_drawn else seeds,
@@ -198,23 +169,6 @@ def _is_constant(values: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.ptp(of_all, axis=-1) <= NO_SPREAD * np.abs(of_all).max(axis=-1))
 
 
-def moderate(parts: Parts, variance: Floats, df: Floats) -> Parts:
-    """The same with moderated variances over seeds, [...], and their degrees of freedom.
-
-    Other rows may lend too little, as where several of them happen to be alike under all seeds: what the
-    rest adds to a seed's mean is measured on this difference itself, and is the floor. Where nothing varies
-    nothing is lent: rows that are alike on every item do not say how unlike they could be.
-    """
-    low = np.asarray(variance) < parts.rest
-    lent = np.where(low, parts.rest, variance)
-    lent_df = np.where(low, np.minimum(df, parts.rest_df), df)
-    return replace(
-        parts,
-        seed_variance=np.where(parts.constant, 0.0, lent),
-        seed_df=np.where(parts.constant, parts.seed_df, lent_df),
-    )
-
-
 @dataclass(frozen=True)
 class Inference:
     """What `infer` says, every field of one shape; see `Contrast`."""
@@ -229,20 +183,21 @@ class Inference:
 
 
 def infer(parts: Parts) -> Inference:
-    """Intervals and p values by the t distribution with Satterthwaite's degrees of freedom.
+    """Intervals and p values by the t distribution, with the degrees of freedom of its scarcest part.
 
-    A sum of variances has no fewer degrees of freedom than the least of its parts; as the items' part is a
-    difference of mean squares, the formula alone would go below. Where nothing varies the difference is a
-    constant: there is no interval (its ends are the constant), and p is that of a sign test over its items,
-    1 for 0.
+    A sum of variances has at least the degrees of freedom of the least of its parts, which are nearly always
+    the seeds' (S - 1). Satterthwaite's formula gives more where the seeds' variance happens to come out
+    small, which is where the error is underestimated: with the variances of real stores it calls equal
+    methods different too often (decision 28). Where nothing varies the difference is a constant: there is
+    no interval (its ends are the constant), and p is that of a sign test over its items, 1 for 0.
     """
     from scipy.stats import t
 
     seed_part = np.where(parts.constant, 0.0, parts.seed_variance / parts.seeds)
     variance = seed_part + np.where(parts.constant, 0.0, parts.item_part)
-    terms = np.square(seed_part) / parts.seed_df + parts.item_terms
-    df = np.divide(np.square(variance), terms, out=parts.seed_df.copy(), where=terms > 0)
-    df = np.maximum(df, np.minimum(parts.seed_df, parts.item_df))
+    # Where seeds change nothing at all, the test is one of items.
+    of_seeds = np.where((seed_part > 0) | (parts.item_part == 0), parts.seeds - 1.0, np.inf)
+    df = np.minimum(of_seeds, parts.item_df)
     error = np.sqrt(variance)
     size = np.divide(np.abs(parts.estimate), error, out=np.zeros_like(error), where=error > 0)
     of_signs = np.where(parts.estimate == 0, 1.0, 2.0 ** (1 - parts.signs))
@@ -253,12 +208,11 @@ def infer(parts: Parts) -> Inference:
     return Inference(error, df, *ends, *ends_90, p_value)
 
 
-def contrast(difference: Sample, moderated: SeedVariance | None = None) -> Contrast | None:
+def contrast(difference: Sample) -> Contrast | None:
     """What the runs say about two methods.
 
     Args:
         difference: values of one row minus those of the other, paired by seed and item.
-        moderated: the seeds' variance of this difference as other rows moderate it, below five seeds.
 
     Returns:
         None where nothing can be said of the methods: with one seed the difference is one of these trained
@@ -268,11 +222,6 @@ def contrast(difference: Sample, moderated: SeedVariance | None = None) -> Contr
     if difference.seeds < 2 or (difference.items_resampled and min(x.shape[1] for x in tasks) < 2):
         return None
     parts = variance_parts(tasks, difference.items_resampled)
-    seed_sd = float(difference.seed_means.std(ddof=1))
-    if parts.constant:
-        moderated = None
-    if moderated is not None:
-        parts = moderate(parts, np.asarray(moderated.variance), np.asarray(moderated.df))
     found = infer(parts)
     return Contrast(
         estimate=float(parts.estimate),
@@ -285,7 +234,6 @@ def contrast(difference: Sample, moderated: SeedVariance | None = None) -> Contr
         p_value=float(found.p_value),
         seeds=difference.seeds,
         items=difference.items if difference.items_resampled else 0,
-        seed_sd=seed_sd,
-        prior_df=moderated.prior_df if moderated else None,
+        seed_sd=float(difference.seed_means.std(ddof=1)),
         unseen=unseen_difference([x.shape[1] for x in tasks]) if difference.items_resampled else 0.0,
     )

@@ -9,8 +9,9 @@ from compact_bench.results.statistics.contrasts import Contrast
 from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.statistics.samples import Sample
 
-RULE = "2: crossed random effects of seeds and items"
-"""Number and name of the rule behind every verdict; reports say it. Version 1 held the seeds fixed."""
+RULE = "3: crossed random effects of seeds and items, on the seeds' degrees of freedom"
+"""Number and name of the rule behind every verdict; reports say it. Rule 1 held the seeds fixed, rule 2 took
+Satterthwaite's degrees of freedom and moderated the variances of few seeds."""
 Verdict = Literal["above", "below", "equivalent", "inconclusive", "cannot show", "no verdict", "not compared"]
 """One row against another. "cannot show": the group cannot tell any rows apart. "no verdict": one seed (or
 one item) says something of these trained students only. "not compared": nothing was measured."""

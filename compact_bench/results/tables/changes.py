@@ -13,7 +13,7 @@ from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.tables.cells import Benchmarks, empty_cell
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.families import Groups
-from compact_bench.results.tables.measuring import Yardstick, compare, group_prior
+from compact_bench.results.tables.measuring import Yardstick, compare
 from compact_bench.results.tables.pairs import paired_samples
 from compact_bench.results.tables.rows import RowRuns
 
@@ -93,19 +93,18 @@ def hidden_by_means(
 
     Args:
         pairs: two rows, a group's name, and their comparison on its mean.
-        rows: of the table, whose spread over seeds moderates that of few seeds.
+        rows: of the table.
         titles: task -> what its column is called.
     """
     single = {
         task: Benchmarks.of((task,), rows) for _, benchmarks in groups.values() for task in benchmarks.tasks
     }
-    sticks = {task: Yardstick(group_prior(rows, benchmarks)) for task, benchmarks in single.items()}
     found = []
     for row, against, group, mean in pairs:
         if mean.effect is None or mean.contrast is None or len(groups[group][1].tasks) < 2:
             continue
         for task in groups[group][1].tasks:
-            alone = compare(row, against, titles.get(task, task), single[task], sticks[task])
+            alone = compare(row, against, titles.get(task, task), single[task])
             if alone.effect is None or alone.p_value is None:
                 continue
             if alone.p_value < ALPHA and np.sign(alone.effect) != np.sign(mean.effect):

@@ -10,7 +10,6 @@ from typing import Literal
 from compact_bench.results.statistics.contrasts import Contrast
 from compact_bench.results.statistics.families import Correction
 from compact_bench.results.statistics.power import ALPHA
-from compact_bench.results.statistics.priors import ENOUGH_SEEDS
 from compact_bench.results.statistics.verdicts import Verdict, verdict
 
 
@@ -126,6 +125,10 @@ def _pp(value: float) -> str:
     return f"{value * 100 + 0.0:+.1f}"
 
 
+ENOUGH_SEEDS = 5
+"""With fewer, pages say beside their comparisons that only large differences can show."""
+
+
 def few_seeds_note(seeds: Sequence[int]) -> str:
     """What few seeds of comparisons mean for them; "" when there are enough, or no comparison."""
     fewest = min((n for n in seeds if n), default=0)
@@ -137,6 +140,6 @@ def few_seeds_note(seeds: Sequence[int]) -> str:
             "says nothing of the methods."
         )
     return (
-        f"Some rows are compared on {fewest} seeds only, too few to measure how much a row varies over "
-        "seeds: that variance is moderated by those of the table's other rows."
+        f"Some rows are compared on {fewest} seeds only, which measure badly how much a row varies over "
+        "seeds: only large differences can show."
     )

@@ -11,7 +11,7 @@ from compact_bench.results.statistics.samples import Sample
 from compact_bench.results.statistics.verdicts import can_show
 from compact_bench.results.tables.cells import Benchmarks, group_sample
 from compact_bench.results.tables.comparisons import Comparison
-from compact_bench.results.tables.measuring import PLAIN, Yardstick, compare, group_prior
+from compact_bench.results.tables.measuring import PLAIN, Yardstick, compare
 from compact_bench.results.tables.planned_pairs import ComparisonSpec
 from compact_bench.results.tables.rows import RowRuns, rows_by_name
 from compact_bench.results.tables.spec import GroupSpec, TableSpec
@@ -25,16 +25,15 @@ def yardsticks(spec: TableSpec, rows: Sequence[RowRuns], groups: Groups) -> dict
 
 
 def _yardstick(spec: TableSpec, rows: Sequence[RowRuns], benchmarks: Benchmarks) -> Yardstick:
-    prior = group_prior(rows, benchmarks)
     if spec.margin is None:
-        return Yardstick(prior)
+        return PLAIN
     known, missing = _bounds(spec, rows, benchmarks)
     # Rows that are far enough from one another say so whatever the others would.
     if len(known) > 1 and can_show(known, spec.margin):
-        return Yardstick(prior, spec.margin)
+        return Yardstick(spec.margin)
     if missing:
-        return Yardstick(prior, spec.margin, unknown="; ".join(missing))
-    return Yardstick(prior, spec.margin, can_show(known, spec.margin))
+        return Yardstick(spec.margin, unknown="; ".join(missing))
+    return Yardstick(spec.margin, can_show(known, spec.margin))
 
 
 def _bounds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -13,15 +13,8 @@ from scipy import stats
 from compact_bench.core.records import RunRecord, number_at, value_at
 from compact_bench.results.statistics.contrasts import Contrast, contrast
 from compact_bench.results.statistics.power import ALPHA
-from compact_bench.results.statistics.priors import (
-    ENOUGH_SEEDS,
-    SeedPrior,
-    SeedVariance,
-    moderated_variance,
-    seed_prior,
-)
 from compact_bench.results.statistics.samples import Floats, Sample
-from compact_bench.results.tables.cells import Benchmarks, group_sample, item_sample
+from compact_bench.results.tables.cells import Benchmarks, item_sample
 from compact_bench.results.tables.comparisons import Comparison
 from compact_bench.results.tables.pairs import NO_COMMON_SEED, paired_runs, paired_samples, students_of
 from compact_bench.results.tables.rows import RowRuns
@@ -33,12 +26,10 @@ class Yardstick:
     """What the comparisons of one group are measured with.
 
     Attributes:
-        prior: of the rows' variances over seeds, for comparisons of few seeds; None where too few rows vary.
         margin, can_show: see `Comparison`.
         unknown: why it is not known whether the group can show a difference, or "".
     """
 
-    prior: SeedPrior | None = None
     margin: float | None = None
     can_show: bool = True
     unknown: str = ""
@@ -46,23 +37,6 @@ class Yardstick:
 
 PLAIN = Yardstick()
 T = TypeVar("T")
-
-
-def group_prior(rows: Sequence[RowRuns], benchmarks: Benchmarks) -> SeedPrior | None:
-    """How the variances over seeds of a group's mean are distributed over the trained rows of a table.
-
-    Rows that `--methods` adds are left out, so that no verdict depends on them; rows of the same students
-    count once.
-    """
-    own = [row for row in rows if row.row.kind != "extra" and not row.same_as and not row.untrained]
-    samples = [
-        sample
-        for row in {students_of(row) or row.row.name: row for row in own}.values()
-        if not isinstance(sample := group_sample(list(row.runs.values()), benchmarks), str)
-        and sample.seeds > 1
-    ]
-    variances = [float(sample.seed_means.var(ddof=1)) for sample in samples]
-    return seed_prior(variances, [sample.seeds - 1.0 for sample in samples])
 
 
 def compare(
@@ -73,23 +47,15 @@ def compare(
     if pair is None:
         return compared
     ours, theirs = pair
-    moderated = _moderated(yardstick.prior, (ours, not row.untrained), (theirs, not against.untrained))
     compared = replace(compared, margin=yardstick.margin, can_show=yardstick.can_show)
-    return _with_contrast(compared, ours.minus(theirs), moderated)
+    return _with_contrast(compared, ours.minus(theirs))
 
 
-def _moderated(prior: SeedPrior | None, *rows: tuple[Sample, bool]) -> SeedVariance | None:
-    few = prior is not None and rows[0][0].seeds < ENOUGH_SEEDS
-    return moderated_variance(prior, rows) if few and prior else None
-
-
-def _with_contrast(
-    compared: Comparison, difference: Sample, moderated: SeedVariance | None = None
-) -> Comparison:
+def _with_contrast(compared: Comparison, difference: Sample) -> Comparison:
     return replace(
         compared,
         effect=float(difference.seed_means.mean()),
-        contrast=contrast(difference, moderated),
+        contrast=contrast(difference),
         seeds=difference.seeds,
         items=difference.items if difference.items_resampled else 0,
     )

@@ -34,6 +34,12 @@ def shape(rows: int = 5, items: int = 30, seed_sd: float = 0.05) -> Structure:
     )
 
 
+def unlike() -> Structure:
+    """Rows of which some hardly vary over seeds, and some find a strategy or do not."""
+    spreads = np.array([0.005, 0.02, 0.08, 0.2, 0.39])
+    return dataclasses.replace(shape(), seed_variance=np.tile(spreads[:, None] ** 2, (1, 4)))
+
+
 def drawn(structure: Structure, tables: int, seeds: int) -> list[dict[str, dict[str, Sample]]]:
     """Simulated tables as the samples that a store would give."""
     model = _Model.of(structure, (0.0, 0.05, 0.2))
@@ -117,12 +123,23 @@ def test_equal_methods_are_seldom_called_different(seeds: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [5, 10])
-def test_the_rule_holds_its_level_at_five_and_ten_seeds(seeds: int) -> None:
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_rule_holds_its_level(seeds: int) -> None:
     """10,000 tables: at most 6 % false verdicts per comparison, and of tables with a false primary one."""
     check(calibrate(shape(), PLAN, seeds, 10_000), 0.06)
     alike = dataclasses.replace(shape(), seed_variance=np.full((5, 4), 0.03**2))
     check(calibrate(alike, PLAN, seeds, 10_000), 0.06)
+    check(calibrate(unlike(), PLAN, seeds, 10_000), 0.06)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_rows_of_very_unlike_spreads_are_held_too(seeds: int) -> None:
+    """Standard deviations over seeds from 0.5 to 39 points, as the second lab's rows have.
+
+    Rule 2 fails here: Satterthwaite's degrees of freedom and moderation call equal methods different in 8 to
+    17 % of comparisons.
+    """
+    check(calibrate(unlike(), PLAN, seeds, 600), 0.08)
 
 
 def test_a_rule_that_holds_the_seeds_fixed_fails_here() -> None:

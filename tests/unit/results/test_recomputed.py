@@ -112,23 +112,21 @@ def differ(scores: Scores, ours: str, theirs: str, group: str) -> dict[str, floa
     }
     by_seed = [sum(weight * mean(d[task][s]) for task in d) for s in SEEDS]
     seed_part = variance(by_seed) / seeds
-    total, terms = seed_part, seed_part**2 / (seeds - 1)
+    total = seed_part
     for rows in d.values():
         items = len(rows[SEEDS[0]])
         of_item = [mean([rows[s][i] for s in SEEDS]) for i in range(items)]
         of_seed = {s: mean(rows[s]) for s in SEEDS}
         all_of = mean(of_item)
         ms_item = seeds * variance(of_item)
-        rest_df = (seeds - 1) * (items - 1)
         ms_rest = sum(
             (rows[s][i] - of_item[i] - of_seed[s] + all_of) ** 2 for s in SEEDS for i in range(items)
         )
-        ms_rest /= rest_df
+        ms_rest /= (seeds - 1) * (items - 1)
         if ms_item > ms_rest:
             scale = weight**2 / (seeds * items)
             total += scale * (ms_item - ms_rest)
-            terms += (scale * ms_item) ** 2 / (items - 1) + (scale * ms_rest) ** 2 / rest_df
-    return {"estimate": mean(by_seed), "error": math.sqrt(total), "df": total**2 / terms}
+    return {"estimate": mean(by_seed), "error": math.sqrt(total), "df": seeds - 1.0}
 
 
 def p_of(found: dict[str, float]) -> float:

@@ -130,12 +130,6 @@ def told(**more: Any) -> Comparison:
             {"effect": None, "contrast": None, "p_corrected": None, "reason": "B: not run"},
             "ID: not compared: A with B (B: not run).",
         ),
-        (
-            {"contrast": made_contrast(0.02, 0.01, 0.03, prior_df=3.0), "seeds": 3},
-            "ID: above: A minus B is +2.0 pp [+1.0, +3.0], n = 3 seeds, 1,200 items (p = 0.01 after Holm "
-            "over 12); variances over seeds are moderated over the table's rows, as there are fewer than 5 "
-            "seeds.",
-        ),
     ],
 )
 def test_a_sentence_begins_with_its_verdict_and_says_what_stands_behind_it(
@@ -207,11 +201,6 @@ def test_a_table_without_primary_comparisons_is_exploratory() -> None:
     table = build(records, spec)
     assert primary_markdown(table) == []
     assert "Exploratory: chosen to look at" in "\n".join(exploratory_markdown(table))
-
-
-def test_few_seeds_are_moderated_and_said_to_be() -> None:
-    few, enough = ("\n".join(primary_markdown(build(all_records(seeds)))) for seeds in ((1, 2, 3), SEEDS))
-    assert "moderated over the table's rows" in few and "moderated" not in enough
 
 
 def test_a_task_that_moves_against_its_mean_is_named() -> None:

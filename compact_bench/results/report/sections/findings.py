@@ -14,7 +14,6 @@ from compact_bench.results.report.words import (
     detectable_sentence,
     equivalence,
     listed,
-    moderation,
     percent,
     points,
     sentence,
@@ -111,8 +110,6 @@ def _family_sentence(table: Table, primary: Sequence[Comparison]) -> str:
         parts.append(f"Holm's correction counts {family}")
     if table.margin is not None:
         parts.append(f"a difference under {points(table.margin, '')} pp counts as none")
-    if text := moderation(measured):
-        parts.append(text)
     return f"{escaped('; '.join(parts))}."
 
 
@@ -165,8 +162,6 @@ def exploratory_markdown(table: Table) -> list[str]:
             "Exploratory: chosen to look at, not to decide; corrected by Benjamini and Hochberg"
             f"{count}, which holds the share of false findings, not the chance of one."
         )
-        if text := moderation(measured):
-            lines[-1] += f" {text[0].upper()}{text[1:]}."
     missing = [f"- {escaped(text)}" for text in uncompared_sentences(planned)]
     return [*lines, *([""] if measured and missing else []), *missing]
 
