@@ -249,7 +249,7 @@ def test_a_row_without_runs_is_named_once() -> None:
 
 
 def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
-    table = build(all_records((1, 2)))
+    table = build(all_records((1, 2, 3, 4)))
     lines = comparisons_markdown(table.comparisons)
     found = pair(table, "compact", "uniform")
     assert found.detectable and found.detectable_corrected and found.seed_sd
@@ -257,7 +257,7 @@ def test_the_numbers_of_a_comparison_stand_in_its_group_s_table() -> None:
         line for line in lines[: lines.index("## Primary: OOD")] if f"| {COMPACT} minus {UNIFORM} |" in line
     ]
     assert f"| {found.seed_sd * 100:.2f} |" in row
-    assert f"| {found.detectable * 100:.2f} ({found.detectable_corrected * 100:.2f}) | 2 x 40 |" in row
+    assert f"| {found.detectable * 100:.2f} ({found.detectable_corrected * 100:.2f}) | 4 x 40 |" in row
     assert "Corrected by Holm over 6." in lines
     assert any(line.startswith("Corrected by Benjamini-Hochberg over 18.") for line in lines)
     assert "crossed random effects" in "\n".join(lines)

@@ -186,7 +186,7 @@ def test_words_say_where_a_difference_is_shown_and_where_not(spec: SweepSpec, su
     assert "COMPACT against Right-answer filter, by drawn_styles: inconclusive at 0, 0.4." in text
     assert "corrected by Benjamini and Hochberg, each panel" in text and "(4 comparisons)" in text
     assert "2 seeds only" in text
-    assert "Verdicts by rule 2" in text and "accuracies under 10.0 pp counts as none" in text
+    assert "Verdicts by rule 3" in text and "accuracies under 10.0 pp counts as none" in text
     assert "![When a rationale's style says less and less about its teacher](picture.png)" in text
     assert "the command" in text and "## Missing" not in text
     assert "| Uniform weights | 50.0 [" in text and "12 done" in text
