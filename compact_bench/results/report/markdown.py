@@ -246,8 +246,8 @@ def comparisons_markdown(comparisons: Sequence[Comparison]) -> list[str]:
         level = percent(ALPHA)
         lines += [
             f"{RULE_SENTENCE} Effect is the first row minus the second, over seeds and items that are both "
-            "drawn at random (crossed random effects), with its 95 % interval; p is of the t test with "
-            "Satterthwaite's degrees of freedom, and agrees with the interval. Seed SD is the standard "
+            "drawn at random (crossed random effects), with its 95 % interval; p is of the t test with the "
+            "seeds' degrees of freedom, and agrees with the interval. Seed SD is the standard "
             "deviation of the paired difference over seeds. Detectable is the smallest true difference found "
             f"with {percent(POWER)} power at a two-sided {level}, and in brackets at the strictest step of "
             "the correction, both from the same model (noncentral t).",
