@@ -136,10 +136,9 @@ def test_the_rule_holds_its_level(seeds: int) -> None:
 def test_rows_of_very_unlike_spreads_are_held_too(seeds: int) -> None:
     """Standard deviations over seeds from 0.5 to 39 points, as the second lab's rows have.
 
-    Rule 2 fails here: Satterthwaite's degrees of freedom and moderation call equal methods different in 8 to
-    17 % of comparisons.
+    Rule 2 fails here: on one group it called equal methods different in 8 % of comparisons at three seeds.
     """
-    check(calibrate(unlike(), PLAN, seeds, 600), 0.08)
+    check(calibrate(unlike(), PLAN, seeds, 600), 0.065)
 
 
 def test_a_rule_that_holds_the_seeds_fixed_fails_here() -> None:
