@@ -16,6 +16,7 @@ from compact_bench.results.report import ReportFacts, write_results
 from compact_bench.results.report.csv_file import tables_csv
 from compact_bench.results.report.latex import tables_latex
 from compact_bench.results.report.sections.provenance import provenance_markdown
+from compact_bench.results.statistics.verdicts import RULE
 from compact_bench.results.tables.build import Table, build_table
 from compact_bench.results.tables.spec import load_table_spec
 from compact_bench.runs.store.store import Store
@@ -124,7 +125,7 @@ def test_every_link_leads_to_a_file(figures: str, details: str, folder: str, tmp
 def test_a_hard_wrapped_card_is_joined_and_other_markdown_is_kept() -> None:
     def card(text: str) -> str:
         page = render_details([], [], dataclasses.replace(FACTS, card=text))["about.md"]
-        return page.split("seeds and items.\n")[1].lstrip()
+        return page.split(f"{RULE}.\n")[1].lstrip()
 
     wrapped = "Some words\nand more.\n\n- one item\n  of two lines\n- another"
     assert card(wrapped).startswith("Some words and more.\n\n- one item of two lines\n- another\n")
