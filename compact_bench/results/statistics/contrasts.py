@@ -195,10 +195,9 @@ def infer(parts: Parts) -> Inference:
 
     seed_part = np.where(parts.constant, 0.0, parts.seed_variance / parts.seeds)
     variance = seed_part + np.where(parts.constant, 0.0, parts.item_part)
-    # Where seeds change nothing at all, the test is one of items.
-    of_seeds = np.where(seed_part > NO_SPREAD * parts.item_part, parts.seeds - 1.0, np.inf)
-    of_seeds = np.where(parts.item_part > 0, of_seeds, parts.seeds - 1.0)
-    df = np.minimum(of_seeds, parts.item_df)
+    # Where items alone make a difference vary, and seeds nothing at all, the test is one of items.
+    of_items = (parts.item_part > 0) & (seed_part <= NO_SPREAD * parts.item_part)
+    df = np.where(of_items, parts.item_df, np.minimum(parts.seeds - 1.0, parts.item_df))
     error = np.sqrt(variance)
     size = np.divide(np.abs(parts.estimate), error, out=np.zeros_like(error), where=error > 0)
     of_signs = np.where(parts.estimate == 0, 1.0, 2.0 ** (1 - parts.signs))

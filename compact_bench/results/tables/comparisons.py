@@ -12,6 +12,9 @@ from compact_bench.results.statistics.families import Correction
 from compact_bench.results.statistics.power import ALPHA
 from compact_bench.results.statistics.verdicts import Verdict, verdict
 
+ENOUGH_SEEDS = 5
+"""With fewer, pages say beside their comparisons that only large differences can show."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -123,10 +126,6 @@ class Comparison:
 def _pp(value: float) -> str:
     # -0.0 would print as "-0.0".
     return f"{value * 100 + 0.0:+.1f}"
-
-
-ENOUGH_SEEDS = 5
-"""With fewer, pages say beside their comparisons that only large differences can show."""
 
 
 def few_seeds_note(seeds: Sequence[int]) -> str:
